@@ -1,0 +1,1 @@
+//! A single-node, in-memory ZooKeeper server for tests and first runs.

@@ -1,0 +1,1 @@
+//! ZooKeeper coordination recipes.
