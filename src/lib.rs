@@ -1,1 +1,58 @@
-//! ZooKeeper coordination recipes.
+//! ZooKeeper coordination recipes that are honest about session loss.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let zk = zookeeper_recipes::connect("zk1:2181,zk2:2181,zk3:2181/payments").await?;
+//! let lock = zookeeper_recipes::FairLock::new(&zk, "/accounts/17")?;
+//! let guard = lock.acquire().await?;
+//! // ... write to the database with `guard.token()`, which refuses an older one ...
+//! guard.release().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layers
+//! Arrows only point down, and a test says so.
+//!
+//! | layer | what it is |
+//! |---|---|
+//! | `recipes` | [`FairLock`] |
+//! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
+//! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
+//! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
+//!
+//! # Guarantees
+//! | | |
+//! |---|---|
+//! | Exclusion | at most one holder per path as seen by the ensemble, and no guard says "held" after the ensemble may have given the place away |
+//! | Fencing | every guard carries a [`FencingToken`] that grows with every grant; [`Hold::fenced`] writes commit only while it holds |
+//! | Loss is signalled | [`Hold::lost`] tells when and why; [`Hold::run_until_lost`] drops the work at that moment |
+//! | Nothing left behind | no dropped future, timeout, lost reply or panic leaves a node beyond moments, or beyond the session at the latest |
+//! | Fair | grants follow the order in which the ensemble created the contenders |
+//! | No herd, no poll | a release wakes one waiter; an idle waiter costs no requests |
+//! | Waiting survives a session | a waiter joins again at the tail; a hold never comes back to life |
+//! | Bad input is an error | a value that names the path and what to do, never a panic |
+//! | Interop | Curator and kazoo on the same path see us as one of their own |
+//!
+//! What no lock can give is protection against a pause *inside* the protected code: that is what tokens are for.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod error;
+mod line;
+mod observer;
+mod recipes;
+mod session;
+mod znode;
+
+pub use bytes;
+pub use zookeeper_client;
+
+pub use self::error::Error;
+pub use self::line::Contender;
+pub use self::observer::Observer;
+pub use self::recipes::{AcquireTimeoutError, FairLock, FairLockGuard, Layout, RunError, TryAcquireError};
+pub use self::session::{
+    ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,
+};
+pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError};

@@ -1,0 +1,95 @@
+//! The causes that every operation shares: what retrying would not help.
+
+use zookeeper_client as zk;
+
+/// A permanent failure: retrying the same call would not help.
+///
+/// Transient trouble (a lost connection, an expired session, a server that is away) is waited out and never appears
+/// here; bound a call with its `_timeout` form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The coordinator was closed; connect a new one.
+    #[error("the coordinator is closed; connect a new one")]
+    Closed,
+
+    /// The ensemble refused the credentials. The coordinator is closed; connect with right ones.
+    #[error("the ensemble refused the credentials given with ConnectOptions::auth; connect with right ones")]
+    AuthFailed,
+
+    /// The ACL of a node refuses us.
+    #[error("the ACL of {path} or of its parent refuses us; grant this identity all rights, or connect with another")]
+    Denied {
+        /// Path of the node, from the chroot.
+        path: String,
+    },
+
+    /// What stands at a path is not what the recipe needs there.
+    #[error("{path} cannot be used: {reason}")]
+    Layout {
+        /// Path of the node, from the chroot.
+        path: String,
+        /// What is wrong with it and what to do.
+        reason: &'static str,
+    },
+
+    /// A path that ZooKeeper does not accept.
+    #[error("invalid path {path:?}: {reason}")]
+    InvalidPath {
+        /// The path as given.
+        path: String,
+        /// The rule it breaks.
+        reason: &'static str,
+    },
+
+    /// Data that a server would not take; nothing was sent.
+    #[error("{size} bytes are too large for {path}; a node takes at most {limit}")]
+    TooLarge {
+        /// Path the data was meant for.
+        path: String,
+        /// Size of the data, in bytes.
+        size: usize,
+        /// The largest size, in bytes.
+        limit: usize,
+    },
+
+    /// The ensemble answered with an error that the recipe does not expect.
+    #[error("the ensemble refused a request on {path}: {source}")]
+    Client {
+        /// Path of the node, from the chroot.
+        path: String,
+        /// The answer.
+        source: zk::Error,
+    },
+}
+
+impl Error {
+    /// Turns a server's answer about `path` into the error that it is for a user.
+    pub(crate) fn from_answer(path: &str, source: zk::Error) -> Self {
+        let path = path.to_owned();
+        match source {
+            zk::Error::NoAuth => Self::Denied { path },
+            zk::Error::InvalidAcl => Self::Layout {
+                path,
+                reason: "the configured ACL is invalid; set another with ConnectOptions::acls",
+            },
+            zk::Error::NoChildrenForEphemerals => Self::Layout {
+                path,
+                reason: "it, or a node above it, is an ephemeral node, which has no children; choose another path",
+            },
+            zk::Error::NoNode => Self::Layout {
+                path,
+                reason: "the chroot does not exist any more; create it and connect again",
+            },
+            zk::Error::QuotaExceeded => Self::Layout {
+                path,
+                reason: "its quota is used up; raise it or clean up",
+            },
+            zk::Error::NotReadOnly => Self::Layout {
+                path,
+                reason: "the server is read-only",
+            },
+            source => Self::Client { path, source },
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Who stands in a line.
+
+use bytes::Bytes;
+use futures::future;
+use zookeeper_client as zk;
+
+use super::Line;
+use super::blocker::{Mode, Standing, standing};
+use crate::error::Error;
+use crate::session::{Outcome, Session, outcome};
+use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list};
+
+/// One contender of a line, as seen at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Contender {
+    /// Path of its node, from the chroot.
+    pub path: String,
+    /// What it says of itself: [`ConnectOptions::identity`](crate::ConnectOptions::identity), or what another client
+    /// wrote (Curator: its address).
+    pub identity: Bytes,
+    /// Its fencing token, should it be granted.
+    pub token: FencingToken,
+    /// Its place in line, from 0.
+    pub position: usize,
+    /// Whether it holds the place.
+    pub is_holder: bool,
+    /// The session that it belongs to.
+    pub session_id: i64,
+}
+
+impl Line {
+    /// All contenders in order: one list, and one read for each of them, all sent together.
+    pub(crate) async fn contenders(&self) -> Result<Vec<Contender>, Error> {
+        loop {
+            let session = self.coordinator.session().await?;
+            match self.contenders_seen_by(&session).await {
+                Ok(contenders) => return Ok(contenders),
+                Err(Interrupted::Failed(error)) => return Err(self.cause(error)),
+                Err(Interrupted::Lost(_)) => {}
+            }
+        }
+    }
+
+    async fn contenders_seen_by(&self, session: &std::sync::Arc<Session>) -> Result<Vec<Contender>, Interrupted> {
+        'again: loop {
+            let children = list(session, &self.path).await?;
+            let mut line: Vec<(ChildName<'_>, Mode)> = self.contenders_in(&children).collect();
+            let Some(oldest) = Sequence::oldest(line.iter().map(|(name, _)| name.sequence)) else {
+                return Ok(Vec::new());
+            };
+            line.sort_by_key(|(name, _)| name.sequence.distance_from(oldest).cast_unsigned());
+            let client = session.client()?;
+            let reads = line.iter().map(|(name, _)| {
+                let (client, path) = (&client, self.path.child(name.text));
+                async move { (client.get_data(&path).await, path) }
+            });
+            let answers = tokio::select! {
+                answers = future::join_all(reads) => answers,
+                lost = session.ended() => return Err(lost.into()),
+            };
+            let mut contenders = Vec::with_capacity(answers.len());
+            for ((answer, path), (name, mode)) in answers.into_iter().zip(&line) {
+                let (data, stat) = match answer {
+                    Ok(read) => read,
+                    Err(zk::Error::NoNode) => continue,
+                    Err(error) if outcome(&error) == Outcome::Refused => {
+                        return Err(Error::from_answer(&path, error).into());
+                    }
+                    Err(_) => {
+                        session.pause_before_retry().await;
+                        continue 'again;
+                    }
+                };
+                contenders.push(Contender {
+                    path,
+                    identity: data.into(),
+                    token: FencingToken::from_i64(stat.czxid),
+                    position: contenders.len(),
+                    is_holder: standing(name, *mode, line.iter().copied()) == Standing::Granted,
+                    session_id: stat.ephemeral_owner,
+                });
+            }
+            return Ok(contenders);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! [`FairLock`]: mutual exclusion, first come, first served.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::line::{Contender, Dialect, Line};
+use crate::session::{Coordinator, Lost};
+use crate::znode::{FencingToken, Hold, NodePath, ReleaseError};
+
+/// A lock that at most one contender holds, across processes and machines.
+///
+/// It stands in one line with Curator's `InterProcessMutex` on the same path, and with kazoo's `Lock` if that is given
+/// `extra_lock_patterns=["lock-"]`; see [`Layout`].
+///
+/// # Fairness
+/// Grants follow the order in which the ensemble created the contenders' nodes, over all processes. A waiter whose
+/// session expires joins again at the tail.
+///
+/// # Cost
+/// Acquire: create and list, one round trip, and a watch on the own node beside it. Release: one delete. A waiter
+/// costs one watch, and nothing while it waits; a release wakes one waiter, which lists once and, if nothing else
+/// proved its session lately, sends one heartbeat along. While something is held, a heartbeat every fifth of the
+/// session timeout for all holds of the session together.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::FairLock;
+///
+/// let zk = zookeeper_recipes::connect("127.0.0.1:2181").await?;
+/// let lock = FairLock::new(&zk, "/locks/account-17")?;
+///
+/// let guard = lock.acquire().await?;
+/// println!("held, token {}", guard.token());
+/// guard.release().await?;
+///
+/// // The same with the work in the middle, which is dropped if the lock is lost:
+/// let balance = lock.run(|token| async move { settle(token).await }).await?;
+/// # async fn settle(_: zookeeper_recipes::FencingToken) -> u64 { 0 }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct FairLock {
+    line: Line,
+}
+
+/// The names under which contenders stand in line. Both are understood, whichever is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Layout {
+    /// `_c_<uuid>-lock-<seq>`, as Curator's `InterProcessMutex`; parents are containers. kazoo sees it if its lock is
+    /// given `extra_lock_patterns=["lock-"]`.
+    #[default]
+    Curator,
+    /// `<hex>__lock__<seq>`, as kazoo's `Lock`; parents are persistent. Curator does **not** see these contenders
+    /// (it sorts them behind its own): never use it on a path that Curator locks.
+    Kazoo,
+}
+
+impl FairLock {
+    /// A lock at `path`, below the chroot. Nothing is sent; the node at `path` is made when it is first needed.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`].
+    pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
+        let path = NodePath::new(path)?;
+        Ok(Self {
+            line: Line::new(zk.clone(), path, Dialect::CURATOR_LOCK),
+        })
+    }
+
+    /// Chooses the names to write.
+    #[must_use]
+    pub fn layout(self, layout: Layout) -> Self {
+        let dialect = match layout {
+            Layout::Curator => Dialect::CURATOR_LOCK,
+            Layout::Kazoo => Dialect::KAZOO_LOCK,
+        };
+        Self {
+            line: self.line.with_dialect(dialect),
+        }
+    }
+
+    /// The path of the lock, from the chroot.
+    pub fn path(&self) -> &str {
+        self.line.path().as_str()
+    }
+
+    /// Waits for the lock, however long it takes: lost connections, expired sessions and servers that are away are
+    /// waited out.
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help.
+    ///
+    /// # Cancel safety
+    /// Dropping the future at any point leaves the line: its node is removed in the background, within moments while
+    /// the session lives. The place in line is lost.
+    ///
+    /// # When the session is lost
+    /// The future goes on waiting: it joins the line again, at the tail, in the next session.
+    pub async fn acquire(&self) -> Result<FairLockGuard, Error> {
+        self.line.acquire().await.map(FairLockGuard::new)
+    }
+
+    /// Takes the lock if nobody has it or waits for it. If somebody does, that is found out with one read.
+    ///
+    /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
+    ///
+    /// # Errors
+    /// [`TryAcquireError::Contended`] if somebody is there.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn try_acquire(&self) -> Result<FairLockGuard, TryAcquireError> {
+        self.line
+            .try_acquire()
+            .await?
+            .map(FairLockGuard::new)
+            .ok_or(TryAcquireError::Contended)
+    }
+
+    /// Waits for the lock for at most `limit`, requests to the ensemble included.
+    ///
+    /// On a timeout the contender is removed before this returns, which may take another half second; where the link
+    /// is dead, it is left to the background.
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError::Elapsed`] if the time is up.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_timeout(&self, limit: Duration) -> Result<FairLockGuard, AcquireTimeoutError> {
+        let hold = self.line.acquire_timeout(limit).await?;
+        hold.map(FairLockGuard::new)
+            .ok_or(AcquireTimeoutError::Elapsed { after: limit })
+    }
+
+    /// Acquires the lock, runs `work` with the fencing token, and releases the lock when `work` has ended. If the lock
+    /// is lost, `work` is dropped at that moment. The node is deleted only after `work` has ended or been dropped.
+    ///
+    /// # Errors
+    /// [`RunError::Lost`] if the lock was lost before `work` was done: it ran in part. [`RunError::Error`] if the lock
+    /// could not be had: it did not run.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops `work` and then gives the lock back.
+    pub async fn run<F, Fut>(&self, work: F) -> Result<Fut::Output, RunError>
+    where
+        F: FnOnce(FencingToken) -> Fut,
+        Fut: Future,
+    {
+        let guard = self.acquire().await?;
+        let output = guard.run_until_lost(work(guard.token())).await?;
+        match guard.release().await {
+            // The work was done while the lock was held; that the release came too late takes nothing from it.
+            Ok(()) | Err(ReleaseError::Lost(_)) => Ok(output),
+            Err(ReleaseError::Error(error)) => {
+                tracing::warn!(path = self.path(), %error, "the work is done, but the lock was not released");
+                Ok(output)
+            }
+        }
+    }
+
+    /// Who holds the lock and who waits, in order: one list, and one read for each contender.
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help.
+    pub async fn contenders(&self) -> Result<Vec<Contender>, Error> {
+        self.line.contenders().await
+    }
+}
+
+/// The lock is held while this guard lives; it dereferences to [`Hold`].
+///
+/// Dropping it releases the lock in the background; [`release`](Self::release) waits until it is free.
+#[must_use = "the lock is released as soon as the guard is dropped"]
+#[clippy::has_significant_drop]
+#[derive(Debug)]
+pub struct FairLockGuard {
+    hold: Hold,
+}
+
+impl FairLockGuard {
+    fn new(hold: Hold) -> Self {
+        Self { hold }
+    }
+
+    /// Releases the lock and returns when its node is gone, so that the next contender has it: one delete.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Lost`] if the lock had been lost before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future releases the lock in the background.
+    pub async fn release(self) -> Result<(), ReleaseError> {
+        self.hold.release().await
+    }
+}
+
+impl Deref for FairLockGuard {
+    type Target = Hold;
+
+    fn deref(&self) -> &Hold {
+        &self.hold
+    }
+}
+
+/// Why a lock was not taken without waiting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryAcquireError {
+    /// Somebody holds it or waits for it.
+    #[error("somebody else holds it or waits for it")]
+    Contended,
+    /// It cannot be had at all.
+    #[error(transparent)]
+    Error(#[from] Error),
+}
+
+/// Why a lock was not taken in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireTimeoutError {
+    /// The time is up.
+    #[error("not granted within {} ms", after.as_millis())]
+    Elapsed {
+        /// The limit that was given.
+        after: Duration,
+    },
+    /// It cannot be had at all.
+    #[error(transparent)]
+    Error(#[from] Error),
+}
+
+/// Why protected work gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The lock was lost while the work ran, and the work was dropped.
+    #[error("the work was dropped: {0}")]
+    Lost(#[from] Lost),
+    /// The lock could not be had; the work did not run.
+    #[error(transparent)]
+    Error(#[from] Error),
+}

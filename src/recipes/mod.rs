@@ -1,0 +1,5 @@
+//! The recipes, one file each. They stand on the line, on owned nodes and on the session, not on each other.
+
+mod lock;
+
+pub use self::lock::{AcquireTimeoutError, FairLock, FairLockGuard, Layout, RunError, TryAcquireError};

@@ -1,0 +1,142 @@
+//! [`Coordinator`]: the handle that recipes are made from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use zookeeper_client as zk;
+
+use super::live::{Profile, Session};
+use super::options::{ConnectError, ConnectOptions};
+use super::sessions::{Sessions, Slot};
+use super::state::SessionState;
+use super::{reaper, supervisor};
+use crate::error::Error;
+use crate::observer::Observer;
+
+/// A connection to an ensemble that outlives its sessions; a cheap handle to share and clone.
+///
+/// Behind it one task supervises the session (reconnects, confirms the lease of what is held, replaces an expired
+/// session) and one removes abandoned nodes, both on the runtime on which [`connect`](crate::connect) was awaited.
+///
+/// When the last clone is dropped, guards and recipes included, the session is closed in the background.
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    sessions: Sessions,
+    states: watch::Receiver<SessionState>,
+    /// Dropping it tells the supervisor that the last handle is gone.
+    close: mpsc::UnboundedSender<oneshot::Sender<()>>,
+}
+
+impl Coordinator {
+    pub(super) async fn open(options: ConnectOptions, cluster: &str) -> Result<Self, ConnectError> {
+        let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let timeout = options.session_timeout;
+        let client = options
+            .open_session(cluster)
+            .await
+            .map_err(|error| ConnectError::from_client(cluster, timeout, error))?;
+        check_chroot(&client, cluster, timeout).await?;
+        check_margin(options.lease_margin, client.session_timeout())?;
+
+        let (litter, litter_receiver) = mpsc::unbounded_channel();
+        let profile = Arc::new(Profile {
+            identity: options.identity.clone(),
+            acls: options.acls.clone(),
+            lease_margin: options.lease_margin,
+            runtime: runtime.clone(),
+            litter,
+        });
+        let session = Session::new(client, Arc::clone(&profile));
+        let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));
+        let (states, states_receiver) = watch::channel(SessionState::Connected);
+        let (close, close_receiver) = mpsc::unbounded_channel();
+        let sessions = Sessions::new(slot_receiver);
+        runtime.spawn(reaper::run(litter_receiver, sessions.clone()));
+        let supervisor = supervisor::Supervisor::new(options, cluster.to_owned(), profile, slot, states);
+        runtime.spawn(supervisor.run(session, close_receiver));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                sessions,
+                states: states_receiver,
+                close,
+            }),
+        })
+    }
+
+    /// The state of the session, for display and logging. Holds do not depend on it, see
+    /// [`Hold::lost`](crate::Hold::lost).
+    pub fn states(&self) -> Observer<SessionState> {
+        Observer::new(self.shared.states.clone())
+    }
+
+    /// The client of the current session, for requests beside the recipes.
+    ///
+    /// Get it anew for each use: a session stays open at the server while any clone of its client lives, also one
+    /// that this coordinator has given up, and a client of an ended session serves no request.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] or [`Error::AuthFailed`] if the coordinator has ended. Waits while a session is being opened.
+    pub async fn client(&self) -> Result<zk::Client, Error> {
+        loop {
+            if let Ok(client) = self.session().await?.client() {
+                return Ok(client);
+            }
+        }
+    }
+
+    /// Closes the session: every hold is lost with [`LossReason::Closed`](crate::LossReason::Closed), every node is
+    /// removed, pending calls on any clone fail with [`Error::Closed`]. Returns when the ensemble has confirmed it, or
+    /// after a third of the session timeout at the latest; the session then ends by itself.
+    ///
+    /// # Cancel safety
+    /// Once polled, the close goes on if the future is dropped.
+    pub async fn close(self) {
+        let (done, closed) = oneshot::channel();
+        if self.shared.close.send(done).is_ok() {
+            // An error means that the supervisor has ended, and the session with it.
+            let _ = closed.await;
+        }
+    }
+
+    /// The current session, waited for while one is being opened.
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, Error> {
+        self.shared.sessions.clone().current().await
+    }
+
+    /// Whether the coordinator has ended, and why.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        self.shared.sessions.peek().err()
+    }
+}
+
+async fn check_chroot(client: &zk::Client, cluster: &str, timeout: Duration) -> Result<(), ConnectError> {
+    if client.path() == "/" {
+        return Ok(());
+    }
+    match client.check_stat("/").await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(ConnectError::NoChroot {
+            cluster: cluster.to_owned(),
+        }),
+        Err(error) => Err(ConnectError::from_client(cluster, timeout, error)),
+    }
+}
+
+fn check_margin(margin: Option<Duration>, timeout: Duration) -> Result<(), ConnectError> {
+    let Some(margin) = margin.filter(|margin| *margin > timeout * 2 / 5) else {
+        return Ok(());
+    };
+    let reason = format!(
+        "a lease margin of {} ms is more than two fifths of the session timeout of {} ms that the ensemble granted",
+        margin.as_millis(),
+        timeout.as_millis()
+    );
+    Err(ConnectError::Options { reason })
+}

@@ -1,0 +1,142 @@
+//! Heartbeats: requests that change nothing and prove, because they are committed, that the session is alive.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+use uuid::Uuid;
+use zookeeper_client as zk;
+
+use super::live::Session;
+use super::outcome::{Outcome, outcome};
+use super::state::{LossReason, Lost};
+
+/// The heartbeat brought no proof.
+#[derive(Debug)]
+pub(crate) enum Missed {
+    /// The session has ended.
+    Lost,
+    /// No answer; worth another try once there is a connection.
+    Unanswered(zk::Error),
+}
+
+impl From<Lost> for Missed {
+    fn from(_: Lost) -> Self {
+        Self::Lost
+    }
+}
+
+impl Session {
+    /// Makes sure that the lease runs for at least `at_least`, with a heartbeat if nothing proved it lately.
+    ///
+    /// A new hold has to pass here: a list that shows us at the head of a line may come from a server that is cut off
+    /// from the ensemble.
+    pub(crate) async fn prove(self: &Arc<Self>, at_least: Duration) -> Result<(), Lost> {
+        loop {
+            if let Some(reason) = self.end_reason() {
+                return Err(Lost { reason });
+            }
+            if self.is_verified() && self.remaining() > at_least {
+                return Ok(());
+            }
+            let pause = async {
+                if let Err(Missed::Unanswered(error)) = self.heartbeat().await {
+                    debug!(%error, "heartbeat unanswered");
+                }
+                if self.remaining() <= at_least {
+                    self.pause_before_retry().await;
+                }
+            };
+            tokio::select! {
+                () = pause => {}
+                lost = self.ended() => return Err(lost),
+            }
+        }
+    }
+
+    /// Sends one heartbeat; after a reconnect one that also shows whether the session is still ours.
+    pub(crate) async fn heartbeat(self: &Arc<Self>) -> Result<(), Missed> {
+        if self.is_verified() {
+            self.check().await
+        } else {
+            self.probe().await
+        }
+    }
+
+    /// A multi that holds nothing but a check: it passes the quorum, changes nothing and fires no watch. That the
+    /// check fails does not matter, a refused multi is committed as well.
+    async fn check(&self) -> Result<(), Missed> {
+        let client = self.client()?;
+        let sent = Instant::now();
+        let mut multi = client.new_multi_writer();
+        multi.add_check_version("/", -1).map_err(Missed::Unanswered)?;
+        match multi.commit().await {
+            Ok(_) | Err(zk::MultiWriteError::OperationFailed { .. }) => {}
+            Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) == Outcome::Refused => {}
+            Err(zk::MultiWriteError::RequestFailed { source }) => return Err(Missed::Unanswered(source)),
+        }
+        self.proved(sent);
+        Ok(())
+    }
+
+    /// Creates and deletes an ephemeral node in one transaction, beside a node of ours: nobody ever sees it, but the
+    /// reply names its owner, which is the session that the server takes us for.
+    async fn probe(self: &Arc<Self>) -> Result<(), Missed> {
+        let Some(parent) = self.registry().any_parent() else {
+            // Nothing is at stake before the next create, whose reply tells as well.
+            return self.check().await;
+        };
+        let client = self.client()?;
+        let connection = self.connection();
+        let sent = Instant::now();
+        let separator = if parent == "/" { "" } else { "/" };
+        let path = format!("{parent}{separator}_c_{}-probe", Uuid::new_v4());
+        let mut multi = client.new_multi_writer();
+        let options = zk::CreateMode::Ephemeral.with_acls(self.acls());
+        multi.add_create(&path, &[], &options).map_err(Missed::Unanswered)?;
+        multi.add_delete(&path, None).map_err(Missed::Unanswered)?;
+        match multi.commit().await {
+            Ok(results) => {
+                let owner = results.into_iter().find_map(|result| match result {
+                    zk::MultiWriteResult::Create { stat, .. } if !stat.is_invalid() => Some(stat.ephemeral_owner),
+                    _ => None,
+                });
+                match owner {
+                    Some(owner) => self.verify(connection, owner)?,
+                    None => self.look_for_own_node(&client, connection).await?,
+                }
+            }
+            Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) != Outcome::Refused => {
+                return Err(Missed::Unanswered(source));
+            }
+            // No right to create there any more, or an old server without a Stat in multi replies (ZOOKEEPER-4026).
+            Err(_) => self.look_for_own_node(&client, connection).await?,
+        }
+        self.proved(sent);
+        Ok(())
+    }
+
+    /// Asks for the ephemerals of the session that the server takes us for; ours must be among them.
+    async fn look_for_own_node(self: &Arc<Self>, client: &zk::Client, connection: u64) -> Result<(), Missed> {
+        let sync = client.sync("/");
+        let ephemerals = client.list_ephemerals("/");
+        let answer = match sync.await {
+            Ok(()) => ephemerals.await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(ephemerals) if ephemerals.iter().any(|path| self.registry().owns(path)) => {
+                Ok(self.verify(connection, self.id())?)
+            }
+            Err(error) if outcome(&error) != Outcome::Refused => Err(Missed::Unanswered(error)),
+            answer => {
+                warn!(
+                    ?answer,
+                    "the session could not be shown to be ours after a reconnect; giving it up"
+                );
+                self.end(LossReason::SessionExpired);
+                Err(Missed::Lost)
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! How to connect.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use zookeeper_client as zk;
+
+use super::coordinator::Coordinator;
+
+/// The largest identity, in bytes. It is written into every contender's node.
+const IDENTITY_LIMIT: usize = 64 * 1024;
+
+/// Options of a connection to an ensemble.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use zookeeper_recipes::ConnectOptions;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let zk = ConnectOptions::new()
+///     .session_timeout(Duration::from_secs(8))
+///     .auth("digest", "payments:secret")
+///     .identity("settlement-7")
+///     .connect("zk1:2181,zk2:2181,zk3:2181/payments")
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `connect` is called"]
+pub struct ConnectOptions {
+    pub(super) session_timeout: Duration,
+    pub(super) lease_margin: Option<Duration>,
+    pub(super) auths: Vec<Auth>,
+    pub(super) acls: Vec<zk::Acl>,
+    pub(super) identity: Bytes,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<zk::TlsOptions>,
+    #[cfg(feature = "sasl")]
+    pub(super) sasl: Option<zk::SaslOptions>,
+}
+
+/// One credential; its secret is not printed.
+#[derive(Clone)]
+pub(super) struct Auth {
+    scheme: String,
+    credential: Vec<u8>,
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auth")
+            .field("scheme", &self.scheme)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ConnectOptions {
+    /// A session timeout of 10 seconds, no credentials, nodes that everybody may use.
+    pub fn new() -> Self {
+        Self {
+            session_timeout: Duration::from_secs(10),
+            lease_margin: None,
+            auths: Vec::new(),
+            acls: zk::Acls::anyone_all().to_vec(),
+            identity: default_identity(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "sasl")]
+            sasl: None,
+        }
+    }
+
+    /// The session timeout to ask for; the ensemble may grant another one within its bounds (by default 2 to 20 of
+    /// its ticks). How long a crashed holder blocks others; how long a hold outlives a cut connection is about half
+    /// of it.
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
+        self
+    }
+
+    /// How much earlier than the session timeout a hold ends: at least half a tick of the ensemble, and something
+    /// for the rates of the clocks. By default 26 % of the negotiated timeout, which is enough for every tick that a
+    /// server with default bounds can have; smaller values let holds survive longer cuts.
+    pub fn lease_margin(mut self, margin: Duration) -> Self {
+        self.lease_margin = Some(margin);
+        self
+    }
+
+    /// Adds a credential, for example `("digest", "user:password")`. Every new session presents it again.
+    pub fn auth(mut self, scheme: impl Into<String>, credential: impl Into<Vec<u8>>) -> Self {
+        self.auths.push(Auth {
+            scheme: scheme.into(),
+            credential: credential.into(),
+        });
+        self
+    }
+
+    /// The ACL of every node that recipes create, parents included. By default anyone may do anything.
+    pub fn acls(mut self, acls: impl Into<Vec<zk::Acl>>) -> Self {
+        self.acls = acls.into();
+        self
+    }
+
+    /// Who we are, for others to see in [`contenders`](crate::FairLock::contenders): written as the data of every
+    /// contender's node, at most 64 KiB. By default host name and process id.
+    pub fn identity(mut self, identity: impl Into<Bytes>) -> Self {
+        self.identity = identity.into();
+        self
+    }
+
+    /// Connects with TLS.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls(mut self, options: zk::TlsOptions) -> Self {
+        self.tls = Some(options);
+        self
+    }
+
+    /// Authenticates with SASL.
+    #[cfg(feature = "sasl")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sasl")))]
+    pub fn sasl(mut self, options: impl Into<zk::SaslOptions>) -> Self {
+        self.sasl = Some(options.into());
+        self
+    }
+
+    /// Connects to `cluster`, given as `host:port,host:port/chroot`, and opens the first session.
+    ///
+    /// # Errors
+    /// [`ConnectError`] if no server answers within the session timeout, if the chroot does not exist, or if the
+    /// options are not usable. Once connected, the coordinator reconnects by itself.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the connection; a session that was opened already is closed.
+    pub async fn connect(self, cluster: &str) -> Result<Coordinator, ConnectError> {
+        self.validate()?;
+        Coordinator::open(self, cluster).await
+    }
+
+    fn validate(&self) -> Result<(), ConnectError> {
+        let problem = if self.session_timeout < Duration::from_millis(100) {
+            "the session timeout must be at least 100 ms"
+        } else if self.session_timeout > Duration::from_secs(24 * 60 * 60) {
+            "the session timeout must be at most a day"
+        } else if self.identity.len() > IDENTITY_LIMIT {
+            "the identity must be at most 64 KiB"
+        } else if self.acls.is_empty() {
+            "the ACL must not be empty"
+        } else {
+            return Ok(());
+        };
+        Err(ConnectError::Options { reason: problem.into() })
+    }
+
+    /// Opens one session.
+    pub(super) async fn open_session(&self, cluster: &str) -> Result<zk::Client, zk::Error> {
+        let mut connector = zk::Client::connector().with_session_timeout(self.session_timeout);
+        for Auth { scheme, credential } in &self.auths {
+            connector = connector.with_auth(scheme, credential);
+        }
+        #[cfg(feature = "sasl")]
+        if let Some(sasl) = &self.sasl {
+            connector = connector.with_sasl(sasl.clone());
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return connector.with_tls(tls.clone()).secure_connect(cluster).await;
+        }
+        connector.connect(cluster).await
+    }
+}
+
+/// Why no coordinator could be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The connect string is malformed.
+    #[error("invalid connect string {cluster:?}: {reason}; expected host:port,host:port/chroot")]
+    ConnectString {
+        /// The string as given.
+        cluster: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An option is out of its bounds.
+    #[error("invalid option: {reason}")]
+    Options {
+        /// The option and its bounds.
+        reason: String,
+    },
+    /// No server answered in time.
+    #[error("no server of {cluster} answered within {} ms: {source}; is ZooKeeper running there?", after.as_millis())]
+    Unreachable {
+        /// The connect string.
+        cluster: String,
+        /// How long was tried.
+        after: Duration,
+        /// The last error.
+        source: zk::Error,
+    },
+    /// The ensemble refused the credentials.
+    #[error("the ensemble refused the credentials given with ConnectOptions::auth")]
+    AuthFailed,
+    /// The chroot of the connect string does not exist.
+    #[error("the chroot of {cluster} does not exist; create that node first")]
+    NoChroot {
+        /// The connect string.
+        cluster: String,
+    },
+    /// There is no tokio runtime.
+    #[error("connect must be awaited inside a tokio runtime")]
+    NoRuntime,
+}
+
+impl ConnectError {
+    pub(super) fn from_client(cluster: &str, after: Duration, error: zk::Error) -> Self {
+        let cluster = cluster.to_owned();
+        match error {
+            zk::Error::BadArguments(reason) => Self::ConnectString {
+                cluster,
+                reason: (*reason).to_owned(),
+            },
+            zk::Error::AuthFailed => Self::AuthFailed,
+            source => Self::Unreachable { cluster, after, source },
+        }
+    }
+}
+
+fn default_identity() -> Bytes {
+    let host = std::env::var("HOSTNAME")
+        .ok()
+        .or_else(|| std::fs::read_to_string("/etc/hostname").ok())
+        .map(|host| host.trim().to_owned())
+        .filter(|host| !host.is_empty() && host.len() < 256)
+        .unwrap_or_else(|| "unknown".to_owned());
+    format!("{host}:{}", std::process::id()).into()
+}

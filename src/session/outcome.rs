@@ -1,0 +1,58 @@
+//! What a failed request tells: refused by the server, or unknown.
+
+use zookeeper_client::Error;
+
+/// What is known of a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The server answered: it was not applied.
+    Refused,
+    /// The server answered that it should be sent again later.
+    Busy,
+    /// No answer came: it may have been applied.
+    Unknown,
+}
+
+/// Classifies by whether the server answered, since a request in flight at a cut fails with whatever the link died of
+/// (`ConnectionLoss`, an I/O error, a silence), not with `ConnectionLoss` alone.
+pub(crate) fn outcome(error: &Error) -> Outcome {
+    match error {
+        Error::BadArguments(_)
+        | Error::NoNode
+        | Error::NoAuth
+        | Error::BadVersion
+        | Error::NoChildrenForEphemerals
+        | Error::NodeExists
+        | Error::NotEmpty
+        | Error::InvalidAcl
+        | Error::NotReadOnly
+        | Error::NoWatcher
+        | Error::QuotaExceeded
+        | Error::MarshallingError
+        | Error::Unimplemented
+        | Error::ReconfigDisabled
+        | Error::UnexpectedErrorCode(_)
+        | Error::RuntimeInconsistent => Outcome::Refused,
+        Error::Throttled | Error::SessionMoved => Outcome::Busy,
+        _ => Outcome::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_of_the_server_is_certain() {
+        assert_eq!(outcome(&Error::NodeExists), Outcome::Refused);
+        assert_eq!(outcome(&Error::Throttled), Outcome::Busy);
+        for unknown in [
+            Error::ConnectionLoss,
+            Error::Timeout,
+            Error::SessionExpired,
+            Error::ClientClosed,
+        ] {
+            assert_eq!(outcome(&unknown), Outcome::Unknown, "{unknown}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The reaper: removes the nodes that nobody owns any more.
+//!
+//! A drop can neither await nor, outside a runtime, spawn. So whoever drops a node (or a create whose outcome is not
+//! known) sends its key here, and this task, one per coordinator, retries until the node is gone. It works through
+//! whatever session is current: nodes of a session that was given up are removed through its successor.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+use zookeeper_client as zk;
+
+use super::live::Session;
+use super::outcome::{Outcome, outcome};
+use super::registry::{NodeKey, Whereabouts};
+use super::sessions::Sessions;
+use super::state::LossReason;
+
+/// A node to be removed, and the session that owns it.
+#[derive(Debug)]
+pub(crate) struct Litter {
+    pub(crate) owner: Arc<Session>,
+    pub(crate) key: NodeKey,
+}
+
+/// Removes what arrives until the coordinator is gone or closed.
+pub(crate) async fn run(mut litter: mpsc::UnboundedReceiver<Litter>, sessions: Sessions) {
+    let mut removals = FuturesUnordered::new();
+    let mut open = true;
+    while open || !removals.is_empty() {
+        tokio::select! {
+            item = litter.recv(), if open => match item {
+                Some(item) => removals.push(remove(item, sessions.clone())),
+                None => open = false,
+            },
+            Some(()) = removals.next() => {}
+        }
+    }
+}
+
+async fn remove(litter: Litter, mut sessions: Sessions) {
+    while let Some(whereabouts) = litter.owner.registry().whereabouts(litter.key) {
+        if litter.owner.end_reason() == Some(LossReason::SessionExpired) {
+            break;
+        }
+        let Ok(session) = sessions.current().await else { break };
+        let Ok(client) = session.client() else { continue };
+        let result = tokio::select! {
+            result = remove_once(&client, &whereabouts) => result,
+            _ = session.ended() => continue,
+        };
+        match result {
+            Ok(()) => {
+                debug!(?whereabouts, "removed an abandoned node");
+                break;
+            }
+            Err(error) if outcome(&error) == Outcome::Refused => {
+                warn!(?whereabouts, %error, "cannot remove an abandoned node; it stays until its session ends");
+                break;
+            }
+            Err(error) => {
+                debug!(?whereabouts, %error, "removal of an abandoned node is retried");
+                session.pause_before_retry().await;
+            }
+        }
+    }
+    litter.owner.registry().remove(litter.key);
+}
+
+/// One attempt to remove a node.
+pub(super) async fn remove_once(client: &zk::Client, whereabouts: &Whereabouts) -> Result<(), zk::Error> {
+    match whereabouts {
+        Whereabouts::At(path) => delete(client, path).await,
+        Whereabouts::Sent { parent, guid } => {
+            for path in find_by_guid(client, parent, guid).await? {
+                delete(client, &path).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Deletes a node by its exact name, which carries a guid and so never names another one's node.
+async fn delete(client: &zk::Client, path: &str) -> Result<(), zk::Error> {
+    match client.delete(path, None).await {
+        Err(zk::Error::NoNode) => Ok(()),
+        result => result,
+    }
+}
+
+/// The children of `parent` that a create with `guid` left: at most one.
+///
+/// The `sync` makes the answer exact. A list without it can be answered by a server that has not yet applied the
+/// create, and the node would be left behind, ahead of the contender that took its place.
+pub(crate) async fn find_by_guid(client: &zk::Client, parent: &str, guid: &str) -> Result<Vec<String>, zk::Error> {
+    let sync = client.sync(parent);
+    let list = client.list_children(parent);
+    sync.await?;
+    let children = match list.await {
+        Err(zk::Error::NoNode) => return Ok(Vec::new()),
+        result => result?,
+    };
+    let separator = if parent == "/" { "" } else { "/" };
+    let found = children.iter().filter(|name| name.contains(guid));
+    Ok(found.map(|name| format!("{parent}{separator}{name}")).collect())
+}

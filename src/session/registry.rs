@@ -1,0 +1,189 @@
+//! The nodes that a session owns, or may own because a create is on its way.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::state::{End, LossReason};
+
+/// Identifies one owned node of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NodeKey(u64);
+
+/// Where an owned node is to be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    /// A create was sent, or will be: a child of `parent` whose name contains `guid`, if it was applied.
+    Sent { parent: String, guid: String },
+    /// The exact path.
+    At(String),
+}
+
+impl Whereabouts {
+    /// The directory in which the node is.
+    pub(crate) fn parent(&self) -> &str {
+        match self {
+            Self::Sent { parent, .. } => parent,
+            Self::At(path) => match path.rfind('/') {
+                Some(0) | None => "/",
+                Some(slash) => &path[..slash],
+            },
+        }
+    }
+}
+
+/// Held by everything that still has to remove a node; its waiter wakes when the last one is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Witness {
+    _alive: mpsc::Sender<()>,
+}
+
+/// Waits until every node that was registered with its [`Witness`] is gone.
+#[derive(Debug)]
+pub(crate) struct Removal {
+    done: mpsc::Receiver<()>,
+}
+
+impl Removal {
+    pub(crate) fn new() -> (Witness, Self) {
+        let (alive, done) = mpsc::channel(1);
+        (Witness { _alive: alive }, Self { done })
+    }
+
+    pub(crate) async fn finished(&mut self) {
+        while self.done.recv().await.is_some() {}
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    whereabouts: Whereabouts,
+    end: Arc<End>,
+    _witness: Option<Witness>,
+}
+
+/// All owned nodes of a session. An entry stays until its node is known to be gone.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    entries: HashMap<NodeKey, Entry>,
+    over: Option<LossReason>,
+}
+
+impl Registry {
+    /// Registers a node before its create is sent.
+    pub(crate) fn insert(&self, whereabouts: Whereabouts, witness: Option<Witness>) -> (NodeKey, Arc<End>) {
+        let mut state = self.lock();
+        let key = NodeKey(state.next);
+        state.next += 1;
+        let end = Arc::new(End::new());
+        if let Some(reason) = state.over {
+            end.set(reason);
+        }
+        state.entries.insert(
+            key,
+            Entry {
+                whereabouts,
+                end: Arc::clone(&end),
+                _witness: witness,
+            },
+        );
+        (key, end)
+    }
+
+    pub(crate) fn found(&self, key: NodeKey, path: &str) {
+        if let Some(entry) = self.lock().entries.get_mut(&key) {
+            entry.whereabouts = Whereabouts::At(path.to_owned());
+        }
+    }
+
+    pub(crate) fn remove(&self, key: NodeKey) {
+        self.lock().entries.remove(&key);
+    }
+
+    pub(crate) fn whereabouts(&self, key: NodeKey) -> Option<Whereabouts> {
+        self.lock().entries.get(&key).map(|entry| entry.whereabouts.clone())
+    }
+
+    /// Any directory that holds a node of ours.
+    pub(crate) fn any_parent(&self) -> Option<String> {
+        let state = self.lock();
+        let known = state
+            .entries
+            .values()
+            .find(|entry| matches!(entry.whereabouts, Whereabouts::At(_)));
+        known.map(|entry| entry.whereabouts.parent().to_owned())
+    }
+
+    /// Whether `path` is a node of ours.
+    pub(crate) fn owns(&self, path: &str) -> bool {
+        let at = |entry: &Entry| matches!(&entry.whereabouts, Whereabouts::At(own) if own == path);
+        self.lock().entries.values().any(at)
+    }
+
+    /// Ends all nodes, those that are registered later included, and says which have yet to be removed.
+    pub(crate) fn end_all(&self, reason: LossReason) -> Vec<NodeKey> {
+        let mut state = self.lock();
+        state.over.get_or_insert(reason);
+        for entry in state.entries.values() {
+            entry.end.set(reason);
+        }
+        state.entries.keys().copied().collect()
+    }
+
+    /// Forgets all nodes: the ensemble removed them together with the session.
+    pub(crate) fn clear(&self) {
+        self.lock().entries.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent() -> Whereabouts {
+        Whereabouts::Sent {
+            parent: "/a".into(),
+            guid: "g".into(),
+        }
+    }
+
+    #[test]
+    fn a_node_registered_after_the_end_is_lost_from_the_start() {
+        let registry = Registry::default();
+        registry.end_all(LossReason::SessionExpired);
+        let (_, end) = registry.insert(sent(), None);
+        assert_eq!(end.reason(), Some(LossReason::SessionExpired));
+    }
+
+    #[test]
+    fn the_parent_of_a_node_is_its_directory() {
+        assert_eq!(Whereabouts::At("/a/b/c".into()).parent(), "/a/b");
+        assert_eq!(Whereabouts::At("/a".into()).parent(), "/");
+        assert_eq!(sent().parent(), "/a");
+    }
+
+    #[tokio::test]
+    async fn a_removal_is_finished_when_the_last_node_is_gone() {
+        let registry = Registry::default();
+        let (witness, mut removal) = Removal::new();
+        let (key, _) = registry.insert(sent(), Some(witness));
+        tokio::select! {
+            biased;
+            () = removal.finished() => unreachable!("a node is left"),
+            () = std::future::ready(()) => {}
+        }
+        registry.remove(key);
+        removal.finished().await;
+    }
+}

@@ -1,0 +1,57 @@
+//! Which session is current.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::live::Session;
+use crate::error::Error;
+
+/// What stands in the place of the current session.
+#[derive(Clone, Debug)]
+pub(crate) enum Slot {
+    /// One is being opened.
+    Opening,
+    /// The current one.
+    Live(Arc<Session>),
+    /// There will be none any more.
+    Over(Error),
+}
+
+/// A view of the current session that does not keep the coordinator alive.
+#[derive(Clone, Debug)]
+pub(crate) struct Sessions {
+    slot: watch::Receiver<Slot>,
+}
+
+impl Sessions {
+    pub(crate) fn new(slot: watch::Receiver<Slot>) -> Self {
+        Self { slot }
+    }
+
+    /// The current session, waited for while one is being opened.
+    pub(crate) async fn current(&mut self) -> Result<Arc<Session>, Error> {
+        let usable = |slot: &Slot| match slot {
+            Slot::Opening => false,
+            Slot::Live(session) => session.end_reason().is_none(),
+            Slot::Over(_) => true,
+        };
+        match self.slot.wait_for(usable).await {
+            Ok(slot) => match &*slot {
+                Slot::Live(session) => Ok(Arc::clone(session)),
+                Slot::Over(error) => Err(error.clone()),
+                Slot::Opening => Err(Error::Closed),
+            },
+            Err(_) => Err(Error::Closed),
+        }
+    }
+
+    /// The current session, if there is one right now.
+    pub(crate) fn peek(&self) -> Result<Option<Arc<Session>>, Error> {
+        match &*self.slot.borrow() {
+            Slot::Opening => Ok(None),
+            Slot::Live(session) => Ok(Some(Arc::clone(session))),
+            Slot::Over(error) => Err(error.clone()),
+        }
+    }
+}

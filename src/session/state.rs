@@ -1,0 +1,173 @@
+//! What a session is going through, and how a hold learns that it is over.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::sync::watch;
+
+/// State of a [`Coordinator`](crate::Coordinator)'s session, for display and logging.
+///
+/// No hold depends on it: a guard that is [`Suspended`](Self::Suspended) holds on while its lease runs, and a guard
+/// says for itself when it is lost ([`Hold::lost`](crate::Hold::lost)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// The session is connected to a server.
+    Connected,
+    /// The connection is lost and being replaced; the session may still be alive.
+    Suspended,
+    /// The session is over. A new one is being opened; waiters will join it, holds are lost.
+    Lost,
+    /// The coordinator was closed, or gave up because its credentials were refused. Nothing follows.
+    Closed,
+}
+
+/// Why a hold ended without being released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// The ensemble expired the session, or put another one in its place.
+    SessionExpired,
+    /// No quorum of the ensemble confirmed the session in time, so that it may have expired.
+    LeaseLapsed,
+    /// Somebody else deleted the node of this hold.
+    NodeRemoved,
+    /// Another contender asked for the place and the holder agreed to give it up.
+    Revoked,
+    /// The coordinator was closed.
+    Closed,
+    /// The guard itself was released or dropped; seen by those who kept a [`LostSignal`] of it.
+    Released,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SessionExpired => "the session expired",
+            Self::LeaseLapsed => "the lease lapsed before the ensemble confirmed the session again",
+            Self::NodeRemoved => "the node was removed by somebody else",
+            Self::Revoked => "it was revoked",
+            Self::Closed => "the coordinator was closed",
+            Self::Released => "it was released",
+        })
+    }
+}
+
+/// The hold is lost: another contender may have it by now.
+///
+/// Stop the protected work; acquire again if it still has to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("hold lost: {reason}")]
+pub struct Lost {
+    /// Why it is lost.
+    pub reason: LossReason,
+}
+
+/// A future that resolves when a hold ends, with the reason. Clones wait independently.
+///
+/// It resolves at the moment at which the ensemble may give the place away, not when it is known to have done so.
+#[must_use = "futures do nothing unless awaited"]
+pub struct LostSignal {
+    state: watch::Receiver<Option<LossReason>>,
+    waiting: Pin<Box<dyn Future<Output = LossReason> + Send + Sync>>,
+}
+
+impl LostSignal {
+    /// The reason, if the hold has ended already.
+    pub fn reason(&self) -> Option<LossReason> {
+        *self.state.borrow()
+    }
+
+    fn new(state: watch::Receiver<Option<LossReason>>) -> Self {
+        let mut receiver = state.clone();
+        let waiting = Box::pin(async move {
+            match receiver.wait_for(Option::is_some).await {
+                Ok(reason) => reason.unwrap_or(LossReason::Released),
+                Err(_) => LossReason::Released,
+            }
+        });
+        Self { state, waiting }
+    }
+}
+
+impl Clone for LostSignal {
+    fn clone(&self) -> Self {
+        Self::new(self.state.clone())
+    }
+}
+
+impl fmt::Debug for LostSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LostSignal").field("reason", &self.reason()).finish()
+    }
+}
+
+impl Future for LostSignal {
+    type Output = LossReason;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LossReason> {
+        self.waiting.as_mut().poll(cx)
+    }
+}
+
+/// The end of one thing (a session, a node), set once: the first reason stands.
+#[derive(Debug)]
+pub(crate) struct End {
+    state: watch::Sender<Option<LossReason>>,
+}
+
+impl End {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: watch::Sender::new(None),
+        }
+    }
+
+    /// Sets the reason; true if none was set before.
+    pub(crate) fn set(&self, reason: LossReason) -> bool {
+        self.state.send_if_modified(|state| {
+            let first = state.is_none();
+            state.get_or_insert(reason);
+            first
+        })
+    }
+
+    pub(crate) fn reason(&self) -> Option<LossReason> {
+        *self.state.borrow()
+    }
+
+    pub(crate) fn signal(&self) -> LostSignal {
+        LostSignal::new(self.state.subscribe())
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn reached(&self) -> LossReason {
+        self.signal().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_first_reason_stands() {
+        let end = End::new();
+        assert!(end.signal().now_or_never().is_none());
+        assert!(end.set(LossReason::NodeRemoved));
+        assert!(!end.set(LossReason::SessionExpired));
+        assert_eq!(end.signal().now_or_never(), Some(LossReason::NodeRemoved));
+    }
+
+    #[tokio::test]
+    async fn a_signal_kept_past_its_hold_resolves() {
+        let end = End::new();
+        let signal = end.signal();
+        drop(end);
+        assert_eq!(signal.await, LossReason::Released);
+    }
+}

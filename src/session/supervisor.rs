@@ -1,0 +1,226 @@
+//! The supervisor: one task that follows the session, confirms its lease, and replaces it when it ended.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::{self, BoxFuture, FutureExt};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time;
+use tracing::{Instrument, debug, info, info_span, warn};
+use zookeeper_client as zk;
+
+use super::heartbeat::Missed;
+use super::lease::LeaseClock;
+use super::live::{Profile, Session};
+use super::options::ConnectOptions;
+use super::reaper;
+use super::sessions::Slot;
+use super::state::{LossReason, SessionState};
+use crate::error::Error;
+
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(2);
+
+type CloseRequests = mpsc::UnboundedReceiver<oneshot::Sender<()>>;
+
+pub(super) struct Supervisor {
+    options: ConnectOptions,
+    cluster: String,
+    profile: Arc<Profile>,
+    slot: watch::Sender<Slot>,
+    states: watch::Sender<SessionState>,
+}
+
+/// What ended the supervision of one session.
+enum Next {
+    Replace,
+    GiveUp(Error),
+    Close(Option<oneshot::Sender<()>>),
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        options: ConnectOptions,
+        cluster: String,
+        profile: Arc<Profile>,
+        slot: watch::Sender<Slot>,
+        states: watch::Sender<SessionState>,
+    ) -> Self {
+        Self {
+            options,
+            cluster,
+            profile,
+            slot,
+            states,
+        }
+    }
+
+    pub(super) async fn run(self, mut session: Arc<Session>, mut close: CloseRequests) {
+        loop {
+            let span = info_span!("session", id = format_args!("{:#x}", session.id()));
+            let next = match self.supervise(&session, &mut close).instrument(span).await {
+                Next::Replace => {
+                    self.slot.send_replace(Slot::Opening);
+                    self.states.send_replace(SessionState::Lost);
+                    self.replace(&mut close).await
+                }
+                end => Err(end),
+            };
+            match next {
+                Ok(replacement) => session = replacement,
+                Err(end) => return self.finish(&session, end, close).await,
+            }
+        }
+    }
+
+    /// Follows one session until it ended or is to be closed.
+    async fn supervise(&self, session: &Arc<Session>, close: &mut CloseRequests) -> Next {
+        let Ok(client) = session.client() else {
+            return Next::Replace;
+        };
+        let mut states = client.state_watcher();
+        let mut connected = client.state() == zk::SessionState::SyncConnected;
+        drop(client);
+        let mut heartbeat: Option<BoxFuture<'_, Result<(), Missed>>> = None;
+        loop {
+            let now = Instant::now();
+            session.with_lease(|lease| lease.alive(now));
+            if session.remaining() == Duration::ZERO && session.end_reason().is_some() {
+                return Next::Replace;
+            }
+            let (due, deadline) = session.with_lease(|lease| (lease.heartbeat_due(), lease.deadline()));
+            if connected && heartbeat.is_none() && due.is_some_and(|due| due <= now) {
+                heartbeat = Some(session.heartbeat().boxed());
+            }
+            let due = due.filter(|_| connected && heartbeat.is_none());
+            let look = now + LeaseClock::alive_interval(session.timeout());
+            let wake = [due, deadline].into_iter().flatten().fold(look, Instant::min);
+            tokio::select! {
+                state = states.changed() => {
+                    connected = state == zk::SessionState::SyncConnected;
+                    if let Some(next) = self.follow(session, state) {
+                        return next;
+                    }
+                    // One in flight at a cut brings nothing; after a reconnect the session is to be verified at once.
+                    let at_stake = session.with_lease(|lease| lease.is_held());
+                    heartbeat = (connected && at_stake).then(|| session.heartbeat().boxed());
+                }
+                result = in_flight(&mut heartbeat) => {
+                    heartbeat = None;
+                    if let Err(Missed::Unanswered(error)) = result {
+                        debug!(%error, "heartbeat unanswered");
+                        time::sleep(LeaseClock::alive_interval(session.timeout()) / 10).await;
+                    }
+                }
+                () = time::sleep_until(wake.into()) => {}
+                () = session.attention() => {}
+                _ = session.ended() => return Next::Replace,
+                request = close.recv() => return Next::Close(request),
+            }
+        }
+    }
+
+    fn follow(&self, session: &Arc<Session>, state: zk::SessionState) -> Option<Next> {
+        debug!(?state, "connection changed");
+        match state {
+            zk::SessionState::SyncConnected => {
+                self.states.send_replace(SessionState::Connected);
+                None
+            }
+            zk::SessionState::Disconnected | zk::SessionState::ConnectedReadOnly => {
+                self.states.send_replace(SessionState::Suspended);
+                None
+            }
+            zk::SessionState::AuthFailed => {
+                session.end(LossReason::SessionExpired);
+                Some(Next::GiveUp(Error::AuthFailed))
+            }
+            zk::SessionState::Expired | zk::SessionState::Closed => {
+                session.end(LossReason::SessionExpired);
+                Some(Next::Replace)
+            }
+        }
+    }
+
+    /// Opens the next session, however long it takes.
+    async fn replace(&self, close: &mut CloseRequests) -> Result<Arc<Session>, Next> {
+        let mut back_off = FIRST_BACK_OFF;
+        loop {
+            let error = tokio::select! {
+                opened = self.options.open_session(&self.cluster) => match opened {
+                    Ok(client) => {
+                        let session = Session::new(client, Arc::clone(&self.profile));
+                        info!(session = format_args!("{:#x}", session.id()), "session opened");
+                        self.slot.send_replace(Slot::Live(Arc::clone(&session)));
+                        self.states.send_replace(SessionState::Connected);
+                        return Ok(session);
+                    }
+                    Err(zk::Error::AuthFailed) => return Err(Next::GiveUp(Error::AuthFailed)),
+                    Err(error) => error,
+                },
+                request = close.recv() => return Err(Next::Close(request)),
+            };
+            warn!(%error, ?back_off, "no session could be opened; trying again");
+            tokio::select! {
+                () = time::sleep(back_off) => {}
+                request = close.recv() => return Err(Next::Close(request)),
+            }
+            back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+        }
+    }
+
+    async fn finish(&self, session: &Arc<Session>, end: Next, mut close: CloseRequests) {
+        let (error, done) = match end {
+            Next::GiveUp(error) => (error, None),
+            Next::Close(done) => (Error::Closed, done),
+            Next::Replace => (Error::Closed, None),
+        };
+        info!(%error, "coordinator ends");
+        close.close();
+        self.slot.send_replace(Slot::Over(error));
+        let bound = session.timeout() / 3;
+        if time::timeout(bound, close_session(session)).await.is_err() {
+            warn!("the ensemble did not confirm the end of the session in time; it will expire");
+        }
+        session.end(LossReason::Closed);
+        self.states.send_replace(SessionState::Closed);
+        let waiting = std::iter::from_fn(|| close.try_recv().ok());
+        for done in done.into_iter().chain(waiting) {
+            // The closer may have stopped waiting.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Deletes every node of the session by name and closes it. The nodes come first because clones of the client that
+/// the user keeps would keep the session, and with it the nodes, alive.
+async fn close_session(session: &Arc<Session>) {
+    let Ok(client) = session.client() else { return };
+    let mut states = client.state_watcher();
+    let nodes = session.registry().end_all(LossReason::Closed);
+    let removals = nodes
+        .into_iter()
+        .filter_map(|key| session.registry().whereabouts(key))
+        .map(|whereabouts| {
+            let client = &client;
+            async move {
+                let removed = reaper::remove_once(client, &whereabouts).await;
+                if let Err(error) = removed {
+                    debug!(?whereabouts, %error, "left to the end of the session");
+                }
+            }
+        });
+    future::join_all(removals).await;
+    drop(client);
+    session.registry().clear();
+    session.end(LossReason::Closed);
+    while !states.changed().await.is_terminated() {}
+}
+
+/// The result of the heartbeat in flight; pending forever if there is none.
+async fn in_flight(heartbeat: &mut Option<BoxFuture<'_, Result<(), Missed>>>) -> Result<(), Missed> {
+    match heartbeat {
+        Some(heartbeat) => heartbeat.await,
+        None => future::pending().await,
+    }
+}

@@ -1,0 +1,329 @@
+//! [`Ephemeral`]: an ephemeral node that we own, created exactly once and removed for sure.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::debug;
+use zookeeper_client as zk;
+
+use super::guardian;
+use super::name::{ChildName, Tag};
+use super::parents::{self, Parents};
+use super::path::NodePath;
+use crate::error::Error;
+use crate::session::{End, LossReason, Lost, NodeKey, Outcome, Session, Whereabouts, Witness, find_by_guid, outcome};
+
+/// An ephemeral sequential node of ours in the current session. Dropping it hands it to the reaper.
+#[derive(Debug)]
+pub(crate) struct Ephemeral {
+    claim: Claim,
+    path: String,
+    czxid: i64,
+    connection: u64,
+}
+
+/// What to create.
+#[derive(Debug)]
+pub(crate) struct NewChild<'a> {
+    pub(crate) parent: &'a NodePath,
+    pub(crate) tag: Tag,
+    pub(crate) data: &'a [u8],
+    pub(crate) parents: Parents,
+    pub(crate) witness: Option<&'a Witness>,
+}
+
+/// Why a node could not be had, or kept.
+#[derive(Debug)]
+pub(crate) enum Interrupted {
+    /// The session or the node ended; a new session can try anew.
+    Lost(Lost),
+    /// Trying anew would not help.
+    Failed(Error),
+}
+
+impl From<Lost> for Interrupted {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+impl From<Error> for Interrupted {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Ephemeral {
+    /// Creates the node, and lists its parent right behind the create in the same round trip.
+    ///
+    /// The list is `None` if the connection broke in between; take another one then.
+    pub(crate) async fn create(
+        session: &Arc<Session>,
+        new: NewChild<'_>,
+    ) -> Result<(Self, Option<Vec<String>>), Interrupted> {
+        loop {
+            let name = new.tag.new_name();
+            let prefix = new.parent.child(&name.prefix);
+            let whereabouts = Whereabouts::Sent {
+                parent: new.parent.as_str().to_owned(),
+                guid: name.guid.clone(),
+            };
+            // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
+            let claim = Claim::register(session, whereabouts, new.witness.cloned());
+            let client = session.client()?;
+            let connection = session.connection();
+            let sent = Instant::now();
+            let options = zk::CreateMode::EphemeralSequential.with_acls(session.acls());
+            let create = client.create(&prefix, new.data, &options);
+            let list = client.list_children(new.parent.as_str());
+            let created = tokio::select! {
+                created = create => created,
+                lost = session.ended() => return Err(lost.into()),
+            };
+            match created {
+                Ok((stat, sequence)) => {
+                    let path = format!("{prefix}{sequence}");
+                    session.registry().found(claim.key, &path);
+                    session.verify(connection, stat.ephemeral_owner)?;
+                    session.proved(sent);
+                    let children = tokio::select! {
+                        children = list => children.ok(),
+                        lost = session.ended() => return Err(lost.into()),
+                    };
+                    return Ok((
+                        Self {
+                            claim,
+                            path,
+                            czxid: stat.czxid,
+                            connection,
+                        },
+                        children,
+                    ));
+                }
+                Err(zk::Error::NoNode) => {
+                    claim.forget();
+                    parents::ensure(session, new.parent, new.parents).await?;
+                }
+                Err(error) => match outcome(&error) {
+                    Outcome::Refused => {
+                        claim.forget();
+                        return Err(Error::from_answer(new.parent.as_str(), error).into());
+                    }
+                    Outcome::Busy => {
+                        claim.forget();
+                        session.pause_before_retry().await;
+                    }
+                    Outcome::Unknown => {
+                        debug!(%error, guid = name.guid, "reply of a create lost; looking for its node");
+                        if let Some(ephemeral) = recover(session, new.parent, &name.guid, claim, connection).await? {
+                            return Ok((ephemeral, None));
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.claim.session
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The node's name below its parent.
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The node's name as that of a contender.
+    pub(crate) fn child_name(&self, tag: Tag) -> Option<ChildName<'_>> {
+        ChildName::parse(self.name(), [tag])
+    }
+
+    pub(crate) fn czxid(&self) -> i64 {
+        self.czxid
+    }
+
+    /// The end of the node: of its session, by a release, or because somebody else removed it.
+    pub(crate) fn end(&self) -> &Arc<End> {
+        &self.claim.end
+    }
+
+    /// Watches the node for as long as it lives, so that its end is noticed. The first request is sent right away,
+    /// but not waited for.
+    pub(crate) fn watch(&self) {
+        guardian::spawn(self.session(), self.path.clone(), Arc::clone(self.end()));
+    }
+
+    /// Whether the node is still ours, asked only if the connection changed since its creation.
+    pub(crate) async fn recheck_after_reconnect(&self) -> Result<(), Interrupted> {
+        let session = self.session();
+        if session.connection() == self.connection {
+            Ok(())
+        } else {
+            self.recheck().await
+        }
+    }
+
+    /// Asks, behind a sync, whether the node is still there and ours.
+    pub(crate) async fn recheck(&self) -> Result<(), Interrupted> {
+        let session = self.session();
+        loop {
+            let client = session.client()?;
+            let answer = async {
+                let sync = client.sync(&self.path);
+                let stat = client.check_stat(&self.path);
+                sync.await?;
+                stat.await
+            };
+            let answer = tokio::select! {
+                answer = answer => answer,
+                lost = session.ended() => return Err(lost.into()),
+            };
+            match answer {
+                Ok(Some(stat)) if stat.ephemeral_owner == session.id() => return Ok(()),
+                Ok(_) => {
+                    self.end().set(LossReason::NodeRemoved);
+                    return Err(Lost {
+                        reason: LossReason::NodeRemoved,
+                    }
+                    .into());
+                }
+                Err(error) if outcome(&error) == Outcome::Refused => {
+                    return Err(Error::from_answer(&self.path, error).into());
+                }
+                Err(_) => session.pause_before_retry().await,
+            }
+        }
+    }
+
+    /// Deletes the node and waits until it is gone. Dropping the future hands it to the reaper.
+    pub(crate) async fn remove(self) -> Result<(), Interrupted> {
+        let session = Arc::clone(self.session());
+        if !self.end().set(LossReason::Released) {
+            let reason = self.end().reason().unwrap_or(LossReason::Released);
+            return Err(Lost { reason }.into());
+        }
+        let mut sent_before = false;
+        loop {
+            let client = session.client()?;
+            let deleted = tokio::select! {
+                deleted = client.delete(&self.path, None) => deleted,
+                lost = session.ended() => return Err(lost.into()),
+            };
+            drop(client);
+            match deleted {
+                Ok(()) => break,
+                // The reply of our own delete was lost.
+                Err(zk::Error::NoNode) if sent_before => break,
+                Err(zk::Error::NoNode) => {
+                    self.claim.forget();
+                    return Err(Lost {
+                        reason: LossReason::NodeRemoved,
+                    }
+                    .into());
+                }
+                Err(error) => match outcome(&error) {
+                    Outcome::Refused => return Err(Error::from_answer(&self.path, error).into()),
+                    Outcome::Busy => session.pause_before_retry().await,
+                    Outcome::Unknown => {
+                        sent_before = true;
+                        session.pause_before_retry().await;
+                    }
+                },
+            }
+        }
+        self.claim.forget();
+        Ok(())
+    }
+}
+
+/// Finds out whether a create whose reply was lost has been applied. Exact: the same session's next connection
+/// answers behind a `sync`, and the leader refuses what the old connection might still send.
+async fn recover(
+    session: &Arc<Session>,
+    parent: &NodePath,
+    guid: &str,
+    claim: Claim,
+    connection: u64,
+) -> Result<Option<Ephemeral>, Interrupted> {
+    loop {
+        tokio::select! {
+            () = session.pause_before_retry() => {}
+            lost = session.ended() => return Err(lost.into()),
+        }
+        let client = session.client()?;
+        let search = async {
+            let found = find_by_guid(&client, parent.as_str(), guid).await?;
+            match found.into_iter().next() {
+                Some(path) => Ok(client.check_stat(&path).await?.map(|stat| (path, stat))),
+                None => Ok(None),
+            }
+        };
+        let found = tokio::select! {
+            found = search => found,
+            lost = session.ended() => return Err(lost.into()),
+        };
+        match found {
+            Ok(Some((path, stat))) => {
+                session.registry().found(claim.key, &path);
+                // The owner tells nothing about the *current* connection, so it verifies only the one of the create.
+                session.verify(connection, stat.ephemeral_owner)?;
+                debug!(path, "found the node of a create whose reply was lost");
+                return Ok(Some(Ephemeral {
+                    claim,
+                    path,
+                    czxid: stat.czxid,
+                    connection,
+                }));
+            }
+            Ok(None) => {
+                claim.forget();
+                return Ok(None);
+            }
+            Err(error) if outcome(&error) == Outcome::Refused => {
+                return Err(Error::from_answer(parent.as_str(), error).into());
+            }
+            Err(error) => debug!(%error, guid, "search for a node is retried"),
+        }
+    }
+}
+
+/// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
+#[derive(Debug)]
+struct Claim {
+    session: Arc<Session>,
+    key: NodeKey,
+    end: Arc<End>,
+    done: bool,
+}
+
+impl Claim {
+    fn register(session: &Arc<Session>, whereabouts: Whereabouts, witness: Option<Witness>) -> Self {
+        let (key, end) = session.registry().insert(whereabouts, witness);
+        Self {
+            session: Arc::clone(session),
+            key,
+            end,
+            done: false,
+        }
+    }
+
+    /// There is no node, or no longer.
+    fn forget(self) {
+        let mut this = self;
+        this.session.registry().remove(this.key);
+        this.done = true;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.done {
+            self.end.set(LossReason::Released);
+            self.session.discard(self.key);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! [`Hold`]: what every guard is underneath.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use super::ephemeral::{Ephemeral, Interrupted};
+use super::fenced::CheckWriter;
+use crate::error::Error;
+use crate::session::{Coordinator, LeaseHold, LossReason, Lost, LostSignal};
+
+/// A number that grows with every grant on a path: the zxid at which the holder's node was created.
+///
+/// Give it to the resource that the lock protects and let that refuse a number older than the newest it has seen:
+/// then a holder that was stalled past its session cannot overwrite the work of its successor, whatever it believes
+/// ([Kleppmann 2016](https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html)). Sequence numbers
+/// of nodes would not do: they begin anew when the lock's directory is removed, and wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FencingToken(i64);
+
+impl FencingToken {
+    /// The token as a number, for example for a column of a database.
+    pub const fn as_i64(self) -> i64 {
+        self.0
+    }
+
+    /// A token from a number, for example out of a database.
+    pub const fn from_i64(number: i64) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for FencingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// A place that is held: what the guards of all recipes dereference to.
+///
+/// # When the session is lost
+/// [`is_held`](Self::is_held) turns false and [`lost`](Self::lost) resolves at the moment at which the ensemble may
+/// give the place away, not later. A hold never comes back to life; acquire again.
+///
+/// What no lock can prevent is a pause (of the process, of the machine) *inside* the protected code, between a look at
+/// [`is_held`](Self::is_held) and the effect. Hand [`token`](Self::token) to the resource, or write with
+/// [`fenced`](Self::fenced).
+#[must_use = "dropping it gives the place up"]
+#[clippy::has_significant_drop]
+#[derive(Debug)]
+pub struct Hold {
+    node: Ephemeral,
+    _lease: LeaseHold,
+    /// Keeps the session supervised while something is held, even if all other handles are gone.
+    _coordinator: Coordinator,
+}
+
+impl Hold {
+    /// Turns a node that was found to be granted into a hold, and watches it from now on.
+    pub(crate) fn new(node: Ephemeral, coordinator: Coordinator) -> Self {
+        let lease = node.session().hold();
+        Self {
+            node,
+            _lease: lease,
+            _coordinator: coordinator,
+        }
+    }
+
+    /// The fencing token, which is larger than that of every earlier hold on this path. Costs no request.
+    pub fn token(&self) -> FencingToken {
+        FencingToken(self.node.czxid())
+    }
+
+    /// Path of the node that stands for this hold, from the chroot.
+    pub fn path(&self) -> &str {
+        self.node.path()
+    }
+
+    /// Whether the place is ours at this moment. Costs no request; right also if the process has just been paused.
+    pub fn is_held(&self) -> bool {
+        !self.remaining().is_zero()
+    }
+
+    /// For how long the place is certainly ours if nothing more is heard from the ensemble: zero once it is lost,
+    /// about half of the session timeout while all is well. Costs no request.
+    pub fn remaining(&self) -> Duration {
+        let remaining = self.node.session().remaining();
+        if self.node.end().reason().is_some() {
+            Duration::ZERO
+        } else {
+            remaining
+        }
+    }
+
+    /// A signal that resolves with the reason when the hold ends.
+    pub fn lost(&self) -> LostSignal {
+        self.node.end().signal()
+    }
+
+    /// Runs `work` until it is done or the hold is lost, whichever comes first. Biased to the loss: a result that
+    /// was ready only after it is not returned.
+    ///
+    /// # Errors
+    /// [`Lost`], after `work` was dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops `work`; the place stays held.
+    pub async fn run_until_lost<F: Future>(&self, work: F) -> Result<F::Output, Lost> {
+        let output = tokio::select! {
+            biased;
+            reason = self.lost() => return Err(Lost { reason }),
+            output = work => output,
+        };
+        self.check().map(|()| output)
+    }
+
+    /// Writes that commit only while this hold lasts, as the ensemble sees it.
+    ///
+    /// ```no_run
+    /// # async fn example(lock: zookeeper_recipes::FairLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let guard = lock.acquire().await?;
+    /// let mut write = guard.fenced();
+    /// write.add_set_data("/accounts/17", b"balance 4200", None);
+    /// write.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fenced(&self) -> CheckWriter<'_> {
+        CheckWriter::new(self)
+    }
+
+    pub(super) fn node(&self) -> &Ephemeral {
+        &self.node
+    }
+
+    /// An error if the hold is lost.
+    pub(super) fn check(&self) -> Result<(), Lost> {
+        if self.is_held() {
+            return Ok(());
+        }
+        Err(Lost {
+            reason: self.node.end().reason().unwrap_or(LossReason::LeaseLapsed),
+        })
+    }
+
+    /// Deletes the node and waits until it is gone.
+    pub(crate) async fn release(self) -> Result<(), ReleaseError> {
+        self.check()?;
+        self.node.remove().await.map_err(|interrupted| match interrupted {
+            Interrupted::Lost(lost) => ReleaseError::Lost(lost),
+            Interrupted::Failed(error) => ReleaseError::Error(error),
+        })
+    }
+}
+
+/// Why a release did not go as it should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// The hold was lost before it could be released: another contender may have had the place in the meantime.
+    #[error("the hold was lost before it was released: {}", .0.reason)]
+    Lost(#[from] Lost),
+    /// The node could not be deleted; it goes when its session ends.
+    #[error(transparent)]
+    Error(#[from] Error),
+}

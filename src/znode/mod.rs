@@ -1,0 +1,28 @@
+//! Typed node operations: paths, child names, owned ephemeral nodes, holds and watches.
+//!
+//! * `path` – [`NodePath`], checked once at the border
+//! * `name` – child names of the layouts that we share with Curator and kazoo, and their order
+//! * `parents` – making the directories above a node
+//! * `ephemeral` – an ephemeral node that we own, created exactly once and removed for sure
+//! * `guardian` – the watch on our own node
+//! * `wait` – watching somebody else's node
+//! * `hold` – [`Hold`], what every guard is: token, lease, loss
+//! * `fenced` – [`CheckWriter`], writes that commit only while a hold lasts
+
+mod ephemeral;
+mod fenced;
+mod guardian;
+mod hold;
+mod name;
+mod parents;
+mod path;
+mod wait;
+
+pub use self::fenced::{CheckWriter, FencedWriteError};
+pub use self::hold::{FencingToken, Hold, ReleaseError};
+
+pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild};
+pub(crate) use self::name::{ChildName, Sequence, Tag};
+pub(crate) use self::parents::Parents;
+pub(crate) use self::path::NodePath;
+pub(crate) use self::wait::{list, watch_existing};

@@ -1,0 +1,201 @@
+//! Names of contenders, as Curator and kazoo write them, and the order of their sequence numbers.
+
+use uuid::Uuid;
+
+/// What stands right before the sequence number of a child's name and says what kind of contender it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Tag {
+    /// Curator's `InterProcessMutex`: `_c_<uuid>-lock-<seq>`.
+    Lock,
+    /// kazoo's `Lock` and `WriteLock`: `<hex>__lock__<seq>`.
+    KazooLock,
+    /// kazoo's `ReadLock`: `<hex>__rlock__<seq>`.
+    KazooReadLock,
+}
+
+impl Tag {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Lock => "lock-",
+            Self::KazooLock => "__lock__",
+            Self::KazooReadLock => "__rlock__",
+        }
+    }
+
+    /// A name for a new contender, without the sequence number, and the guid in it. The guid makes it unique for
+    /// ever, so that deleting by name can never hit somebody else's node.
+    pub(crate) fn new_name(self) -> NewName {
+        let uuid = Uuid::new_v4();
+        match self {
+            Self::Lock => {
+                let guid = uuid.hyphenated().to_string();
+                NewName {
+                    prefix: format!("_c_{guid}-{}", self.text()),
+                    guid,
+                }
+            }
+            Self::KazooLock | Self::KazooReadLock => {
+                let guid = uuid.simple().to_string();
+                NewName {
+                    prefix: format!("{guid}{}", self.text()),
+                    guid,
+                }
+            }
+        }
+    }
+}
+
+/// The name of a node to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewName {
+    pub(crate) guid: String,
+    /// What the server appends the sequence number to.
+    pub(crate) prefix: String,
+}
+
+/// A sequence number: the parent's counter of creates, an `i32` that wraps to negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sequence(i32);
+
+impl Sequence {
+    /// Parses what a server writes, Java's `%010d` of an `int`, and nothing else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let number = text.parse::<i32>().ok()?;
+        (format!("{number:010}") == text).then_some(Self(number))
+    }
+
+    /// How far this is behind `reference` in the order of creation; negative if ahead of it. Right across the
+    /// overflow, as long as fewer than 2^31 creates lie between the two.
+    pub(crate) fn distance_from(self, reference: Self) -> i32 {
+        self.0.wrapping_sub(reference.0)
+    }
+
+    /// The oldest of `sequences`, right across the overflow: the one after the largest gap in the circle of numbers.
+    pub(crate) fn oldest(sequences: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut numbers: Vec<i32> = sequences.into_iter().map(|sequence| sequence.0).collect();
+        numbers.sort_unstable();
+        let last = *numbers.last()?;
+        let before = std::iter::once(last).chain(numbers.iter().copied());
+        let gaps = before
+            .zip(&numbers)
+            .map(|(before, number)| (number.wrapping_sub(before).cast_unsigned(), *number));
+        gaps.max_by_key(|(gap, _)| *gap).map(|(_, number)| Self(number))
+    }
+}
+
+/// The name of a contender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChildName<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) tag: Tag,
+    pub(crate) sequence: Sequence,
+}
+
+impl<'a> ChildName<'a> {
+    /// Parses a child's name; `None` for one that carries none of `tags` right before a sequence number.
+    pub(crate) fn parse(text: &'a str, tags: impl IntoIterator<Item = Tag>) -> Option<Self> {
+        tags.into_iter().find_map(|tag| {
+            let start = text.rfind(tag.text())? + tag.text().len();
+            let sequence = Sequence::parse(text.get(start..)?)?;
+            Some(Self { text, tag, sequence })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TAGS: [Tag; 3] = [Tag::Lock, Tag::KazooLock, Tag::KazooReadLock];
+
+    fn parse(text: &str) -> Option<(Tag, i32)> {
+        ChildName::parse(text, TAGS).map(|name| (name.tag, name.sequence.0))
+    }
+
+    #[test]
+    fn names_of_curator_kazoo_and_go_are_recognised() {
+        let uuid = "2c3b1a4e-9f4b-4a57-8a58-7a1d2c9b0e11";
+        assert_eq!(parse(&format!("_c_{uuid}-lock-0000000007")), Some((Tag::Lock, 7)));
+        assert_eq!(parse("lock-0000000001"), Some((Tag::Lock, 1)));
+        assert_eq!(
+            parse("_c_0123456789abcdef0123456789abcdef-lock-0000000042"),
+            Some((Tag::Lock, 42))
+        );
+        assert_eq!(
+            parse("0123456789abcdef0123456789abcdef__lock__0000000003"),
+            Some((Tag::KazooLock, 3))
+        );
+        assert_eq!(
+            parse("0123456789abcdef0123456789abcdef__rlock__0000000004"),
+            Some((Tag::KazooReadLock, 4))
+        );
+    }
+
+    #[test]
+    fn negative_sequences_are_read_as_the_server_writes_them() {
+        assert_eq!(parse("_c_x-lock--2147483648"), Some((Tag::Lock, i32::MIN)));
+        assert_eq!(parse("_c_x-lock--000000001"), Some((Tag::Lock, -1)));
+        assert_eq!(parse("x__lock__-2147483647"), Some((Tag::KazooLock, i32::MIN + 1)));
+    }
+
+    #[test]
+    fn foreign_names_are_not_contenders() {
+        for name in [
+            "0",
+            "zzz",
+            "",
+            "lock-",
+            "lock-notanumber",
+            "_c_x-lock-99",
+            "_c_x-lock-00000000001",
+            "_c_x-lock-+000000001",
+            "_c_x-lock-9999999999",
+            "_c_x-lock-0000000001x",
+            "_c_x-latch-0000000001",
+            "lock-0000000001-",
+        ] {
+            assert_eq!(parse(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn order_holds_across_the_overflow() {
+        let [before, last, first, after] = [i32::MAX - 1, i32::MAX, i32::MIN, i32::MIN + 1].map(Sequence);
+        assert!(before.distance_from(last) < 0);
+        assert!(last.distance_from(first) < 0);
+        assert!(first.distance_from(after) < 0);
+        assert!(after.distance_from(before) > 0);
+        assert_eq!(Sequence::oldest([first, after, before, last]), Some(before));
+        assert_eq!(Sequence::oldest([Sequence(5)]), Some(Sequence(5)));
+        assert_eq!(Sequence::oldest([]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_we_write_we_read(number: i32, tag in prop::sample::select(&TAGS[..])) {
+            let name = tag.new_name();
+            let text = format!("{}{number:010}", name.prefix);
+            prop_assert!(text.contains(&name.guid));
+            prop_assert_eq!(parse(&text), Some((tag, number)));
+        }
+
+        #[test]
+        fn a_run_of_creates_is_ordered_wherever_it_starts(start: i32, steps in prop::collection::vec(1_i32..1_000_000, 1..50)) {
+            let mut run = vec![Sequence(start)];
+            for step in steps {
+                run.push(Sequence(run[run.len() - 1].0.wrapping_add(step)));
+            }
+            prop_assert_eq!(Sequence::oldest(run.iter().rev().copied()), Some(run[0]));
+            for pair in run.windows(2) {
+                prop_assert!(pair[0].distance_from(pair[1]) < 0);
+            }
+        }
+
+        #[test]
+        fn no_name_panics(text in ".{0,60}", tail in "(lock-|__lock__)?-?[0-9]{0,12}") {
+            parse(&format!("{text}{tail}"));
+        }
+    }
+}
