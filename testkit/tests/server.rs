@@ -1,0 +1,110 @@
+//! Real servers do what the harness says of them.
+
+use std::time::{Duration, Instant};
+
+use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, SessionState};
+use zookeeper_testkit::{RealEnsemble, RealServer, eventually};
+
+const NODE: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
+
+#[tokio::test]
+async fn a_server_serves_and_counts_packets() {
+    let server = RealServer::start().await;
+    let client = Client::connect(&server.connect_string()).await.unwrap();
+    let before = server.packets_received().await;
+    for _ in 0..10 {
+        client.check_stat("/").await.unwrap();
+    }
+    assert!(server.packets_received().await >= before + 10);
+    assert_eq!(server.mntr().await["zk_server_state"], "standalone");
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_silent_until_thawed() {
+    let server = RealServer::start().await;
+    let client = Client::connector().with_session_timeout(Duration::from_secs(20));
+    let client = client.connect(&server.connect_string()).await.unwrap();
+    server.freeze().await;
+    let answer = tokio::time::timeout(Duration::from_millis(500), client.check_stat("/")).await;
+    assert!(answer.is_err(), "a frozen server answered");
+    server.thaw().await;
+    eventually(Duration::from_secs(20), "the server answers again", || async {
+        client.check_stat("/").await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_killed_server_comes_back_with_its_data_and_sessions() {
+    let server = RealServer::start().await;
+    let connector = Client::connector().with_session_timeout(Duration::from_secs(20));
+    let client = connector.connect(&server.connect_string()).await.unwrap();
+    client.create("/kept", b"data", &NODE).await.unwrap();
+    let mut states = client.state_watcher();
+    server.kill().await;
+    assert_eq!(states.changed().await, SessionState::Disconnected);
+    server.restart().await;
+    eventually(Duration::from_secs(20), "the client is back", || async {
+        client.check_stat("/").await.is_ok()
+    })
+    .await;
+    assert_eq!(client.get_data("/kept").await.unwrap().0, b"data");
+    assert_eq!(client.state(), SessionState::SyncConnected);
+}
+
+#[tokio::test]
+async fn empty_containers_and_ttl_nodes_are_had() {
+    let server = RealServer::start().await;
+    let client = Client::connect(&server.connect_string()).await.unwrap();
+    let container = CreateMode::Container.with_acls(Acls::anyone_all());
+    client.create("/container", b"", &container).await.unwrap();
+    client.create("/container/child", b"", &NODE).await.unwrap();
+    client.delete("/container/child", None).await.unwrap();
+    eventually(Duration::from_secs(10), "the empty container is reaped", || async {
+        client.check_stat("/container").await.unwrap().is_none()
+    })
+    .await;
+    client
+        .create("/ttl", b"", &NODE.clone().with_ttl(Duration::from_secs(60)))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_server_is_gone_with_its_files() {
+    let server = RealServer::start().await;
+    let conf = server.four_letter("conf").await.unwrap();
+    let data = conf
+        .lines()
+        .find_map(|line| line.strip_prefix("dataDir="))
+        .map(std::path::PathBuf::from);
+    let addr = server.addr();
+    drop(server);
+    assert!(std::net::TcpStream::connect(addr).is_err());
+    assert!(data.is_none_or(|dir| !dir.exists()));
+}
+
+#[tokio::test]
+async fn an_ensemble_elects_again_when_its_leader_is_killed() {
+    let ensemble = RealEnsemble::start(3).await;
+    let leader = ensemble.leader().await.unwrap();
+    assert_eq!(ensemble.followers().await.len(), 2);
+    let connector = Client::connector().with_session_timeout(Duration::from_secs(20));
+    let client = connector.connect(&ensemble.connect_string()).await.unwrap();
+    client.create("/kept", b"", &NODE).await.unwrap();
+
+    let killed = Instant::now();
+    ensemble.servers()[leader].kill().await;
+    eventually(Duration::from_secs(20), "another leader", || async {
+        ensemble.leader().await.is_some_and(|now| now != leader)
+    })
+    .await;
+    println!("another leader after {:?}", killed.elapsed());
+    eventually(Duration::from_secs(20), "the client is back", || async {
+        client.check_stat("/kept").await.is_ok()
+    })
+    .await;
+    ensemble.servers()[leader].restart().await;
+    ensemble.serving(Duration::from_secs(20)).await;
+    assert_eq!(ensemble.followers().await.len(), 2);
+}
