@@ -12,6 +12,11 @@ pub struct RealEnsemble {
 }
 
 impl RealEnsemble {
+    /// Whether this machine has the jars. Where a server is a container, it has no ensemble of processes.
+    pub async fn is_available() -> bool {
+        background::blocking(|| matches!(Installation::find(), Installation::Jars(_))).await
+    }
+
     /// Starts `size` servers with default options. Returns when each follows a leader or leads.
     pub async fn start(size: usize) -> Self {
         Self::start_with(size, ServerOptions::new()).await

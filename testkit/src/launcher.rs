@@ -39,7 +39,7 @@ while read -r word; do
     start) if [ -n "$made" ]; then docker start "$name"; else made=1; docker run -d --name "$name" "$@"; fi ;;
     freeze) docker pause "$name" ;;
     thaw) docker unpause "$name" ;;
-    kill) docker unpause "$name"; docker kill "$name"; true ;;
+    kill) docker kill "$name" || { docker unpause "$name"; docker kill "$name"; }; true ;;
     alive) [ "$(docker inspect -f '{{.State.Running}}' "$name")" = true ] ;;
     log) docker logs --tail 50 "$name" >>"$dir/server.log" 2>&1 ;;
     esac >/dev/null && echo ok || echo failed

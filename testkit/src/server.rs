@@ -16,8 +16,8 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running real ZooKeeper, ended and its data removed on drop, or at the latest with the test process.
 ///
-/// It is a child JVM with the jars of `ZK_TEST_CLASSPATH` or of Debian's `libzookeeper-java`; where neither is there,
-/// a Docker container of `ZK_TEST_IMAGE` (default `zookeeper:3.9`).
+/// It is a child JVM with the jars of `ZK_TEST_CLASSPATH`, or a Docker container of `ZK_TEST_IMAGE`. With neither set, it
+/// is a JVM with the jars of Debian's `libzookeeper-java`, or where they are missing a container of `zookeeper:3.9`.
 #[derive(Debug)]
 pub struct RealServer {
     port: u16,
@@ -344,19 +344,24 @@ pub(crate) enum Installation {
 impl Installation {
     /// Panics with the command to install one where there is none.
     pub(crate) fn find() -> Self {
-        if let Some(classpath) = std::env::var("ZK_TEST_CLASSPATH").ok().filter(|path| !path.is_empty()) {
+        let (server, log) = ("/usr/share/java/zookeeper.jar", "/usr/share/java/slf4j-simple.jar");
+        if let Some(classpath) = variable("ZK_TEST_CLASSPATH") {
             return Self::Jars(classpath);
         }
-        let (server, log) = ("/usr/share/java/zookeeper.jar", "/usr/share/java/slf4j-simple.jar");
-        if Path::new(server).exists() && succeeds("java", &["-version"]) {
+        let chosen = variable("ZK_TEST_IMAGE");
+        if chosen.is_none() && Path::new(server).exists() && succeeds("java", &["-version"]) {
             return Self::Jars(format!("{server}:{log}"));
         }
-        let image = std::env::var("ZK_TEST_IMAGE").unwrap_or_else(|_| "zookeeper:3.9".to_owned());
+        let image = chosen.unwrap_or_else(|| "zookeeper:3.9".to_owned());
         if succeeds("docker", &["image", "inspect", &image]) || succeeds("docker", &["pull", "--quiet", &image]) {
             return Self::Image(image);
         }
         panic!("no ZooKeeper server on this machine: no jars, and no Docker image {image}; {INSTALL}");
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {

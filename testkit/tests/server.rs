@@ -86,6 +86,10 @@ async fn a_dropped_server_is_gone_with_its_files() {
 
 #[tokio::test]
 async fn an_ensemble_elects_again_when_its_leader_is_killed() {
+    if !RealEnsemble::is_available().await {
+        println!("skipped: an ensemble of processes needs jars");
+        return;
+    }
     let ensemble = RealEnsemble::start(3).await;
     let leader = ensemble.leader().await.unwrap();
     assert_eq!(ensemble.followers().await.len(), 2);
@@ -107,4 +111,38 @@ async fn an_ensemble_elects_again_when_its_leader_is_killed() {
     ensemble.servers()[leader].restart().await;
     ensemble.serving(Duration::from_secs(20)).await;
     assert_eq!(ensemble.followers().await.len(), 2);
+}
+
+/// Not a test by itself: the process that the test below kills.
+#[tokio::test]
+async fn process_to_be_killed() {
+    if std::env::var_os("TESTKIT_TO_BE_KILLED").is_none() {
+        return;
+    }
+    let server = RealServer::start().await;
+    eprintln!("serving {}", server.addr());
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn no_server_outlives_a_killed_test_process() {
+    use std::io::BufRead;
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process_to_be_killed", "--nocapture"])
+        .env("TESTKIT_TO_BE_KILLED", "1")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufReader::new(process.stderr.take().unwrap()).lines();
+    let addr: std::net::SocketAddr = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("serving ").map(|addr| addr.parse().unwrap()))
+        .expect("the process says where its server is");
+    assert!(std::net::TcpStream::connect(addr).is_ok());
+    process.kill().unwrap();
+    process.wait().unwrap();
+    eventually(Duration::from_secs(10), "the server is gone", || async {
+        std::net::TcpStream::connect(addr).is_err()
+    })
+    .await;
 }
