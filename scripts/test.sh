@@ -45,8 +45,7 @@ need_cargo() {
 # The bundled SQLite of an example, and the linker.
 need_c_compiler() {
     if ! command -v cc >/dev/null; then
-        can_install || fail "a C compiler is missing: install gcc, and run this again"
-        install gcc libc6-dev
+        can_install && apt_install gcc libc6-dev || fail "a C compiler is missing: install gcc, and run this again"
     fi
     say "C compiler: $(command -v cc)"
 }
@@ -71,9 +70,9 @@ have_jars() {
 
 install_jars() {
     if ! command -v java >/dev/null; then
-        install openjdk-17-jre-headless || install default-jre-headless || return
+        apt_install openjdk-17-jre-headless || apt_install default-jre-headless || return
     fi
-    install libzookeeper-java
+    apt_install libzookeeper-java
 }
 
 need_image() {
@@ -92,7 +91,7 @@ can_install() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null
 }
 
-install() {
+apt_install() {
     say "installing $* (apt-get)"
     local log
     log=$(mktemp)

@@ -39,11 +39,11 @@ impl TestServer {
     /// real server to be used in its place.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<TestServer> = OnceCell::const_new();
-        let start = || background::run(Self::start_shared(Backend::from_env()));
-        SHARED.get_or_init(start).await
+        SHARED.get_or_init(|| background::run(Self::start_shared())).await
     }
 
-    async fn start_shared(backend: Backend) -> Self {
+    async fn start_shared() -> Self {
+        let backend = Backend::from_env();
         match std::env::var("ZOOKEEPER_CONNECT")
             .ok()
             .filter(|servers| !servers.is_empty())
@@ -55,9 +55,13 @@ impl TestServer {
 
     /// Starts a server of its own. `options` are for the real one.
     pub async fn start(backend: Backend, options: ServerOptions) -> Self {
-        match backend {
-            Backend::Real => Self(Kind::Real(options.start().await)),
-        }
+        // On the background runtime, where a server made of tasks outlives the runtime of the test.
+        background::run(async move {
+            match backend {
+                Backend::Real => Self(Kind::Real(options.start().await)),
+            }
+        })
+        .await
     }
 
     /// Where it listens.

@@ -24,12 +24,21 @@ impl RealEnsemble {
 
     /// Starts `size` servers with `options`.
     pub async fn start_with(size: usize, options: ServerOptions) -> Self {
-        let ensemble = background::blocking(move || Self::launch(size, options)).await;
-        ensemble.serving(Duration::from_secs(60)).await;
-        ensemble
+        background::blocking(move || Self::start_blocking(size, &options)).await
     }
 
-    fn launch(size: usize, mut options: ServerOptions) -> Self {
+    fn start_blocking(size: usize, options: &ServerOptions) -> Self {
+        for _ in 0..5 {
+            let ensemble = Self::prepare(size, options.clone());
+            ensemble.servers.iter().for_each(RealServer::launch);
+            if ensemble.servers.iter().all(RealServer::await_service) {
+                return ensemble;
+            }
+        }
+        panic!("lost the race for a free port five times in a row");
+    }
+
+    fn prepare(size: usize, mut options: ServerOptions) -> Self {
         let Installation::Jars(classpath) = Installation::find() else {
             panic!("an ensemble of processes needs jars: run `scripts/test.sh` on a Debian or Ubuntu with root");
         };
@@ -41,9 +50,9 @@ impl RealEnsemble {
             options = options.config(&format!("server.{}", index + 1), &member);
         }
         let server = |(index, port): (usize, &u16)| RealServer::jvm(&options, &classpath, *port, Some(index + 1));
-        let servers: Vec<RealServer> = client_ports.iter().enumerate().map(server).collect();
-        servers.iter().for_each(RealServer::launch_only);
-        Self { servers }
+        Self {
+            servers: client_ports.iter().enumerate().map(server).collect(),
+        }
     }
 
     /// Waits until every server serves; panics after `deadline`.

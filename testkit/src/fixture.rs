@@ -6,10 +6,16 @@ use std::time::Duration;
 
 use zookeeper_client::{Acls, Client, CreateMode, Error, SessionInfo, Stat};
 
-use crate::{Backend, Proxy, ServerOptions, TestServer, background, eventually};
+use crate::{Backend, Proxy, ServerOptions, TestServer, background, eventually, eventually_some};
 
 /// How long [`Fixture::assert_no_nodes_left`] waits for what is still being removed.
 const CLEAN_UP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an inspection tries again on a server that is being restarted.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The inspecting session outlasts a server that is frozen for longer than the session under test.
+const RAW_SESSION_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A fresh chroot `/t-<uuid>` for one test.
 #[derive(Debug)]
@@ -49,11 +55,10 @@ impl Fixture {
     async fn on(name: &str, server: Server) -> Self {
         let addr = server.get().addr();
         let chroot = format!("/t-{}", uuid::Uuid::new_v4().simple());
-        let root = connect(addr.to_string(), Client::connector())
-            .await
-            .unwrap_or_else(|err| {
-                panic!("{name}: no session on the ZooKeeper at {addr}: {err}; `scripts/test.sh` brings one up")
-            });
+        let connector = Client::connector().with_session_timeout(RAW_SESSION_TIMEOUT);
+        let root = connect(addr.to_string(), connector).await.unwrap_or_else(|err| {
+            panic!("{name}: no session on the ZooKeeper at {addr}: {err}; `scripts/test.sh` brings one up")
+        });
         let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
         root.create(&chroot, name.as_bytes(), &options)
             .await
@@ -121,21 +126,20 @@ impl Fixture {
             background::sleep(Duration::from_millis(20)).await;
         }
         // The session is refused as soon as its end is queued; a sync passes after that.
-        self.raw
-            .sync("/")
+        self.inspect("sync", || self.raw.sync("/"))
             .await
-            .unwrap_or_else(|err| panic!("{}: no sync after an expiry: {err}", self.name));
+            .unwrap_or_else(|err| self.fail("cannot sync", &err));
     }
 
     /// Names of the children of `path`, sorted; none if there is no such node.
     pub async fn children(&self, path: &str) -> Vec<String> {
-        match self.raw.list_children(path).await {
+        match self.inspect("list", || self.raw.list_children(path)).await {
             Ok(mut children) => {
                 children.sort();
                 children
             }
             Err(Error::NoNode) => Vec::new(),
-            Err(err) => panic!("{}: cannot list {path}: {err}", self.name),
+            Err(err) => self.fail(&format!("cannot list {path}"), &err),
         }
     }
 
@@ -146,10 +150,10 @@ impl Fixture {
         while let Some(parent) = unvisited.pop() {
             for child in self.children(&parent).await {
                 let path = format!("{}/{child}", parent.trim_end_matches('/'));
-                match self.raw.check_stat(&path).await {
+                match self.inspect("stat", || self.raw.check_stat(&path)).await {
                     Ok(Some(stat)) => _ = tree.insert(path.clone(), stat),
                     Ok(None) => continue,
-                    Err(err) => panic!("{}: cannot look at {path}: {err}", self.name),
+                    Err(err) => self.fail(&format!("cannot look at {path}"), &err),
                 }
                 unvisited.push(path);
             }
@@ -188,6 +192,22 @@ impl Fixture {
         }
     }
 
+    /// Asks again while the connection is lost, as it is for a moment after a restart of the server.
+    async fn inspect<T, Fut>(&self, what: &str, ask: impl Fn() -> Fut) -> Result<T, Error>
+    where
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        let answered = eventually_some(RECONNECT_PATIENCE, format!("{}: {what}", self.name), || {
+            let answer = ask();
+            async { Some(answer.await).filter(|answer| !matches!(answer, Err(Error::ConnectionLoss))) }
+        });
+        answered.await
+    }
+
+    fn fail(&self, what: &str, err: &Error) -> ! {
+        panic!("{}: {what}: {err}", self.name)
+    }
+
     async fn left(&self, dirs: &[&str]) -> String {
         let mut left = String::new();
         for (path, stat) in self.tree().await {
@@ -210,7 +230,7 @@ impl Fixture {
     /// Waits until `path` has `count` children.
     pub async fn until_children(&self, path: &str, count: usize) {
         let what = format!("{}: {path} has {count} children", self.name);
-        eventually(CLEAN_UP_PATIENCE, &what, || async {
+        eventually(CLEAN_UP_PATIENCE, what, || async {
             self.children(path).await.len() == count
         })
         .await;

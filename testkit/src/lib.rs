@@ -31,7 +31,7 @@ pub use history::{Grant, Held, History, Mode, Summary, Violation};
 pub use proxy::{Counts, Fault, Injection, Op, Proxy, Request, When};
 pub use server::{RealServer, ServerOptions};
 pub use truth::ServerTruth;
-pub use wait::{eventually, eventually_some};
+pub use wait::{eventually, eventually_some, within};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -112,7 +112,8 @@ impl ServerOptions {
                 Installation::Jars(classpath) => RealServer::jvm(self, &classpath, port::free(), None),
                 Installation::Image(image) => RealServer::container(self, &image, port::free()),
             };
-            if server.launch() {
+            server.launch();
+            if server.await_service() {
                 return server;
             }
         }
@@ -290,9 +291,13 @@ impl RealServer {
         Self { port, dir, launcher }
     }
 
-    /// Starts the process and waits until it serves. False if another process has the port.
-    fn launch(&self) -> bool {
-        self.launch_only();
+    /// Starts the process. Docker may fail here and the JVM later: [`await_service`](Self::await_service) tells.
+    pub(crate) fn launch(&self) {
+        self.launcher.tell(Word::Start);
+    }
+
+    /// Waits until a launched server serves. False if another process has taken its port.
+    pub(crate) fn await_service(&self) -> bool {
         let started = Instant::now();
         loop {
             if four_letter::mode_blocking(self.addr()).is_some() && self.is_this_server() {
@@ -315,13 +320,6 @@ impl RealServer {
                 log()
             );
             std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    pub(crate) fn launch_only(&self) {
-        if !self.launcher.tell(Word::Start) {
-            // Docker fails here, the JVM later: the log says why, and `launch` looks there.
-            std::thread::sleep(Duration::from_millis(100));
         }
     }
 

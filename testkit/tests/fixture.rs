@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, SessionState};
-use zookeeper_testkit::{Fixture, eventually, eventually_some};
+use zookeeper_testkit::{Fixture, eventually, eventually_some, within};
 
 const NODE: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
 const EPHEMERAL: CreateOptions<'static> = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
@@ -117,6 +117,11 @@ async fn waiting_in_vain_says_what_for_and_where() {
         message.contains("pigs fly") && message.contains("fixture.rs"),
         "{message}"
     );
+    let message = panic_of(async { within(SHORT, "the end of time", std::future::pending()).await }).await;
+    assert!(
+        message.contains("the end of time") && message.contains("fixture.rs"),
+        "{message}"
+    );
     let mut tries = 0;
     let value = eventually_some(SHORT, "the third try", || {
         tries += 1;
@@ -146,14 +151,18 @@ async fn a_server_of_ones_own_can_be_killed() {
     fixture.raw().create("/a", b"", &NODE).await.unwrap();
     fixture.server().kill().await;
     fixture.server().restart().await;
-    eventually(Duration::from_secs(10), "the fixture is back", || async {
-        fixture
-            .raw()
-            .list_children("/")
-            .await
-            .is_ok_and(|children| children == ["a"])
-    })
-    .await;
+    assert_eq!(fixture.children("/").await, ["a"]);
+
     fixture.server().freeze().await;
+    let children = fixture.children("/");
+    tokio::pin!(children);
+    assert!(tokio::time::timeout(SHORT, &mut children).await.is_err());
     fixture.server().thaw().await;
+    assert_eq!(
+        within(Duration::from_secs(10), "an answer after the thaw", children).await,
+        ["a"]
+    );
+    fixture.server().freeze().await;
+    fixture.server().restart().await;
+    assert_eq!(fixture.children("/").await, ["a"]);
 }
