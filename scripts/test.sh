@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Runs all tests, and installs a ZooKeeper server for them first where there is none.
+#
+#   scripts/test.sh             everything
+#   scripts/test.sh lock::      only the tests whose names contain this; all arguments go to `cargo test`
+#
+# The server is, in this order: the jars of ZK_TEST_CLASSPATH; the Docker image ZK_TEST_IMAGE; Debian's or Ubuntu's
+# package, installed by apt-get if we are root; the Docker image zookeeper:3.9. ZOOKEEPER_CONNECT may name a running
+# server for the tests that do not have to freeze or kill theirs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+main() {
+    need_cargo
+    need_c_compiler
+    need_server
+
+    step "tests on a real ZooKeeper" env ZK_TEST_SERVER=real cargo test --workspace "$@"
+    if [ $# -eq 0 ]; then
+        all_else
+    fi
+
+    say "all green, in $SECONDS s"
+}
+
+# What is more than `cargo test`. One line a step:
+#     step "what it shows" with_zookeeper cargo run --quiet --example NAME
+all_else() {
+    :
+}
+
+# Runs a command with ZOOKEEPER_CONNECT naming a real server of its own, which ends with it.
+with_zookeeper() {
+    cargo run --quiet --package zookeeper-testkit --bin with-zookeeper -- "$@"
+}
+
+need_cargo() {
+    if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH=$HOME/.cargo/bin:$PATH
+    fi
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust as https://rustup.rs says, and run this again"
+    say "cargo: $(cargo --version)"
+}
+
+# The bundled SQLite of an example, and the linker.
+need_c_compiler() {
+    if ! command -v cc >/dev/null; then
+        can_install && apt_install gcc libc6-dev || fail "a C compiler is missing: install gcc, and run this again"
+    fi
+    say "C compiler: $(command -v cc)"
+}
+
+need_server() {
+    if [ -n "${ZK_TEST_CLASSPATH:-}" ]; then
+        say "ZooKeeper: the jars of ZK_TEST_CLASSPATH"
+    elif [ -n "${ZK_TEST_IMAGE:-}" ]; then
+        need_image "$ZK_TEST_IMAGE"
+    elif have_jars; then
+        say "ZooKeeper: the jars of libzookeeper-java"
+    elif can_install && install_jars && have_jars; then
+        say "ZooKeeper: the jars of libzookeeper-java, just installed"
+    else
+        need_image zookeeper:3.9
+    fi
+}
+
+have_jars() {
+    [ -e /usr/share/java/zookeeper.jar ] && command -v java >/dev/null
+}
+
+install_jars() {
+    if ! command -v java >/dev/null; then
+        apt_install openjdk-17-jre-headless || apt_install default-jre-headless || return
+    fi
+    apt_install libzookeeper-java
+}
+
+need_image() {
+    command -v docker >/dev/null ||
+        fail "no ZooKeeper server: needs root on a Debian or Ubuntu to install one, or Docker to run the image $1"
+    docker version >/dev/null 2>&1 ||
+        fail "no ZooKeeper server: Docker is here, but its engine does not answer (try: docker version)"
+    if ! docker image inspect "$1" >/dev/null 2>&1; then
+        say "ZooKeeper: pulling the Docker image $1"
+        docker pull --quiet "$1" >/dev/null || fail "cannot pull the Docker image $1"
+    fi
+    say "ZooKeeper: the Docker image $1"
+}
+
+can_install() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null
+}
+
+apt_install() {
+    say "installing $* (apt-get)"
+    local log
+    log=$(mktemp)
+    if ! { [ -n "${updated:-}" ] || apt-get -qq update; } >"$log" 2>&1 ||
+        ! DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "$@" >>"$log" 2>&1; then
+        tail -n 5 "$log"
+        say "could not install $*"
+        rm -f "$log"
+        return 1
+    fi
+    updated=1
+    rm -f "$log"
+}
+
+step() {
+    local name=$1
+    shift
+    say "$name"
+    "$@" || fail "$name: failed after $SECONDS s"
+}
+
+say() {
+    printf '==> %s\n' "$*"
+}
+
+fail() {
+    printf '==> %s\n' "$*" >&2
+    exit 1
+}
+
+main "$@"
