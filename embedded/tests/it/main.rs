@@ -1,0 +1,4 @@
+//! The server as clients see it, through an unmodified client.
+
+mod basics;
+mod support;
