@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
-use crate::core::{Connection, Core};
+use crate::core::{Connection, Core, View};
 use crate::session::SessionId;
 
 /// What the words that report a version say: the release that the server is modelled on, and that it is not one.
@@ -65,7 +65,7 @@ fn mntr(core: &Core, text: &mut String) -> std::fmt::Result {
         .connections
         .values()
         .filter_map(|connection| connection.view.as_ref());
-    let watches = core.main.watches.len() + views.map(|view| view.watch_count()).sum::<usize>();
+    let watches = core.main.watches.len() + views.map(View::watch_count).sum::<usize>();
     writeln!(text, "zk_version\t{VERSION}")?;
     writeln!(text, "zk_server_state\tstandalone")?;
     writeln!(text, "zk_packets_received\t{}", core.packets_received)?;

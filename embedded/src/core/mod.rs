@@ -14,6 +14,7 @@ use bytes::Bytes;
 pub(crate) use commit::Replica;
 pub(crate) use connection::Connection;
 use switches::Switches;
+pub(crate) use switches::View;
 
 use crate::acl;
 use crate::faults::{Action, Rules};

@@ -214,7 +214,7 @@ impl Replica {
                 connection,
                 kind,
                 path: path.to_owned(),
-            })
+            });
         };
         for path in &watches.data {
             match self.tree.get(path) {
