@@ -1,0 +1,52 @@
+//! `zookeeper-embedded [ADDRESS]`: serves until it is stopped.
+
+use std::io;
+use std::process::ExitCode;
+
+use zookeeper_embedded::Server;
+
+const USAGE: &str = "usage: zookeeper-embedded [ADDRESS:PORT]   (default 127.0.0.1:2181; port 0 takes a free one)";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:2181".to_owned());
+    if arguments.next().is_some() || address.starts_with('-') {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    }
+    match serve(&address).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zookeeper-embedded: cannot serve on {address}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(address: &str) -> io::Result<()> {
+    let server = Server::builder().address(address).start().await?;
+    println!(
+        "ready: connect to {} (in memory, for tests and first runs only)",
+        server.connect_string()
+    );
+    stopped().await?;
+    server.shutdown().await;
+    println!("stopped");
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn stopped() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn stopped() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,307 @@
+//! Requests after the handshake.
+
+use bytes::Bytes;
+
+use super::{Acl, Malformed, Op, Reader};
+
+/// What precedes each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHeader {
+    /// Chosen by the client, repeated in the reply.
+    pub xid: i32,
+    /// The kind of request that follows.
+    pub op: Op,
+}
+
+impl RequestHeader {
+    /// Splits a frame into its header and its body.
+    pub fn split(frame: &[u8]) -> Result<(Self, &[u8]), Malformed> {
+        let mut from = Reader::new(frame);
+        let xid = from.i32()?;
+        let op = Op::from_code(from.i32()?);
+        Ok((Self { xid, op }, from.rest()))
+    }
+}
+
+/// Which of the create operations; they differ in node type and reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateKind {
+    /// Replies with the path alone.
+    Create,
+    /// Replies with path and stat.
+    Create2,
+    /// A node that goes away with its last child.
+    Container,
+    /// A node that goes away when it is left alone, after this many milliseconds.
+    Ttl(i64),
+}
+
+/// An operation that changes the tree, or (in a multi) checks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are ZooKeeper's")]
+pub enum WriteOp {
+    Create {
+        kind: CreateKind,
+        path: String,
+        data: Option<Bytes>,
+        acl: Vec<Acl>,
+        flags: i32,
+    },
+    Delete {
+        path: String,
+        version: i32,
+    },
+    SetData {
+        path: String,
+        data: Option<Bytes>,
+        version: i32,
+    },
+    SetAcl {
+        path: String,
+        acl: Vec<Acl>,
+        version: i32,
+    },
+    Check {
+        path: String,
+        version: i32,
+    },
+}
+
+impl WriteOp {
+    /// The path it names.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Create { path, .. }
+            | Self::Delete { path, .. }
+            | Self::SetData { path, .. }
+            | Self::SetAcl { path, .. }
+            | Self::Check { path, .. } => path,
+        }
+    }
+
+    fn read(op: Op, from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match op {
+            Op::Create | Op::Create2 | Op::CreateContainer | Op::CreateTtl => {
+                let path = from.string()?;
+                let data = from.bytes()?;
+                let acl = from.vector(Acl::read)?;
+                let flags = from.i32()?;
+                let kind = match op {
+                    Op::Create => CreateKind::Create,
+                    Op::Create2 => CreateKind::Create2,
+                    Op::CreateContainer => CreateKind::Container,
+                    _ => CreateKind::Ttl(from.i64()?),
+                };
+                Ok(Self::Create {
+                    kind,
+                    path,
+                    data,
+                    acl,
+                    flags,
+                })
+            }
+            Op::Delete => Ok(Self::Delete {
+                path: from.string()?,
+                version: from.i32()?,
+            }),
+            Op::SetData => Ok(Self::SetData {
+                path: from.string()?,
+                data: from.bytes()?,
+                version: from.i32()?,
+            }),
+            Op::SetAcl => Ok(Self::SetAcl {
+                path: from.string()?,
+                acl: from.vector(Acl::read)?,
+                version: from.i32()?,
+            }),
+            Op::Check => Ok(Self::Check {
+                path: from.string()?,
+                version: from.i32()?,
+            }),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// One read of a multi-read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are ZooKeeper's")]
+pub enum ReadOp {
+    GetData { path: String, watch: bool },
+    GetChildren { path: String, watch: bool },
+}
+
+/// A decoded request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are ZooKeeper's")]
+pub enum Request {
+    Write(WriteOp),
+    Multi(Vec<WriteOp>),
+    MultiRead(Vec<ReadOp>),
+    Exists { path: String, watch: bool },
+    GetData { path: String, watch: bool },
+    GetChildren { path: String, watch: bool, with_stat: bool },
+    GetAcl { path: String },
+    Sync { path: String },
+    Ping,
+    Reconfig,
+    CheckWatches { path: String, kind: i32 },
+    RemoveWatches { path: String, kind: i32 },
+    AddWatch { path: String, mode: i32 },
+    SetWatches(SetWatches),
+    Auth { scheme: String, auth: Vec<u8> },
+    GetEphemerals { prefix: Option<String> },
+    GetAllChildrenNumber { path: String },
+    WhoAmI,
+    CloseSession,
+    Unknown,
+}
+
+/// The watches of a client that comes back on a new connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are ZooKeeper's")]
+pub struct SetWatches {
+    pub relative_zxid: i64,
+    pub data: Vec<String>,
+    pub exist: Vec<String>,
+    pub child: Vec<String>,
+    pub persistent: Vec<String>,
+    pub persistent_recursive: Vec<String>,
+}
+
+impl Request {
+    /// Decodes the body of a request. Bytes after the record are ignored, as ZooKeeper does.
+    pub fn read(op: Op, body: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(body);
+        let from = &mut from;
+        Ok(match op {
+            Op::Create
+            | Op::Create2
+            | Op::CreateContainer
+            | Op::CreateTtl
+            | Op::Delete
+            | Op::SetData
+            | Op::SetAcl
+            | Op::Check => Self::Write(WriteOp::read(op, from)?),
+            Op::Multi => Self::Multi(read_multi(from, |op, from| match op {
+                Op::SetAcl => Err(Malformed),
+                op => WriteOp::read(op, from),
+            })?),
+            Op::MultiRead => Self::MultiRead(read_multi(from, |op, from| match op {
+                Op::GetData => Ok(ReadOp::GetData {
+                    path: from.string()?,
+                    watch: from.bool()?,
+                }),
+                Op::GetChildren => Ok(ReadOp::GetChildren {
+                    path: from.string()?,
+                    watch: from.bool()?,
+                }),
+                _ => Err(Malformed),
+            })?),
+            Op::Exists => Self::Exists {
+                path: from.string()?,
+                watch: from.bool()?,
+            },
+            Op::GetData => Self::GetData {
+                path: from.string()?,
+                watch: from.bool()?,
+            },
+            Op::GetChildren => Self::GetChildren {
+                path: from.string()?,
+                watch: from.bool()?,
+                with_stat: false,
+            },
+            Op::GetChildren2 => Self::GetChildren {
+                path: from.string()?,
+                watch: from.bool()?,
+                with_stat: true,
+            },
+            Op::GetAcl => Self::GetAcl { path: from.string()? },
+            Op::Sync => Self::Sync { path: from.string()? },
+            Op::Ping => Self::Ping,
+            Op::Reconfig => Self::Reconfig,
+            Op::CheckWatches => Self::CheckWatches {
+                path: from.string()?,
+                kind: from.i32()?,
+            },
+            Op::RemoveWatches => Self::RemoveWatches {
+                path: from.string()?,
+                kind: from.i32()?,
+            },
+            Op::AddWatch => Self::AddWatch {
+                path: from.string()?,
+                mode: from.i32()?,
+            },
+            Op::SetWatches | Op::SetWatches2 => {
+                let mut watches = SetWatches {
+                    relative_zxid: from.i64()?,
+                    data: from.vector(Reader::string)?,
+                    exist: from.vector(Reader::string)?,
+                    child: from.vector(Reader::string)?,
+                    ..SetWatches::default()
+                };
+                if op == Op::SetWatches2 {
+                    watches.persistent = from.vector(Reader::string)?;
+                    watches.persistent_recursive = from.vector(Reader::string)?;
+                }
+                Self::SetWatches(watches)
+            }
+            Op::Auth => {
+                let _type = from.i32()?;
+                Self::Auth {
+                    scheme: from.string()?,
+                    auth: from.buffer()?.unwrap_or_default().to_vec(),
+                }
+            }
+            Op::GetEphemerals => Self::GetEphemerals {
+                prefix: from.nullable_string()?,
+            },
+            Op::GetAllChildrenNumber => Self::GetAllChildrenNumber { path: from.string()? },
+            Op::WhoAmI => Self::WhoAmI,
+            Op::CloseSession => Self::CloseSession,
+            Op::Connect | Op::Unknown(_) => Self::Unknown,
+        })
+    }
+
+    /// The paths it names, in its own order.
+    pub fn paths(&self) -> Vec<&str> {
+        match self {
+            Self::Write(op) => vec![op.path()],
+            Self::Multi(ops) => ops.iter().map(WriteOp::path).collect(),
+            Self::MultiRead(ops) => ops
+                .iter()
+                .map(|op| match op {
+                    ReadOp::GetData { path, .. } | ReadOp::GetChildren { path, .. } => path.as_str(),
+                })
+                .collect(),
+            Self::Exists { path, .. }
+            | Self::GetData { path, .. }
+            | Self::GetChildren { path, .. }
+            | Self::GetAcl { path }
+            | Self::Sync { path }
+            | Self::CheckWatches { path, .. }
+            | Self::RemoveWatches { path, .. }
+            | Self::AddWatch { path, .. }
+            | Self::GetAllChildrenNumber { path } => vec![path],
+            Self::GetEphemerals { prefix: Some(prefix) } => vec![prefix],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Reads `(header, record)*` up to the header that says done.
+fn read_multi<T>(
+    from: &mut Reader<'_>,
+    record: impl Fn(Op, &mut Reader<'_>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    let mut ops = Vec::new();
+    loop {
+        let op = Op::from_code(from.i32()?);
+        let done = from.bool()?;
+        let _error = from.i32()?;
+        if done {
+            return Ok(ops);
+        }
+        ops.push(record(op, from)?);
+    }
+}

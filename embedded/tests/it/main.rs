@@ -1,0 +1,9 @@
+//! The server as clients see it, through an unmodified client.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+mod basics;
+mod faults;
+mod lag;
+mod request_log;
+mod support;
