@@ -1,0 +1,1 @@
+//! The recipes against a real ZooKeeper and against the embedded one: one module per recipe and per fault.
