@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tracing::{debug, info};
 
-use super::Line;
 use super::blocker::{Mode, Standing, standing};
+use super::{Enrolment, Line};
 use crate::error::Error;
 use crate::session::{Lost, Session, Witness};
 use crate::znode::{Ephemeral, Hold, Interrupted, NewChild, list, watch_existing};
@@ -33,12 +33,13 @@ impl<'a> Enrolled<'a> {
     pub(crate) async fn enrol(
         line: &'a Line,
         session: &Arc<Session>,
+        enrolment: &Enrolment,
         witness: Option<&Witness>,
     ) -> Result<Self, Interrupted> {
         let new = NewChild {
             parent: &line.path,
-            tag: line.dialect.exclusive,
-            data: session.identity(),
+            tag: line.dialect.tag(enrolment.mode),
+            data: enrolment.data.as_deref().unwrap_or(session.identity()),
             parents: line.dialect.parents,
             witness,
         };
@@ -96,7 +97,7 @@ impl<'a> Enrolled<'a> {
             Some(listed) => listed,
             None => list(self.node.session(), &self.line.path).await?,
         };
-        let Some(own) = self.node.child_name(self.line.dialect.exclusive) else {
+        let Some(own) = self.node.child_name(self.line.dialect.tag(self.mode)) else {
             let reason = "the server gave our node a name that it should not have";
             return Err(Error::Layout {
                 path: self.node.path().to_owned(),
