@@ -44,6 +44,7 @@ impl Session {
                     debug!(%error, "heartbeat unanswered");
                 }
                 if self.remaining() <= at_least {
+                    // Unanswered, or answered after a pause of this process: only time makes a lease of that.
                     self.pause_before_retry().await;
                 }
             };
