@@ -40,6 +40,7 @@ pub(crate) struct Session {
     registry: Registry,
     end: End,
     attention: Notify,
+    proving: tokio::sync::Mutex<()>,
 }
 
 /// Which connection this is, and up to which one the session is known to be still the same.
@@ -72,6 +73,7 @@ impl Session {
             registry: Registry::default(),
             end: End::new(),
             attention: Notify::new(),
+            proving: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -215,6 +217,11 @@ impl Session {
         LeaseHold {
             session: Arc::clone(self),
         }
+    }
+
+    /// Taken by whoever sends a heartbeat on demand, so that those who wait share it.
+    pub(super) fn proving(&self) -> &tokio::sync::Mutex<()> {
+        &self.proving
     }
 
     /// Waits until the supervisor should look at the session again.
