@@ -49,10 +49,10 @@ pub use bytes;
 pub use zookeeper_client;
 
 pub use self::error::Error;
-pub use self::line::Contender;
+pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
-pub use self::recipes::{AcquireTimeoutError, FairLock, FairLockGuard, Layout, RunError, TryAcquireError};
+pub use self::recipes::{FairLock, FairLockGuard};
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,
 };
-pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError};
+pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError, Revocation};

@@ -49,24 +49,20 @@ impl<'a> Enrolled<'a> {
         Ok(Self {
             line,
             node,
-            mode: Mode::Exclusive,
+            mode: enrolment.mode,
             listed,
         })
     }
 
     /// Waits until the place is granted.
     pub(crate) async fn granted(mut self) -> Result<Hold, Interrupted> {
-        let mut watched = false;
         loop {
             let blocker = match self.look().await? {
-                Look::Granted => return self.into_hold(watched).await,
+                Look::Granted => return self.into_hold().await,
                 Look::Stale => continue,
                 Look::Behind(blocker) => blocker,
             };
-            if !watched {
-                self.node.watch();
-                watched = true;
-            }
+            self.node.watch();
             let Some(mut watch) = watch_existing(self.node.session(), &self.line.path.child(&blocker)).await? else {
                 continue;
             };
@@ -87,7 +83,7 @@ impl<'a> Enrolled<'a> {
     pub(crate) async fn grant_or_withdraw(mut self) -> Result<Option<Hold>, Interrupted> {
         loop {
             match self.look().await? {
-                Look::Granted => return self.into_hold(false).await.map(Some),
+                Look::Granted => return self.into_hold().await.map(Some),
                 Look::Stale => {}
                 Look::Behind(_) => {
                     self.node.remove().await?;
@@ -123,13 +119,11 @@ impl<'a> Enrolled<'a> {
 
     /// Makes a hold of a granted place, once it is proven: the list that granted it may come from a server that is
     /// cut off from the ensemble, or from another session than that of our node.
-    async fn into_hold(self, watched: bool) -> Result<Hold, Interrupted> {
+    async fn into_hold(mut self) -> Result<Hold, Interrupted> {
         let session = Arc::clone(self.node.session());
         self.node.recheck_after_reconnect().await?;
         session.prove().await?;
-        if !watched {
-            self.node.watch();
-        }
+        self.node.watch();
         if let Some(reason) = self.node.end().reason() {
             return Err(Lost { reason }.into());
         }

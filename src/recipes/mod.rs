@@ -2,4 +2,4 @@
 
 mod lock;
 
-pub use self::lock::{AcquireTimeoutError, FairLock, FairLockGuard, Layout, RunError, TryAcquireError};
+pub use self::lock::{FairLock, FairLockGuard};

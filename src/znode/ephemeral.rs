@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tracing::debug;
 use zookeeper_client as zk;
 
@@ -20,6 +21,9 @@ pub(crate) struct Ephemeral {
     path: String,
     czxid: i64,
     connection: u64,
+    /// The version of its data, from the guardian.
+    version: watch::Sender<i32>,
+    watched: bool,
 }
 
 /// The largest data of a node: a server takes requests of up to 1 MiB less one byte (`jute.maxbuffer`), path and ACL
@@ -107,15 +111,7 @@ impl Ephemeral {
                         children = list => children.ok(),
                         lost = session.ended() => return Err(lost.into()),
                     };
-                    return Ok((
-                        Self {
-                            claim,
-                            path,
-                            czxid: stat.czxid,
-                            connection,
-                        },
-                        children,
-                    ));
+                    return Ok((Self::new(claim, path, stat.czxid, connection), children));
                 }
                 Err(zk::Error::NoNode) => {
                     claim.forget();
@@ -138,6 +134,17 @@ impl Ephemeral {
                     }
                 },
             }
+        }
+    }
+
+    fn new(claim: Claim, path: String, czxid: i64, connection: u64) -> Self {
+        Self {
+            claim,
+            path,
+            czxid,
+            connection,
+            version: watch::Sender::new(0),
+            watched: false,
         }
     }
 
@@ -169,9 +176,17 @@ impl Ephemeral {
     }
 
     /// Watches the node for as long as it lives, so that its end is noticed. The first request is sent right away,
-    /// but not waited for.
-    pub(crate) fn watch(&self) {
-        guardian::spawn(self.session(), self.path.clone(), Arc::clone(self.end()));
+    /// but not waited for. Only the first call counts.
+    pub(crate) fn watch(&mut self) {
+        if !std::mem::replace(&mut self.watched, true) {
+            let version = self.version.clone();
+            guardian::spawn(self.session(), self.path.clone(), Arc::clone(self.end()), version);
+        }
+    }
+
+    /// The version of the node's data, once it is watched; 0 as created.
+    pub(super) fn version(&self) -> watch::Receiver<i32> {
+        self.version.subscribe()
     }
 
     /// Whether the node is still ours, asked only if the connection changed since its creation.
@@ -293,12 +308,7 @@ async fn recover(
                 // The owner tells nothing about the *current* connection, so it verifies only the one of the create.
                 session.verify(connection, stat.ephemeral_owner)?;
                 debug!(path, "found the node of a create whose reply was lost");
-                return Ok(Some(Ephemeral {
-                    claim,
-                    path,
-                    czxid: stat.czxid,
-                    connection,
-                }));
+                return Ok(Some(Ephemeral::new(claim, path, stat.czxid, connection)));
             }
             Ok(None) => {
                 claim.forget();

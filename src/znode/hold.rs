@@ -133,6 +133,11 @@ impl Hold {
         &self.node
     }
 
+    /// All nodes that stand for this hold.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Ephemeral> {
+        std::iter::once(&self.node)
+    }
+
     /// An error if the hold is lost.
     pub(super) fn check(&self) -> Result<(), Lost> {
         if self.is_held() {
