@@ -6,6 +6,7 @@
 //! paper (Hunt et al. 2010, section 2.4).
 //!
 //! * `contender` – one place in the line, from enrolling to being granted
+//! * `together` – a place in each of several lines, all or nothing
 //! * `blocker` – who is waited for, pure
 //! * `attempts` – through as many sessions as it takes, within one deadline
 //! * `listing` – all contenders with their identities
@@ -17,6 +18,7 @@ mod contender;
 mod errors;
 mod layout;
 mod listing;
+mod together;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +37,7 @@ pub(crate) use self::blocker::Mode;
 pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
 pub use self::layout::Layout;
 pub use self::listing::Contender;
+pub(crate) use self::together::Lines;
 
 /// How a contender of ours joins a line.
 #[derive(Clone, Debug)]
@@ -168,7 +171,22 @@ impl Line {
 
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
-        persevere(&self.coordinator, async |session| self.try_in(&session, enrolment).await).await
+        persevere(&self.coordinator, async |session| {
+            self.try_in(&session, enrolment).await
+        })
+        .await
+    }
+
+    /// Goes on with the place of an exclusive holder as one who shares it, without a gap: its node is replaced by that of
+    /// a sharing contender with the same number.
+    pub(crate) async fn downgrade(&self, hold: Hold) -> Result<Hold, Interrupted> {
+        let name = hold.path().rsplit('/').next().unwrap_or_default();
+        let Some((own, _)) = self.dialect.parse(name) else {
+            let (path, reason) = (hold.path().to_owned(), "our node has a name that it should not have");
+            return Err(Error::Layout { path, reason }.into());
+        };
+        let shared = format!("{}{}", self.dialect.shared.new_name().prefix, own.sequence);
+        hold.replace(self.path.child(&shared)).await
     }
 
     /// Asks `contender` to give its place up; false if it has left the line already.
@@ -181,10 +199,7 @@ impl Line {
 
     async fn try_in(&self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<Option<Hold>, Interrupted> {
         let children = list(session, &self.path).await?;
-        if self
-            .contenders_in(&children)
-            .any(|(_, mode)| mode.conflicts_with(enrolment.mode))
-        {
+        if self.is_taken(&children, enrolment.mode) {
             return Ok(None);
         }
         let enrolled = Enrolled::enrol(self, session, enrolment, None).await?;
@@ -198,6 +213,12 @@ impl Line {
         })
         .instrument(info_span!("acquire", path = %self.path))
         .await
+    }
+
+    /// Whether somebody is there who conflicts with a newcomer of `mode`.
+    fn is_taken(&self, children: &[String], mode: Mode) -> bool {
+        self.contenders_in(children)
+            .any(|(_, other)| other.conflicts_with(mode))
     }
 
     fn contenders_in<'a>(&'a self, children: &'a [String]) -> impl Iterator<Item = (ChildName<'a>, Mode)> {

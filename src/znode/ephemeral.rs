@@ -32,12 +32,17 @@ const DATA_LIMIT: usize = 1_040_000;
 
 /// Refuses data that would make the server cut the connection, again and again.
 pub(crate) fn check_size(path: &str, data: &[u8]) -> Result<(), Error> {
-    if data.len() <= DATA_LIMIT {
+    check_length(path, data.len())
+}
+
+/// As [`check_size`], of all that goes into one request.
+pub(super) fn check_length(path: &str, size: usize) -> Result<(), Error> {
+    if size <= DATA_LIMIT {
         return Ok(());
     }
     Err(Error::TooLarge {
         path: path.to_owned(),
-        size: data.len(),
+        size,
         limit: DATA_LIMIT,
     })
 }
@@ -104,7 +109,7 @@ impl Ephemeral {
             match created {
                 Ok((stat, sequence)) => {
                     let path = format!("{prefix}{sequence}");
-                    session.registry().found(claim.key, &path);
+                    claim.found(&path);
                     session.verify(connection, stat.ephemeral_owner)?;
                     session.proved(sent);
                     let children = tokio::select! {
@@ -137,7 +142,7 @@ impl Ephemeral {
         }
     }
 
-    fn new(claim: Claim, path: String, czxid: i64, connection: u64) -> Self {
+    pub(super) fn new(claim: Claim, path: String, czxid: i64, connection: u64) -> Self {
         Self {
             claim,
             path,
@@ -201,6 +206,16 @@ impl Ephemeral {
 
     /// Asks, behind a sync, whether the node is still there and ours.
     pub(crate) async fn recheck(&self) -> Result<(), Interrupted> {
+        self.look().await.map(|_| ())
+    }
+
+    /// Asks for the czxid, which the reply of the create did not tell.
+    pub(super) async fn read_czxid(&mut self) -> Result<(), Interrupted> {
+        self.czxid = self.look().await?.czxid;
+        Ok(())
+    }
+
+    async fn look(&self) -> Result<zk::Stat, Interrupted> {
         let session = self.session();
         loop {
             let client = session.client()?;
@@ -215,7 +230,7 @@ impl Ephemeral {
                 lost = session.ended() => return Err(lost.into()),
             };
             match answer {
-                Ok(Some(stat)) if stat.ephemeral_owner == session.id() => return Ok(()),
+                Ok(Some(stat)) if stat.ephemeral_owner == session.id() => return Ok(stat),
                 Ok(_) => {
                     self.end().set(LossReason::NodeRemoved);
                     return Err(Lost {
@@ -229,6 +244,11 @@ impl Ephemeral {
                 Err(_) => session.pause_before_retry().await,
             }
         }
+    }
+
+    /// The node is gone.
+    pub(super) fn forget(self) {
+        self.claim.forget();
     }
 
     /// Deletes the node and waits until it is gone. Dropping the future hands it to the reaper.
@@ -278,7 +298,7 @@ impl Ephemeral {
 
 /// Finds out whether a create whose reply was lost has been applied. Exact: the same session's next connection
 /// answers behind a `sync`, and the leader refuses what the old connection might still send.
-async fn recover(
+pub(super) async fn recover(
     session: &Arc<Session>,
     parent: &NodePath,
     guid: &str,
@@ -304,7 +324,7 @@ async fn recover(
         };
         match found {
             Ok(Some((path, stat))) => {
-                session.registry().found(claim.key, &path);
+                claim.found(&path);
                 // The owner tells nothing about the *current* connection, so it verifies only the one of the create.
                 session.verify(connection, stat.ephemeral_owner)?;
                 debug!(path, "found the node of a create whose reply was lost");
@@ -324,7 +344,7 @@ async fn recover(
 
 /// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
 #[derive(Debug)]
-struct Claim {
+pub(super) struct Claim {
     session: Arc<Session>,
     key: NodeKey,
     end: Arc<End>,
@@ -332,8 +352,18 @@ struct Claim {
 }
 
 impl Claim {
-    fn register(session: &Arc<Session>, whereabouts: Whereabouts, witness: Option<Witness>) -> Self {
-        let (key, end) = session.registry().insert(whereabouts, witness);
+    pub(super) fn register(session: &Arc<Session>, whereabouts: Whereabouts, witness: Option<Witness>) -> Self {
+        Self::register_with(session, whereabouts, witness, Arc::new(End::new()))
+    }
+
+    /// As [`register`](Self::register), with an end that may be shared with other nodes.
+    pub(super) fn register_with(
+        session: &Arc<Session>,
+        whereabouts: Whereabouts,
+        witness: Option<Witness>,
+        end: Arc<End>,
+    ) -> Self {
+        let key = session.registry().insert(whereabouts, witness, Arc::clone(&end));
         Self {
             session: Arc::clone(session),
             key,
@@ -342,8 +372,13 @@ impl Claim {
         }
     }
 
+    /// The node is at `path`.
+    pub(super) fn found(&self, path: &str) {
+        self.session.registry().found(self.key, path);
+    }
+
     /// There is no node, or no longer.
-    fn forget(self) {
+    pub(super) fn forget(self) {
         let mut this = self;
         this.session.registry().remove(this.key);
         this.done = true;

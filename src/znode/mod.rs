@@ -4,6 +4,7 @@
 //! * `name` – child names of the layouts that we share with Curator and kazoo, and their order
 //! * `parents` – making the directories above a node
 //! * `ephemeral` – an ephemeral node that we own, created exactly once and removed for sure
+//! * `transaction` – several of them created, replaced or removed at once
 //! * `guardian` – the watch on our own node
 //! * `wait` – watching somebody else's node
 //! * `hold` – [`Hold`], what every guard is: token, lease, loss
@@ -18,6 +19,7 @@ mod name;
 mod parents;
 mod path;
 mod revocation;
+mod transaction;
 mod wait;
 
 pub use self::fenced::{CheckWriter, FencedWriteError};

@@ -1,5 +1,7 @@
 //! Names of contenders, as Curator and kazoo write them, and the order of their sequence numbers.
 
+use std::fmt;
+
 use uuid::{Builder, Uuid, Version};
 
 /// What stands right before the sequence number of a child's name and says what kind of contender it is.
@@ -85,11 +87,18 @@ pub(crate) struct NewName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sequence(i32);
 
+/// As a server writes it.
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010}", self.0)
+    }
+}
+
 impl Sequence {
     /// Parses what a server writes, Java's `%010d` of an `int`, and nothing else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let number = text.parse::<i32>().ok()?;
-        (format!("{number:010}") == text).then_some(Self(number))
+        (Self(number).to_string() == text).then_some(Self(number))
     }
 
     /// How far this is behind `reference` in the order of creation; negative if ahead of it. Right across the

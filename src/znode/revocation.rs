@@ -74,7 +74,11 @@ impl Hold {
 async fn requested(node: &Ephemeral) -> Revocation {
     let mut version = node.version();
     let mut read_at = 0;
-    while let Ok(changed) = version.wait_for(|version| *version != read_at).await.map(|version| *version) {
+    while let Ok(changed) = version
+        .wait_for(|version| *version != read_at)
+        .await
+        .map(|version| *version)
+    {
         read_at = changed;
         match read(node.session(), node.path()).await {
             Ok(Some((data, _))) => match Message::parse(&data) {
