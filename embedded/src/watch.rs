@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::acl::AclList;
 use crate::tree::{Change, path};
 use crate::wire::EventType;
 
@@ -53,6 +54,8 @@ pub(crate) struct Event {
     pub(crate) connection: ConnectionId,
     pub(crate) kind: EventType,
     pub(crate) path: String,
+    /// Who may hear of it; `None` where that is already settled.
+    pub(crate) acl: Option<AclList>,
 }
 
 /// All watches on one tree.
@@ -125,40 +128,35 @@ impl Watches {
 
     /// The events of one change, in the order in which a connection gets them.
     pub(crate) fn trigger(&mut self, change: &Change, events: &mut Vec<Event>) {
-        let parent = |path: &str| path::split(path).map(|(parent, _)| path::normal(parent).to_owned());
-        let mut emit = |connections: BTreeSet<ConnectionId>, kind, path: &str| {
-            events.extend(connections.into_iter().map(|connection| Event {
-                connection,
-                kind,
-                path: path.to_owned(),
+        use EventType::{NodeChildrenChanged, NodeCreated, NodeDataChanged, NodeDeleted};
+        let mut emit = |connections: BTreeSet<ConnectionId>, kind, path: &str, acl: &AclList| {
+            events.extend(connections.into_iter().map(|connection| {
+                let acl = Some(acl.clone());
+                Event {
+                    connection,
+                    kind,
+                    path: path.to_owned(),
+                    acl,
+                }
             }));
         };
         match change {
-            Change::Created(path) => {
-                emit(
-                    self.data.trigger(path, EventType::NodeCreated),
-                    EventType::NodeCreated,
-                    path,
-                );
+            Change::Created { path, acl, .. } => emit(self.data.trigger(path, NodeCreated), NodeCreated, path, acl),
+            Change::DataChanged { path, acl } => {
+                emit(self.data.trigger(path, NodeDataChanged), NodeDataChanged, path, acl);
             }
-            Change::DataChanged(path) => {
-                emit(
-                    self.data.trigger(path, EventType::NodeDataChanged),
-                    EventType::NodeDataChanged,
-                    path,
-                );
-            }
-            Change::Deleted(path) => {
+            Change::Deleted { path, acl, .. } => {
                 // Whoever watches both the node and its children hears of the deletion once.
-                let mut connections = self.data.trigger(path, EventType::NodeDeleted);
-                connections.extend(self.child.trigger(path, EventType::NodeDeleted));
-                emit(connections, EventType::NodeDeleted, path);
+                let mut connections = self.data.trigger(path, NodeDeleted);
+                connections.extend(self.child.trigger(path, NodeDeleted));
+                emit(connections, NodeDeleted, path, acl);
             }
         }
-        if let Change::Created(path) | Change::Deleted(path) = change {
-            if let Some(parent) = parent(path) {
-                let connections = self.child.trigger(&parent, EventType::NodeChildrenChanged);
-                emit(connections, EventType::NodeChildrenChanged, &parent);
+        if let Change::Created { path, parent_acl, .. } | Change::Deleted { path, parent_acl, .. } = change {
+            if let Some((parent, _)) = path::split(path) {
+                let parent = path::normal(parent);
+                let connections = self.child.trigger(parent, NodeChildrenChanged);
+                emit(connections, NodeChildrenChanged, parent, parent_acl);
             }
         }
     }
@@ -308,6 +306,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl;
 
     fn events(watches: &mut Watches, change: Change) -> Vec<(ConnectionId, EventType, String)> {
         let mut events = Vec::new();
@@ -319,7 +318,11 @@ mod tests {
     }
 
     fn created(path: &str) -> Change {
-        Change::Created(path.to_owned())
+        Change::Created {
+            path: path.to_owned(),
+            acl: acl::open(),
+            parent_acl: acl::open(),
+        }
     }
 
     #[test]
@@ -341,7 +344,14 @@ mod tests {
         watches.watch_children("/a", 1);
         watches.watch_children("/", 1);
         assert_eq!(
-            events(&mut watches, Change::Deleted("/a".to_owned())),
+            events(
+                &mut watches,
+                Change::Deleted {
+                    path: "/a".to_owned(),
+                    acl: acl::open(),
+                    parent_acl: acl::open()
+                }
+            ),
             [
                 (1, EventType::NodeDeleted, "/a".to_owned()),
                 (1, EventType::NodeChildrenChanged, "/".to_owned())
