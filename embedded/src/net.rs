@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::core::Step;
 use crate::fourletter;
 use crate::outbox::Outbox;
-use crate::server::Shared;
+use crate::thread::Shared;
 use crate::watch::ConnectionId;
 use crate::wire::frame::next_frame;
 

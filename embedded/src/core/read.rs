@@ -70,10 +70,11 @@ impl Replica {
                 Ok(())
             }
             Request::GetEphemerals { prefix } => {
+                // Java's idea of blanks takes in control characters; the comparison itself is with the whole prefix.
+                let is_blank = |c: char| c <= ' ';
                 let prefix = prefix
                     .as_deref()
-                    .map(str::trim)
-                    .filter(|prefix| !matches!(*prefix, "" | "/"));
+                    .filter(|prefix| !matches!(prefix.trim_matches(is_blank), "" | "/"));
                 let paths = self.tree.ephemerals_of(reader.session);
                 let paths: Vec<&str> = paths
                     .filter(|path| prefix.is_none_or(|prefix| path.starts_with(prefix)))
