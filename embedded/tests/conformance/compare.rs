@@ -107,11 +107,9 @@ pub(crate) fn event(body: &[u8]) -> String {
     text
 }
 
+/// Sorted: the scheme `auth` stands for a set of identities.
 fn acls(fields: &mut Fields<'_>) -> String {
-    let acls: Vec<_> = (0..fields.int())
-        .map(|_| (fields.int(), fields.text(), fields.text()))
-        .collect();
-    format!("{acls:?}")
+    sorted((0..fields.int()).map(|_| format!("{} {} {}", fields.int(), fields.text(), fields.text())).collect())
 }
 
 fn sorted(mut texts: Vec<String>) -> String {
