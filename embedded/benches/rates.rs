@@ -16,7 +16,14 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(1);
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    // `cargo test --all-targets` runs benches, too: without this flag.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         let starts = 200;
         let mut slowest = Duration::ZERO;
@@ -27,7 +34,10 @@ fn main() {
             slowest = slowest.max(began.elapsed());
             drop(server);
         }
-        println!("start and stop: {:.0?} on average, slowest start {slowest:.0?}", began.elapsed() / starts);
+        println!(
+            "start and stop: {:.0?} on average, slowest start {slowest:.0?}",
+            began.elapsed() / starts
+        );
 
         let server = Server::start().await.expect("started");
         let embedded = best_rate(&server.connect_string()).await;
@@ -43,7 +53,10 @@ async fn compare(embedded: f64) {
         // A warm JVM is compared, not a cold one.
         best_rate(&server.address.to_string()).await;
         let rate = best_rate(&server.address.to_string()).await;
-        println!("real, {about}: {rate:.0} a second; embedded is {:.1} times as fast", embedded / rate);
+        println!(
+            "real, {about}: {rate:.0} a second; embedded is {:.1} times as fast",
+            embedded / rate
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Core, Replica};
 use crate::acl;
 use crate::tree::Node;
-use crate::watch::{ConnectionId, Event, Kind, Mode};
+use crate::watch::{ConnectionId, Event, Mode};
 use crate::wire::request::SetWatches;
 use crate::wire::{Acl, ErrorCode, EventType, Id, Op, OpResult, ReadOp, Request, Writer, response};
 
@@ -98,12 +98,12 @@ impl Replica {
                 Ok(())
             }
             Request::CheckWatches { path, kind } => {
-                let kind = Kind::from_code(*kind).ok_or(ErrorCode::MarshallingError)?;
+                let kind = self.watches.kind(*kind).ok_or(ErrorCode::MarshallingError)?;
                 let found = self.watches.contains(path, reader.connection, kind);
                 if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
             }
             Request::RemoveWatches { path, kind } => {
-                let kind = Kind::from_code(*kind).ok_or(ErrorCode::MarshallingError)?;
+                let kind = self.watches.kind(*kind).ok_or(ErrorCode::MarshallingError)?;
                 let found = self.watches.remove(path, reader.connection, kind);
                 if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
             }

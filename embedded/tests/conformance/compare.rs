@@ -109,7 +109,11 @@ pub(crate) fn event(body: &[u8]) -> String {
 
 /// Sorted: the scheme `auth` stands for a set of identities.
 fn acls(fields: &mut Fields<'_>) -> String {
-    sorted((0..fields.int()).map(|_| format!("{} {} {}", fields.int(), fields.text(), fields.text())).collect())
+    sorted(
+        (0..fields.int())
+            .map(|_| format!("{} {} {}", fields.int(), fields.text(), fields.text()))
+            .collect(),
+    )
 }
 
 fn sorted(mut texts: Vec<String>) -> String {

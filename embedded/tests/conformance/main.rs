@@ -168,7 +168,9 @@ impl Side {
             Step::Call { op, body, .. } => self.call(client, *op, body),
             Step::CloseAndReopen => {
                 let closed = self.call(client, -11, &Body::default());
+                let events = std::mem::take(&mut self.clients[client].events);
                 self.clients[client] = connect(self.address, None);
+                self.clients[client].events = events;
                 format!("{closed}; then {}", self.welcome(client))
             }
             Step::Reconnect => {

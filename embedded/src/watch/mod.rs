@@ -1,10 +1,14 @@
 //! Who hears of which change. Pure: connections are numbers, events are returned.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod table;
+
+use std::collections::BTreeSet;
 
 use crate::acl::AclList;
 use crate::tree::{Change, path};
 use crate::wire::EventType;
+pub(crate) use table::Mode;
+use table::Table;
 
 /// A connection; watches belong to connections, not to sessions.
 pub(crate) type ConnectionId = u64;
@@ -21,31 +25,14 @@ pub enum WatchModes {
     Coexist,
 }
 
-/// How a watch is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    OneShot = 1,
-    Persistent = 2,
-    Recursive = 4,
-}
-
 /// Which watches to remove or to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Children,
     Data,
     Any,
-}
-
-impl Kind {
-    pub(crate) fn from_code(code: i32) -> Option<Self> {
-        match code {
-            1 => Some(Self::Children),
-            2 => Some(Self::Data),
-            3 => Some(Self::Any),
-            _ => None,
-        }
-    }
+    Persistent,
+    PersistentRecursive,
 }
 
 /// An event for one connection.
@@ -61,6 +48,7 @@ pub(crate) struct Event {
 /// All watches on one tree.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
+    modes: WatchModes,
     /// Woken by creation, deletion and new data of the node itself.
     data: Table,
     /// Woken by deletion of the node and by changes of its list of children.
@@ -70,6 +58,7 @@ pub(crate) struct Watches {
 impl Watches {
     pub(crate) fn new(modes: WatchModes) -> Self {
         Self {
+            modes,
             data: Table::new(modes),
             child: Table::new(modes),
         }
@@ -88,24 +77,48 @@ impl Watches {
     /// A watch that stays.
     pub(crate) fn watch_persistently(&mut self, path: &str, connection: ConnectionId, mode: Mode) {
         self.data.add(path, connection, mode);
-        self.child.add(path, connection, mode);
+        // A recursive watch hears of no lists; ZooKeeper 3.8 keeps it here all the same, which shows in its counts.
+        if self.modes == WatchModes::Replace || mode != Mode::Recursive {
+            self.child.add(path, connection, mode);
+        }
+    }
+
+    /// The watches that a client means by this code, if it means any.
+    pub(crate) fn kind(&self, code: i32) -> Option<Kind> {
+        match (code, self.modes) {
+            (1, _) => Some(Kind::Children),
+            (2, _) => Some(Kind::Data),
+            (3, _) => Some(Kind::Any),
+            (4, WatchModes::Coexist) => Some(Kind::Persistent),
+            (5, WatchModes::Coexist) => Some(Kind::PersistentRecursive),
+            _ => None,
+        }
     }
 
     /// Removes watches; false if there was none.
     pub(crate) fn remove(&mut self, path: &str, connection: ConnectionId, kind: Kind) -> bool {
+        let Self { data, child, .. } = self;
         match kind {
-            Kind::Data => self.data.remove(path, connection),
-            Kind::Children => self.child.remove(path, connection),
-            Kind::Any => self.data.remove(path, connection) | self.child.remove(path, connection),
+            Kind::Data => data.remove(path, connection, Some(Mode::OneShot)),
+            Kind::Children => child.remove(path, connection, Some(Mode::OneShot)),
+            Kind::Any => data.remove(path, connection, None) | child.remove(path, connection, None),
+            Kind::Persistent => {
+                let mode = Some(Mode::Persistent);
+                data.remove(path, connection, mode) | child.remove(path, connection, mode)
+            }
+            Kind::PersistentRecursive => data.remove(path, connection, Some(Mode::Recursive)),
         }
     }
 
     /// Whether there is a watch.
     pub(crate) fn contains(&self, path: &str, connection: ConnectionId, kind: Kind) -> bool {
+        let Self { data, child, .. } = self;
         match kind {
-            Kind::Data => self.data.contains(path, connection),
-            Kind::Children => self.child.contains(path, connection),
-            Kind::Any => self.data.contains(path, connection) || self.child.contains(path, connection),
+            Kind::Data => data.contains(path, connection, Some(Mode::OneShot)),
+            Kind::Children => child.contains(path, connection, Some(Mode::OneShot)),
+            Kind::Any => data.contains(path, connection, None) || child.contains(path, connection, None),
+            Kind::Persistent => data.contains(path, connection, Some(Mode::Persistent)),
+            Kind::PersistentRecursive => data.contains(path, connection, Some(Mode::Recursive)),
         }
     }
 
@@ -159,147 +172,6 @@ impl Watches {
                 emit(connections, NodeChildrenChanged, parent, parent_acl);
             }
         }
-    }
-}
-
-/// Watches of one sort: data or child.
-#[derive(Debug, Default)]
-struct Table {
-    modes: WatchModes,
-    by_path: HashMap<String, BTreeMap<ConnectionId, ModeSet>>,
-    by_connection: HashMap<ConnectionId, HashSet<String>>,
-    /// How many of them are recursive: while there is none, a trigger need not look at ancestors.
-    recursive: usize,
-}
-
-/// A set of [`Mode`]s, as bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct ModeSet(u8);
-
-impl ModeSet {
-    fn has(self, mode: Mode) -> bool {
-        self.0 & mode as u8 != 0
-    }
-}
-
-impl Table {
-    fn new(modes: WatchModes) -> Self {
-        Self {
-            modes,
-            ..Self::default()
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.by_path.values().map(BTreeMap::len).sum()
-    }
-
-    fn add(&mut self, path: &str, connection: ConnectionId, mode: Mode) {
-        let before = self
-            .by_path
-            .get(path)
-            .and_then(|watchers| watchers.get(&connection))
-            .copied()
-            .unwrap_or_default();
-        let after = match self.modes {
-            WatchModes::Replace => ModeSet(mode as u8),
-            WatchModes::Coexist => ModeSet(before.0 | mode as u8),
-        };
-        self.set(path, connection, after);
-    }
-
-    fn set(&mut self, path: &str, connection: ConnectionId, modes: ModeSet) {
-        let before = if modes == ModeSet::default() {
-            let before = self
-                .by_path
-                .get_mut(path)
-                .and_then(|watchers| watchers.remove(&connection));
-            if self.by_path.get(path).is_some_and(BTreeMap::is_empty) {
-                self.by_path.remove(path);
-            }
-            if let Some(paths) = self.by_connection.get_mut(&connection) {
-                paths.remove(path);
-                if paths.is_empty() {
-                    self.by_connection.remove(&connection);
-                }
-            }
-            before
-        } else {
-            self.by_connection
-                .entry(connection)
-                .or_default()
-                .insert(path.to_owned());
-            self.by_path
-                .entry(path.to_owned())
-                .or_default()
-                .insert(connection, modes)
-        };
-        let was_recursive = before.unwrap_or_default().has(Mode::Recursive);
-        self.recursive = self.recursive + usize::from(modes.has(Mode::Recursive)) - usize::from(was_recursive);
-    }
-
-    fn remove(&mut self, path: &str, connection: ConnectionId) -> bool {
-        let found = self
-            .by_path
-            .get(path)
-            .is_some_and(|watchers| watchers.contains_key(&connection));
-        self.set(path, connection, ModeSet::default());
-        found
-    }
-
-    fn contains(&self, path: &str, connection: ConnectionId) -> bool {
-        self.by_path.get(path).is_some_and(|watchers| match self.modes {
-            // ZooKeeper 3.8 takes the watch of any connection for the caller's.
-            WatchModes::Replace => true,
-            WatchModes::Coexist => watchers.contains_key(&connection),
-        })
-    }
-
-    fn forget(&mut self, connection: ConnectionId) {
-        for path in self.by_connection.get(&connection).cloned().unwrap_or_default() {
-            self.set(&path, connection, ModeSet::default());
-        }
-    }
-
-    fn hand_over(&mut self, connection: ConnectionId, other: &mut Self) {
-        for path in self.by_connection.get(&connection).cloned().unwrap_or_default() {
-            if let Some(modes) = self.by_path.get(&path).and_then(|watchers| watchers.get(&connection)) {
-                other.set(&path, connection, *modes);
-            }
-            self.set(&path, connection, ModeSet::default());
-        }
-    }
-
-    /// Who hears of it; their one-shot watches are spent.
-    fn trigger(&mut self, path: &str, event: EventType) -> BTreeSet<ConnectionId> {
-        let mut connections = BTreeSet::new();
-        let watchers: Vec<_> = self
-            .by_path
-            .get(path)
-            .into_iter()
-            .flatten()
-            .map(|(connection, modes)| (*connection, *modes))
-            .collect();
-        for (connection, modes) in watchers {
-            if modes == ModeSet(Mode::Recursive as u8) && event == EventType::NodeChildrenChanged {
-                continue;
-            }
-            connections.insert(connection);
-            if modes.has(Mode::OneShot) {
-                self.set(path, connection, ModeSet(modes.0 & !(Mode::OneShot as u8)));
-            }
-        }
-        if self.recursive > 0 && event != EventType::NodeChildrenChanged {
-            for ancestor in path::self_and_ancestors(path).skip(1) {
-                let watchers = self.by_path.get(ancestor).into_iter().flatten();
-                connections.extend(
-                    watchers
-                        .filter(|(_, modes)| modes.has(Mode::Recursive))
-                        .map(|(connection, _)| *connection),
-                );
-            }
-        }
-        connections
     }
 }
 
@@ -384,6 +256,27 @@ mod tests {
             assert_eq!(events(&mut watches, created("/a")).len(), 1);
             assert_eq!(events(&mut watches, created("/a")).len(), left, "{modes:?}");
         }
+    }
+
+    #[test]
+    fn watches_that_coexist_are_removed_by_mode() {
+        let mut watches = Watches::new(WatchModes::Coexist);
+        watches.watch_persistently("/a", 1, Mode::Recursive);
+        watches.watch_persistently("/a", 1, Mode::Persistent);
+        watches.watch_data("/a", 1);
+        for kind in [Kind::Data, Kind::Persistent, Kind::PersistentRecursive] {
+            assert!(
+                watches.contains("/a", 1, kind) && !watches.contains("/a", 2, kind),
+                "{kind:?}"
+            );
+            assert!(
+                watches.remove("/a", 1, kind) && !watches.remove("/a", 1, kind),
+                "{kind:?}"
+            );
+            assert!(!watches.contains("/a", 1, kind), "{kind:?}");
+        }
+        assert!(!watches.contains("/a", 1, Kind::Any));
+        assert_eq!(watches.len(), 0);
     }
 
     #[test]
