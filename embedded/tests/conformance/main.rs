@@ -254,7 +254,20 @@ fn run(seed: u64, sides: &mut [Side; 2], seen: &mut Coverage) {
         let context = format!("script {seed}, end, client {client}");
         call_both(sides, client, 11, &Body::default(), &context);
     }
+    let counts = sides.each_ref().map(|side| raw::monitor(side.address, &COUNTS));
+    assert_eq!(
+        counts[0], counts[1],
+        "{COUNTS:?} after script {seed}\n(left: embedded, right: real)"
+    );
 }
+
+/// What both servers count alike.
+const COUNTS: [&str; 4] = [
+    "zk_packets_received",
+    "zk_znode_count",
+    "zk_watch_count",
+    "zk_ephemerals_count",
+];
 
 /// What happened so far; shown when the script fails.
 struct History(Vec<String>);

@@ -145,6 +145,19 @@ impl RawClient {
     }
 }
 
+/// Values that the four-letter word `mntr` reports.
+pub(crate) fn monitor(address: SocketAddr, keys: &[&str]) -> Vec<String> {
+    let mut stream = TcpStream::connect(address).expect("listening");
+    stream.write_all(b"mntr").expect("socket");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("answered");
+    let find = |key: &&str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(*key)?.strip_prefix('\t').map(str::to_owned))
+    };
+    keys.iter().map(|key| find(key).unwrap_or_default()).collect()
+}
+
 /// Reads jute values; a test may panic at what is malformed.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
