@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{LossReason, Lost, ReleaseError};
 use zookeeper_testkit::{Fixture, within};
 
@@ -146,22 +145,14 @@ async fn a_directory_removed_under_its_waiters_is_made_again() {
         waiters.push(join_line(&fixture, &lock(&sessions[number % 3], "/dir/l"), number + 2).await);
     }
 
-    let deleted = async {
-        loop {
-            for path in ["/dir/l", "/dir"] {
-                for child in fixture.children(path).await {
-                    let _ = fixture.raw().delete(&format!("{path}/{child}"), None).await;
-                }
-            }
-            match fixture.raw().delete("/dir", None).await {
-                Ok(()) | Err(zk::Error::NoNode) => return,
-                // The waiters are joining again already.
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    // The waiters may win this race for ever, and that is fine: the line was removed under them many times then.
-    let _ = tokio::time::timeout(Duration::from_millis(500), deleted).await;
+    // In one transaction, because the waiters are back as soon as they can.
+    let mut deleteall = fixture.raw().new_multi_writer();
+    for child in fixture.children("/dir/l").await {
+        deleteall.add_delete(&format!("/dir/l/{child}"), None).unwrap();
+    }
+    deleteall.add_delete("/dir/l", None).unwrap();
+    deleteall.add_delete("/dir", None).unwrap();
+    deleteall.commit().await.unwrap();
 
     assert_eq!(
         within(PATIENCE, "the holder is told", guard.lost()).await,
