@@ -15,6 +15,12 @@ fn plain<T: Send + Sync + Unpin>() {}
 #[test]
 fn every_type_is_send_sync_and_unpin() {
     plain::<AcquireTimeoutError>();
+    plain::<RwLockWriteGuard>();
+    plain::<RwLockReadGuard>();
+    plain::<RwLock>();
+    plain::<MultiLockGuard>();
+    plain::<MultiLock>();
+    plain::<DowngradeError>();
     plain::<CheckWriter<'static>>();
     plain::<ConnectError>();
     plain::<ConnectOptions>();
