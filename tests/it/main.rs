@@ -2,11 +2,14 @@
 //! per recipe and per fault.
 
 mod support;
+mod warnings;
 
+mod access;
 mod auto_traits;
 mod bad_input;
 mod budget;
 mod cancellation;
+mod connecting;
 mod layers;
 mod lock;
 mod lost_replies;
