@@ -43,13 +43,19 @@ impl Fixture {
         Self::with_own_server_options(name, ServerOptions::new()).await
     }
 
-    /// As [`with_own_server`](Self::with_own_server), with `options` for a real server.
+    /// As [`with_own_server`](Self::with_own_server), with `options`.
     pub async fn with_own_server_options(name: &str, options: ServerOptions) -> Self {
         Self::on(
             name,
             Server::Own(Box::new(TestServer::start(Backend::from_env(), options).await)),
         )
         .await
+    }
+
+    /// A fresh chroot on an embedded server of its own, whatever `ZK_TEST_SERVER` says: for faults that only it has.
+    pub async fn with_embedded_server(name: &str) -> Self {
+        let server = TestServer::start(Backend::Embedded, ServerOptions::new()).await;
+        Self::on(name, Server::Own(Box::new(server))).await
     }
 
     async fn on(name: &str, server: Server) -> Self {
@@ -164,7 +170,7 @@ impl Fixture {
     /// Paths of all ephemeral nodes below the chroot, with the session that owns each.
     pub async fn ephemerals(&self) -> BTreeMap<String, i64> {
         let tree = self.tree().await.into_iter();
-        tree.filter(|(_, stat)| stat.ephemeral_owner != 0)
+        tree.filter(|(_, stat)| is_ephemeral(stat))
             .map(|(path, stat)| (path, stat.ephemeral_owner))
             .collect()
     }
@@ -214,7 +220,7 @@ impl Fixture {
             let in_dirs = dirs
                 .iter()
                 .any(|dir| path.strip_prefix(*dir).is_some_and(|rest| rest.starts_with('/')));
-            if stat.ephemeral_owner != 0 {
+            if is_ephemeral(&stat) {
                 let _ = writeln!(
                     left,
                     "  {path} (czxid {}, session {:#x})",
@@ -244,6 +250,11 @@ impl Server {
             Self::Own(server) => server,
         }
     }
+}
+
+/// Whether a session owns the node. Containers and TTL nodes say so by the highest bit of an "owner" (`EphemeralType`).
+fn is_ephemeral(stat: &Stat) -> bool {
+    stat.ephemeral_owner > 0
 }
 
 /// Connects on the background runtime, where the session is served then, whatever the test does with its own runtime.
