@@ -46,7 +46,9 @@ need_cargo() {
 # The bundled SQLite of an example, and the linker.
 need_c_compiler() {
     if ! command -v cc >/dev/null; then
-        can_install && apt_install gcc libc6-dev || fail "a C compiler is missing: install gcc, and run this again"
+        if ! can_install || ! apt_install gcc libc6-dev; then
+            fail "a C compiler is missing: install gcc, and run this again"
+        fi
     fi
     say "C compiler: $(command -v cc)"
 }
