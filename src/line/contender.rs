@@ -49,7 +49,7 @@ impl<'a> Enrolled<'a> {
         Ok(Self {
             line,
             node,
-            mode: Mode::Exclusive,
+            mode: enrolment.mode,
             listed,
         })
     }

@@ -1,30 +1,16 @@
-//! Sessions under test: opened with a chosen timeout, looked at, and ended.
-
-use std::time::Duration;
+//! Sessions that are taken away, and acquires that go on meanwhile.
 
 use tokio::task::JoinHandle;
 use zookeeper_client::SessionInfo;
-use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLock, FairLockGuard};
+use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard};
 use zookeeper_testkit::{Fixture, within};
 
-/// Longer than anything that works takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Opens a session with `timeout`.
-pub(crate) async fn open(cluster: &str, timeout: Duration) -> Coordinator {
-    let connected = ConnectOptions::new().session_timeout(timeout).connect(cluster).await;
-    connected.unwrap_or_else(|error| panic!("no session at {cluster}: {error}"))
-}
+use crate::support::PATIENCE;
 
 /// Id and password of the current session. The client is not kept, for it would keep the session alive.
 pub(crate) async fn session_of(zk: &Coordinator) -> SessionInfo {
     let client = zk.client().await.expect("the coordinator is open");
     client.session().clone()
-}
-
-/// Id of the current session, as it stands in the owner of a node.
-pub(crate) async fn session_id(zk: &Coordinator) -> i64 {
-    session_of(zk).await.id().0
 }
 
 /// Takes the current session away behind the back of its client, and returns its id.
