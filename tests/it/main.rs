@@ -13,3 +13,4 @@ mod layers;
 mod lock;
 mod lost_replies;
 mod operator;
+mod partition;

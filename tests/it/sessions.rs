@@ -1,5 +1,7 @@
 //! Sessions that are taken away, and acquires that go on meanwhile.
 
+use std::time::Duration;
+
 use tokio::task::JoinHandle;
 use zookeeper_client::SessionInfo;
 use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard};
@@ -46,4 +48,10 @@ impl Acquiring {
             .expect("an acquire does not panic")
             .expect("an acquire waits trouble out")
     }
+}
+
+/// The negotiated timeout of the current session.
+pub(crate) async fn session_timeout(zk: &Coordinator) -> Duration {
+    let client = zk.client().await.expect("the coordinator is open");
+    client.session_timeout()
 }
