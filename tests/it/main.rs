@@ -8,6 +8,7 @@ mod auto_traits;
 mod bad_input;
 mod budget;
 mod cancellation;
+mod ensemble;
 mod expiry;
 mod layers;
 mod lock;
