@@ -15,6 +15,7 @@ main() {
     need_c_compiler
     need_server
 
+    step "tests on the embedded server" env ZK_TEST_SERVER=embedded cargo test "$@"
     step "tests on a real ZooKeeper" env ZK_TEST_SERVER=real cargo test --workspace "$@"
     if [ $# -eq 0 ]; then
         all_else
@@ -45,7 +46,9 @@ need_cargo() {
 # The bundled SQLite of an example, and the linker.
 need_c_compiler() {
     if ! command -v cc >/dev/null; then
-        can_install && apt_install gcc libc6-dev || fail "a C compiler is missing: install gcc, and run this again"
+        if ! can_install || ! apt_install gcc libc6-dev; then
+            fail "a C compiler is missing: install gcc, and run this again"
+        fi
     fi
     say "C compiler: $(command -v cc)"
 }

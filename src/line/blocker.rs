@@ -12,7 +12,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    fn conflicts_with(self, other: Self) -> bool {
+    pub(crate) fn conflicts_with(self, other: Self) -> bool {
         self == Self::Exclusive || other == Self::Exclusive
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use futures::future;
 use tracing::{debug, info};
 
-use super::Line;
 use super::blocker::{Mode, Standing, standing};
+use super::{Enrolment, Line};
 use crate::error::Error;
 use crate::session::{Lost, Session, Witness};
 use crate::znode::{Ephemeral, Hold, Interrupted, NewChild, list, watch_existing};
@@ -33,12 +34,13 @@ impl<'a> Enrolled<'a> {
     pub(crate) async fn enrol(
         line: &'a Line,
         session: &Arc<Session>,
+        enrolment: &Enrolment,
         witness: Option<&Witness>,
     ) -> Result<Self, Interrupted> {
         let new = NewChild {
             parent: &line.path,
-            tag: line.dialect.exclusive,
-            data: session.identity(),
+            tag: line.dialect.tag(enrolment.mode),
+            data: enrolment.data.as_deref().unwrap_or(session.identity()),
             parents: line.dialect.parents,
             witness,
         };
@@ -73,6 +75,11 @@ impl<'a> Enrolled<'a> {
                 () = watch.changed() => {}
                 reason = self.node.end().reached() => return Err(Lost { reason }.into()),
             }
+            // Most likely the place is ours now: the proof that a hold needs goes out together with the list.
+            let session = Arc::clone(self.node.session());
+            let (listed, proven) = future::join(list(&session, &self.line.path), session.prove()).await;
+            proven?;
+            self.listed = Some(listed?);
         }
     }
 
@@ -96,7 +103,7 @@ impl<'a> Enrolled<'a> {
             Some(listed) => listed,
             None => list(self.node.session(), &self.line.path).await?,
         };
-        let Some(own) = self.node.child_name(self.line.dialect.exclusive) else {
+        let Some(own) = self.node.child_name(self.line.dialect.tag(self.mode)) else {
             let reason = "the server gave our node a name that it should not have";
             return Err(Error::Layout {
                 path: self.node.path().to_owned(),
@@ -119,7 +126,7 @@ impl<'a> Enrolled<'a> {
     async fn into_hold(self, watched: bool) -> Result<Hold, Interrupted> {
         let session = Arc::clone(self.node.session());
         self.node.recheck_after_reconnect().await?;
-        session.prove(session.timeout() / 5).await?;
+        session.prove().await?;
         if !watched {
             self.node.watch();
         }

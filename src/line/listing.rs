@@ -1,5 +1,7 @@
 //! Who stands in a line.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::future;
 use zookeeper_client as zk;
@@ -42,7 +44,7 @@ impl Line {
         }
     }
 
-    async fn contenders_seen_by(&self, session: &std::sync::Arc<Session>) -> Result<Vec<Contender>, Interrupted> {
+    async fn contenders_seen_by(&self, session: &Arc<Session>) -> Result<Vec<Contender>, Interrupted> {
         'again: loop {
             let children = list(session, &self.path).await?;
             let mut line: Vec<(ChildName<'_>, Mode)> = self.contenders_in(&children).collect();

@@ -13,28 +13,47 @@ mod blocker;
 mod contender;
 mod listing;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time;
 use tracing::{Instrument, debug, info_span, warn};
 
-use self::blocker::Mode;
 use self::contender::Enrolled;
 use crate::error::Error;
 use crate::session::{Coordinator, Removal, Session, Witness};
 use crate::znode::{ChildName, Hold, Interrupted, NodePath, Parents, Tag, list};
 
+pub(crate) use self::blocker::Mode;
 pub use self::listing::Contender;
 
 /// How much longer than its deadline a timed call may take to see its node removed.
 const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
+
+/// How a contender of ours joins a line.
+#[derive(Clone, Debug)]
+pub(crate) struct Enrolment {
+    pub(crate) mode: Mode,
+    /// The data of its node; the coordinator's identity where there is none.
+    pub(crate) data: Option<Bytes>,
+}
+
+impl Enrolment {
+    pub(crate) const EXCLUSIVE: Self = Self {
+        mode: Mode::Exclusive,
+        data: None,
+    };
+}
 
 /// Which names a line writes and which it understands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dialect {
     /// The tag of an exclusive contender of ours.
     pub(crate) exclusive: Tag,
+    /// The tag of a sharing contender of ours; that of an exclusive one where the line has no sharing.
+    pub(crate) shared: Tag,
     /// Contenders of these tags stand in the line, whoever made them.
     pub(crate) known: &'static [(Tag, Mode)],
     pub(crate) parents: Parents,
@@ -43,14 +62,23 @@ pub(crate) struct Dialect {
 impl Dialect {
     pub(crate) const CURATOR_LOCK: Self = Self {
         exclusive: Tag::Lock,
+        shared: Tag::Lock,
         known: LOCK_TAGS,
         parents: Parents::Containers,
     };
     pub(crate) const KAZOO_LOCK: Self = Self {
         exclusive: Tag::KazooLock,
+        shared: Tag::KazooReadLock,
         known: LOCK_TAGS,
         parents: Parents::Persistent,
     };
+
+    fn tag(&self, mode: Mode) -> Tag {
+        match mode {
+            Mode::Exclusive => self.exclusive,
+            Mode::Shared => self.shared,
+        }
+    }
 
     fn parse<'a>(&self, name: &'a str) -> Option<(ChildName<'a>, Mode)> {
         let name = ChildName::parse(name, self.known.iter().map(|(tag, _)| *tag))?;
@@ -100,15 +128,15 @@ impl Line {
     }
 
     /// Waits for the place, through as many sessions as it takes.
-    pub(crate) async fn acquire(&self) -> Result<Hold, Error> {
-        self.acquire_witnessed(None).await
+    pub(crate) async fn acquire(&self, enrolment: &Enrolment) -> Result<Hold, Error> {
+        self.acquire_witnessed(enrolment, None).await
     }
 
     /// Waits for the place for at most `limit`; then `None`, and no node is left unless the link is dead, in which
     /// case the reaper has it.
-    pub(crate) async fn acquire_timeout(&self, limit: Duration) -> Result<Option<Hold>, Error> {
+    pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
         let (witness, mut removal) = Removal::new();
-        if let Ok(acquired) = time::timeout(limit, self.acquire_witnessed(Some(&witness))).await {
+        if let Ok(acquired) = time::timeout(limit, self.acquire_witnessed(enrolment, Some(&witness))).await {
             return acquired.map(Some);
         }
         drop(witness);
@@ -119,10 +147,10 @@ impl Line {
     }
 
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.
-    pub(crate) async fn try_acquire(&self) -> Result<Option<Hold>, Error> {
+    pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
         loop {
             let session = self.coordinator.session().await?;
-            match self.try_in(&session).await {
+            match self.try_in(&session, enrolment).await {
                 Ok(hold) => return Ok(hold),
                 Err(Interrupted::Failed(error)) => return Err(self.cause(error)),
                 Err(Interrupted::Lost(lost)) => debug!(path = %self.path, reason = %lost.reason, "trying again"),
@@ -130,21 +158,29 @@ impl Line {
         }
     }
 
-    async fn try_in(&self, session: &std::sync::Arc<Session>) -> Result<Option<Hold>, Interrupted> {
+    async fn try_in(&self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<Option<Hold>, Interrupted> {
         let children = list(session, &self.path).await?;
-        if self.contenders_in(&children).next().is_some() {
+        if self
+            .contenders_in(&children)
+            .any(|(_, mode)| mode.conflicts_with(enrolment.mode))
+        {
             return Ok(None);
         }
-        let enrolled = Enrolled::enrol(self, session, None).await?;
+        let enrolled = Enrolled::enrol(self, session, enrolment, None).await?;
         enrolled.grant_or_withdraw().await
     }
 
-    async fn acquire_witnessed(&self, witness: Option<&Witness>) -> Result<Hold, Error> {
+    async fn acquire_witnessed(&self, enrolment: &Enrolment, witness: Option<&Witness>) -> Result<Hold, Error> {
         let span = info_span!("acquire", path = %self.path);
         async {
             loop {
                 let session = self.coordinator.session().await?;
-                let attempt = async { Enrolled::enrol(self, &session, witness).await?.granted().await };
+                let attempt = async {
+                    Enrolled::enrol(self, &session, enrolment, witness)
+                        .await?
+                        .granted()
+                        .await
+                };
                 match attempt.await {
                     Ok(hold) => return Ok(hold),
                     Err(Interrupted::Failed(error)) => return Err(self.cause(error)),

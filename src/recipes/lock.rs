@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::line::{Contender, Dialect, Line};
+use crate::line::{Contender, Dialect, Enrolment, Line};
 use crate::session::{Coordinator, Lost};
 use crate::znode::{FencingToken, Hold, NodePath, ReleaseError};
 
@@ -102,7 +102,7 @@ impl FairLock {
     /// # When the session is lost
     /// The future goes on waiting: it joins the line again, at the tail, in the next session.
     pub async fn acquire(&self) -> Result<FairLockGuard, Error> {
-        self.line.acquire().await.map(FairLockGuard::new)
+        self.line.acquire(&Enrolment::EXCLUSIVE).await.map(FairLockGuard::new)
     }
 
     /// Takes the lock if nobody has it or waits for it. If somebody does, that is found out with one read.
@@ -116,7 +116,7 @@ impl FairLock {
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire(&self) -> Result<FairLockGuard, TryAcquireError> {
         self.line
-            .try_acquire()
+            .try_acquire(&Enrolment::EXCLUSIVE)
             .await?
             .map(FairLockGuard::new)
             .ok_or(TryAcquireError::Contended)
@@ -133,7 +133,7 @@ impl FairLock {
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
     pub async fn acquire_timeout(&self, limit: Duration) -> Result<FairLockGuard, AcquireTimeoutError> {
-        let hold = self.line.acquire_timeout(limit).await?;
+        let hold = self.line.acquire_timeout(&Enrolment::EXCLUSIVE, limit).await?;
         hold.map(FairLockGuard::new)
             .ok_or(AcquireTimeoutError::Elapsed { after: limit })
     }

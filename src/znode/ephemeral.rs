@@ -22,6 +22,22 @@ pub(crate) struct Ephemeral {
     connection: u64,
 }
 
+/// The largest data of a node: a server takes requests of up to 1 MiB less one byte (`jute.maxbuffer`), path and ACL
+/// included, and cuts the connection at a larger one.
+const DATA_LIMIT: usize = 1_040_000;
+
+/// Refuses data that would make the server cut the connection, again and again.
+pub(crate) fn check_size(path: &str, data: &[u8]) -> Result<(), Error> {
+    if data.len() <= DATA_LIMIT {
+        return Ok(());
+    }
+    Err(Error::TooLarge {
+        path: path.to_owned(),
+        size: data.len(),
+        limit: DATA_LIMIT,
+    })
+}
+
 /// What to create.
 #[derive(Debug)]
 pub(crate) struct NewChild<'a> {
@@ -61,6 +77,7 @@ impl Ephemeral {
         session: &Arc<Session>,
         new: NewChild<'_>,
     ) -> Result<(Self, Option<Vec<String>>), Interrupted> {
+        check_size(new.parent.as_str(), new.data)?;
         loop {
             let name = new.tag.new_name();
             let prefix = new.parent.child(&name.prefix);
@@ -209,13 +226,17 @@ impl Ephemeral {
         let mut sent_before = false;
         loop {
             let client = session.client()?;
+            let sent = Instant::now();
             let deleted = tokio::select! {
                 deleted = client.delete(&self.path, None) => deleted,
                 lost = session.ended() => return Err(lost.into()),
             };
             drop(client);
             match deleted {
-                Ok(()) => break,
+                Ok(()) => {
+                    session.proved(sent);
+                    break;
+                }
                 // The reply of our own delete was lost.
                 Err(zk::Error::NoNode) if sent_before => break,
                 Err(zk::Error::NoNode) => {

@@ -7,6 +7,14 @@ use uuid::Uuid;
 pub(crate) enum Tag {
     /// Curator's `InterProcessMutex`: `_c_<uuid>-lock-<seq>`.
     Lock,
+    /// Curator's `LeaderLatch`: `_c_<uuid>-latch-<seq>`.
+    Latch,
+    /// The read lock of Curator's `InterProcessReadWriteLock`: `_c_<uuid>-__READ__<seq>`.
+    Read,
+    /// The write lock of Curator's `InterProcessReadWriteLock`: `_c_<uuid>-__WRIT__<seq>`.
+    Write,
+    /// A permit of Curator's `InterProcessSemaphoreV2`: `_c_<uuid>-lease-<seq>`.
+    Lease,
     /// kazoo's `Lock` and `WriteLock`: `<hex>__lock__<seq>`.
     KazooLock,
     /// kazoo's `ReadLock`: `<hex>__rlock__<seq>`.
@@ -17,6 +25,10 @@ impl Tag {
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Lock => "lock-",
+            Self::Latch => "latch-",
+            Self::Read => "__READ__",
+            Self::Write => "__WRIT__",
+            Self::Lease => "lease-",
             Self::KazooLock => "__lock__",
             Self::KazooReadLock => "__rlock__",
         }
@@ -27,7 +39,7 @@ impl Tag {
     pub(crate) fn new_name(self) -> NewName {
         let uuid = Uuid::new_v4();
         match self {
-            Self::Lock => {
+            Self::Lock | Self::Latch | Self::Read | Self::Write | Self::Lease => {
                 let guid = uuid.hyphenated().to_string();
                 NewName {
                     prefix: format!("_c_{guid}-{}", self.text()),
