@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use zookeeper_testkit::{Fixture, History, ServerTruth, Summary, eventually, within};
 
 use crate::belief::Log;
-use crate::ensemble::Ensemble;
+use crate::ensemble::{Ensemble, SESSION};
 use crate::workload::{self, Contender};
 
 /// After a fault, for elections, reconnects and expiries; a bound against hanging, no measure of speed.
@@ -59,7 +59,7 @@ impl Contest {
             let ended = within(PATIENCE, "everybody is granted in the end", contender).await;
             ended.expect("a contender broke a promise, see above");
         }
-        fixture.assert_no_nodes_left(&workload::directories()).await;
+        workload::assert_nothing_left(fixture, 3 * SESSION).await;
         let summary = self.history.assert_sound();
         println!("checked: {summary}");
         summary

@@ -76,9 +76,7 @@ async fn random_faults_at_servers_and_clients_break_no_promise() {
         }
     }
     drop(clients);
-    fixture
-        .assert_no_nodes_left_within(PATIENCE, &workload::directories())
-        .await;
+    workload::assert_nothing_left(&fixture, PATIENCE).await;
     drop(truth);
     let checked = history.check();
     let violations = records.broken.len() + checked.as_ref().err().map_or(0, Vec::len);

@@ -14,7 +14,7 @@ use zookeeper_testkit::{Fixture, Mode};
 use crate::belief::{Entry, Log};
 
 /// How many places of each recipe there are to contend for.
-const PLACES: usize = 4;
+const PLACES: usize = 6;
 
 /// Where holders leave their tokens, a node for each place.
 const FENCED: &str = "/fenced";
@@ -23,7 +23,7 @@ const FENCED: &str = "/fenced";
 struct Recipe {
     /// What one contender does: it takes a place, in one of the ways there are, believes in it, and gives it back.
     once: fn(Contender) -> BoxFuture<'static, Result<(), String>>,
-    /// Its directory, in which nothing may be left.
+    /// The directory of its places, which are named by their numbers.
     dir: &'static str,
 }
 
@@ -33,8 +33,20 @@ const RECIPES: &[Recipe] = &[Recipe {
 }];
 
 /// The directories in which nothing may be left.
-pub(crate) fn directories() -> Vec<&'static str> {
-    RECIPES.iter().map(|recipe| recipe.dir).collect()
+fn directories() -> Vec<String> {
+    let places = |recipe: &Recipe| {
+        (0..PLACES)
+            .map(|place| format!("{}/{place}", recipe.dir))
+            .collect::<Vec<_>>()
+    };
+    RECIPES.iter().flat_map(places).collect()
+}
+
+/// Waits until nothing is left in them.
+pub(crate) async fn assert_nothing_left(fixture: &Fixture, patience: Duration) {
+    let directories = directories();
+    let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
+    fixture.assert_no_nodes_left_within(patience, &directories).await;
 }
 
 /// Who contends, with what.
