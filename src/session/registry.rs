@@ -78,12 +78,11 @@ struct State {
 }
 
 impl Registry {
-    /// Registers a node before its create is sent.
-    pub(crate) fn insert(&self, whereabouts: Whereabouts, witness: Option<Witness>) -> (NodeKey, Arc<End>) {
+    /// Registers a node before its create is sent, with its end, which several nodes may share.
+    pub(crate) fn insert(&self, whereabouts: Whereabouts, witness: Option<Witness>, end: Arc<End>) -> NodeKey {
         let mut state = self.lock();
         let key = NodeKey(state.next);
         state.next += 1;
-        let end = Arc::new(End::new());
         if let Some(reason) = state.over {
             end.set(reason);
         }
@@ -91,11 +90,11 @@ impl Registry {
             key,
             Entry {
                 whereabouts,
-                end: Arc::clone(&end),
+                end,
                 _witness: witness,
             },
         );
-        (key, end)
+        key
     }
 
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
@@ -165,7 +164,8 @@ mod tests {
     fn a_node_registered_after_the_end_is_lost_from_the_start() {
         let registry = Registry::default();
         registry.end_all(LossReason::SessionExpired);
-        let (_, end) = registry.insert(sent(), None);
+        let end = Arc::new(End::new());
+        registry.insert(sent(), None, Arc::clone(&end));
         assert_eq!(end.reason(), Some(LossReason::SessionExpired));
     }
 
@@ -180,7 +180,7 @@ mod tests {
     async fn a_removal_is_finished_when_the_last_node_is_gone() {
         let registry = Registry::default();
         let (witness, mut removal) = Removal::new();
-        let (key, _) = registry.insert(sent(), Some(witness));
+        let key = registry.insert(sent(), Some(witness), Arc::new(End::new()));
         tokio::select! {
             biased;
             () = removal.finished() => unreachable!("a node is left"),
