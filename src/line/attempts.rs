@@ -14,10 +14,10 @@ use crate::znode::Interrupted;
 const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
 
 /// Makes `attempt` in one session after the other until one of them sees it through.
-pub(super) async fn persevere<T>(
-    coordinator: &Coordinator,
-    attempt: impl AsyncFn(Arc<Session>) -> Result<T, Interrupted>,
-) -> Result<T, Error> {
+pub(super) async fn persevere<T, F>(coordinator: &Coordinator, attempt: impl Fn(Arc<Session>) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Interrupted>>,
+{
     loop {
         let session = coordinator.session().await?;
         match attempt(session).await {
@@ -31,10 +31,10 @@ pub(super) async fn persevere<T>(
 
 /// Gives `acquire` until `limit`; then `None`, and no node is left that was made with its witness, unless the link is
 /// dead, in which case the reaper has it.
-pub(super) async fn in_time<T>(
-    limit: Duration,
-    acquire: impl AsyncFnOnce(Witness) -> Result<T, Error>,
-) -> Result<Option<T>, Error> {
+pub(super) async fn in_time<T, F>(limit: Duration, acquire: impl FnOnce(Witness) -> F) -> Result<Option<T>, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
     let (witness, mut removal) = Removal::new();
     if let Ok(acquired) = time::timeout(limit, acquire(witness)).await {
         return acquired.map(Some);

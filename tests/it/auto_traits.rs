@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use zookeeper_recipes::{
-    AcquireTimeoutError, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, Error, FairLock,
-    FairLockGuard, FencedWriteError, FencingToken, Hold, Layout, LossReason, Lost, LostSignal, Observer, ReleaseError,
-    RunError, SessionState, TryAcquireError, connect,
+    AcquireTimeoutError, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, DowngradeError, Error,
+    FairLock, FairLockGuard, FencedWriteError, FencingToken, Hold, Layout, LossReason, Lost, LostSignal, MultiLock,
+    MultiLockGuard, Observer, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    SessionState, TryAcquireError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -20,6 +21,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<ConnectOptions>();
     plain::<Contender>();
     plain::<Coordinator>();
+    plain::<DowngradeError>();
     plain::<Error>();
     plain::<FairLock>();
     plain::<FairLockGuard>();
@@ -30,9 +32,15 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<LossReason>();
     plain::<Lost>();
     plain::<LostSignal>();
+    plain::<MultiLock>();
+    plain::<MultiLockGuard>();
     plain::<Observer<u8>>();
     plain::<ReleaseError>();
+    plain::<Revocation>();
     plain::<RunError>();
+    plain::<RwLock>();
+    plain::<RwLockReadGuard>();
+    plain::<RwLockWriteGuard>();
     plain::<SessionState>();
     plain::<TryAcquireError>();
 }
@@ -73,6 +81,9 @@ fn guards_are_not_clone() {
     impl<T: Clone> Ambiguous<u8> for T {}
     <Hold as Ambiguous<_>>::lacks_clone();
     <FairLockGuard as Ambiguous<_>>::lacks_clone();
+    <MultiLockGuard as Ambiguous<_>>::lacks_clone();
+    <RwLockReadGuard as Ambiguous<_>>::lacks_clone();
+    <RwLockWriteGuard as Ambiguous<_>>::lacks_clone();
     <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
 }
 
@@ -102,7 +113,7 @@ fn send<F: Future + Send>(future: F) -> F {
 #[allow(dead_code, clippy::too_many_lines)]
 fn every_future_is_send_and_not_unpin_and_all_but_connect_are_sync(
     (zk, other): (Coordinator, Coordinator),
-    lock: &FairLock,
+    (lock, contender): (&FairLock, &Contender),
     (guard, mut observer): (FairLockGuard, Observer<u8>),
 ) {
     // The client's own future of a connect is not `Sync`.
@@ -117,11 +128,37 @@ fn every_future_is_send_and_not_unpin_and_all_but_connect_are_sync(
     future(lock.acquire_timeout(Duration::ZERO)).lacks_unpin();
     future(lock.run(|_| async {})).lacks_unpin();
     future(lock.contenders()).lacks_unpin();
+    future(lock.request_revocation(contender, "")).lacks_unpin();
     future(guard.run_until_lost(async {})).lacks_unpin();
+    future(guard.revocation()).lacks_unpin();
     future(guard.fenced().commit()).lacks_unpin();
     future(guard.release()).lacks_unpin();
     future(observer.changed()).lacks_unpin();
     future(observer.wait_for(|_| true)).lacks_unpin();
+}
+
+/// As above, of the locks that are made of the same line.
+#[allow(dead_code)]
+fn every_future_of_the_other_locks_is_send_and_sync_and_not_unpin(
+    (rw, contender): (&RwLock, &Contender),
+    (reader, writer, downgrading): (RwLockReadGuard, RwLockWriteGuard, RwLockWriteGuard),
+    (multi, all): (&MultiLock, MultiLockGuard),
+) {
+    future(rw.read()).lacks_unpin();
+    future(rw.try_read()).lacks_unpin();
+    future(rw.read_timeout(Duration::ZERO)).lacks_unpin();
+    future(rw.write()).lacks_unpin();
+    future(rw.try_write()).lacks_unpin();
+    future(rw.write_timeout(Duration::ZERO)).lacks_unpin();
+    future(rw.contenders()).lacks_unpin();
+    future(rw.request_revocation(contender, "")).lacks_unpin();
+    future(reader.release()).lacks_unpin();
+    future(writer.release()).lacks_unpin();
+    future(downgrading.downgrade()).lacks_unpin();
+    future(multi.acquire()).lacks_unpin();
+    future(multi.try_acquire()).lacks_unpin();
+    future(multi.acquire_timeout(Duration::ZERO)).lacks_unpin();
+    future(all.release()).lacks_unpin();
 }
 
 #[test]
