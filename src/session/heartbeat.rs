@@ -86,8 +86,9 @@ impl Session {
         Ok(())
     }
 
-    /// Creates and deletes an ephemeral node in one transaction, beside a node of ours: nobody ever sees it, but the
-    /// reply names its owner, which is the session that the server takes us for.
+    /// Creates, writes and deletes an ephemeral node in one transaction, beside a node of ours: nobody ever sees it, but
+    /// the reply names its owner, which is the session that the server takes us for. That of the write does; that of the
+    /// create has no Stat from servers that lack ZOOKEEPER-4026.
     async fn probe(self: &Arc<Self>) -> Result<(), Missed> {
         let Some(parent) = self.registry().any_parent() else {
             // Nothing is at stake before the next create, whose reply tells as well.
@@ -101,11 +102,12 @@ impl Session {
         let mut multi = client.new_multi_writer();
         let options = zk::CreateMode::Ephemeral.with_acls(self.acls());
         multi.add_create(&path, &[], &options).map_err(Missed::Unanswered)?;
+        multi.add_set_data(&path, &[], None).map_err(Missed::Unanswered)?;
         multi.add_delete(&path, None).map_err(Missed::Unanswered)?;
         match multi.commit().await {
             Ok(results) => {
                 let owner = results.into_iter().find_map(|result| match result {
-                    zk::MultiWriteResult::Create { stat, .. } if !stat.is_invalid() => Some(stat.ephemeral_owner),
+                    zk::MultiWriteResult::SetData { stat } => Some(stat.ephemeral_owner),
                     _ => None,
                 });
                 match owner {
@@ -116,7 +118,7 @@ impl Session {
             Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) != Outcome::Refused => {
                 return Err(Missed::Unanswered(source));
             }
-            // No right to create there any more, or an old server without a Stat in multi replies (ZOOKEEPER-4026).
+            // No right to create or write there, or the directory is gone.
             Err(_) => self.look_for_own_node(&client, connection).await?,
         }
         self.proved(sent);
