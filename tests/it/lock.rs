@@ -474,23 +474,25 @@ async fn fenced_writes_are_refused_after_the_loss() {
 async fn a_fenced_write_is_refused_though_the_guard_believes_to_hold() {
     let fixture = Fixture::with_embedded_server("fenced unaware").await;
     let zk = connect(&fixture).await;
-    let guard = acquire(&lock(&zk, "/l")).await;
     let session = session_id(&zk).await;
-    let faults = faults(&fixture);
-    let late = faults.delay_watch_events(session, Duration::from_millis(500));
-    fixture.raw().delete(guard.path(), None).await.unwrap();
-    assert!(guard.is_held(), "nothing told the guard yet");
-    let mut write = guard.fenced();
-    write.add_create("/late", b"", PERSISTENT);
+    let late = faults(&fixture).delay_watch_events(session, Duration::from_secs(1));
+    // A machine may be so slow that the event is there before the write; then once more.
+    let refused = loop {
+        let guard = acquire(&lock(&zk, "/l")).await;
+        // Behind the watch on the own node, which is set beside the acquire.
+        zk.client().await.unwrap().check_stat("/").await.unwrap();
+        fixture.raw().delete(guard.path(), None).await.unwrap();
+        let mut write = guard.fenced();
+        write.add_create("/late", b"", PERSISTENT);
+        if guard.is_held() {
+            let refused = write.commit().await.unwrap_err();
+            assert!(!guard.is_held());
+            break refused;
+        }
+    };
     let reason = LossReason::NodeRemoved;
-    assert_eq!(
-        write.commit().await.unwrap_err(),
-        FencedWriteError::Lost(Lost { reason })
-    );
-    assert!(!guard.is_held());
+    assert_eq!(refused, FencedWriteError::Lost(Lost { reason }));
     assert!(!exists(&fixture, "/late").await);
-    drop(write);
-    drop(guard);
     late.off();
     fixture.assert_no_nodes_left(&["/l"]).await;
 }
