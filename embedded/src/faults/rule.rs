@@ -80,6 +80,11 @@ impl RuleBuilder {
         self
     }
 
+    /// All but pings and handshakes.
+    pub fn without_pings(self) -> Self {
+        self.matching(|request| !matches!(request.op, Op::Ping | Op::Connect))
+    }
+
     /// Only requests of this session.
     pub fn session(mut self, session: impl Into<SessionId>) -> Self {
         self.spec.session = Some(session.into());

@@ -114,6 +114,29 @@ async fn rules_choose_by_op_path_session_count_and_predicate() {
 }
 
 #[tokio::test]
+async fn each_request_of_a_call_can_be_lost_in_turn() {
+    let server = quick_server().await;
+    for n in 1..=3 {
+        let client = connect(&server).await;
+        let rule = server
+            .faults()
+            .on_any()
+            .session(client.session_id().0)
+            .without_pings()
+            .nth(n)
+            .drop_after_apply();
+        let outcomes = [
+            client.check_stat("/").await.is_ok(),
+            client.create("/a", b"", &options(CreateMode::Persistent)).await.is_ok(),
+            client.delete("/a", None).await.is_ok(),
+        ];
+        assert_eq!(outcomes, [n != 1, n != 2, n != 3]);
+        assert_eq!(rule.hits(), 1);
+        assert_eq!(server.nodes("/"), ["/"]);
+    }
+}
+
+#[tokio::test]
 async fn a_rule_sees_the_paths_inside_a_multi() {
     let server = quick_server().await;
     let client = connect(&server).await;
