@@ -123,12 +123,14 @@ impl RuleBuilder {
         self.install(Action::DelayReply(delay))
     }
 
-    /// Swallows the request and all that follows on its connection, which stays open.
+    /// Swallows the request and all that follows on its connection, which stays open until the client gives up or the
+    /// faults are [cleared](Faults::clear).
     pub fn black_hole(self) -> Rule {
         self.install(Action::BlackHoleBeforeApply)
     }
 
-    /// Applies the request, then swallows its reply and all that follows on its connection, which stays open.
+    /// Applies the request, then swallows its reply and all that follows on its connection, as
+    /// [`black_hole`](Self::black_hole) does.
     pub fn black_hole_after_apply(self) -> Rule {
         self.install(Action::BlackHoleAfterApply)
     }

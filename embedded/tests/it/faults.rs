@@ -176,6 +176,19 @@ async fn a_delayed_reply_comes_late_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_cut_does_not_wait_for_a_delayed_reply() {
+    let server = quick_server().await;
+    let client = connect(&server).await;
+    let rule = server.faults().on(Op::CREATES).delay_reply(PATIENCE * 100);
+    let persistent = options(CreateMode::Persistent);
+    let create = client.create("/a", b"", &persistent);
+    until("applied", || rule.hits() == 1).await;
+    server.faults().cut(client.session_id().0);
+    assert_eq!(within(create).await.err(), Some(Error::ConnectionLoss));
+    assert!(within(client.check_stat("/a")).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn delayed_watch_events_stay_ahead_of_later_reads() {
     let server = quick_server().await;
     let (watcher, writer) = (connect(&server).await, connect(&server).await);
