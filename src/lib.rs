@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`] |
+//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
@@ -53,10 +53,12 @@ pub use bytes;
 pub use zookeeper_client;
 
 pub use self::error::Error;
-pub use self::line::Contender;
+pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
-pub use self::recipes::{AcquireTimeoutError, FairLock, FairLockGuard, Layout, RunError, TryAcquireError};
+pub use self::recipes::{
+    DowngradeError, FairLock, FairLockGuard, MultiLock, MultiLockGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,
 };
-pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError};
+pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError, Revocation};

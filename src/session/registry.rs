@@ -22,14 +22,11 @@ pub(crate) enum Whereabouts {
 }
 
 impl Whereabouts {
-    /// The directory in which the node is.
-    pub(crate) fn parent(&self) -> &str {
+    /// The directory in which the node is, with a trailing slash.
+    pub(crate) fn directory(&self) -> String {
         match self {
-            Self::Sent { parent, .. } => parent,
-            Self::At(path) => match path.rfind('/') {
-                Some(0) | None => "/",
-                Some(slash) => &path[..slash],
-            },
+            Self::Sent { parent, .. } => format!("{}/", parent.trim_end_matches('/')),
+            Self::At(path) => path[..=path.rfind('/').unwrap_or_default()].to_owned(),
         }
     }
 }
@@ -78,12 +75,11 @@ struct State {
 }
 
 impl Registry {
-    /// Registers a node before its create is sent.
-    pub(crate) fn insert(&self, whereabouts: Whereabouts, witness: Option<Witness>) -> (NodeKey, Arc<End>) {
+    /// Registers a node before its create is sent, with its end, which several nodes may share.
+    pub(crate) fn insert(&self, whereabouts: Whereabouts, witness: Option<Witness>, end: Arc<End>) -> NodeKey {
         let mut state = self.lock();
         let key = NodeKey(state.next);
         state.next += 1;
-        let end = Arc::new(End::new());
         if let Some(reason) = state.over {
             end.set(reason);
         }
@@ -91,11 +87,11 @@ impl Registry {
             key,
             Entry {
                 whereabouts,
-                end: Arc::clone(&end),
+                end,
                 _witness: witness,
             },
         );
-        (key, end)
+        key
     }
 
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
@@ -112,20 +108,12 @@ impl Registry {
         self.lock().entries.get(&key).map(|entry| entry.whereabouts.clone())
     }
 
-    /// Any directory that holds a node of ours.
-    pub(crate) fn any_parent(&self) -> Option<String> {
+    /// Any node that is known to have been created, and that nobody is known to have removed.
+    pub(crate) fn any_node(&self) -> Option<Whereabouts> {
         let state = self.lock();
-        let known = state
-            .entries
-            .values()
-            .find(|entry| matches!(entry.whereabouts, Whereabouts::At(_)));
-        known.map(|entry| entry.whereabouts.parent().to_owned())
-    }
-
-    /// Whether `path` is a node of ours.
-    pub(crate) fn owns(&self, path: &str) -> bool {
-        let at = |entry: &Entry| matches!(&entry.whereabouts, Whereabouts::At(own) if own == path);
-        self.lock().entries.values().any(at)
+        let mut alive = state.entries.values().filter(|entry| entry.end.reason().is_none());
+        let known = alive.find(|entry| matches!(entry.whereabouts, Whereabouts::At(_)));
+        known.map(|entry| entry.whereabouts.clone())
     }
 
     /// Ends all nodes, those that are registered later included, and says which have yet to be removed.
@@ -165,22 +153,23 @@ mod tests {
     fn a_node_registered_after_the_end_is_lost_from_the_start() {
         let registry = Registry::default();
         registry.end_all(LossReason::SessionExpired);
-        let (_, end) = registry.insert(sent(), None);
+        let end = Arc::new(End::new());
+        registry.insert(sent(), None, Arc::clone(&end));
         assert_eq!(end.reason(), Some(LossReason::SessionExpired));
     }
 
     #[test]
-    fn the_parent_of_a_node_is_its_directory() {
-        assert_eq!(Whereabouts::At("/a/b/c".into()).parent(), "/a/b");
-        assert_eq!(Whereabouts::At("/a".into()).parent(), "/");
-        assert_eq!(sent().parent(), "/a");
+    fn a_node_is_in_a_directory() {
+        assert_eq!(Whereabouts::At("/a/b/c".into()).directory(), "/a/b/");
+        assert_eq!(Whereabouts::At("/a".into()).directory(), "/");
+        assert_eq!(sent().directory(), "/a/");
     }
 
     #[tokio::test]
     async fn a_removal_is_finished_when_the_last_node_is_gone() {
         let registry = Registry::default();
         let (witness, mut removal) = Removal::new();
-        let (key, _) = registry.insert(sent(), Some(witness));
+        let key = registry.insert(sent(), Some(witness), Arc::new(End::new()));
         tokio::select! {
             biased;
             () = removal.finished() => unreachable!("a node is left"),

@@ -4,9 +4,11 @@
 //! * `name` – child names of the layouts that we share with Curator and kazoo, and their order
 //! * `parents` – making the directories above a node
 //! * `ephemeral` – an ephemeral node that we own, created exactly once and removed for sure
+//! * `transaction` – several of them created, replaced or removed at once
 //! * `guardian` – the watch on our own node
 //! * `wait` – watching somebody else's node
 //! * `hold` – [`Hold`], what every guard is: token, lease, loss
+//! * `revocation` – asking a holder to give its place up
 //! * `fenced` – [`CheckWriter`], writes that commit only while a hold lasts
 
 mod ephemeral;
@@ -16,13 +18,17 @@ mod hold;
 mod name;
 mod parents;
 mod path;
+mod revocation;
+mod transaction;
 mod wait;
 
 pub use self::fenced::{CheckWriter, FencedWriteError};
 pub use self::hold::{FencingToken, Hold, ReleaseError};
+pub use self::revocation::Revocation;
 
 pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::parents::Parents;
 pub(crate) use self::path::NodePath;
+pub(crate) use self::revocation::{own_data, request as request_revocation};
 pub(crate) use self::wait::{list, watch_existing};

@@ -45,7 +45,7 @@ pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result
     }
 }
 
-async fn retry_or_fail(session: &Arc<Session>, path: &str, error: zk::Error) -> Result<(), Interrupted> {
+pub(super) async fn retry_or_fail(session: &Arc<Session>, path: &str, error: zk::Error) -> Result<(), Interrupted> {
     if outcome(&error) == Outcome::Refused {
         return Err(Error::from_answer(path, error).into());
     }
