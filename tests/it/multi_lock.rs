@@ -353,6 +353,35 @@ async fn contenders_are_created_in_one_transaction_and_found_again_when_its_repl
     }
 }
 
+/// Of the nodes of a transaction whose reply is lost, somebody deletes one before they are found: the order of the
+/// lines is broken, so all lines are joined anew.
+#[tokio::test]
+async fn nodes_of_a_lost_reply_of_which_one_was_deleted_are_given_up() {
+    let fixture = Fixture::new("lost reply, delete").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let (zk, other) = (connect_to(&servers, PATIENCE).await, connect(&fixture).await);
+    take(&all(&other)).await.release().await.unwrap();
+    let fault = proxy.inject(When::request(Op::Multi).path("-lock-"), Injection::SilenceReply);
+    let pending = tokio::spawn({
+        let locks = all(&zk);
+        async move { locks.acquire().await }
+    });
+    fault.fired().await;
+    let own = only_child(&fixture, PATHS[1]).await;
+    let first = only_child(&fixture, PATHS[0]).await;
+    fixture.raw().delete(&own, None).await.unwrap();
+    proxy.refuse().await;
+    proxy.heal();
+    proxy.accept().await;
+    let guard = granted(pending).await;
+    assert_ne!(guard.path(), first);
+    for path in PATHS {
+        fixture.until_children(path, 1).await;
+    }
+    guard.release().await.unwrap();
+    fixture.assert_no_nodes_left(&PATHS).await;
+}
+
 #[tokio::test]
 async fn a_release_whose_reply_is_lost_is_resolved() {
     let fixture = Fixture::new("release, lost reply").await;

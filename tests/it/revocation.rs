@@ -1,8 +1,12 @@
 //! Asking a holder to make way.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use zookeeper_recipes::zookeeper_client as zk;
-use zookeeper_recipes::{ConnectOptions, Coordinator, LossReason, Lost, MultiLock, Revocation, RwLock, bytes};
+use zookeeper_recipes::{
+    ConnectOptions, Coordinator, Error, LossReason, Lost, MultiLock, Revocation, RunError, RwLock,
+};
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use crate::budget::Counted;
@@ -254,5 +258,55 @@ async fn a_request_costs_the_asker_a_read_and_a_write_and_the_holder_what_it_loo
     let counts = holder.requests(1).await;
     assert_eq!((counts.of(Op::GetData), counts.total()), (1, 1), "{counts}");
     guard.release().await.unwrap();
+    fixture.assert_no_nodes_left(&["/l"]).await;
+}
+
+#[tokio::test]
+async fn revocable_work_is_dropped_for_whoever_asks_and_gives_the_lock_back() {
+    let fixture = Fixture::new("revocable").await;
+    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (started, running) = tokio::sync::oneshot::channel();
+    let dropped = Arc::new(());
+    let work = tokio::spawn({
+        let (lock, held) = (lock(&zk, "/l"), Arc::clone(&dropped));
+        async move {
+            let work = |_| async move {
+                let _held = held;
+                started.send(()).unwrap();
+                std::future::pending::<()>().await;
+            };
+            lock.run_revocable(work).await
+        }
+    });
+    within(PATIENCE, "it runs", running).await.unwrap();
+    let waiter = join_line(&fixture, &lock(&other, "/l"), 2).await;
+    let line = lock(&other, "/l").contenders().await.unwrap();
+    lock(&other, "/l").request_revocation(&line[0], "now").await.unwrap();
+    let outcome = within(PATIENCE, "it makes way", work).await.unwrap();
+    let reason = LossReason::Revoked;
+    assert_eq!(outcome, Err(RunError::Lost(Lost { reason })));
+    assert_eq!(Arc::strong_count(&dropped), 1, "the work is gone");
+    granted(waiter).await.release().await.unwrap();
+
+    let done = lock(&zk, "/l")
+        .run_revocable(|token| async move { token })
+        .await
+        .unwrap();
+    assert!(done > line[0].token);
+    fixture.assert_no_nodes_left(&["/l"]).await;
+}
+
+#[tokio::test]
+async fn a_contender_that_we_may_not_write_is_an_error() {
+    let fixture = Fixture::new("denied").await;
+    let zk = connect(&fixture).await;
+    acquire(&lock(&zk, "/l")).await.release().await.unwrap();
+    let options = zk::CreateMode::EphemeralSequential.with_acls(zk::Acls::anyone_read());
+    let (_, sequence) = fixture.raw().create("/l/lock-", b"x", &options).await.unwrap();
+    let path = format!("/l/lock-{sequence}");
+    let line = lock(&zk, "/l").contenders().await.unwrap();
+    let told = lock(&zk, "/l").request_revocation(&line[0], "please").await;
+    assert_eq!(told, Err(Error::Denied { path: path.clone() }));
+    fixture.raw().delete(&path, None).await.unwrap();
     fixture.assert_no_nodes_left(&["/l"]).await;
 }
