@@ -259,8 +259,9 @@ async fn take_over(
     if stats.len() < count {
         // Many servers send no Stat in the reply of a transaction (ZOOKEEPER-4026, ZOOKEEPER-4667). What was created
         // together has one czxid.
-        let czxid = first.look().await?.czxid;
-        nodes.iter_mut().for_each(|node| node.set_czxid(czxid));
+        let stat = first.look().await?;
+        first.session().verify(connection, stat.ephemeral_owner)?;
+        nodes.iter_mut().for_each(|node| node.set_czxid(stat.czxid));
     }
     Ok(nodes)
 }
