@@ -81,9 +81,9 @@ fn guards_are_not_clone() {
     impl<T: Clone> Ambiguous<u8> for T {}
     <Hold as Ambiguous<_>>::lacks_clone();
     <FairLockGuard as Ambiguous<_>>::lacks_clone();
-    <MultiLockGuard as Ambiguous<_>>::lacks_clone();
     <RwLockReadGuard as Ambiguous<_>>::lacks_clone();
     <RwLockWriteGuard as Ambiguous<_>>::lacks_clone();
+    <MultiLockGuard as Ambiguous<_>>::lacks_clone();
     <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
 }
 
@@ -110,11 +110,10 @@ fn send<F: Future + Send>(future: F) -> F {
 }
 
 /// Only compiled: no future is polled.
-#[allow(dead_code, clippy::too_many_lines)]
+#[allow(dead_code)]
 fn every_future_is_send_and_not_unpin_and_all_but_connect_are_sync(
     (zk, other): (Coordinator, Coordinator),
-    (lock, contender): (&FairLock, &Contender),
-    (guard, mut observer): (FairLockGuard, Observer<u8>),
+    (guard, mut observer, contender): (FairLockGuard, Observer<u8>, Contender),
 ) {
     // The client's own future of a connect is not `Sync`.
     send(connect("")).lacks_sync();
@@ -123,43 +122,44 @@ fn every_future_is_send_and_not_unpin_and_all_but_connect_are_sync(
     send(ConnectOptions::new().connect("")).lacks_unpin();
     future(zk.client()).lacks_unpin();
     future(other.close()).lacks_unpin();
+    future(observer.changed()).lacks_unpin();
+    future(observer.wait_for(|_| true)).lacks_unpin();
+    let lock = FairLock::new(&zk, "/l").unwrap();
     future(lock.acquire()).lacks_unpin();
     future(lock.try_acquire()).lacks_unpin();
     future(lock.acquire_timeout(Duration::ZERO)).lacks_unpin();
     future(lock.run(|_| async {})).lacks_unpin();
     future(lock.run_revocable(|_| async {})).lacks_unpin();
     future(lock.contenders()).lacks_unpin();
-    future(lock.request_revocation(contender, "")).lacks_unpin();
+    future(lock.request_revocation(&contender, "")).lacks_unpin();
     future(guard.run_until_lost(async {})).lacks_unpin();
     future(guard.revocation()).lacks_unpin();
     future(guard.fenced().commit()).lacks_unpin();
     future(guard.release()).lacks_unpin();
-    future(observer.changed()).lacks_unpin();
-    future(observer.wait_for(|_| true)).lacks_unpin();
 }
 
-/// As above, of the locks that are made of the same line.
 #[allow(dead_code)]
-fn every_future_of_the_other_locks_is_send_and_sync_and_not_unpin(
-    (rw, contender): (&RwLock, &Contender),
-    (reader, writer, downgrading): (RwLockReadGuard, RwLockWriteGuard, RwLockWriteGuard),
-    (multi, all): (&MultiLock, MultiLockGuard),
+fn every_future_of_the_other_locks_too(
+    zk: Coordinator,
+    (read, write, another): (RwLockReadGuard, RwLockWriteGuard, RwLockWriteGuard),
+    several: MultiLockGuard,
 ) {
-    future(rw.read()).lacks_unpin();
-    future(rw.try_read()).lacks_unpin();
-    future(rw.read_timeout(Duration::ZERO)).lacks_unpin();
-    future(rw.write()).lacks_unpin();
-    future(rw.try_write()).lacks_unpin();
-    future(rw.write_timeout(Duration::ZERO)).lacks_unpin();
-    future(rw.contenders()).lacks_unpin();
-    future(rw.request_revocation(contender, "")).lacks_unpin();
-    future(reader.release()).lacks_unpin();
-    future(writer.release()).lacks_unpin();
-    future(downgrading.downgrade()).lacks_unpin();
-    future(multi.acquire()).lacks_unpin();
-    future(multi.try_acquire()).lacks_unpin();
-    future(multi.acquire_timeout(Duration::ZERO)).lacks_unpin();
-    future(all.release()).lacks_unpin();
+    let lock = RwLock::new(&zk, "/l").unwrap();
+    future(lock.read()).lacks_unpin();
+    future(lock.try_read()).lacks_unpin();
+    future(lock.read_timeout(Duration::ZERO)).lacks_unpin();
+    future(lock.write()).lacks_unpin();
+    future(lock.try_write()).lacks_unpin();
+    future(lock.write_timeout(Duration::ZERO)).lacks_unpin();
+    future(lock.contenders()).lacks_unpin();
+    future(read.release()).lacks_unpin();
+    future(write.downgrade()).lacks_unpin();
+    future(another.release()).lacks_unpin();
+    let locks = MultiLock::new(&zk, ["/l"]).unwrap();
+    future(locks.acquire()).lacks_unpin();
+    future(locks.try_acquire()).lacks_unpin();
+    future(locks.acquire_timeout(Duration::ZERO)).lacks_unpin();
+    future(several.release()).lacks_unpin();
 }
 
 #[test]
