@@ -2,7 +2,7 @@
 
 use tokio::task::JoinHandle;
 use zookeeper_recipes::{Coordinator, Error, MultiLock, RwLock, RwLockReadGuard, TryAcquireError};
-use zookeeper_testkit::{Counts, Fixture, Op, eventually, within};
+use zookeeper_testkit::{Fixture, Op, eventually, within};
 
 use crate::budget::{Counted, make_dir};
 use crate::support::{PATIENCE, acquire, connect, lock};
@@ -190,7 +190,6 @@ async fn acquired(counted: &Counted, at_least: usize) -> [usize; 4] {
     let counts = counted.requests(at_least).await;
     let asked = counts.of(Op::Sync);
     assert!(asked <= 1, "{counts}");
-    println!("{counts}");
     let watches = counts.of(Op::Exists) - asked;
     [
         counts.of(Op::Multi),

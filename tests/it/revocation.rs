@@ -240,7 +240,8 @@ async fn a_request_costs_the_asker_a_read_and_a_write_and_the_holder_what_it_loo
     let (holder, asker) = (Counted::connect(&fixture).await, Counted::connect(&fixture).await);
     let guard = acquire(&lock(&holder.zk, "/l")).await;
     let line = lock(&asker.zk, "/l").contenders().await.unwrap();
-    (holder.requests(3).await, asker.requests(2).await);
+    holder.requests(3).await;
+    asker.requests(2).await;
 
     lock(&asker.zk, "/l")
         .request_revocation(&line[0], "cost")
