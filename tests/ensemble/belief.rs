@@ -50,9 +50,9 @@ impl Log {
 
     /// Believes in `hold` for `long`, or until it is lost, and records it.
     ///
-    /// The belief ends with the last look that said "held": so a process that is stopped in between does not believe in
+    /// Several paths are several places with one guard. The belief ends with the last look that said "held": so a process that is stopped in between does not believe in
     /// anything, unless its first look after it says "held" again.
-    pub(crate) async fn believe(&self, path: &str, who: &str, mode: Mode, hold: &Hold, long: Duration) {
+    pub(crate) async fn believe(&self, paths: &[&str], who: &str, mode: Mode, hold: &Hold, long: Duration) {
         let since = now();
         if !hold.is_held() {
             return;
@@ -71,14 +71,16 @@ impl Log {
             }
             last = look;
         }
-        self.record(Entry::Belief(Grant {
-            path: path.to_owned(),
-            who: who.to_owned(),
-            mode,
-            token: hold.token().as_i64(),
-            granted_at: since,
-            ended_at: Some(last),
-        }));
+        for path in paths {
+            self.record(Entry::Belief(Grant {
+                path: (*path).to_owned(),
+                who: who.to_owned(),
+                mode,
+                token: hold.token().as_i64(),
+                granted_at: since,
+                ended_at: Some(last),
+            }));
+        }
     }
 
     pub(crate) fn record(&self, entry: Entry) {

@@ -160,7 +160,9 @@ fn contend(runtime: &Runtime) {
     runtime.block_on(async {
         let zk = connect().await;
         let log = Log::to_file(Path::new(&variable(LOG)));
-        Contender::new(zk, variable(WHO), log, seed).contend(stopped).await;
+        Contender::new(zk, variable(WHO), log, SESSION * 3 / 2, seed)
+            .contend(stopped)
+            .await;
     });
 }
 

@@ -13,6 +13,9 @@ use crate::workload::{self, Contender};
 /// After a fault, for elections, reconnects and expiries; a bound against hanging, no measure of speed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Nobody waits long, so that a place is granted soon after a fault.
+const LONGEST_HOLD: Duration = Duration::from_millis(200);
+
 pub(crate) struct Contest {
     history: History,
     _truth: ServerTruth,
@@ -30,7 +33,7 @@ impl Contest {
         for index in 0..size {
             let zk = ensemble.connect(fixture, session).await;
             let log = Log::to(&history);
-            let contender = Contender::new(zk, format!("contender-{index}"), log, fastrand::u64(..));
+            let contender = Contender::new(zk, format!("contender-{index}"), log, LONGEST_HOLD, fastrand::u64(..));
             contenders.push(tokio::spawn(contender.contend(stop.subscribe())));
         }
         let contest = Self {
