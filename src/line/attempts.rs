@@ -1,5 +1,6 @@
 //! What every way to a place has in common: as many sessions as it takes, and one deadline for all of it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use crate::znode::Interrupted;
 const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
 
 /// Makes `attempt` in one session after the other until one of them sees it through.
-pub(super) async fn persevere<T>(
+pub(super) async fn persevere<T, F: Future<Output = Result<T, Interrupted>>>(
     coordinator: &Coordinator,
-    attempt: impl AsyncFn(Arc<Session>) -> Result<T, Interrupted>,
+    // Not an `AsyncFn`: the future of one that borrows is not known to be `Send` (rust-lang/rust#110338).
+    attempt: impl Fn(Arc<Session>) -> F,
 ) -> Result<T, Error> {
     loop {
         let session = coordinator.session().await?;
@@ -31,9 +33,9 @@ pub(super) async fn persevere<T>(
 
 /// Gives `acquire` until `limit`; then `None`, and no node is left that was made with its witness, unless the link is
 /// dead, in which case the reaper has it.
-pub(super) async fn in_time<T>(
+pub(super) async fn in_time<T, F: Future<Output = Result<T, Error>>>(
     limit: Duration,
-    acquire: impl AsyncFnOnce(Witness) -> Result<T, Error>,
+    acquire: impl FnOnce(Witness) -> F,
 ) -> Result<Option<T>, Error> {
     let (witness, mut removal) = Removal::new();
     if let Ok(acquired) = time::timeout(limit, acquire(witness)).await {
