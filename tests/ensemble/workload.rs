@@ -13,7 +13,7 @@ use crate::belief::{Entry, Log};
 use crate::recipes::{DIRECTORIES, RECIPES, Recipe};
 
 /// How many places of each kind there are to contend for.
-pub(crate) const PLACES: usize = 6;
+pub(crate) const PLACES: usize = 8;
 
 /// Below which holders leave their tokens, in a node for each place.
 const FENCED: &str = "/fenced";
@@ -111,7 +111,7 @@ impl Contender {
     /// Believes in `hold` for a while; for long now and then, so that faults strike at it.
     pub(crate) async fn believe(&mut self, paths: &[&str], mode: Mode, hold: &Hold) {
         let short = Duration::from_millis(self.random.u64(..40));
-        let stubborn = !self.patient && self.random.u8(..10) == 0;
+        let stubborn = !self.patient && self.random.u8(..30) == 0;
         let long = if stubborn {
             self.longest.mul_f64(self.random.f64())
         } else {
