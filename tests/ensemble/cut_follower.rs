@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zookeeper_client as zk;
 use zookeeper_recipes::FairLock;
-use zookeeper_testkit::{Fixture, History, Mode, eventually, within};
+use zookeeper_testkit::{Fixture, History, Mode, background, eventually, within};
 
 use crate::belief::{Log, now};
 use crate::ensemble::{Ensemble, SESSION, SYNC_LIMIT};
@@ -90,7 +90,7 @@ async fn a_follower_cut_off_from_its_leader_deceives_the_clients_state_but_not_t
     let holding = tokio::spawn({
         let log = log.clone();
         async move {
-            log.believe(&["/lock"], "holder", Mode::Exclusive, &guard, PATIENCE)
+            log.believe(&["/lock"], "holder", Mode::Exclusive, &guard, std::future::pending())
                 .await;
             (guard.lost().reason(), now())
         }
@@ -155,7 +155,7 @@ async fn a_follower_cut_off_from_its_leader_deceives_the_clients_state_but_not_t
         "waiter",
         Mode::Exclusive,
         &granted,
-        Duration::from_millis(50),
+        background::sleep(Duration::from_millis(50)),
     )
     .await;
 

@@ -5,7 +5,7 @@ use futures::future::{BoxFuture, FutureExt};
 use zookeeper_recipes::{FairLock, MultiLock, RwLock};
 use zookeeper_testkit::Mode;
 
-use crate::workload::{Contender, PLACES, text};
+use crate::workload::{Contender, text};
 
 pub(crate) type Recipe = fn(Contender) -> BoxFuture<'static, Result<(), String>>;
 
@@ -15,12 +15,11 @@ pub(crate) const RECIPES: &[Recipe] = &[
     |contender| read_write_lock(contender).boxed(),
 ];
 
-/// Where their places are, which are named by their numbers.
+/// Where their places are.
 pub(crate) const DIRECTORIES: &[&str] = &["/locks", "/rwlocks"];
 
 async fn lock(mut contender: Contender) -> Result<(), String> {
-    let place = contender.random.usize(..PLACES);
-    let path = format!("/locks/{place}");
+    let path = contender.place("/locks");
     let lock = FairLock::new(&contender.zk, &path).map_err(text)?;
     let limit = contender.limit();
     let (tried, limited) = (lock.try_acquire(), lock.acquire_timeout(limit));
@@ -34,9 +33,12 @@ async fn lock(mut contender: Contender) -> Result<(), String> {
 
 /// Two places of [`lock`] at once.
 async fn multi_lock(mut contender: Contender) -> Result<(), String> {
-    let first = contender.random.usize(..PLACES);
-    let second = (first + contender.random.usize(1..PLACES)) % PLACES;
-    let paths = [format!("/locks/{first}"), format!("/locks/{second}")];
+    let first = contender.place("/locks");
+    let mut second = contender.place("/locks");
+    while second == first {
+        second = contender.place("/locks");
+    }
+    let paths = [first, second];
     let lock = MultiLock::new(&contender.zk, &paths).map_err(text)?;
     let limit = contender.limit();
     let (tried, limited) = (lock.try_acquire(), lock.acquire_timeout(limit));
@@ -51,7 +53,7 @@ async fn multi_lock(mut contender: Contender) -> Result<(), String> {
 }
 
 async fn read_write_lock(mut contender: Contender) -> Result<(), String> {
-    let path = format!("/rwlocks/{}", contender.random.usize(..PLACES));
+    let path = contender.place("/rwlocks");
     let lock = RwLock::new(&contender.zk, &path).map_err(text)?;
     let limit = contender.limit();
     if contender.random.bool() {

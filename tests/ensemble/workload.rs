@@ -10,20 +10,37 @@ use zookeeper_recipes::{AcquireTimeoutError, Coordinator, Error, Hold, ReleaseEr
 use zookeeper_testkit::{Fixture, Mode};
 
 use crate::belief::{Entry, Log};
+use crate::ensemble::SESSION;
 use crate::recipes::{DIRECTORIES, RECIPES, Recipe};
 
-/// How many places of each kind there are to contend for.
-pub(crate) const PLACES: usize = 8;
+/// How many places of each recipe there are to contend for, at each [`Pace`].
+const PLACES: usize = 8;
 
 /// Below which holders leave their tokens, in a node for each place.
 const FENCED: &str = "/fenced";
 
-/// Waits until nothing is left in the places.
-pub(crate) async fn assert_nothing_left(fixture: &Fixture, patience: Duration) {
-    let places = |dir: &&str| (0..PLACES).map(|place| format!("{dir}/{place}")).collect::<Vec<_>>();
-    let places: Vec<String> = DIRECTORIES.iter().flat_map(places).collect();
-    let places: Vec<&str> = places.iter().map(String::as_str).collect();
-    fixture.assert_no_nodes_left_within(patience, &places).await;
+/// How long places are held. Those that are held long are others than those that are held shortly, so that there is
+/// always somebody for a fault to strike at while he holds, and nobody waits for him who would do much in the meantime.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    Brisk,
+    /// Up to three sessions.
+    Slow,
+}
+
+impl Pace {
+    const ALL: [Self; 2] = [Self::Brisk, Self::Slow];
+
+    fn longest_hold(self) -> Duration {
+        match self {
+            Self::Brisk => Duration::from_millis(40),
+            Self::Slow => 3 * SESSION,
+        }
+    }
+
+    fn places(self) -> impl Iterator<Item = String> {
+        (0..PLACES).map(move |place| format!("{self:?}-{place}"))
+    }
 }
 
 /// Who contends, with what.
@@ -33,28 +50,36 @@ pub(crate) struct Contender {
     pub(crate) who: String,
     pub(crate) log: Log,
     pub(crate) random: fastrand::Rng,
-    /// How long a place is held at most.
-    longest: Duration,
+    pace: Pace,
+    stop: watch::Receiver<bool>,
     /// The way to take a place is the one that waits for it, however long it takes.
     patient: bool,
 }
 
 impl Contender {
-    pub(crate) fn new(zk: Coordinator, who: String, log: Log, longest: Duration, seed: u64) -> Self {
+    pub(crate) fn new(
+        zk: Coordinator,
+        who: String,
+        log: Log,
+        pace: Pace,
+        seed: u64,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             zk,
             who,
             log,
             random: fastrand::Rng::with_seed(seed),
-            longest,
+            pace,
+            stop,
             patient: false,
         }
     }
 
     /// Contends with random recipes until told to stop, then once more with each, so that everybody is granted in the
     /// end.
-    pub(crate) async fn contend(mut self, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow_and_update() {
+    pub(crate) async fn contend(mut self) {
+        while !*self.stop.borrow() {
             let recipe = RECIPES[self.random.usize(..RECIPES.len())];
             self.once(recipe).await;
         }
@@ -62,7 +87,6 @@ impl Contender {
         for recipe in RECIPES {
             self.once(*recipe).await;
         }
-        self.zk.close().await;
     }
 
     async fn once(&mut self, recipe: Recipe) {
@@ -108,16 +132,24 @@ impl Contender {
         taken.map(Some)
     }
 
-    /// Believes in `hold` for a while; for long now and then, so that faults strike at it.
+    /// A random place below `dir`.
+    pub(crate) fn place(&mut self, dir: &str) -> String {
+        let place = self.pace.places().nth(self.random.usize(..PLACES));
+        format!("{dir}/{}", place.expect("there are as many"))
+    }
+
+    /// Believes in `hold` for a while.
     pub(crate) async fn believe(&mut self, paths: &[&str], mode: Mode, hold: &Hold) {
-        let short = Duration::from_millis(self.random.u64(..40));
-        let stubborn = !self.patient && self.random.u8(..30) == 0;
-        let long = if stubborn {
-            self.longest.mul_f64(self.random.f64())
-        } else {
-            short
+        let longest = if self.patient { Pace::Brisk } else { self.pace }.longest_hold();
+        let long = longest.mul_f64(self.random.f64());
+        let mut stop = self.stop.clone();
+        let done = async {
+            tokio::select! {
+                () = tokio::time::sleep(long) => {}
+                _ = stop.wait_for(|stop| *stop), if !self.patient => {}
+            }
         };
-        self.log.believe(paths, &self.who, mode, hold, long).await;
+        self.log.believe(paths, &self.who, mode, hold, done).await;
     }
 
     /// Leaves the token of an exclusive `hold`, now and then. That must not succeed once a later holder has left its own.
@@ -155,14 +187,25 @@ impl Contender {
     }
 }
 
+/// Waits until nothing is left in the places.
+pub(crate) async fn assert_nothing_left(fixture: &Fixture, patience: Duration) {
+    let places = all_places();
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    fixture.assert_no_nodes_left_within(patience, &places).await;
+}
+
+fn all_places() -> Vec<String> {
+    let places = || Pace::ALL.into_iter().flat_map(Pace::places);
+    let below = |dir: &&str| places().map(|place| format!("{dir}/{place}")).collect::<Vec<_>>();
+    DIRECTORIES.iter().flat_map(below).collect()
+}
+
 /// Makes what the workload needs.
 pub(crate) async fn prepare(fixture: &Fixture) {
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
-    for dir in DIRECTORIES {
-        for place in 0..PLACES {
-            let made = fixture.raw().mkdir(&format!("{FENCED}{dir}/{place}"), &options).await;
-            made.expect("a fresh chroot takes nodes");
-        }
+    for place in all_places() {
+        let made = fixture.raw().mkdir(&format!("{FENCED}{place}"), &options).await;
+        made.expect("a fresh chroot takes nodes");
     }
 }
 
