@@ -66,7 +66,11 @@ async fn a_silent_server_breaks_no_bound() {
     let refused = options.connect(&ensemble.connect_string(&[follower])).await;
     let took = started.elapsed();
     assert!(matches!(refused, Err(ConnectError::Unreachable { .. })), "{refused:?}");
-    assert!(took < SESSION + SLACK, "connecting to a silent server took {took:?}");
+    let slow_machine = Duration::from_secs(1);
+    assert!(
+        took < SESSION + slow_machine,
+        "connecting to a silent server took {took:?}"
+    );
     println!(
         "measured: connecting to a silent server: refused after {} ms",
         took.as_millis()
