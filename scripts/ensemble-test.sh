@@ -29,11 +29,9 @@ main() {
 
 # Both Compose files as they are, with what their README tells to run.
 examples() {
-    local example
-    for example in payments; do
-        step "$example on docker/compose.yaml" scripts/with-ensemble.sh --single cargo run --quiet --example "$example"
-        step "$example on docker/ensemble.yaml" scripts/with-ensemble.sh cargo run --quiet --example "$example"
-    done
+    local payments=(cargo run --quiet --example payments)
+    step "payments on docker/compose.yaml" scripts/with-ensemble.sh --single "${payments[@]}"
+    step "payments on docker/ensemble.yaml" scripts/with-ensemble.sh "${payments[@]}"
 }
 
 step() {

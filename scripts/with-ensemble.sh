@@ -9,7 +9,7 @@
 # containers and networks carry. Ports, addresses and names are chosen so that several ensembles can run side by side.
 # ZOO_TICK_TIME, ZOO_INIT_LIMIT, ZOO_SYNC_LIMIT and ZOO_CFG_EXTRA are handed on to the servers.
 set -euo pipefail
-readonly repository=$(cd "$(dirname "$0")/.." && pwd)
+repository=$(cd "$(dirname "$0")/.." && pwd)
 readonly start_patience=120
 
 main() {
@@ -52,9 +52,9 @@ need_compose() {
 
 # A port or a subnet may be taken by somebody else: then others are tried.
 bring_up() {
-    local log attempt
+    local log
     log=$(mktemp)
-    for attempt in 1 2 3 4 5; do
+    for _ in 1 2 3 4 5; do
         # Below the range from which connections get their ports.
         local base=$((20000 + RANDOM % 4000 * 3))
         export ZOO1_PORT=$base ZOO2_PORT=$((base + 1)) ZOO3_PORT=$((base + 2))
