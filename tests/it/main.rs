@@ -28,7 +28,7 @@ mod multi_lock;
 mod operator;
 mod overflow;
 mod partition;
-mod replaced_session;
 mod reconnect;
+mod replaced_session;
 mod revocation;
 mod rwlock;
