@@ -19,6 +19,7 @@ const CYCLES_PER_ROUND: usize = 20;
 const HAND_OFFS_PER_ROUND: usize = 5;
 const WAITERS: [usize; 4] = [1, 10, 100, 1_000];
 const WAITING_SESSIONS: usize = 4;
+const SETTLING: Duration = Duration::from_millis(20);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::main]
@@ -281,8 +282,8 @@ impl Queue {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // The last one has its node and is about to set its watch.
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        // The last one has its node; leave it the time to list and to set its watch.
+        tokio::time::sleep(SETTLING).await;
         Ok(())
     }
 }

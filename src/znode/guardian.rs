@@ -28,12 +28,11 @@ pub(super) fn spawn(session: &Arc<Session>, path: String, end: Arc<End>, version
 
 /// As [`spawn`], after a moment: a node that is removed by then costs no request.
 pub(super) fn spawn_soon(session: &Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
-    let guardian = watch(Arc::clone(session), path, Arc::clone(&end), version);
+    let guardian = watch(Arc::clone(session), path, end, version);
     session.runtime().spawn(async move {
-        tokio::select! {
-            () = tokio::time::sleep(MOMENT) => guardian.await,
-            _ = end.reached() => {}
-        }
+        // Not cut short by a release, which would have to wake this task only to end it.
+        tokio::time::sleep(MOMENT).await;
+        guardian.await;
     });
 }
 
