@@ -212,8 +212,16 @@ impl Session {
 
     /// Begins a hold that rests on the session's lease, which is confirmed by heartbeats from now on.
     pub(crate) fn hold(self: &Arc<Self>) -> LeaseHold {
-        lock(&self.lease).hold();
-        self.attention.notify_one();
+        let next_look = Instant::now() + LeaseClock::alive_interval(self.timeout);
+        let is_urgent = self.with_lease(|lease| {
+            lease.hold();
+            let due = [lease.heartbeat_due(), lease.deadline()];
+            due.into_iter().flatten().any(|due| due <= next_look)
+        });
+        // The supervisor looks by then anyway; waking it with each hold would slow short ones down.
+        if is_urgent {
+            self.attention.notify_one();
+        }
         LeaseHold {
             session: Arc::clone(self),
         }

@@ -189,6 +189,14 @@ impl Ephemeral {
         }
     }
 
+    /// As [`watch`](Self::watch), after a moment: a hold that is released by then costs no watch.
+    pub(crate) fn watch_soon(&mut self) {
+        if !std::mem::replace(&mut self.watched, true) {
+            let version = self.version.clone();
+            guardian::spawn_soon(self.session(), self.path.clone(), Arc::clone(self.end()), version);
+        }
+    }
+
     /// The version of the node's data, once it is watched; 0 as created.
     pub(super) fn version(&self) -> watch::Receiver<i32> {
         self.version.subscribe()
