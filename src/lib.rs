@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`] |
+//! | `recipes` | [`FairLock`], [`LeaderElection`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
@@ -52,6 +52,9 @@ pub use self::error::Error;
 pub use self::line::Contender;
 pub use self::observer::Observer;
 pub use self::recipes::{AcquireTimeoutError, FairLock, FairLockGuard, Layout, RunError, TryAcquireError};
+pub use self::recipes::{
+    CampaignTimeoutError, ElectionLayout, LeaderElection, Leadership, Participant, ProclaimError, TryCampaignError,
+};
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,
 };

@@ -8,9 +8,11 @@
 //! * `contender` – one place in the line, from enrolling to being granted
 //! * `blocker` – who is waited for, pure
 //! * `listing` – all contenders with their identities
+//! * `head` – the first of them, and whoever comes to be
 
 mod blocker;
 mod contender;
+mod head;
 mod listing;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::session::{Coordinator, Removal, Session, Witness};
 use crate::znode::{ChildName, Hold, Interrupted, NodePath, Parents, Tag, list};
 
 pub(crate) use self::blocker::Mode;
+pub(crate) use self::head::HeadView;
 pub use self::listing::Contender;
 
 /// How much longer than its deadline a timed call may take to see its node removed.
@@ -66,6 +69,14 @@ impl Dialect {
         known: LOCK_TAGS,
         parents: Parents::Containers,
     };
+    pub(crate) const CURATOR_LATCH: Self = Self {
+        exclusive: Tag::Latch,
+        shared: Tag::Latch,
+        known: LATCH_TAGS,
+        parents: Parents::Containers,
+    };
+    /// Curator's `LeaderSelector` stands on its `InterProcessMutex`.
+    pub(crate) const CURATOR_SELECTOR: Self = Self::CURATOR_LOCK;
     pub(crate) const KAZOO_LOCK: Self = Self {
         exclusive: Tag::KazooLock,
         shared: Tag::KazooReadLock,
@@ -86,6 +97,8 @@ impl Dialect {
         Some((name, *mode))
     }
 }
+
+const LATCH_TAGS: &[(Tag, Mode)] = &[(Tag::Latch, Mode::Exclusive)];
 
 const LOCK_TAGS: &[(Tag, Mode)] = &[
     (Tag::Lock, Mode::Exclusive),
@@ -120,6 +133,10 @@ impl Line {
 
     pub(crate) fn path(&self) -> &NodePath {
         &self.path
+    }
+
+    pub(crate) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
     }
 
     /// The same line written with other names.

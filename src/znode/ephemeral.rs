@@ -16,10 +16,10 @@ use crate::session::{End, LossReason, Lost, NodeKey, Outcome, Session, Whereabou
 /// An ephemeral sequential node of ours in the current session. Dropping it hands it to the reaper.
 #[derive(Debug)]
 pub(crate) struct Ephemeral {
-    claim: Claim,
-    path: String,
-    czxid: i64,
-    connection: u64,
+    pub(super) claim: Claim,
+    pub(super) path: String,
+    pub(super) czxid: i64,
+    pub(super) connection: u64,
 }
 
 /// The largest data of a node: a server takes requests of up to 1 MiB less one byte (`jute.maxbuffer`), path and ACL
@@ -310,16 +310,20 @@ async fn recover(
 
 /// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
 #[derive(Debug)]
-struct Claim {
-    session: Arc<Session>,
-    key: NodeKey,
-    end: Arc<End>,
+pub(super) struct Claim {
+    pub(super) session: Arc<Session>,
+    pub(super) key: NodeKey,
+    pub(super) end: Arc<End>,
     done: bool,
 }
 
 impl Claim {
-    fn register(session: &Arc<Session>, whereabouts: Whereabouts, witness: Option<Witness>) -> Self {
+    pub(super) fn register(session: &Arc<Session>, whereabouts: Whereabouts, witness: Option<Witness>) -> Self {
         let (key, end) = session.registry().insert(whereabouts, witness);
+        Self::new(session, key, end)
+    }
+
+    pub(super) fn new(session: &Arc<Session>, key: NodeKey, end: Arc<End>) -> Self {
         Self {
             session: Arc::clone(session),
             key,
@@ -329,7 +333,7 @@ impl Claim {
     }
 
     /// There is no node, or no longer.
-    fn forget(self) {
+    pub(super) fn forget(self) {
         let mut this = self;
         this.session.registry().remove(this.key);
         this.done = true;

@@ -143,6 +143,12 @@ impl Hold {
         })
     }
 
+    /// Replaces the node's data.
+    pub(crate) async fn set_data(&self, data: &[u8]) -> Result<(), Interrupted> {
+        self.check()?;
+        self.node.set_data(data).await
+    }
+
     /// Deletes the node and waits until it is gone.
     pub(crate) async fn release(self) -> Result<(), ReleaseError> {
         self.check()?;

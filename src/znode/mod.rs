@@ -4,8 +4,12 @@
 //! * `name` – child names of the layouts that we share with Curator and kazoo, and their order
 //! * `parents` – making the directories above a node
 //! * `ephemeral` – an ephemeral node that we own, created exactly once and removed for sure
+//! * `named` – one whose name others may use as well
+//! * `own_data` – writing into an ephemeral node that we own
 //! * `guardian` – the watch on our own node
 //! * `wait` – watching somebody else's node
+//! * `observe` – the loop under every observer
+//! * `register` – one node as a versioned value, with exact outcomes
 //! * `hold` – [`Hold`], what every guard is: token, lease, loss
 //! * `fenced` – [`CheckWriter`], writes that commit only while a hold lasts
 
@@ -14,8 +18,12 @@ mod fenced;
 mod guardian;
 mod hold;
 mod name;
+mod named;
+mod observe;
+mod own_data;
 mod parents;
 mod path;
+mod register;
 mod wait;
 
 pub use self::fenced::{CheckWriter, FencedWriteError};
@@ -23,6 +31,9 @@ pub use self::hold::{FencingToken, Hold, ReleaseError};
 
 pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
+pub(crate) use self::named::{NameTaken, Named};
+pub(crate) use self::observe::{NodeData, Sight, View, Watched, observe};
 pub(crate) use self::parents::Parents;
 pub(crate) use self::path::NodePath;
+pub(crate) use self::register::{Expected, Register, Stored, Written};
 pub(crate) use self::wait::{list, watch_existing};

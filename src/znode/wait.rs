@@ -45,7 +45,7 @@ pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result
     }
 }
 
-async fn retry_or_fail(session: &Arc<Session>, path: &str, error: zk::Error) -> Result<(), Interrupted> {
+pub(super) async fn retry_or_fail(session: &Arc<Session>, path: &str, error: zk::Error) -> Result<(), Interrupted> {
     if outcome(&error) == Outcome::Refused {
         return Err(Error::from_answer(path, error).into());
     }
@@ -64,8 +64,18 @@ pub(crate) struct NodeWatch {
 
 impl NodeWatch {
     fn new(session: &Session, watcher: zk::OneshotWatcher) -> Self {
+        Self::telling(session, watcher, || {})
+    }
+
+    /// A watch that calls `fired` when the node is changed or deleted, or the session ends.
+    pub(super) fn telling(
+        session: &Session,
+        watcher: zk::OneshotWatcher,
+        fired: impl FnOnce() + Send + 'static,
+    ) -> Self {
         let event = session.runtime().spawn(async move {
             watcher.changed().await;
+            fired();
         });
         Self { event }
     }
