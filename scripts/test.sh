@@ -15,6 +15,7 @@ main() {
     need_c_compiler
     need_server
 
+    step "tests on the embedded server" env ZK_TEST_SERVER=embedded cargo test "$@"
     step "tests on a real ZooKeeper" env ZK_TEST_SERVER=real cargo test --workspace "$@"
     if [ $# -eq 0 ]; then
         all_else

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future;
 use tracing::{debug, info};
 
 use super::blocker::{Mode, Standing, standing};
@@ -74,6 +75,11 @@ impl<'a> Enrolled<'a> {
                 () = watch.changed() => {}
                 reason = self.node.end().reached() => return Err(Lost { reason }.into()),
             }
+            // Most likely the place is ours now: the proof that a hold needs goes out together with the list.
+            let session = Arc::clone(self.node.session());
+            let (listed, proven) = future::join(list(&session, &self.line.path), session.prove()).await;
+            proven?;
+            self.listed = Some(listed?);
         }
     }
 
@@ -120,7 +126,7 @@ impl<'a> Enrolled<'a> {
     async fn into_hold(self, watched: bool) -> Result<Hold, Interrupted> {
         let session = Arc::clone(self.node.session());
         self.node.recheck_after_reconnect().await?;
-        session.prove(session.timeout() / 5).await?;
+        session.prove().await?;
         if !watched {
             self.node.watch();
         }

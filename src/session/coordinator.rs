@@ -1,7 +1,7 @@
 //! [`Coordinator`]: the handle that recipes are made from.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,6 +38,7 @@ impl Coordinator {
     pub(super) async fn open(options: ConnectOptions, cluster: &str) -> Result<Self, ConnectError> {
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
         let timeout = options.session_timeout;
+        let opened = Instant::now();
         let client = options
             .open_session(cluster)
             .await
@@ -54,7 +55,7 @@ impl Coordinator {
             litter,
             past: Mutex::default(),
         });
-        let session = Session::new(client, Arc::clone(&profile));
+        let session = Session::new(client, opened, Arc::clone(&profile));
         let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));
         let (states, states_receiver) = watch::channel(SessionState::Connected);
         let (close, close_receiver) = mpsc::unbounded_channel();

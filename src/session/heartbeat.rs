@@ -1,12 +1,13 @@
 //! Heartbeats: requests that change nothing and prove, because they are committed, that the session is alive.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::{debug, warn};
 use uuid::Uuid;
 use zookeeper_client as zk;
 
+use super::lease::LeaseClock;
 use super::live::Session;
 use super::outcome::{Outcome, outcome};
 use super::state::{LossReason, Lost};
@@ -27,29 +28,35 @@ impl From<Lost> for Missed {
 }
 
 impl Session {
-    /// Makes sure that the lease runs for at least `at_least`, with a heartbeat if nothing proved it lately.
+    /// Makes sure that the lease runs for one more heartbeat interval at least, with a heartbeat if nothing proved it
+    /// lately. Whoever asks at the same time shares that heartbeat.
     ///
     /// A new hold has to pass here: a list that shows us at the head of a line may come from a server that is cut off
     /// from the ensemble.
-    pub(crate) async fn prove(self: &Arc<Self>, at_least: Duration) -> Result<(), Lost> {
-        loop {
-            if let Some(reason) = self.end_reason() {
-                return Err(Lost { reason });
+    pub(crate) async fn prove(self: &Arc<Self>) -> Result<(), Lost> {
+        tokio::select! {
+            () = self.proven() => {}
+            lost = self.ended() => return Err(lost),
+        }
+        self.end_reason().map_or(Ok(()), |reason| Err(Lost { reason }))
+    }
+
+    async fn proven(self: &Arc<Self>) {
+        let enough = LeaseClock::heartbeat_interval(self.timeout());
+        let is_proven = || self.is_verified() && self.remaining() > enough;
+        while !is_proven() {
+            let _turn = self.proving().lock().await;
+            if is_proven() {
+                return;
             }
-            if self.is_verified() && self.remaining() > at_least {
-                return Ok(());
+            match self.heartbeat().await {
+                Ok(()) => {}
+                Err(Missed::Unanswered(error)) => debug!(%error, "heartbeat unanswered"),
+                Err(Missed::Lost) => return,
             }
-            let pause = async {
-                if let Err(Missed::Unanswered(error)) = self.heartbeat().await {
-                    debug!(%error, "heartbeat unanswered");
-                }
-                if self.remaining() <= at_least {
-                    self.pause_before_retry().await;
-                }
-            };
-            tokio::select! {
-                () = pause => {}
-                lost = self.ended() => return Err(lost),
+            if !is_proven() {
+                // Unanswered, or answered after a pause of this process: only time makes a lease of that.
+                self.pause_before_retry().await;
             }
         }
     }

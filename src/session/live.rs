@@ -45,6 +45,7 @@ pub(crate) struct Session {
     registry: Registry,
     end: End,
     attention: Notify,
+    proving: tokio::sync::Mutex<()>,
 }
 
 /// Which connection this is, and up to which one the session is known to be still the same.
@@ -56,7 +57,8 @@ struct Link {
 }
 
 impl Session {
-    pub(crate) fn new(client: zk::Client, profile: Arc<Profile>) -> Arc<Self> {
+    /// A session that was just opened; `opened` is when that began.
+    pub(crate) fn new(client: zk::Client, opened: Instant, profile: Arc<Profile>) -> Arc<Self> {
         let timeout = client.session_timeout();
         let margin = profile
             .lease_margin
@@ -77,10 +79,11 @@ impl Session {
             profile,
             client: Mutex::new(Some(client)),
             link: Mutex::new(link),
-            lease: Mutex::new(LeaseClock::new(timeout, margin, Instant::now())),
+            lease: Mutex::new(LeaseClock::new(timeout, margin, opened)),
             registry: Registry::default(),
             end: End::new(),
             attention: Notify::new(),
+            proving: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -144,12 +147,8 @@ impl Session {
         }
         info!(session = format_args!("{:#x}", self.id), %reason, "session ended");
         drop(lock(&self.client).take());
-        let nodes = self.registry.end_all(reason);
-        if reason == LossReason::SessionExpired {
-            self.registry.clear();
-            return;
-        }
-        for key in nodes {
+        // Also after an expiry: the client may have declared it, and a new leader may keep the session for as long again.
+        for key in self.registry.end_all(reason) {
             self.discard(key);
         }
     }
@@ -233,6 +232,11 @@ impl Session {
         LeaseHold {
             session: Arc::clone(self),
         }
+    }
+
+    /// Taken by whoever sends a heartbeat on demand, so that those who wait share it.
+    pub(super) fn proving(&self) -> &tokio::sync::Mutex<()> {
+        &self.proving
     }
 
     /// Waits until the supervisor should look at the session again.

@@ -16,7 +16,6 @@ use super::live::Session;
 use super::outcome::{Outcome, outcome};
 use super::registry::{NodeKey, Whereabouts};
 use super::sessions::Sessions;
-use super::state::LossReason;
 
 /// A node to be removed, and the session that owns it.
 #[derive(Debug)]
@@ -42,9 +41,6 @@ pub(crate) async fn run(mut litter: mpsc::UnboundedReceiver<Litter>, sessions: S
 
 async fn remove(litter: Litter, mut sessions: Sessions) {
     while let Some(whereabouts) = litter.owner.registry().whereabouts(litter.key) {
-        if litter.owner.end_reason() == Some(LossReason::SessionExpired) {
-            break;
-        }
         let session = match whereabouts {
             // Only through its own session: once that has ended, another one may take the name at any moment.
             Whereabouts::Named { .. } if litter.owner.end_reason().is_some() => break,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
+use tracing::info;
 
 use super::state::{End, LossReason};
 
@@ -138,7 +139,9 @@ impl Registry {
         let mut state = self.lock();
         state.over.get_or_insert(reason);
         for entry in state.entries.values() {
-            entry.end.set(reason);
+            if entry.end.set(reason) {
+                info!(node = ?entry.whereabouts, %reason, "lost");
+            }
         }
         state.entries.keys().copied().collect()
     }

@@ -146,10 +146,11 @@ impl Supervisor {
     async fn replace(&self, close: &mut CloseRequests) -> Result<Arc<Session>, Next> {
         let mut back_off = FIRST_BACK_OFF;
         loop {
+            let opened = Instant::now();
             let error = tokio::select! {
-                opened = self.options.open_session(&self.cluster) => match opened {
+                result = self.options.open_session(&self.cluster) => match result {
                     Ok(client) => {
-                        let session = Session::new(client, Arc::clone(&self.profile));
+                        let session = Session::new(client, opened, Arc::clone(&self.profile));
                         info!(session = format_args!("{:#x}", session.id()), "session opened");
                         self.slot.send_replace(Slot::Live(Arc::clone(&session)));
                         self.states.send_replace(SessionState::Connected);

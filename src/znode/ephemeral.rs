@@ -226,13 +226,17 @@ impl Ephemeral {
         let mut sent_before = false;
         loop {
             let client = session.client()?;
+            let sent = Instant::now();
             let deleted = tokio::select! {
                 deleted = client.delete(&self.path, None) => deleted,
                 lost = session.ended() => return Err(lost.into()),
             };
             drop(client);
             match deleted {
-                Ok(()) => break,
+                Ok(()) => {
+                    session.proved(sent);
+                    break;
+                }
                 // The reply of our own delete was lost.
                 Err(zk::Error::NoNode) if sent_before => break,
                 Err(zk::Error::NoNode) => {

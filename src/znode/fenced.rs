@@ -1,5 +1,7 @@
 //! [`CheckWriter`]: writes into the ensemble that commit only while a hold lasts.
 
+use std::time::Instant;
+
 use tracing::debug;
 use zookeeper_client as zk;
 
@@ -118,8 +120,10 @@ impl<'a> CheckWriter<'a> {
             };
             added.map_err(|error| self.refused(index + 1, error))?;
         }
+        let sent = Instant::now();
         match writer.commit().await {
             Ok(mut results) => {
+                session.proved(sent);
                 results.drain(..1.min(results.len()));
                 Ok(results)
             }

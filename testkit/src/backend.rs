@@ -3,22 +3,26 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use tokio::sync::OnceCell;
+use zookeeper_embedded::{Scope, Server};
 
 use crate::{RealServer, ServerOptions, background};
 
 /// The kind of server behind a [`Fixture`](crate::Fixture).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
+    /// The one in this process, which needs nothing installed.
+    Embedded,
     /// A real ZooKeeper.
     Real,
 }
 
 impl Backend {
-    /// What `ZK_TEST_SERVER` names: `real` (the default).
+    /// What `ZK_TEST_SERVER` names: `embedded` (the default) or `real`.
     pub fn from_env() -> Self {
         match std::env::var("ZK_TEST_SERVER").as_deref() {
-            Err(_) | Ok("" | "real") => Self::Real,
-            Ok(other) => panic!("ZK_TEST_SERVER={other} is no server of ours; it is one of: real"),
+            Err(_) | Ok("" | "embedded") => Self::Embedded,
+            Ok("real") => Self::Real,
+            Ok(other) => panic!("ZK_TEST_SERVER={other} is no server of ours; it is one of: embedded, real"),
         }
     }
 }
@@ -29,14 +33,15 @@ pub struct TestServer(Kind);
 
 #[derive(Debug)]
 enum Kind {
+    Embedded(Server),
     Real(RealServer),
     /// One that somebody else runs: it cannot be frozen or killed from here.
     External(SocketAddr),
 }
 
 impl TestServer {
-    /// The one that the tests of this process share, started at the first use. `ZOOKEEPER_CONNECT` may name a running
-    /// real server to be used in its place.
+    /// The one that the tests of this process share, started at the first use. With `ZK_TEST_SERVER=real`,
+    /// `ZOOKEEPER_CONNECT` may name a running server to be used in its place.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<TestServer> = OnceCell::const_new();
         SHARED.get_or_init(|| background::run(Self::start_shared())).await
@@ -53,11 +58,13 @@ impl TestServer {
         }
     }
 
-    /// Starts a server of its own. `options` are for the real one.
+    /// Starts a server of its own. Of `options`, the embedded one takes the tick, the bounds of session timeouts and the
+    /// check interval of containers; the others have no meaning for it.
     pub async fn start(backend: Backend, options: ServerOptions) -> Self {
         // On the background runtime, where a server made of tasks outlives the runtime of the test.
         background::run(async move {
             match backend {
+                Backend::Embedded => Self(Kind::Embedded(options.start_embedded().await)),
                 Backend::Real => Self(Kind::Real(options.start().await)),
             }
         })
@@ -67,6 +74,7 @@ impl TestServer {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         match &self.0 {
+            Kind::Embedded(server) => server.address(),
             Kind::Real(server) => server.addr(),
             Kind::External(addr) => *addr,
         }
@@ -79,36 +87,70 @@ impl TestServer {
 
     /// Makes it silent, with its connections open and new ones accepted, until [`thaw`](Self::thaw).
     pub async fn freeze(&self) {
-        self.own("freeze").freeze().await;
+        match &self.0 {
+            Kind::Embedded(server) => server.faults().freeze(),
+            Kind::Real(server) => server.freeze().await,
+            Kind::External(_) => self.cannot("freeze"),
+        }
     }
 
     /// Continues it.
     pub async fn thaw(&self) {
-        self.own("thaw").thaw().await;
+        match &self.0 {
+            Kind::Embedded(server) => server.faults().thaw(),
+            Kind::Real(server) => server.thaw().await,
+            Kind::External(_) => self.cannot("thaw"),
+        }
     }
 
-    /// Ends it without a farewell.
+    /// Ends it without a farewell, frozen or not.
+    ///
+    /// The embedded one closes its port and its connections and keeps its state. Its sessions run on meanwhile, while a
+    /// real one gives them their full timeout again when it is back.
     pub async fn kill(&self) {
-        self.own("kill").kill().await;
+        match &self.0 {
+            Kind::Embedded(server) => {
+                let faults = server.faults();
+                faults.stop_listening().await;
+                faults.cut(Scope::All);
+                faults.thaw();
+            }
+            Kind::Real(server) => server.kill().await,
+            Kind::External(_) => self.cannot("kill"),
+        }
     }
 
     /// Ends it if it runs and starts it again with the same port and data. Returns when it serves.
     pub async fn restart(&self) {
-        self.own("restart").restart().await;
+        match &self.0 {
+            Kind::Embedded(server) => {
+                self.kill().await;
+                let resumed = server.faults().resume_listening().await;
+                resumed.unwrap_or_else(|err| panic!("cannot listen on {} again: {err}", self.addr()));
+            }
+            Kind::Real(server) => server.restart().await,
+            Kind::External(_) => self.cannot("restart"),
+        }
+    }
+
+    /// The embedded server, with its faults and its request log, if it is one.
+    pub fn embedded(&self) -> Option<&Server> {
+        match &self.0 {
+            Kind::Embedded(server) => Some(server),
+            Kind::Real(_) | Kind::External(_) => None,
+        }
     }
 
     /// The process behind it, if it is a real server of ours.
     pub fn real(&self) -> Option<&RealServer> {
         match &self.0 {
             Kind::Real(server) => Some(server),
-            Kind::External(_) => None,
+            Kind::Embedded(_) | Kind::External(_) => None,
         }
     }
 
-    fn own(&self, verb: &str) -> &RealServer {
-        self.real().unwrap_or_else(|| {
-            panic!("cannot {verb} the server of ZOOKEEPER_CONNECT: such tests call Fixture::with_own_server")
-        })
+    fn cannot(&self, verb: &str) -> ! {
+        panic!("cannot {verb} the server of ZOOKEEPER_CONNECT: such tests call Fixture::with_own_server")
     }
 }
 

@@ -43,13 +43,19 @@ impl Fixture {
         Self::with_own_server_options(name, ServerOptions::new()).await
     }
 
-    /// As [`with_own_server`](Self::with_own_server), with `options` for a real server.
+    /// As [`with_own_server`](Self::with_own_server), with `options`.
     pub async fn with_own_server_options(name: &str, options: ServerOptions) -> Self {
         Self::on(
             name,
             Server::Own(Box::new(TestServer::start(Backend::from_env(), options).await)),
         )
         .await
+    }
+
+    /// A fresh chroot on an embedded server of its own, whatever `ZK_TEST_SERVER` says: for faults that only it has.
+    pub async fn with_embedded_server(name: &str) -> Self {
+        let server = TestServer::start(Backend::Embedded, ServerOptions::new()).await;
+        Self::on(name, Server::Own(Box::new(server))).await
     }
 
     async fn on(name: &str, server: Server) -> Self {

@@ -3,6 +3,7 @@
 //! | module | gives |
 //! |---|---|
 //! | [`fixture`] | a fresh chroot per test on a shared server, inspection, expiry of sessions, "no node left" |
+//! | [`backend`] | the switch: the same tests on the embedded server or on a real one |
 //! | [`server`], [`ensemble`] | real ZooKeeper processes that can be frozen, killed and restarted |
 //! | [`proxy`] | a TCP proxy that counts requests and cuts, silences, delays or loses them |
 //! | [`history`], [`truth`] | a checker for recorded holds: exclusion, growing tokens, fair order; and what the server saw |

@@ -25,7 +25,7 @@ pub struct RealServer {
     launcher: Arc<Launcher>,
 }
 
-/// Settings of a [`RealServer`].
+/// Settings of a [`RealServer`], and of an embedded one as far as it has them.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     tick_time: Duration,
@@ -103,6 +103,24 @@ impl ServerOptions {
     /// Starts a standalone server with these settings. Returns when it serves.
     pub async fn start(self) -> RealServer {
         background::blocking(move || self.start_blocking()).await
+    }
+
+    /// Starts an embedded server with what it has of these settings.
+    pub(crate) async fn start_embedded(&self) -> zookeeper_embedded::Server {
+        for _ in 0..5 {
+            // Not a port of the system's choice: it could be given away while the server does not listen.
+            let started = zookeeper_embedded::Server::builder()
+                .address(port::local(port::free()).to_string())
+                .tick_time(self.tick_time)
+                .min_session_timeout(self.min_session_timeout)
+                .max_session_timeout(self.max_session_timeout)
+                .container_check_interval(self.container_check_interval)
+                .start();
+            if let Ok(server) = started.await {
+                return server;
+            }
+        }
+        panic!("lost the race for a free port five times in a row");
     }
 
     fn start_blocking(&self) -> RealServer {

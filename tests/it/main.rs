@@ -1,1 +1,13 @@
-//! The recipes against a real ZooKeeper and against the embedded one: one module per recipe and per fault.
+//! The recipes against the embedded server and against a real ZooKeeper (`ZK_TEST_SERVER=embedded|real`): one module
+//! per recipe and per fault.
+
+mod support;
+
+mod auto_traits;
+mod bad_input;
+mod budget;
+mod cancellation;
+mod layers;
+mod lock;
+mod lost_replies;
+mod operator;

@@ -1,0 +1,67 @@
+//! What the modules share: sessions to contend with, and a bound on everything that is waited for.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use zookeeper_embedded::Faults;
+use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLock, FairLockGuard};
+use zookeeper_testkit::{Fixture, within};
+
+/// How long anything that has to happen may take on a busy machine. Never what a test asserts on.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A session timeout that no test waits for.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+/// A session of its own in the chroot of `fixture`, with a timeout that no test waits for.
+pub(crate) async fn connect(fixture: &Fixture) -> Coordinator {
+    connect_to(&fixture.connect_string(), LONG).await
+}
+
+/// A session on `servers`, for example through a proxy.
+pub(crate) async fn connect_to(servers: &str, timeout: Duration) -> Coordinator {
+    let options = ConnectOptions::new().session_timeout(timeout);
+    let connected = within(PATIENCE, "a session", options.connect(servers)).await;
+    connected.unwrap_or_else(|err| panic!("no session on {servers}: {err}"))
+}
+
+/// The lock at `path`.
+pub(crate) fn lock(zk: &Coordinator, path: &str) -> FairLock {
+    FairLock::new(zk, path).unwrap_or_else(|err| panic!("no lock: {err}"))
+}
+
+/// Acquires without anybody in front.
+pub(crate) async fn acquire(lock: &FairLock) -> FairLockGuard {
+    let acquired = within(PATIENCE, "the lock is acquired", lock.acquire()).await;
+    acquired.unwrap_or_else(|err| panic!("{} not acquired: {err}", lock.path()))
+}
+
+/// The id of the current session.
+pub(crate) async fn session_id(zk: &Coordinator) -> i64 {
+    let client = zk.client().await.unwrap_or_else(|err| panic!("no session: {err}"));
+    client.session_id().0
+}
+
+/// The faults of a fixture made by [`Fixture::with_embedded_server`].
+pub(crate) fn faults(fixture: &Fixture) -> Faults {
+    fixture.server().embedded().expect("it is embedded").faults()
+}
+
+/// An acquire that goes on in a task.
+pub(crate) type Pending = JoinHandle<Result<FairLockGuard, Error>>;
+
+/// Begins to acquire in a task, and returns when the contender stands in line as number `place`.
+pub(crate) async fn join_line(fixture: &Fixture, lock: &FairLock, place: usize) -> Pending {
+    let (task, path) = (lock.clone(), lock.path().to_owned());
+    let pending = tokio::spawn(async move { task.acquire().await });
+    fixture.until_children(&path, place).await;
+    pending
+}
+
+/// Waits for the grant.
+pub(crate) async fn granted(pending: Pending) -> FairLockGuard {
+    let acquired = within(PATIENCE, "the waiter is granted the lock", pending).await;
+    acquired
+        .unwrap_or_else(|err| panic!("the waiter panicked: {err}"))
+        .unwrap_or_else(|err| panic!("the waiter failed: {err}"))
+}
