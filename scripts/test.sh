@@ -27,7 +27,8 @@ main() {
 # What is more than `cargo test`. One line a step:
 #     step "what it shows" with_zookeeper cargo run --quiet --example NAME
 all_else() {
-    :
+    step "payments on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example payments
+    step "payments on a real server" with_zookeeper cargo run --quiet --example payments
 }
 
 # Runs a command with ZOOKEEPER_CONNECT naming a real server of its own, which ends with it.
@@ -46,7 +47,9 @@ need_cargo() {
 # The bundled SQLite of an example, and the linker.
 need_c_compiler() {
     if ! command -v cc >/dev/null; then
-        can_install && apt_install gcc libc6-dev || fail "a C compiler is missing: install gcc, and run this again"
+        if ! can_install || ! apt_install gcc libc6-dev; then
+            fail "a C compiler is missing: install gcc, and run this again"
+        fi
     fi
     say "C compiler: $(command -v cc)"
 }

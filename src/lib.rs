@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`], [`LeaderElection`] |
+//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`LeaderElection`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
@@ -38,6 +38,10 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod error;
 mod line;
 mod observer;
@@ -49,13 +53,13 @@ pub use bytes;
 pub use zookeeper_client;
 
 pub use self::error::Error;
-pub use self::line::Contender;
+pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
-pub use self::recipes::{AcquireTimeoutError, FairLock, FairLockGuard, Layout, RunError, TryAcquireError};
 pub use self::recipes::{
-    CampaignTimeoutError, ElectionLayout, LeaderElection, Leadership, Participant, ProclaimError, TryCampaignError,
+    DowngradeError, ElectionLayout, FairLock, FairLockGuard, LeaderElection, Leadership, MultiLock, MultiLockGuard,
+    Participant, ProclaimError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,
 };
-pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError};
+pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError, Revocation};

@@ -37,36 +37,53 @@ impl<'a> Enrolled<'a> {
         enrolment: &Enrolment,
         witness: Option<&Witness>,
     ) -> Result<Self, Interrupted> {
-        let new = NewChild {
-            parent: &line.path,
-            tag: line.dialect.tag(enrolment.mode),
-            data: enrolment.data.as_deref().unwrap_or(session.identity()),
-            parents: line.dialect.parents,
-            witness,
-        };
+        let new = new_child(line, session, enrolment, witness);
         let (node, listed) = Ephemeral::create(session, new).await?;
         debug!(node = node.path(), "enrolled");
+        let mode = enrolment.mode;
         Ok(Self {
             line,
             node,
-            mode: Mode::Exclusive,
+            mode,
             listed,
         })
     }
 
+    /// Joins several lines in one transaction, so that everybody who joins several of them does so in one order.
+    pub(super) async fn enrol_in_all(
+        lines: &'a [Line],
+        session: &Arc<Session>,
+        enrolment: &Enrolment,
+        witness: Option<&Witness>,
+    ) -> Result<Vec<Self>, Interrupted> {
+        let new = |line| new_child(line, session, enrolment, witness);
+        let all: Vec<_> = lines.iter().map(new).collect();
+        let created = Ephemeral::create_all(session, &all).await?;
+        let mode = enrolment.mode;
+        let places = lines.iter().zip(created).map(|(line, (node, listed))| Self {
+            line,
+            node,
+            mode,
+            listed,
+        });
+        Ok(places.collect())
+    }
+
     /// Waits until the place is granted.
     pub(crate) async fn granted(mut self) -> Result<Hold, Interrupted> {
-        let mut watched = false;
+        self.head_of_line().await?;
+        self.into_hold().await
+    }
+
+    /// Waits until nobody is ahead who conflicts.
+    pub(super) async fn head_of_line(&mut self) -> Result<(), Interrupted> {
         loop {
             let blocker = match self.look().await? {
-                Look::Granted => return self.into_hold(watched).await,
+                Look::Granted => return Ok(()),
                 Look::Stale => continue,
                 Look::Behind(blocker) => blocker,
             };
-            if !watched {
-                self.node.watch();
-                watched = true;
-            }
+            self.node.watch();
             let Some(mut watch) = watch_existing(self.node.session(), &self.line.path.child(&blocker)).await? else {
                 continue;
             };
@@ -85,14 +102,20 @@ impl<'a> Enrolled<'a> {
 
     /// Takes the place if it is granted right away, else leaves the line.
     pub(crate) async fn grant_or_withdraw(mut self) -> Result<Option<Hold>, Interrupted> {
+        if self.is_granted().await? {
+            return self.into_hold().await.map(Some);
+        }
+        self.node.remove().await?;
+        Ok(None)
+    }
+
+    /// Whether nobody is ahead who conflicts.
+    pub(super) async fn is_granted(&mut self) -> Result<bool, Interrupted> {
         loop {
             match self.look().await? {
-                Look::Granted => return self.into_hold(false).await.map(Some),
+                Look::Granted => return Ok(true),
+                Look::Behind(_) => return Ok(false),
                 Look::Stale => {}
-                Look::Behind(_) => {
-                    self.node.remove().await?;
-                    return Ok(None);
-                }
             }
         }
     }
@@ -121,20 +144,48 @@ impl<'a> Enrolled<'a> {
         })
     }
 
-    /// Makes a hold of a granted place, once it is proven: the list that granted it may come from a server that is
-    /// cut off from the ensemble, or from another session than that of our node.
-    async fn into_hold(self, watched: bool) -> Result<Hold, Interrupted> {
+    async fn into_hold(self) -> Result<Hold, Interrupted> {
+        let coordinator = self.line.coordinator.clone();
+        let hold = Hold::new(self.proven().await?, coordinator);
+        info!(node = hold.path(), token = %hold.token(), "granted");
+        Ok(hold)
+    }
+
+    /// The node of a granted place, once it is proven: the list that granted it may come from a server that is cut
+    /// off from the ensemble, or from another session than that of our node.
+    pub(super) async fn proven(mut self) -> Result<Ephemeral, Interrupted> {
         let session = Arc::clone(self.node.session());
         self.node.recheck_after_reconnect().await?;
         session.prove().await?;
-        if !watched {
-            self.node.watch();
+        self.node.watch();
+        match self.node.end().reason() {
+            Some(reason) => Err(Lost { reason }.into()),
+            None => Ok(self.node),
         }
-        if let Some(reason) = self.node.end().reason() {
-            return Err(Lost { reason }.into());
-        }
-        let hold = Hold::new(self.node, self.line.coordinator.clone());
-        info!(node = hold.path(), token = %hold.token(), "granted");
-        Ok(hold)
+    }
+
+    /// Watches our node from now on, and not only once we wait.
+    pub(super) fn watch(&mut self) {
+        self.node.watch();
+    }
+
+    /// The node, to be removed.
+    pub(super) fn into_node(self) -> Ephemeral {
+        self.node
+    }
+}
+
+fn new_child<'a>(
+    line: &'a Line,
+    session: &'a Session,
+    enrolment: &'a Enrolment,
+    witness: Option<&'a Witness>,
+) -> NewChild<'a> {
+    NewChild {
+        parent: &line.path,
+        tag: line.dialect.tag(enrolment.mode),
+        data: enrolment.data.as_deref().unwrap_or(session.identity()),
+        parents: line.dialect.parents,
+        witness,
     }
 }

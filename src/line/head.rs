@@ -2,24 +2,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use zookeeper_client as zk;
 
 use super::{Contender, Line};
 use crate::error::Error;
 use crate::session::{Outcome, Session, outcome};
-use crate::znode::{FencingToken, Interrupted, NodeData, Sight, View, Watched, list};
+use crate::znode::{FencingToken, Interrupted, NodeData, Sight, View, Watched, list, own_data, persevere};
 
 impl Line {
     /// Who is at the head of the line: one list and one read.
     pub(crate) async fn head(&self) -> Result<Option<Contender>, Error> {
-        loop {
-            let session = self.coordinator.session().await?;
-            match self.head_seen_by(&session).await {
-                Ok(head) => return Ok(head),
-                Err(Interrupted::Failed(error)) => return Err(self.cause(error)),
-                Err(Interrupted::Lost(_)) => {}
-            }
-        }
+        persevere(
+            &self.coordinator,
+            |session| async move { self.head_seen_by(&session).await },
+        )
+        .await
     }
 
     async fn head_seen_by(&self, session: &Arc<Session>) -> Result<Option<Contender>, Interrupted> {
@@ -118,7 +116,7 @@ impl Contender {
     fn at_head(path: String, node: NodeData) -> Self {
         Self {
             path,
-            identity: node.data,
+            identity: Bytes::copy_from_slice(own_data(&node.data)),
             token: FencingToken::from_i64(node.stat.czxid),
             position: 0,
             is_holder: true,

@@ -10,7 +10,7 @@ use super::Line;
 use super::blocker::{Mode, Standing, standing};
 use crate::error::Error;
 use crate::session::{Outcome, Session, outcome};
-use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list};
+use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data, persevere};
 
 /// One contender of a line, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Contender {
     /// Path of its node, from the chroot.
     pub path: String,
     /// What it says of itself: [`ConnectOptions::identity`](crate::ConnectOptions::identity), or what another client
-    /// wrote (Curator: its address).
+    /// wrote (Curator: its address; `__REVOKE__` once it was asked to make way).
     pub identity: Bytes,
     /// Its fencing token, should it be granted.
     pub token: FencingToken,
@@ -34,14 +34,10 @@ pub struct Contender {
 impl Line {
     /// All contenders in order: one list, and one read for each of them, all sent together.
     pub(crate) async fn contenders(&self) -> Result<Vec<Contender>, Error> {
-        loop {
-            let session = self.coordinator.session().await?;
-            match self.contenders_seen_by(&session).await {
-                Ok(contenders) => return Ok(contenders),
-                Err(Interrupted::Failed(error)) => return Err(self.cause(error)),
-                Err(Interrupted::Lost(_)) => {}
-            }
-        }
+        persevere(&self.coordinator, |session| async move {
+            self.contenders_seen_by(&session).await
+        })
+        .await
     }
 
     /// The contenders among `children`, first come first.
@@ -81,7 +77,7 @@ impl Line {
                 };
                 contenders.push(Contender {
                     path,
-                    identity: data.into(),
+                    identity: Bytes::copy_from_slice(own_data(&data)),
                     token: FencingToken::from_i64(stat.czxid),
                     position: contenders.len(),
                     is_holder: standing(name, *mode, line.iter().copied()) == Standing::Granted,

@@ -6,34 +6,41 @@
 //! paper (Hunt et al. 2010, section 2.4).
 //!
 //! * `contender` – one place in the line, from enrolling to being granted
+//! * `together` – a place in each of several lines, all or nothing
 //! * `blocker` – who is waited for, pure
+//! * `attempts` – within one deadline
 //! * `listing` – all contenders with their identities
 //! * `head` – the first of them, and whoever comes to be
+//! * `layout` and `errors` – what users choose and what they are told
 
+mod attempts;
 mod blocker;
 mod contender;
+mod errors;
 mod head;
+mod layout;
 mod listing;
+mod together;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, info_span, warn};
 
+use self::attempts::in_time;
 use self::contender::Enrolled;
 use crate::error::Error;
-use crate::session::{Coordinator, Removal, Session, Witness};
-use crate::znode::{ChildName, Hold, Interrupted, NodePath, Parents, Tag, list};
+use crate::session::{Coordinator, Session, Witness};
+use crate::znode::{ChildName, Hold, Interrupted, NodePath, Parents, Tag, list, persevere, request_revocation};
 
 pub(crate) use self::blocker::Mode;
+pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
 pub(crate) use self::head::HeadView;
+pub use self::layout::Layout;
 pub use self::listing::Contender;
-
-/// How much longer than its deadline a timed call may take to see its node removed.
-const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
+pub(crate) use self::together::Lines;
 
 /// How a contender of ours joins a line.
 #[derive(Clone, Debug)]
@@ -46,6 +53,10 @@ pub(crate) struct Enrolment {
 impl Enrolment {
     pub(crate) const EXCLUSIVE: Self = Self {
         mode: Mode::Exclusive,
+        data: None,
+    };
+    pub(crate) const SHARED: Self = Self {
+        mode: Mode::Shared,
         data: None,
     };
 }
@@ -83,6 +94,16 @@ impl Dialect {
         known: LOCK_TAGS,
         parents: Parents::Persistent,
     };
+    pub(crate) const CURATOR_RW: Self = Self {
+        exclusive: Tag::Write,
+        shared: Tag::Read,
+        known: RW_TAGS,
+        parents: Parents::Containers,
+    };
+    pub(crate) const KAZOO_RW: Self = Self {
+        known: RW_TAGS,
+        ..Self::KAZOO_LOCK
+    };
 
     fn tag(&self, mode: Mode) -> Tag {
         match mode {
@@ -102,6 +123,13 @@ const LATCH_TAGS: &[(Tag, Mode)] = &[(Tag::Latch, Mode::Exclusive)];
 
 const LOCK_TAGS: &[(Tag, Mode)] = &[
     (Tag::Lock, Mode::Exclusive),
+    (Tag::KazooLock, Mode::Exclusive),
+    (Tag::KazooReadLock, Mode::Shared),
+];
+
+const RW_TAGS: &[(Tag, Mode)] = &[
+    (Tag::Write, Mode::Exclusive),
+    (Tag::Read, Mode::Shared),
     (Tag::KazooLock, Mode::Exclusive),
     (Tag::KazooReadLock, Mode::Shared),
 ];
@@ -152,35 +180,43 @@ impl Line {
     /// Waits for the place for at most `limit`; then `None`, and no node is left unless the link is dead, in which
     /// case the reaper has it.
     pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
-        let (witness, mut removal) = Removal::new();
-        if let Ok(acquired) = time::timeout(limit, self.acquire_witnessed(enrolment, Some(&witness))).await {
-            return acquired.map(Some);
-        }
-        drop(witness);
-        if time::timeout(WITHDRAWAL_GRACE, removal.finished()).await.is_err() {
-            debug!(path = %self.path, "timed out; the contender is left to the reaper");
-        }
-        Ok(None)
+        in_time(limit, |witness| async move {
+            self.acquire_witnessed(enrolment, Some(&witness)).await
+        })
+        .await
     }
 
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
-        loop {
-            let session = self.coordinator.session().await?;
-            match self.try_in(&session, enrolment).await {
-                Ok(hold) => return Ok(hold),
-                Err(Interrupted::Failed(error)) => return Err(self.cause(error)),
-                Err(Interrupted::Lost(lost)) => debug!(path = %self.path, reason = %lost.reason, "trying again"),
-            }
-        }
+        persevere(&self.coordinator, |session| async move {
+            self.try_in(&session, enrolment).await
+        })
+        .await
+    }
+
+    /// Goes on with the place of an exclusive holder as one who shares it, without a gap: its node is replaced by that of
+    /// a sharing contender with the same number.
+    pub(crate) async fn downgrade(&self, hold: Hold) -> Result<Hold, Interrupted> {
+        let name = hold.path().rsplit('/').next().unwrap_or_default();
+        let Some((own, _)) = self.dialect.parse(name) else {
+            let (path, reason) = (hold.path().to_owned(), "our node has a name that it should not have");
+            return Err(Error::Layout { path, reason }.into());
+        };
+        let shared = format!("{}{}", self.dialect.shared.new_name().prefix, own.sequence);
+        hold.replace(self.path.child(&shared)).await
+    }
+
+    /// Asks `contender` to give its place up; false if it has left the line already.
+    pub(crate) async fn request_revocation(&self, contender: &Contender, reason: &str) -> Result<bool, Error> {
+        persevere(&self.coordinator, |session| async move {
+            request_revocation(&session, &contender.path, reason).await
+        })
+        .await
     }
 
     async fn try_in(&self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<Option<Hold>, Interrupted> {
         let children = list(session, &self.path).await?;
-        if self
-            .contenders_in(&children)
-            .any(|(_, mode)| mode.conflicts_with(enrolment.mode))
-        {
+        if self.is_taken(&children, enrolment.mode) {
             return Ok(None);
         }
         let enrolled = Enrolled::enrol(self, session, enrolment, None).await?;
@@ -188,32 +224,18 @@ impl Line {
     }
 
     async fn acquire_witnessed(&self, enrolment: &Enrolment, witness: Option<&Witness>) -> Result<Hold, Error> {
-        let span = info_span!("acquire", path = %self.path);
-        async {
-            loop {
-                let session = self.coordinator.session().await?;
-                let attempt = async {
-                    Enrolled::enrol(self, &session, enrolment, witness)
-                        .await?
-                        .granted()
-                        .await
-                };
-                match attempt.await {
-                    Ok(hold) => return Ok(hold),
-                    Err(Interrupted::Failed(error)) => return Err(self.cause(error)),
-                    Err(Interrupted::Lost(lost)) => {
-                        debug!(reason = %lost.reason, "lost the place in line; joining again at the tail");
-                    }
-                }
-            }
-        }
-        .instrument(span)
+        persevere(&self.coordinator, |session| async move {
+            let enrolled = Enrolled::enrol(self, &session, enrolment, witness).await?;
+            enrolled.granted().await
+        })
+        .instrument(info_span!("acquire", path = %self.path))
         .await
     }
 
-    /// A failure that stems from the end of the coordinator is reported as that.
-    fn cause(&self, error: Error) -> Error {
-        self.coordinator.ended().unwrap_or(error)
+    /// Whether somebody is there who conflicts with a newcomer of `mode`.
+    fn is_taken(&self, children: &[String], mode: Mode) -> bool {
+        self.contenders_in(children)
+            .any(|(_, other)| other.conflicts_with(mode))
     }
 
     fn contenders_in<'a>(&'a self, children: &'a [String]) -> impl Iterator<Item = (ChildName<'a>, Mode)> {

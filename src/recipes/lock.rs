@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::line::{Contender, Dialect, Enrolment, Line};
-use crate::session::{Coordinator, Lost};
+use crate::line::{AcquireTimeoutError, Contender, Enrolment, Layout, Line, RunError, TryAcquireError};
+use crate::session::Coordinator;
 use crate::znode::{FencingToken, Hold, NodePath, ReleaseError};
 
 /// A lock that at most one contender holds, across processes and machines.
@@ -47,19 +47,6 @@ pub struct FairLock {
     line: Line,
 }
 
-/// The names under which contenders stand in line. Both are understood, whichever is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Layout {
-    /// `_c_<uuid>-lock-<seq>`, as Curator's `InterProcessMutex`; parents are containers. kazoo sees it if its lock is
-    /// given `extra_lock_patterns=["lock-"]`.
-    #[default]
-    Curator,
-    /// `<hex>__lock__<seq>`, as kazoo's `Lock`; parents are persistent. Curator does **not** see these contenders
-    /// (it sorts them behind its own): never use it on a path that Curator locks.
-    Kazoo,
-}
-
 impl FairLock {
     /// A lock at `path`, below the chroot. Nothing is sent; the node at `path` is made when it is first needed.
     ///
@@ -68,19 +55,15 @@ impl FairLock {
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
         let path = NodePath::new(path)?;
         Ok(Self {
-            line: Line::new(zk.clone(), path, Dialect::CURATOR_LOCK),
+            line: Line::new(zk.clone(), path, Layout::default().lock()),
         })
     }
 
     /// Chooses the names to write.
     #[must_use]
     pub fn layout(self, layout: Layout) -> Self {
-        let dialect = match layout {
-            Layout::Curator => Dialect::CURATOR_LOCK,
-            Layout::Kazoo => Dialect::KAZOO_LOCK,
-        };
         Self {
-            line: self.line.with_dialect(dialect),
+            line: self.line.with_dialect(layout.lock()),
         }
     }
 
@@ -171,6 +154,34 @@ impl FairLock {
     pub async fn contenders(&self) -> Result<Vec<Contender>, Error> {
         self.line.contenders().await
     }
+
+    /// Asks `contender`, usually the holder, to give its place up, and says why. Whether it does is its own decision:
+    /// it sees the request with [`Hold::revocation`]. A holder that runs Curator is asked the way Curator asks
+    /// (`Revoker.attemptRevoke`), which gives no reason.
+    ///
+    /// Returns false if the contender has left the line already. A later request replaces an earlier one.
+    ///
+    /// ```no_run
+    /// # async fn example(lock: zookeeper_recipes::FairLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Some(holder) = lock.contenders().await?.first() {
+    ///     lock.request_revocation(holder, "the nightly run is due").await?;
+    /// }
+    /// let guard = lock.acquire().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help: [`Error::Denied`] if the contender's node may not be written.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the contender is asked.
+    ///
+    /// # Cost
+    /// One read and one write.
+    pub async fn request_revocation(&self, contender: &Contender, reason: &str) -> Result<bool, Error> {
+        self.line.request_revocation(contender, reason).await
+    }
 }
 
 /// The lock is held while this guard lives; it dereferences to [`Hold`].
@@ -206,43 +217,4 @@ impl Deref for FairLockGuard {
     fn deref(&self) -> &Hold {
         &self.hold
     }
-}
-
-/// Why a lock was not taken without waiting.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TryAcquireError {
-    /// Somebody holds it or waits for it.
-    #[error("somebody else holds it or waits for it")]
-    Contended,
-    /// It cannot be had at all.
-    #[error(transparent)]
-    Error(#[from] Error),
-}
-
-/// Why a lock was not taken in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AcquireTimeoutError {
-    /// The time is up.
-    #[error("not granted within {} ms", after.as_millis())]
-    Elapsed {
-        /// The limit that was given.
-        after: Duration,
-    },
-    /// It cannot be had at all.
-    #[error(transparent)]
-    Error(#[from] Error),
-}
-
-/// Why protected work gave no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The lock was lost while the work ran, and the work was dropped.
-    #[error("the work was dropped: {0}")]
-    Lost(#[from] Lost),
-    /// The lock could not be had; the work did not run.
-    #[error(transparent)]
-    Error(#[from] Error),
 }

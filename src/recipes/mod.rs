@@ -2,8 +2,10 @@
 
 mod election;
 mod lock;
+mod multi_lock;
+mod rwlock;
 
-pub use self::election::{
-    CampaignTimeoutError, ElectionLayout, LeaderElection, Leadership, Participant, ProclaimError, TryCampaignError,
-};
-pub use self::lock::{AcquireTimeoutError, FairLock, FairLockGuard, Layout, RunError, TryAcquireError};
+pub use self::election::{ElectionLayout, LeaderElection, Leadership, Participant, ProclaimError};
+pub use self::lock::{FairLock, FairLockGuard};
+pub use self::multi_lock::{MultiLock, MultiLockGuard};
+pub use self::rwlock::{DowngradeError, RwLock, RwLockReadGuard, RwLockWriteGuard};

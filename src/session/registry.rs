@@ -80,14 +80,20 @@ struct State {
 }
 
 impl Registry {
-    /// Registers a node before its create is sent.
-    pub(crate) fn insert(&self, whereabouts: Whereabouts, witness: Option<Witness>) -> (NodeKey, Arc<End>) {
-        self.lock().insert(whereabouts, witness)
+    /// Registers a node before its create is sent, with its end, which several nodes may share.
+    pub(crate) fn insert(&self, whereabouts: Whereabouts, witness: Option<Witness>, end: Arc<End>) -> NodeKey {
+        self.lock().insert(whereabouts, witness, end)
     }
 
     /// Registers a node at a path that others may use, before its create is sent; `None` if one is registered there:
     /// the owner of a node is a session, which cannot tell two of its nodes at one path from each other.
-    pub(crate) fn insert_named(&self, path: &str, owner: i64, witness: Option<Witness>) -> Option<(NodeKey, Arc<End>)> {
+    pub(crate) fn insert_named(
+        &self,
+        path: &str,
+        owner: i64,
+        witness: Option<Witness>,
+        end: Arc<End>,
+    ) -> Option<NodeKey> {
         let whereabouts = Whereabouts::Named {
             path: path.to_owned(),
             owner,
@@ -95,7 +101,7 @@ impl Registry {
         let mut state = self.lock();
         match state.named(path) {
             Some(_) => None,
-            None => Some(state.insert(whereabouts, witness)),
+            None => Some(state.insert(whereabouts, witness, end)),
         }
     }
 
@@ -157,20 +163,19 @@ impl Registry {
 }
 
 impl State {
-    fn insert(&mut self, whereabouts: Whereabouts, witness: Option<Witness>) -> (NodeKey, Arc<End>) {
+    fn insert(&mut self, whereabouts: Whereabouts, witness: Option<Witness>, end: Arc<End>) -> NodeKey {
         let key = NodeKey(self.next);
         self.next += 1;
-        let end = Arc::new(End::new());
         if let Some(reason) = self.over {
             end.set(reason);
         }
         let entry = Entry {
             whereabouts,
-            end: Arc::clone(&end),
+            end,
             _witness: witness,
         };
         self.entries.insert(key, entry);
-        (key, end)
+        key
     }
 
     fn named(&self, path: &str) -> Option<Arc<End>> {
@@ -195,7 +200,8 @@ mod tests {
     fn a_node_registered_after_the_end_is_lost_from_the_start() {
         let registry = Registry::default();
         registry.end_all(LossReason::SessionExpired);
-        let (_, end) = registry.insert(sent(), None);
+        let end = Arc::new(End::new());
+        registry.insert(sent(), None, Arc::clone(&end));
         assert_eq!(end.reason(), Some(LossReason::SessionExpired));
     }
 
@@ -210,7 +216,7 @@ mod tests {
     async fn a_removal_is_finished_when_the_last_node_is_gone() {
         let registry = Registry::default();
         let (witness, mut removal) = Removal::new();
-        let (key, _) = registry.insert(sent(), Some(witness));
+        let key = registry.insert(sent(), Some(witness), Arc::new(End::new()));
         tokio::select! {
             biased;
             () = removal.finished() => unreachable!("a node is left"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tracing::debug;
 use zookeeper_client as zk;
 
@@ -16,10 +17,13 @@ use crate::session::{End, LossReason, Lost, NodeKey, Outcome, Session, Whereabou
 /// An ephemeral sequential node of ours in the current session. Dropping it hands it to the reaper.
 #[derive(Debug)]
 pub(crate) struct Ephemeral {
-    pub(super) claim: Claim,
-    pub(super) path: String,
-    pub(super) czxid: i64,
-    pub(super) connection: u64,
+    claim: Claim,
+    path: String,
+    czxid: i64,
+    connection: u64,
+    /// The version of its data, from the guardian.
+    version: watch::Sender<i32>,
+    watched: bool,
 }
 
 /// The largest data of a node: a server takes requests of up to 1 MiB less one byte (`jute.maxbuffer`), path and ACL
@@ -28,12 +32,17 @@ const DATA_LIMIT: usize = 1_040_000;
 
 /// Refuses data that would make the server cut the connection, again and again.
 pub(crate) fn check_size(path: &str, data: &[u8]) -> Result<(), Error> {
-    if data.len() <= DATA_LIMIT {
+    check_length(path, data.len())
+}
+
+/// As [`check_size`], of all that goes into one request.
+pub(super) fn check_length(path: &str, size: usize) -> Result<(), Error> {
+    if size <= DATA_LIMIT {
         return Ok(());
     }
     Err(Error::TooLarge {
         path: path.to_owned(),
-        size: data.len(),
+        size,
         limit: DATA_LIMIT,
     })
 }
@@ -100,22 +109,14 @@ impl Ephemeral {
             match created {
                 Ok((stat, sequence)) => {
                     let path = format!("{prefix}{sequence}");
-                    session.registry().found(claim.key, &path);
+                    claim.found(&path);
                     session.verify(connection, stat.ephemeral_owner)?;
                     session.proved(sent);
                     let children = tokio::select! {
                         children = list => children.ok(),
                         lost = session.ended() => return Err(lost.into()),
                     };
-                    return Ok((
-                        Self {
-                            claim,
-                            path,
-                            czxid: stat.czxid,
-                            connection,
-                        },
-                        children,
-                    ));
+                    return Ok((Self::new(claim, path, stat.czxid, connection), children));
                 }
                 Err(zk::Error::NoNode) => {
                     claim.forget();
@@ -138,6 +139,17 @@ impl Ephemeral {
                     }
                 },
             }
+        }
+    }
+
+    pub(super) fn new(claim: Claim, path: String, czxid: i64, connection: u64) -> Self {
+        Self {
+            claim,
+            path,
+            czxid,
+            connection,
+            version: watch::Sender::new(0),
+            watched: false,
         }
     }
 
@@ -169,9 +181,17 @@ impl Ephemeral {
     }
 
     /// Watches the node for as long as it lives, so that its end is noticed. The first request is sent right away,
-    /// but not waited for.
-    pub(crate) fn watch(&self) {
-        guardian::spawn(self.session(), self.path.clone(), Arc::clone(self.end()));
+    /// but not waited for. Only the first call counts.
+    pub(crate) fn watch(&mut self) {
+        if !std::mem::replace(&mut self.watched, true) {
+            let version = self.version.clone();
+            guardian::spawn(self.session(), self.path.clone(), Arc::clone(self.end()), version);
+        }
+    }
+
+    /// The version of the node's data, once it is watched; 0 as created.
+    pub(super) fn version(&self) -> watch::Receiver<i32> {
+        self.version.subscribe()
     }
 
     /// Whether the node is still ours, asked only if the connection changed since its creation.
@@ -186,6 +206,17 @@ impl Ephemeral {
 
     /// Asks, behind a sync, whether the node is still there and ours.
     pub(crate) async fn recheck(&self) -> Result<(), Interrupted> {
+        self.look().await.map(|_| ())
+    }
+
+    /// Asks for the czxid, which the reply of the create did not tell.
+    pub(super) async fn read_czxid(&mut self) -> Result<(), Interrupted> {
+        self.czxid = self.look().await?.czxid;
+        Ok(())
+    }
+
+    /// The state of the node, at nothing older than this moment, as long as it is ours.
+    pub(super) async fn look(&self) -> Result<zk::Stat, Interrupted> {
         let session = self.session();
         loop {
             let client = session.client()?;
@@ -200,7 +231,7 @@ impl Ephemeral {
                 lost = session.ended() => return Err(lost.into()),
             };
             match answer {
-                Ok(Some(stat)) if stat.ephemeral_owner == session.id() => return Ok(()),
+                Ok(Some(stat)) if stat.ephemeral_owner == session.id() => return Ok(stat),
                 Ok(_) => {
                     self.end().set(LossReason::NodeRemoved);
                     return Err(Lost {
@@ -214,6 +245,11 @@ impl Ephemeral {
                 Err(_) => session.pause_before_retry().await,
             }
         }
+    }
+
+    /// The node is gone.
+    pub(super) fn forget(self) {
+        self.claim.forget();
     }
 
     /// Deletes the node and waits until it is gone. Dropping the future hands it to the reaper.
@@ -263,7 +299,7 @@ impl Ephemeral {
 
 /// Finds out whether a create whose reply was lost has been applied. Exact: the same session's next connection
 /// answers behind a `sync`, and the leader refuses what the old connection might still send.
-async fn recover(
+pub(super) async fn recover(
     session: &Arc<Session>,
     parent: &NodePath,
     guid: &str,
@@ -289,16 +325,11 @@ async fn recover(
         };
         match found {
             Ok(Some((path, stat))) => {
-                session.registry().found(claim.key, &path);
+                claim.found(&path);
                 // The owner tells nothing about the *current* connection, so it verifies only the one of the create.
                 session.verify(connection, stat.ephemeral_owner)?;
                 debug!(path, "found the node of a create whose reply was lost");
-                return Ok(Some(Ephemeral {
-                    claim,
-                    path,
-                    czxid: stat.czxid,
-                    connection,
-                }));
+                return Ok(Some(Ephemeral::new(claim, path, stat.czxid, connection)));
             }
             Ok(None) => {
                 claim.forget();
@@ -318,22 +349,33 @@ pub(super) struct Claim {
     pub(super) session: Arc<Session>,
     pub(super) key: NodeKey,
     pub(super) end: Arc<End>,
-    done: bool,
+    pub(super) done: bool,
 }
 
 impl Claim {
     pub(super) fn register(session: &Arc<Session>, whereabouts: Whereabouts, witness: Option<Witness>) -> Self {
-        let (key, end) = session.registry().insert(whereabouts, witness);
-        Self::new(session, key, end)
+        Self::register_with(session, whereabouts, witness, Arc::new(End::new()))
     }
 
-    pub(super) fn new(session: &Arc<Session>, key: NodeKey, end: Arc<End>) -> Self {
+    /// As [`register`](Self::register), with an end that may be shared with other nodes.
+    pub(super) fn register_with(
+        session: &Arc<Session>,
+        whereabouts: Whereabouts,
+        witness: Option<Witness>,
+        end: Arc<End>,
+    ) -> Self {
+        let key = session.registry().insert(whereabouts, witness, Arc::clone(&end));
         Self {
             session: Arc::clone(session),
             key,
             end,
             done: false,
         }
+    }
+
+    /// The node is at `path`.
+    pub(super) fn found(&self, path: &str) {
+        self.session.registry().found(self.key, path);
     }
 
     /// There is no node, or no longer.

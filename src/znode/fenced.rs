@@ -106,9 +106,12 @@ impl<'a> CheckWriter<'a> {
         let session = self.hold.node().session();
         let client = session.client()?;
         let mut writer = client.new_multi_writer();
-        writer
-            .add_check_version(self.hold.path(), -1)
-            .map_err(|error| self.refused(0, error))?;
+        let mut checks = 0;
+        for node in self.hold.nodes() {
+            let added = writer.add_check_version(node.path(), -1);
+            added.map_err(|error| Error::from_answer(node.path(), error))?;
+            checks += 1;
+        }
         for (index, operation) in operations.iter().enumerate() {
             let added = match operation {
                 Operation::Check { path, version } => writer.add_check_version(path, *version),
@@ -118,36 +121,34 @@ impl<'a> CheckWriter<'a> {
                 Operation::SetData { path, data, version } => writer.add_set_data(path, data, *version),
                 Operation::Delete { path, version } => writer.add_delete(path, *version),
             };
-            added.map_err(|error| self.refused(index + 1, error))?;
+            added.map_err(|source| FencedWriteError::Refused { index, source })?;
         }
         let sent = Instant::now();
         match writer.commit().await {
             Ok(mut results) => {
                 session.proved(sent);
-                results.drain(..1.min(results.len()));
+                results.drain(..results.len().min(checks));
                 Ok(results)
             }
             Err(zk::MultiWriteError::OperationFailed {
-                index: 0,
+                index,
                 source: zk::Error::NoNode,
-            }) => {
+            }) if index < checks => {
                 self.hold.node().end().set(LossReason::NodeRemoved);
                 let reason = self.hold.node().end().reason().unwrap_or(LossReason::NodeRemoved);
                 Err(Lost { reason }.into())
             }
-            Err(zk::MultiWriteError::OperationFailed { index, source }) => Err(self.refused(index, source)),
+            Err(zk::MultiWriteError::OperationFailed { index, source }) => Err(match index.checked_sub(checks) {
+                Some(index) => FencedWriteError::Refused { index, source },
+                None => Error::from_answer(self.hold.path(), source).into(),
+            }),
             Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) == Outcome::Unknown => {
                 debug!(error = %source, "outcome of a fenced write unknown");
                 Err(FencedWriteError::Indeterminate)
             }
-            Err(zk::MultiWriteError::RequestFailed { source }) => Err(self.refused(0, source)),
-        }
-    }
-
-    fn refused(&self, index: usize, source: zk::Error) -> FencedWriteError {
-        match index.checked_sub(1) {
-            Some(index) => FencedWriteError::Refused { index, source },
-            None => FencedWriteError::Error(Error::from_answer(self.hold.path(), source)),
+            Err(zk::MultiWriteError::RequestFailed { source }) => {
+                Err(Error::from_answer(self.hold.path(), source).into())
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
-//! The guardian: a task that watches our own node, so that its removal by somebody else ends the hold.
+//! The guardian: a task that watches our own node, so that its removal by somebody else ends the hold, and that tells
+//! when somebody changed its data.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::watch;
 use tracing::{debug, warn};
 use zookeeper_client as zk;
 
@@ -12,16 +14,16 @@ use crate::session::{End, LossReason, Outcome, Session, outcome};
 /// Pause after a refused watch, which only a change of ACLs can cause.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Watches `path` until `end` is reached. The first request is sent before this returns, so that it precedes
+/// Watches `path` until `end` is reached, and publishes the version of its data. The first request is sent before this returns, so that it precedes
 /// whatever the caller sends next.
-pub(super) fn spawn(session: &Arc<Session>, path: String, end: Arc<End>) {
-    let mut guardian = Box::pin(watch(Arc::clone(session), path, end));
+pub(super) fn spawn(session: &Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
+    let mut guardian = Box::pin(watch(Arc::clone(session), path, end, version));
     if guardian.as_mut().now_or_never().is_none() {
         session.runtime().spawn(guardian);
     }
 }
 
-async fn watch(session: Arc<Session>, path: String, end: Arc<End>) {
+async fn watch(session: Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
     while end.reason().is_none() {
         let Ok(client) = session.client() else { return };
         let answer = tokio::select! {
@@ -34,11 +36,14 @@ async fn watch(session: Arc<Session>, path: String, end: Arc<End>) {
         drop(client);
         match answer {
             Ok((Some(stat), _)) if stat.ephemeral_owner != session.id() => return removed(&path, &end),
-            Ok((Some(_), watcher)) => match watcher.changed().await.event_type {
-                zk::EventType::NodeDeleted => return removed(&path, &end),
-                zk::EventType::Session => return,
-                _ => {}
-            },
+            Ok((Some(stat), watcher)) => {
+                version.send_if_modified(|seen| std::mem::replace(seen, stat.version) != stat.version);
+                match watcher.changed().await.event_type {
+                    zk::EventType::NodeDeleted => return removed(&path, &end),
+                    zk::EventType::Session => return,
+                    _ => {}
+                }
+            }
             Ok((None, _)) => return removed(&path, &end),
             Err(error) if outcome(&error) == Outcome::Refused => {
                 warn!(path, %error, "cannot watch our own node");

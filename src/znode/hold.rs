@@ -50,6 +50,8 @@ impl fmt::Display for FencingToken {
 #[derive(Debug)]
 pub struct Hold {
     node: Ephemeral,
+    /// Further nodes, created together with the first: they share its end, and its czxid.
+    others: Vec<Ephemeral>,
     _lease: LeaseHold,
     /// Keeps the session supervised while something is held, even if all other handles are gone.
     _coordinator: Coordinator,
@@ -58,9 +60,15 @@ pub struct Hold {
 impl Hold {
     /// Turns a node that was found to be granted into a hold, and watches it from now on.
     pub(crate) fn new(node: Ephemeral, coordinator: Coordinator) -> Self {
+        Self::of_all(node, Vec::new(), coordinator)
+    }
+
+    /// Turns nodes that were created together, and that were all found to be granted, into one hold.
+    pub(crate) fn of_all(node: Ephemeral, others: Vec<Ephemeral>, coordinator: Coordinator) -> Self {
         let lease = node.session().hold();
         Self {
             node,
+            others,
             _lease: lease,
             _coordinator: coordinator,
         }
@@ -71,7 +79,7 @@ impl Hold {
         FencingToken(self.node.czxid())
     }
 
-    /// Path of the node that stands for this hold, from the chroot.
+    /// Path of the node that stands for this hold, from the chroot; of the first one, where several locks are held.
     pub fn path(&self) -> &str {
         self.node.path()
     }
@@ -133,6 +141,11 @@ impl Hold {
         &self.node
     }
 
+    /// All nodes that stand for this hold.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Ephemeral> {
+        std::iter::once(&self.node).chain(&self.others)
+    }
+
     /// An error if the hold is lost.
     pub(super) fn check(&self) -> Result<(), Lost> {
         if self.is_held() {
@@ -149,10 +162,25 @@ impl Hold {
         self.node.set_data(data).await
     }
 
+    /// Goes on holding with a node at `path` in the place of ours, without a gap and with the same token.
+    pub(crate) async fn replace(self, path: String) -> Result<Self, Interrupted> {
+        self.check()?;
+        let identity = self.node.session().identity().to_vec();
+        let mut node = self.node.replace(path, &identity).await?;
+        node.watch();
+        Ok(Self { node, ..self })
+    }
+
     /// Deletes the node and waits until it is gone.
     pub(crate) async fn release(self) -> Result<(), ReleaseError> {
         self.check()?;
-        self.node.remove().await.map_err(|interrupted| match interrupted {
+        let removed = if self.others.is_empty() {
+            self.node.remove().await
+        } else {
+            let nodes = std::iter::once(self.node).chain(self.others);
+            Ephemeral::remove_all(nodes.collect()).await
+        };
+        removed.map_err(|interrupted| match interrupted {
             Interrupted::Lost(lost) => ReleaseError::Lost(lost),
             Interrupted::Failed(error) => ReleaseError::Error(error),
         })

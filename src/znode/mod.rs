@@ -5,12 +5,15 @@
 //! * `parents` – making the directories above a node
 //! * `ephemeral` – an ephemeral node that we own, created exactly once and removed for sure
 //! * `named` – one whose name others may use as well
-//! * `own_data` – writing into an ephemeral node that we own
+//! * `set_data` – writing into an ephemeral node that we own
+//! * `transaction` – several of them created, replaced or removed at once
 //! * `guardian` – the watch on our own node
 //! * `wait` – watching somebody else's node
+//! * `persevere` – as many sessions as it takes
 //! * `observe` – the loop under every observer
 //! * `register` – one node as a versioned value, with exact outcomes
 //! * `hold` – [`Hold`], what every guard is: token, lease, loss
+//! * `revocation` – asking a holder to give its place up
 //! * `fenced` – [`CheckWriter`], writes that commit only while a hold lasts
 
 mod ephemeral;
@@ -20,14 +23,18 @@ mod hold;
 mod name;
 mod named;
 mod observe;
-mod own_data;
 mod parents;
 mod path;
+mod persevere;
 mod register;
+mod revocation;
+mod set_data;
+mod transaction;
 mod wait;
 
 pub use self::fenced::{CheckWriter, FencedWriteError};
 pub use self::hold::{FencingToken, Hold, ReleaseError};
+pub use self::revocation::Revocation;
 
 pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
@@ -35,5 +42,7 @@ pub(crate) use self::named::{NameTaken, Named};
 pub(crate) use self::observe::{NodeData, Sight, View, Watched, observe};
 pub(crate) use self::parents::Parents;
 pub(crate) use self::path::NodePath;
+pub(crate) use self::persevere::persevere;
 pub(crate) use self::register::{Expected, Register, Stored, Written};
+pub(crate) use self::revocation::{own_data, request as request_revocation};
 pub(crate) use self::wait::{list, watch_existing};

@@ -1,6 +1,8 @@
 //! Names of contenders, as Curator and kazoo write them, and the order of their sequence numbers.
 
-use uuid::Uuid;
+use std::fmt;
+
+use uuid::{Builder, Uuid, Version};
 
 /// What stands right before the sequence number of a child's name and says what kind of contender it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +39,7 @@ impl Tag {
     /// A name for a new contender, without the sequence number, and the guid in it. The guid makes it unique for
     /// ever, so that deleting by name can never hit somebody else's node.
     pub(crate) fn new_name(self) -> NewName {
-        let uuid = Uuid::new_v4();
+        let uuid = mark_ours(Uuid::new_v4());
         match self {
             Self::Lock | Self::Latch | Self::Read | Self::Write | Self::Lease => {
                 let guid = uuid.hyphenated().to_string();
@@ -57,6 +59,22 @@ impl Tag {
     }
 }
 
+/// The same random bits as a UUID of version 8, the one for vendors: others name their nodes with version 4.
+fn mark_ours(random: Uuid) -> Uuid {
+    Builder::from_custom_bytes(random.into_bytes()).into_uuid()
+}
+
+/// Whether the node at `path`, or of that name, was named by this crate.
+pub(crate) fn is_ours(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let guid = match name.strip_prefix("_c_") {
+        Some(name) => name.get(..36),
+        None => name.get(..32),
+    };
+    let uuid = guid.and_then(|guid| Uuid::parse_str(guid).ok());
+    uuid.is_some_and(|uuid| uuid.get_version() == Some(Version::Custom))
+}
+
 /// The name of a node to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewName {
@@ -69,11 +87,18 @@ pub(crate) struct NewName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sequence(i32);
 
+/// As a server writes it.
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010}", self.0)
+    }
+}
+
 impl Sequence {
     /// Parses what a server writes, Java's `%010d` of an `int`, and nothing else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let number = text.parse::<i32>().ok()?;
-        (format!("{number:010}") == text).then_some(Self(number))
+        (Self(number).to_string() == text).then_some(Self(number))
     }
 
     /// How far this is behind `reference` in the order of creation; negative if ahead of it. Right across the
@@ -150,6 +175,24 @@ mod tests {
         assert_eq!(parse("_c_x-lock--2147483648"), Some((Tag::Lock, i32::MIN)));
         assert_eq!(parse("_c_x-lock--000000001"), Some((Tag::Lock, -1)));
         assert_eq!(parse("x__lock__-2147483647"), Some((Tag::KazooLock, i32::MIN + 1)));
+    }
+
+    #[test]
+    fn our_own_names_are_told_from_those_of_others() {
+        for tag in [Tag::Lock, Tag::Read, Tag::Write, Tag::KazooLock] {
+            let name = tag.new_name().prefix;
+            assert!(is_ours(&format!("/a/b/{name}0000000001")), "{name}");
+        }
+        for other in [
+            "",
+            "/a",
+            "lock-0000000001",
+            "_c_2c3b1a4e-9f4b-4a57-8a58-7a1d2c9b0e11-lock-0000000007",
+            "_c_2c3b1a4e-9f4b-1a57-8a58-7a1d2c9b0e11-lock-0000000007",
+            "2c3b1a4e9f4b4a578a587a1d2c9b0e11__lock__0000000003",
+        ] {
+            assert!(!is_ours(other), "{other}");
+        }
     }
 
     #[test]

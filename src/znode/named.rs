@@ -45,7 +45,7 @@ impl Named {
     ) -> Result<Result<Self, NameTaken>, Interrupted> {
         check_size(path.as_str(), data)?;
         loop {
-            if let Some(node) = Self::try_create(session, path, data, witness).await? {
+            if let Some(mut node) = Self::try_create(session, path, data, witness).await? {
                 node.node.watch();
                 return Ok(Ok(node));
             }
@@ -77,11 +77,9 @@ impl Named {
     ) -> Result<Option<Self>, Interrupted> {
         loop {
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
-            let registered = session
-                .registry()
-                .insert_named(path.as_str(), session.id(), witness.cloned());
-            let Some((key, end)) = registered else { return Ok(None) };
-            let claim = Claim::new(session, key, end);
+            let Some(claim) = Claim::register_named(session, path, witness.cloned()) else {
+                return Ok(None);
+            };
             let client = session.client()?;
             let connection = session.connection();
             let sent = Instant::now();
@@ -134,12 +132,7 @@ impl Named {
             session.verify(connection, stat.ephemeral_owner)?;
             session.proved(sent);
             return Ok(Some(Self {
-                node: Ephemeral {
-                    claim,
-                    path: path.as_str().to_owned(),
-                    czxid: stat.czxid,
-                    connection,
-                },
+                node: Ephemeral::new(claim, path.as_str().to_owned(), stat.czxid, connection),
             }));
         }
     }
@@ -151,7 +144,22 @@ impl Named {
 
     /// Replaces the node's data.
     pub(crate) async fn set_data(&self, data: &[u8]) -> Result<(), Interrupted> {
-        self.node.set_data(data).await
+        self.node.set_named_data(data).await
+    }
+}
+
+impl Claim {
+    /// Registers a node at a path that others may use; `None` if there is one of this session.
+    fn register_named(session: &Arc<Session>, path: &NodePath, witness: Option<Witness>) -> Option<Self> {
+        let end = Arc::new(End::new());
+        let registry = session.registry();
+        let key = registry.insert_named(path.as_str(), session.id(), witness, Arc::clone(&end))?;
+        Some(Self {
+            session: Arc::clone(session),
+            key,
+            end,
+            done: false,
+        })
     }
 }
 

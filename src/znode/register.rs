@@ -16,6 +16,7 @@ use super::ephemeral::{Claim, Interrupted, check_size};
 use super::observe::{NodeData, Sight, View, Watched, observe};
 use super::parents::{self, Parents};
 use super::path::NodePath;
+use super::persevere::persevere;
 use super::wait::retry_or_fail;
 use crate::error::Error;
 use crate::observer::Observer;
@@ -77,14 +78,7 @@ impl Register {
 
     /// The value, if there is a node.
     pub(crate) async fn read(&self) -> Result<Option<Stored>, Error> {
-        loop {
-            let session = self.coordinator.session().await?;
-            match self.read_in(&session).await {
-                Ok(stored) => return Ok(stored),
-                Err(Interrupted::Failed(error)) => return Err(self.cause(error)),
-                Err(Interrupted::Lost(_)) => {}
-            }
-        }
+        persevere(&self.coordinator, |session| async move { self.read_in(&session).await }).await
     }
 
     /// Writes if what is expected stands there.
@@ -96,7 +90,7 @@ impl Register {
             let attempt = match self.write_in(&session, expected, data).await {
                 Ok(attempt) => attempt,
                 Err(Interrupted::Lost(_)) => Attempt::Unsent,
-                Err(Interrupted::Failed(error)) => return Err(self.cause(error)),
+                Err(Interrupted::Failed(error)) => return Err(self.coordinator.ended().unwrap_or(error)),
             };
             match attempt {
                 // What the session before may have written would explain it.
@@ -118,11 +112,6 @@ impl Register {
             seen: None,
         };
         observe(&self.coordinator, view).await
-    }
-
-    /// A failure that stems from the end of the coordinator is reported as that.
-    fn cause(&self, error: Error) -> Error {
-        self.coordinator.ended().unwrap_or(error)
     }
 
     async fn read_in(&self, session: &Arc<Session>) -> Result<Option<Stored>, Interrupted> {
@@ -252,7 +241,7 @@ impl Mark {
 
     /// It is there, and can go.
     fn found(self) {
-        self.claim.session.registry().found(self.claim.key, &self.path);
+        self.claim.found(&self.path);
     }
 
     /// Whether it is there, after a reply was lost. Exact: the same session's next connection answers behind a `sync`,

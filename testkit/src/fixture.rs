@@ -12,10 +12,13 @@ use crate::{Backend, Proxy, ServerOptions, TestServer, background, eventually, e
 const CLEAN_UP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an inspection tries again on a server that is being restarted.
-const RECONNECT_PATIENCE: Duration = Duration::from_secs(20);
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The inspecting session outlasts a server that is frozen for longer than the session under test.
 const RAW_SESSION_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// A server that is starting may leave a connect unanswered. The client's own patience, 2/5 of the session, is too long.
+const RAW_CONNECTION_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A fresh chroot `/t-<uuid>` for one test.
 #[derive(Debug)]
@@ -61,7 +64,9 @@ impl Fixture {
     async fn on(name: &str, server: Server) -> Self {
         let addr = server.get().addr();
         let chroot = format!("/t-{}", uuid::Uuid::new_v4().simple());
-        let connector = Client::connector().with_session_timeout(RAW_SESSION_TIMEOUT);
+        let connector = Client::connector()
+            .with_session_timeout(RAW_SESSION_TIMEOUT)
+            .with_connection_timeout(RAW_CONNECTION_TIMEOUT);
         let root = connect(addr.to_string(), connector).await.unwrap_or_else(|err| {
             panic!("{name}: no session on the ZooKeeper at {addr}: {err}; `scripts/test.sh` brings one up")
         });

@@ -244,8 +244,8 @@ impl RealServer {
             .expect("a running server answers mntr")
     }
 
-    /// Packets received since the start of the process, pings and connects included. Asking counts too: see
-    /// [`Proxy::requests`](crate::Proxy::requests) for the exact requests of one client.
+    /// Packets received since the start of the process, with pings, connects and one for each asking, this one included.
+    /// See [`Proxy::requests`](crate::Proxy::requests) for the exact requests of one client.
     pub async fn packets_received(&self) -> u64 {
         self.mntr().await["zk_packets_received"]
             .parse()

@@ -7,6 +7,7 @@ mod auto_traits;
 mod bad_input;
 mod budget;
 mod cancellation;
+mod election;
 mod layers;
 mod lock;
 mod lost_replies;

@@ -25,7 +25,7 @@ impl Leadership {
     }
 
     /// Publishes another value for all who observe, in place of the one given to the campaign. When it returns, the
-    /// ensemble has the value. One read and one write.
+    /// ensemble has the value. One write, and the watch on the own node is set again.
     ///
     /// # Errors
     /// [`ProclaimError::Lost`] if leadership is lost: nothing is written any more, but the value may have been before.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 
 use crate::error::Error;
-use crate::line::{Dialect, Enrolment, Line, Mode};
+use crate::line::{AcquireTimeoutError, Dialect, Enrolment, Line, Mode, TryAcquireError};
 use crate::session::Coordinator;
 use crate::znode::{NodePath, ReleaseError};
 
@@ -134,16 +134,16 @@ impl LeaderElection {
     /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
     ///
     /// # Errors
-    /// [`TryCampaignError::Contended`] if there are other candidates.
+    /// [`TryAcquireError::Contended`] if there are other candidates.
     ///
     /// # Cancel safety
     /// As [`campaign`](Self::campaign).
-    pub async fn try_campaign(&self, value: impl Into<Bytes>) -> Result<Leadership, TryCampaignError> {
+    pub async fn try_campaign(&self, value: impl Into<Bytes>) -> Result<Leadership, TryAcquireError> {
         self.line
             .try_acquire(&enrolment(value.into()))
             .await?
             .map(Leadership::new)
-            .ok_or(TryCampaignError::Contended)
+            .ok_or(TryAcquireError::Contended)
     }
 
     /// Stands for election for at most `limit`, requests to the ensemble included.
@@ -152,7 +152,7 @@ impl LeaderElection {
     /// is dead, it is left to the background.
     ///
     /// # Errors
-    /// [`CampaignTimeoutError::Elapsed`] if the time is up.
+    /// [`AcquireTimeoutError::Elapsed`] if the time is up.
     ///
     /// # Cancel safety
     /// As [`campaign`](Self::campaign).
@@ -160,10 +160,10 @@ impl LeaderElection {
         &self,
         value: impl Into<Bytes>,
         limit: Duration,
-    ) -> Result<Leadership, CampaignTimeoutError> {
+    ) -> Result<Leadership, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&enrolment(value.into()), limit).await?;
         hold.map(Leadership::new)
-            .ok_or(CampaignTimeoutError::Elapsed { after: limit })
+            .ok_or(AcquireTimeoutError::Elapsed { after: limit })
     }
 
     /// Campaigns, runs `work` while leading, and campaigns again, until `work` says [`ControlFlow::Break`], whose
@@ -221,31 +221,4 @@ fn enrolment(value: Bytes) -> Enrolment {
         mode: Mode::Exclusive,
         data: Some(value),
     }
-}
-
-/// Why an election was not won without waiting.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TryCampaignError {
-    /// Somebody else leads or waits to.
-    #[error("somebody else leads or waits to")]
-    Contended,
-    /// It cannot be won at all.
-    #[error(transparent)]
-    Error(#[from] Error),
-}
-
-/// Why an election was not won in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CampaignTimeoutError {
-    /// The time is up.
-    #[error("not elected within {} ms", after.as_millis())]
-    Elapsed {
-        /// The limit that was given.
-        after: Duration,
-    },
-    /// It cannot be won at all.
-    #[error(transparent)]
-    Error(#[from] Error),
 }

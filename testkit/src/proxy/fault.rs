@@ -21,6 +21,7 @@ enum What {
     Op(Op),
     Create,
     List,
+    Heartbeat,
     Any,
 }
 
@@ -38,6 +39,11 @@ impl When {
     /// A list of children of either kind.
     pub fn list() -> Self {
         Self::what(What::List)
+    }
+
+    /// A multi of nothing but checks.
+    pub fn heartbeat() -> Self {
+        Self::what(What::Heartbeat)
     }
 
     /// Any request but a ping.
@@ -70,6 +76,7 @@ impl When {
             What::Op(op) => request.op == op,
             What::Create => request.op.is_create(),
             What::List => request.op.is_list(),
+            What::Heartbeat => request.is_heartbeat(),
             What::Any => true,
         };
         op && self

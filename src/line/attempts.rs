@@ -1,0 +1,29 @@
+//! What every way to a place has in common: one deadline for all of it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time;
+use tracing::debug;
+
+use crate::error::Error;
+use crate::session::{Removal, Witness};
+
+/// How much longer than its deadline a timed call may take to see its nodes removed.
+const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
+
+/// Gives `acquire` until `limit`; then `None`, and no node is left that was made with its witness, unless the link is
+/// dead, in which case the reaper has it.
+pub(super) async fn in_time<T, Fut>(limit: Duration, acquire: impl FnOnce(Witness) -> Fut) -> Result<Option<T>, Error>
+where
+    Fut: Future<Output = Result<T, Error>>,
+{
+    let (witness, mut removal) = Removal::new();
+    if let Ok(acquired) = time::timeout(limit, acquire(witness)).await {
+        return acquired.map(Some);
+    }
+    if time::timeout(WITHDRAWAL_GRACE, removal.finished()).await.is_err() {
+        debug!("timed out; what is left is left to the reaper");
+    }
+    Ok(None)
+}

@@ -1,0 +1,100 @@
+//! [`Lines`]: a place in each of several lines, all or nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future;
+use tracing::{Instrument, info, info_span};
+
+use super::attempts::in_time;
+use super::contender::Enrolled;
+use super::{Enrolment, Line};
+use crate::error::Error;
+use crate::session::{Coordinator, Session, Witness};
+use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, list, persevere};
+
+/// Several lines that are joined and left together.
+///
+/// Their contenders are made in one transaction. So whoever stands in two of the lines through this stands in both in
+/// the order of the transactions, ahead of the same others: waiting goes from later transactions to earlier ones, and
+/// never in a circle. (Joining one line after the other would need an order that all agree on.)
+#[derive(Clone, Debug)]
+pub(crate) struct Lines {
+    coordinator: Coordinator,
+    /// At least one, each of another path.
+    lines: Vec<Line>,
+}
+
+impl Lines {
+    pub(crate) fn new(coordinator: Coordinator, lines: Vec<Line>) -> Self {
+        Self { coordinator, lines }
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &NodePath> {
+        self.lines.iter().map(|line| &line.path)
+    }
+
+    /// As [`Line::acquire`], of all places.
+    pub(crate) async fn acquire(&self, enrolment: &Enrolment) -> Result<Hold, Error> {
+        self.acquire_witnessed(enrolment, None).await
+    }
+
+    /// As [`Line::acquire_timeout`], of all places.
+    pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
+        in_time(limit, |witness| async move {
+            self.acquire_witnessed(enrolment, Some(&witness)).await
+        })
+        .await
+    }
+
+    /// As [`Line::try_acquire`], of all places.
+    pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
+        persevere(&self.coordinator, |session| async move {
+            self.try_in(&session, enrolment).await
+        })
+        .await
+    }
+
+    async fn acquire_witnessed(&self, enrolment: &Enrolment, witness: Option<&Witness>) -> Result<Hold, Error> {
+        persevere(&self.coordinator, |session| async move {
+            let mut places = Enrolled::enrol_in_all(&self.lines, &session, enrolment, witness).await?;
+            // All of them from the start: while the first is waited for, the loss of another one counts.
+            places.iter_mut().for_each(Enrolled::watch);
+            for place in &mut places {
+                place.head_of_line().await?;
+            }
+            self.hold(places).await
+        })
+        .instrument(info_span!("acquire_all", lines = self.lines.len()))
+        .await
+    }
+
+    async fn try_in(&self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<Option<Hold>, Interrupted> {
+        let lists = future::try_join_all(self.lines.iter().map(|line| list(session, &line.path))).await?;
+        let mut listed = self.lines.iter().zip(&lists);
+        if listed.any(|(line, children)| line.is_taken(children, enrolment.mode)) {
+            return Ok(None);
+        }
+        let mut places = Enrolled::enrol_in_all(&self.lines, session, enrolment, None).await?;
+        for index in 0..places.len() {
+            if !places[index].is_granted().await? {
+                let nodes = places.into_iter().map(Enrolled::into_node);
+                Ephemeral::remove_all(nodes.collect()).await?;
+                return Ok(None);
+            }
+        }
+        self.hold(places).await.map(Some)
+    }
+
+    /// Makes one hold of places that are all granted.
+    async fn hold(&self, places: Vec<Enrolled<'_>>) -> Result<Hold, Interrupted> {
+        let mut nodes = Vec::with_capacity(places.len());
+        for place in places {
+            nodes.push(place.proven().await?);
+        }
+        let first = nodes.remove(0);
+        let hold = Hold::of_all(first, nodes, self.coordinator.clone());
+        info!(node = hold.path(), token = %hold.token(), lines = self.lines.len(), "granted");
+        Ok(hold)
+    }
+}

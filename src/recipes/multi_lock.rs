@@ -1,0 +1,175 @@
+//! [`MultiLock`]: several locks at once, all or none.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::line::{AcquireTimeoutError, Enrolment, Layout, Line, Lines, TryAcquireError};
+use crate::session::Coordinator;
+use crate::znode::{Hold, NodePath, ReleaseError};
+
+/// Several locks that are held together or not at all: both accounts of a transfer.
+///
+/// On each path it is a contender like any other and excludes [`FairLock`](crate::FairLock), Curator's
+/// `InterProcessMutex` and other multi-locks. Unlike Curator's `InterProcessMultiLock`, which takes one lock after the
+/// other, it joins all lines in one transaction and has one deadline for all of them.
+///
+/// # Fairness
+/// First come, first served on each path. All contenders of one call are created in one transaction, so any two
+/// multi-locks stand in the same order in all lines that they share, in whatever order their paths were given: they
+/// cannot deadlock. Somebody who takes single locks one after the other, while it holds others of them, still can.
+///
+/// # When the session is lost
+/// What ends the hold of one path ends all: one [`lost`](Hold::lost) signal, one [`is_held`](Hold::is_held). A waiter
+/// that loses one of its places joins all lines anew, at their tails.
+///
+/// # Cost
+/// Acquire: one transaction and a list of each path, sent together, and a watch on each own node beside them. Release:
+/// one transaction. Waiting: one watch at a time.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::MultiLock;
+///
+/// let zk = zookeeper_recipes::connect("127.0.0.1:2181").await?;
+/// let both = MultiLock::new(&zk, ["/accounts/17", "/accounts/42"])?;
+/// let guard = both.acquire().await?;
+/// // ... move the money, with `guard.token()` for both accounts ...
+/// guard.release().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct MultiLock {
+    zk: Coordinator,
+    lines: Lines,
+}
+
+impl MultiLock {
+    /// The locks at `paths`, below the chroot. A path that is given twice counts once. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`], also if there is no path at all.
+    pub fn new<P: AsRef<str>>(zk: &Coordinator, paths: impl IntoIterator<Item = P>) -> Result<Self, Error> {
+        let mut checked: Vec<NodePath> = Vec::new();
+        for path in paths {
+            let path = NodePath::new(path.as_ref())?;
+            if !checked.contains(&path) {
+                checked.push(path);
+            }
+        }
+        if checked.is_empty() {
+            return Err(Error::InvalidPath {
+                path: String::new(),
+                reason: "a multi-lock needs at least one path",
+            });
+        }
+        Ok(Self::of(zk, checked, Layout::default()))
+    }
+
+    fn of(zk: &Coordinator, paths: Vec<NodePath>, layout: Layout) -> Self {
+        let lines = paths.into_iter().map(|path| Line::new(zk.clone(), path, layout.lock()));
+        Self {
+            zk: zk.clone(),
+            lines: Lines::new(zk.clone(), lines.collect()),
+        }
+    }
+
+    /// Chooses the names to write.
+    #[must_use]
+    pub fn layout(self, layout: Layout) -> Self {
+        Self::of(&self.zk, self.lines.paths().cloned().collect(), layout)
+    }
+
+    /// The paths of the locks, from the chroot, each once.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.lines.paths().map(NodePath::as_str)
+    }
+
+    /// Waits for all locks, however long it takes: lost connections, expired sessions and servers that are away are
+    /// waited out.
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help; it names the path. No lock is taken then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future at any point leaves all lines: its nodes are removed in the background, within moments while
+    /// the session lives. The places in line are lost.
+    ///
+    /// # When the session is lost
+    /// The future goes on waiting: it joins all lines again, at their tails, in the next session.
+    pub async fn acquire(&self) -> Result<MultiLockGuard, Error> {
+        self.lines.acquire(&Enrolment::EXCLUSIVE).await.map(MultiLockGuard::new)
+    }
+
+    /// Takes all locks if nobody has or waits for any of them. If somebody does, that is found out with one read of each
+    /// path, sent together.
+    ///
+    /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
+    ///
+    /// # Errors
+    /// [`TryAcquireError::Contended`] if somebody is there, on any of the paths. No lock is taken then.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn try_acquire(&self) -> Result<MultiLockGuard, TryAcquireError> {
+        let hold = self.lines.try_acquire(&Enrolment::EXCLUSIVE).await?;
+        hold.map(MultiLockGuard::new).ok_or(TryAcquireError::Contended)
+    }
+
+    /// Waits for all locks for at most `limit` in total, requests to the ensemble included.
+    ///
+    /// On a timeout all contenders are removed before this returns, which may take another half second; where the link
+    /// is dead, they are left to the background.
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError::Elapsed`] if the time is up. No lock is taken then.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_timeout(&self, limit: Duration) -> Result<MultiLockGuard, AcquireTimeoutError> {
+        let hold = self.lines.acquire_timeout(&Enrolment::EXCLUSIVE, limit).await?;
+        hold.map(MultiLockGuard::new)
+            .ok_or(AcquireTimeoutError::Elapsed { after: limit })
+    }
+}
+
+/// All locks are held while this guard lives; it dereferences to [`Hold`].
+///
+/// The one [`token`](Hold::token) is right for every path: the nodes were created in one transaction, and the token is
+/// its number. [`fenced`](Hold::fenced) writes commit only while all locks are held. A request to
+/// [revoke](Hold::revocation) one lock is a request to give all of them up.
+///
+/// Dropping it releases all locks in the background; [`release`](Self::release) waits until they are free.
+#[must_use = "the locks are released as soon as the guard is dropped"]
+#[clippy::has_significant_drop]
+#[derive(Debug)]
+pub struct MultiLockGuard {
+    hold: Hold,
+}
+
+impl MultiLockGuard {
+    fn new(hold: Hold) -> Self {
+        Self { hold }
+    }
+
+    /// Releases all locks, in one transaction, and returns when their nodes are gone.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Lost`] if one of the locks had been lost before, and so all of them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future releases the locks in the background.
+    pub async fn release(self) -> Result<(), ReleaseError> {
+        self.hold.release().await
+    }
+}
+
+impl Deref for MultiLockGuard {
+    type Target = Hold;
+
+    fn deref(&self) -> &Hold {
+        &self.hold
+    }
+}

@@ -1,0 +1,249 @@
+//! Revocation: how a contender asks another to give its place up, the way Curator's `Revoker` does it.
+//!
+//! The request is written into the data of the node that stands for the place, and that is watched by its owner
+//! anyway. To Curator's contenders it is `__REVOKE__` and nothing else, which is all that they understand. Contenders
+//! of ours, whom their guid tells apart, are also told who asks and why, and their own data is kept behind it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future;
+use zookeeper_client as zk;
+
+use super::ephemeral::{Ephemeral, Interrupted, check_size};
+use super::hold::Hold;
+use super::name;
+use super::wait::retry_or_fail;
+use crate::session::{Lost, Session};
+
+/// What Curator writes: `LockInternals.REVOKE_MESSAGE`.
+const REVOKE: &[u8] = b"__REVOKE__";
+
+/// Another contender's wish that this place be given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Revocation {
+    /// Who asks: the [identity](crate::ConnectOptions::identity) of its session. Curator does not say.
+    pub requester: Option<Bytes>,
+    /// Why. Curator does not say.
+    pub reason: Option<String>,
+}
+
+impl Hold {
+    /// Waits until another contender asks for this place: through
+    /// [`FairLock::request_revocation`](crate::FairLock::request_revocation) and its like, or with Curator's
+    /// `Revoker`. A request made before this is called is not missed, and one that was seen is seen again.
+    ///
+    /// Nothing happens by itself: the holder decides whether it gives the place up, and when. What it does not look
+    /// at costs no request.
+    ///
+    /// # Errors
+    /// [`Lost`] when the hold ends.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    ///
+    /// # Cost
+    /// One read for each change of the node's data.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(lock: zookeeper_recipes::FairLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let guard = lock.acquire().await?;
+    /// tokio::select! {
+    ///     () = rebuild_the_index() => {}
+    ///     revocation = guard.revocation() => println!("making way: {:?}", revocation?.reason),
+    /// }
+    /// guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// # async fn rebuild_the_index() {}
+    /// ```
+    pub async fn revocation(&self) -> Result<Revocation, Lost> {
+        let requests = self.nodes().map(|node| requested(node).boxed());
+        tokio::select! {
+            biased;
+            reason = self.lost() => Err(Lost { reason }),
+            (revocation, ..) = future::select_all(requests) => Ok(revocation),
+        }
+    }
+}
+
+/// Waits until the data of `node` is a request.
+async fn requested(node: &Ephemeral) -> Revocation {
+    let mut version = node.version();
+    let mut read_at = 0;
+    while let Ok(changed) = version
+        .wait_for(|version| *version != read_at)
+        .await
+        .map(|version| *version)
+    {
+        read_at = changed;
+        match read(node.session(), node.path()).await {
+            Ok(Some((data, _))) => match Message::parse(&data) {
+                Some(message) => return message.into(),
+                None => continue,
+            },
+            // Without the right to read it, or without the node, nobody can ask.
+            Ok(None) | Err(_) => break,
+        }
+    }
+    future::pending().await
+}
+
+/// Asks the owner of the node at `path` to give its place up; false if the node is gone.
+pub(crate) async fn request(session: &Arc<Session>, path: &str, reason: &str) -> Result<bool, Interrupted> {
+    loop {
+        let Some((data, version)) = read(session, path).await? else {
+            return Ok(false);
+        };
+        let message = if name::is_ours(path) {
+            Message {
+                requester: session.identity(),
+                reason,
+                replaced: own_data(&data),
+            }
+            .encode()
+        } else {
+            REVOKE.to_vec()
+        };
+        if data == message {
+            return Ok(true);
+        }
+        check_size(path, &message)?;
+        let client = session.client()?;
+        let answer = tokio::select! {
+            answer = client.set_data(path, &message, Some(version)) => answer,
+            lost = session.ended() => return Err(lost.into()),
+        };
+        drop(client);
+        match answer {
+            Ok(_) => return Ok(true),
+            Err(zk::Error::NoNode) => return Ok(false),
+            // Somebody else wrote, or the reply of our own write was lost.
+            Err(zk::Error::BadVersion) => {}
+            Err(error) => retry_or_fail(session, path, error).await?,
+        }
+    }
+}
+
+/// What the owner of a node wrote into it, whoever has asked it to go since.
+pub(crate) fn own_data(data: &[u8]) -> &[u8] {
+    Message::parse(data).map_or(data, |message| message.replaced)
+}
+
+async fn read(session: &Arc<Session>, path: &str) -> Result<Option<(Vec<u8>, i32)>, Interrupted> {
+    loop {
+        let client = session.client()?;
+        let answer = tokio::select! {
+            answer = client.get_data(path) => answer,
+            lost = session.ended() => return Err(lost.into()),
+        };
+        drop(client);
+        match answer {
+            Ok((data, stat)) => return Ok(Some((data, stat.version))),
+            Err(zk::Error::NoNode) => return Ok(None),
+            Err(error) => retry_or_fail(session, path, error).await?,
+        }
+    }
+}
+
+/// `__REVOKE__`, and to one of us: a line with the lengths of what follows, who asks, why, and the data as it was.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Message<'a> {
+    requester: &'a [u8],
+    reason: &'a str,
+    replaced: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    fn encode(&self) -> Vec<u8> {
+        let lengths = format!("\n{} {}\n", self.requester.len(), self.reason.len());
+        let reason = self.reason.as_bytes();
+        [REVOKE, lengths.as_bytes(), self.requester, reason, self.replaced].concat()
+    }
+
+    fn parse(data: &'a [u8]) -> Option<Self> {
+        let rest = data.strip_prefix(REVOKE)?;
+        if rest.is_empty() {
+            return Some(Self {
+                replaced: REVOKE,
+                ..Self::default()
+            });
+        }
+        let rest = rest.strip_prefix(b"\n")?;
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let (requester_len, reason_len) = std::str::from_utf8(&rest[..end]).ok()?.split_once(' ')?;
+        let (requester, rest) = rest.get(end + 1..)?.split_at_checked(requester_len.parse().ok()?)?;
+        let (reason, replaced) = rest.split_at_checked(reason_len.parse().ok()?)?;
+        Some(Self {
+            requester,
+            reason: std::str::from_utf8(reason).ok()?,
+            replaced,
+        })
+    }
+}
+
+impl From<Message<'_>> for Revocation {
+    fn from(message: Message<'_>) -> Self {
+        let requester = Some(message.requester).filter(|requester| !requester.is_empty());
+        let reason = Some(message.reason).filter(|reason| !reason.is_empty());
+        Self {
+            requester: requester.map(Bytes::copy_from_slice),
+            reason: reason.map(str::to_owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn curators_message_is_a_request_of_nobody_for_no_reason() {
+        let revocation = Message::parse(b"__REVOKE__").map(Revocation::from);
+        let expected = Revocation {
+            requester: None,
+            reason: None,
+        };
+        assert_eq!(revocation, Some(expected));
+        assert_eq!(own_data(b"__REVOKE__"), b"__REVOKE__");
+    }
+
+    #[test]
+    fn other_data_is_no_request() {
+        for data in [
+            &b""[..],
+            b"127.0.0.1",
+            b"__REVOKE",
+            b"__REVOKE__D",
+            b"__REVOKE__\n",
+            b"__REVOKE__\n1 1\n",
+            b"__REVOKE__\n1 1\na",
+            b"__REVOKE__\n-1 1\nabc",
+            b"__REVOKE__\n99999999999999999999 1\nabc",
+            b"__REVOKE__\n0 1\n\xff",
+        ] {
+            assert_eq!(Message::parse(data), None, "{:?}", data.escape_ascii().to_string());
+            assert_eq!(own_data(data), data);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(requester: Vec<u8>, reason: String, replaced: Vec<u8>) {
+            let message = Message { requester: &requester, reason: &reason, replaced: &replaced };
+            let data = message.encode();
+            prop_assert_eq!(own_data(&data), &replaced[..]);
+            prop_assert_eq!(Message::parse(&data), Some(message));
+        }
+
+        #[test]
+        fn no_data_panics(tail: Vec<u8>) {
+            Message::parse(&[REVOKE, b"\n", &tail].concat());
+        }
+    }
+}

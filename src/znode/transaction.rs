@@ -1,0 +1,286 @@
+//! Nodes that come, change places and go in one transaction: all of it happens, or nothing.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future;
+use tracing::debug;
+use zookeeper_client as zk;
+
+use super::ephemeral::{Claim, Ephemeral, Interrupted, NewChild, check_size, recover};
+use super::name::NewName;
+use super::parents;
+use crate::error::Error;
+use crate::session::{End, LossReason, Lost, Outcome, Session, Whereabouts, outcome};
+
+/// What an operation of a transaction takes beside its path and data, with room for a long ACL.
+const OPERATION_SIZE: usize = 256;
+
+/// A node that was created together with others, and the children of its parent right behind that.
+pub(crate) type Created = (Ephemeral, Option<Vec<String>>);
+
+impl Ephemeral {
+    /// Creates all nodes, and lists their parents in the same round trip. What ends one of them ends all.
+    pub(crate) async fn create_all(session: &Arc<Session>, all: &[NewChild<'_>]) -> Result<Vec<Created>, Interrupted> {
+        check_total(all)?;
+        loop {
+            let end = Arc::new(End::new());
+            let names: Vec<_> = all.iter().map(|new| new.tag.new_name()).collect();
+            let register = |(new, name): (&NewChild<'_>, &NewName)| {
+                let whereabouts = Whereabouts::Sent {
+                    parent: new.parent.as_str().to_owned(),
+                    guid: name.guid.clone(),
+                };
+                Claim::register_with(session, whereabouts, new.witness.cloned(), Arc::clone(&end))
+            };
+            let claims: Vec<_> = all.iter().zip(&names).map(register).collect();
+            let client = session.client()?;
+            let connection = session.connection();
+            let sent = Instant::now();
+            let options = zk::CreateMode::EphemeralSequential.with_acls(session.acls());
+            let mut multi = client.new_multi_writer();
+            for (new, name) in all.iter().zip(&names) {
+                let added = multi.add_create(&new.parent.child(&name.prefix), new.data, &options);
+                added.map_err(|error| Error::from_answer(new.parent.as_str(), error))?;
+            }
+            let commit = multi.commit();
+            let lists = future::join_all(all.iter().map(|new| client.list_children(new.parent.as_str())));
+            let committed = tokio::select! {
+                committed = commit => committed,
+                lost = session.ended() => return Err(lost.into()),
+            };
+            match committed {
+                Ok(results) => {
+                    let nodes = take_over(claims, results, connection).await?;
+                    session.proved(sent);
+                    let lists = tokio::select! {
+                        lists = lists => lists,
+                        lost = session.ended() => return Err(lost.into()),
+                    };
+                    return Ok(nodes.into_iter().zip(lists.into_iter().map(Result::ok)).collect());
+                }
+                Err(zk::MultiWriteError::OperationFailed { index, source }) => {
+                    claims.into_iter().for_each(Claim::forget);
+                    match all.get(index) {
+                        Some(new) if source != zk::Error::NoNode => {
+                            refused_for_now(session, new.parent.as_str(), source).await?;
+                        }
+                        _ => {
+                            for new in all {
+                                parents::ensure(session, new.parent, new.parents).await?;
+                            }
+                        }
+                    }
+                }
+                Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) != Outcome::Unknown => {
+                    claims.into_iter().for_each(Claim::forget);
+                    refused_for_now(session, all.first().map_or("/", |new| new.parent.as_str()), source).await?;
+                }
+                Err(zk::MultiWriteError::RequestFailed { source }) => {
+                    debug!(error = %source, "reply of a transaction lost; looking for its nodes");
+                    let mut found = Vec::with_capacity(all.len());
+                    for ((new, name), claim) in all.iter().zip(&names).zip(claims) {
+                        found.extend(recover(session, new.parent, &name.guid, claim, connection).await?);
+                    }
+                    if found.len() == all.len() {
+                        return Ok(found.into_iter().map(|node| (node, None)).collect());
+                    }
+                    if !found.is_empty() {
+                        // They were all there: somebody has removed the others in the meantime.
+                        return Err(Lost {
+                            reason: LossReason::NodeRemoved,
+                        }
+                        .into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts an ephemeral node at `path` in the place of this one, so that at every moment one of the two is there.
+    /// `path` carries a guid that nobody else has. The new node inherits the czxid, with the place in line.
+    pub(crate) async fn replace(self, path: String, data: &[u8]) -> Result<Self, Interrupted> {
+        check_size(&path, data)?;
+        let session = Arc::clone(self.session());
+        let claim = Claim::register(&session, Whereabouts::At(path.clone()), None);
+        if !self.end().set(LossReason::Released) {
+            let reason = self.end().reason().unwrap_or(LossReason::Released);
+            claim.forget();
+            return Err(Lost { reason }.into());
+        }
+        loop {
+            let client = session.client()?;
+            let connection = session.connection();
+            let sent = Instant::now();
+            let options = zk::CreateMode::Ephemeral.with_acls(session.acls());
+            let mut multi = client.new_multi_writer();
+            let added = multi
+                .add_create(&path, data, &options)
+                .and_then(|()| multi.add_delete(self.path(), None));
+            added.map_err(|error| Error::from_answer(&path, error))?;
+            let committed = tokio::select! {
+                committed = multi.commit() => committed,
+                lost = session.ended() => return Err(lost.into()),
+            };
+            match committed {
+                Ok(results) => {
+                    let czxid = self.czxid();
+                    self.forget();
+                    let owner = results.into_iter().find_map(|result| match result {
+                        zk::MultiWriteResult::Create { stat, .. } if !stat.is_invalid() => Some(stat.ephemeral_owner),
+                        _ => None,
+                    });
+                    if let Some(owner) = owner {
+                        session.verify(connection, owner)?;
+                    }
+                    session.proved(sent);
+                    return Ok(Self::new(claim, path, czxid, connection));
+                }
+                // The same transaction, sent before, whose reply was lost: nobody else makes a node of this name.
+                Err(zk::MultiWriteError::OperationFailed {
+                    index: 0,
+                    source: zk::Error::NodeExists,
+                }) => {
+                    let replacement = Self::new(claim, path, self.czxid(), connection);
+                    self.forget();
+                    replacement.recheck().await?;
+                    return Ok(replacement);
+                }
+                Err(zk::MultiWriteError::OperationFailed {
+                    index: 1,
+                    source: zk::Error::NoNode,
+                }) => {
+                    claim.forget();
+                    self.forget();
+                    return Err(Lost {
+                        reason: LossReason::NodeRemoved,
+                    }
+                    .into());
+                }
+                Err(zk::MultiWriteError::OperationFailed { source, .. }) => {
+                    refused_for_now(&session, &path, source).await?;
+                }
+                Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) == Outcome::Refused => {
+                    return Err(Error::from_answer(&path, source).into());
+                }
+                Err(zk::MultiWriteError::RequestFailed { source }) => {
+                    debug!(error = %source, path, "replacing a node is tried again");
+                    session.pause_before_retry().await;
+                }
+            }
+        }
+    }
+
+    /// Deletes all nodes, which share one end, and waits until they are gone. Dropping the future hands them to the
+    /// reaper.
+    pub(crate) async fn remove_all(all: Vec<Self>) -> Result<(), Interrupted> {
+        let Some(first) = all.first() else { return Ok(()) };
+        let session = Arc::clone(first.session());
+        if !first.end().set(LossReason::Released) {
+            let reason = first.end().reason().unwrap_or(LossReason::Released);
+            return Err(Lost { reason }.into());
+        }
+        let mut sent_before = false;
+        loop {
+            let client = session.client()?;
+            let sent = Instant::now();
+            let mut multi = client.new_multi_writer();
+            for node in &all {
+                let added = multi.add_delete(node.path(), None);
+                added.map_err(|error| Error::from_answer(node.path(), error))?;
+            }
+            let committed = tokio::select! {
+                committed = multi.commit() => committed,
+                lost = session.ended() => return Err(lost.into()),
+            };
+            match committed {
+                Ok(_) => {
+                    session.proved(sent);
+                    all.into_iter().for_each(Self::forget);
+                    return Ok(());
+                }
+                // The same transaction, sent before, whose reply was lost. The reaper makes sure.
+                Err(zk::MultiWriteError::OperationFailed {
+                    index: 0,
+                    source: zk::Error::NoNode,
+                }) if sent_before => {
+                    return Ok(());
+                }
+                // Somebody has removed one of them. The reaper takes the others.
+                Err(zk::MultiWriteError::OperationFailed {
+                    source: zk::Error::NoNode,
+                    ..
+                }) => {
+                    return Err(Lost {
+                        reason: LossReason::NodeRemoved,
+                    }
+                    .into());
+                }
+                Err(zk::MultiWriteError::OperationFailed { index, source }) => {
+                    let path = all.get(index).map_or("/", Self::path);
+                    refused_for_now(&session, path, source).await?;
+                }
+                Err(zk::MultiWriteError::RequestFailed { source }) => {
+                    if outcome(&source) == Outcome::Refused {
+                        return Err(Error::from_answer(all.first().map_or("/", Self::path), source).into());
+                    }
+                    sent_before = true;
+                    session.pause_before_retry().await;
+                }
+            }
+        }
+    }
+}
+
+/// Makes nodes of ours of what a transaction has created.
+async fn take_over(
+    claims: Vec<Claim>,
+    results: Vec<zk::MultiWriteResult>,
+    connection: u64,
+) -> Result<Vec<Ephemeral>, Interrupted> {
+    let count = claims.len();
+    let mut nodes = Vec::with_capacity(count);
+    let mut known = Vec::with_capacity(count);
+    for (claim, result) in claims.into_iter().zip(results) {
+        if let zk::MultiWriteResult::Create { path, stat } = result {
+            claim.found(&path);
+            nodes.push(Ephemeral::new(claim, path, stat.czxid, connection));
+            known.push(!stat.is_invalid());
+            if !stat.is_invalid() {
+                let node = &nodes[nodes.len() - 1];
+                node.session().verify(connection, stat.ephemeral_owner)?;
+            }
+        }
+    }
+    if nodes.len() != count {
+        let source = zk::Error::UnexpectedError("a transaction's reply lacks results".to_owned());
+        let path = nodes.first().map_or("/", Ephemeral::path).to_owned();
+        return Err(Error::Client { path, source }.into());
+    }
+    for (node, known) in nodes.iter_mut().zip(known) {
+        if !known {
+            // Servers before 3.7 send no Stat in the reply of a transaction (ZOOKEEPER-4026).
+            node.read_czxid().await?;
+        }
+    }
+    Ok(nodes)
+}
+
+/// Waits before a transaction that was refused is sent again, or says that there is no use in that.
+async fn refused_for_now(session: &Session, path: &str, source: zk::Error) -> Result<(), Interrupted> {
+    if outcome(&source) == Outcome::Refused {
+        return Err(Error::from_answer(path, source).into());
+    }
+    session.pause_before_retry().await;
+    Ok(())
+}
+
+/// Refuses a transaction that would make the server cut the connection, again and again.
+fn check_total(all: &[NewChild<'_>]) -> Result<(), Error> {
+    let sizes = all
+        .iter()
+        .map(|new| new.parent.as_str().len() + new.data.len() + OPERATION_SIZE);
+    let size = sizes.sum();
+    let path = all.first().map_or("/", |new| new.parent.as_str());
+    super::ephemeral::check_length(path, size)
+}
