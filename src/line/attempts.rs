@@ -14,10 +14,10 @@ const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
 
 /// Gives `acquire` until `limit`; then `None`, and no node is left that was made with its witness, unless the link is
 /// dead, in which case the reaper has it.
-pub(super) async fn in_time<T, Fut>(limit: Duration, acquire: impl FnOnce(Witness) -> Fut) -> Result<Option<T>, Error>
-where
-    Fut: Future<Output = Result<T, Error>>,
-{
+pub(super) async fn in_time<T, F: Future<Output = Result<T, Error>>>(
+    limit: Duration,
+    acquire: impl FnOnce(Witness) -> F,
+) -> Result<Option<T>, Error> {
     let (witness, mut removal) = Removal::new();
     if let Ok(acquired) = time::timeout(limit, acquire(witness)).await {
         return acquired.map(Some);

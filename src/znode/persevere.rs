@@ -10,14 +10,11 @@ use crate::error::Error;
 use crate::session::{Coordinator, Session};
 
 /// Makes `attempt` in one session after the other until one of them sees it through.
-pub(crate) async fn persevere<T, Fut>(
+pub(crate) async fn persevere<T, F: Future<Output = Result<T, Interrupted>>>(
     coordinator: &Coordinator,
-    // Not an `AsyncFn`: the futures of its callers would not be `Send` where they are spawned (rust-lang/rust#110338).
-    mut attempt: impl FnMut(Arc<Session>) -> Fut,
-) -> Result<T, Error>
-where
-    Fut: Future<Output = Result<T, Interrupted>>,
-{
+    // Not an `AsyncFn`: the future of one that borrows is not known to be `Send` (rust-lang/rust#110338).
+    attempt: impl Fn(Arc<Session>) -> F,
+) -> Result<T, Error> {
     loop {
         let session = coordinator.session().await?;
         match attempt(session).await {

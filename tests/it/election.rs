@@ -574,10 +574,13 @@ async fn curator_653_724_candidates_stand_again_where_everything_was_deleted() {
             fixture.until_children(LEADER, index + 1).await;
         }
         let first = elected(candidates.remove(0)).await;
+        // In one transaction: nobody can stand again in between.
+        let mut wipe = fixture.raw().new_multi_writer();
         for child in fixture.children(LEADER).await {
-            fixture.raw().delete(&format!("{LEADER}/{child}"), None).await.unwrap();
+            wipe.add_delete(&format!("{LEADER}/{child}"), None).unwrap();
         }
-        let _ = fixture.raw().delete(LEADER, None).await;
+        wipe.add_delete(LEADER, None).unwrap();
+        wipe.commit().await.unwrap();
         within(PATIENCE, "the leader notices", first.lost()).await;
         let winner = futures::future::select_all(candidates);
         let (leader, _, mut rest) = within(PATIENCE, "one leads again", winner).await;
