@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`LeaderElection`] |
+//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`LeaderElection`], [`Group`], [`SharedValue`], [`SharedCounter`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
@@ -56,8 +56,10 @@ pub use self::error::Error;
 pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
 pub use self::recipes::{
-    DowngradeError, ElectionLayout, FairLock, FairLockGuard, LeaderElection, Leadership, MultiLock, MultiLockGuard,
-    Participant, ProclaimError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    DowngradeError, ElectionLayout, FairLock, FairLockGuard, Group, GroupObserver, JoinError, LeaderElection,
+    Leadership, Member, MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Presence, ProclaimError,
+    RwLock, RwLockReadGuard, RwLockWriteGuard, SharedCounter, SharedCounterError, SharedValue, SharedValueError,
+    Versioned,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,

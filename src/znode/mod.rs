@@ -36,13 +36,13 @@ pub use self::fenced::{CheckWriter, FencedWriteError};
 pub use self::hold::{FencingToken, Hold, ReleaseError};
 pub use self::revocation::Revocation;
 
-pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild};
+pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild, check_size};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
-pub(crate) use self::named::{NameTaken, Named};
+pub(crate) use self::named::Named;
 pub(crate) use self::observe::{NodeData, Sight, View, Watched, observe};
 pub(crate) use self::parents::Parents;
 pub(crate) use self::path::NodePath;
 pub(crate) use self::persevere::persevere;
-pub(crate) use self::register::{Expected, Register, Stored, Written};
+pub(crate) use self::register::{Expected, Register, RegisterView, Stored, Written};
 pub(crate) use self::revocation::{own_data, request as request_revocation};
 pub(crate) use self::wait::{list, watch_existing};

@@ -13,13 +13,12 @@ use uuid::Uuid;
 use zookeeper_client as zk;
 
 use super::ephemeral::{Claim, Interrupted, check_size};
-use super::observe::{NodeData, Sight, View, Watched, observe};
+use super::observe::{NodeData, Sight, View, Watched};
 use super::parents::{self, Parents};
 use super::path::NodePath;
 use super::persevere::persevere;
 use super::wait::retry_or_fail;
 use crate::error::Error;
-use crate::observer::Observer;
 use crate::session::{Coordinator, Outcome, Session, Whereabouts, find_by_guid, outcome};
 
 /// A node that holds a value.
@@ -105,13 +104,16 @@ impl Register {
         }
     }
 
-    /// The latest value.
-    pub(crate) async fn observe(&self) -> Result<Observer<Option<Stored>>, Error> {
-        let view = RegisterView {
+    /// The view under an observer of the value.
+    pub(crate) fn view(&self) -> RegisterView {
+        RegisterView {
             path: self.path.clone(),
             seen: None,
-        };
-        observe(&self.coordinator, view).await
+        }
+    }
+
+    pub(crate) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
     }
 
     async fn read_in(&self, session: &Arc<Session>) -> Result<Option<Stored>, Interrupted> {
@@ -276,8 +278,9 @@ impl Mark {
     }
 }
 
+/// The value as it changes.
 #[derive(Debug)]
-struct RegisterView {
+pub(crate) struct RegisterView {
     path: NodePath,
     seen: Option<Watched<Option<NodeData>>>,
 }

@@ -14,6 +14,7 @@ mod connecting;
 mod election;
 mod ensemble;
 mod expiry;
+mod group;
 mod layers;
 mod lock;
 mod lost_replies;
