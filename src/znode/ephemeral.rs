@@ -222,6 +222,7 @@ impl Ephemeral {
         self.czxid = czxid;
     }
 
+    /// The state of the node, at nothing older than this moment, as long as it is ours.
     pub(super) async fn look(&self) -> Result<zk::Stat, Interrupted> {
         let session = self.session();
         loop {
@@ -352,10 +353,10 @@ pub(super) async fn recover(
 /// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
 #[derive(Debug)]
 pub(super) struct Claim {
-    session: Arc<Session>,
-    key: NodeKey,
-    end: Arc<End>,
-    done: bool,
+    pub(super) session: Arc<Session>,
+    pub(super) key: NodeKey,
+    pub(super) end: Arc<End>,
+    pub(super) done: bool,
 }
 
 impl Claim {
