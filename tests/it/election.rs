@@ -436,9 +436,9 @@ async fn a_campaign_a_resignation_and_a_proclamation_keep_to_their_budget() {
         proxy.reset_counts();
         let leadership = lead(&election, "a").await;
         // A leadership that ends within a moment costs no watch.
-        let proxy = &proxy;
         let watched = |times| {
-            eventually(PATIENCE, "watched", async move || {
+            let proxy = &proxy;
+            eventually(PATIENCE, "watched", move || async move {
                 proxy.requests().of(Op::Exists) == times
             })
         };
