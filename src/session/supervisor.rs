@@ -55,10 +55,12 @@ impl Supervisor {
         }
     }
 
-    pub(super) async fn run(self, mut session: Arc<Session>, mut close: CloseRequests) {
+    pub(super) async fn run(self, session: Arc<Session>, mut close: CloseRequests) {
+        let mut supervised = Supervised { session };
         loop {
+            let session = &supervised.session;
             let span = info_span!("session", id = format_args!("{:#x}", session.id()));
-            let next = match self.supervise(&session, &mut close).instrument(span).await {
+            let next = match self.supervise(session, &mut close).instrument(span).await {
                 Next::Replace => {
                     self.slot.send_replace(Slot::Opening);
                     self.states.send_replace(SessionState::Lost);
@@ -67,8 +69,8 @@ impl Supervisor {
                 end => Err(end),
             };
             match next {
-                Ok(replacement) => session = replacement,
-                Err(end) => return self.finish(&session, end, close).await,
+                Ok(replacement) => supervised = Supervised { session: replacement },
+                Err(end) => return self.finish(session, end, close).await,
             }
         }
     }
@@ -190,6 +192,18 @@ impl Supervisor {
             // The closer may have stopped waiting.
             let _ = done.send(());
         }
+    }
+}
+
+/// The session that is looked after. It ends when nobody does any more, because the runtime is shut down: nothing would
+/// tell its holds of their loss then.
+struct Supervised {
+    session: Arc<Session>,
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.session.end(LossReason::Closed);
     }
 }
 

@@ -175,7 +175,7 @@ impl Fixture {
     /// Paths of all ephemeral nodes below the chroot, with the session that owns each.
     pub async fn ephemerals(&self) -> BTreeMap<String, i64> {
         let tree = self.tree().await.into_iter();
-        tree.filter(|(_, stat)| is_ephemeral(stat))
+        tree.filter(|(_, stat)| stat.ephemeral_owner != 0)
             .map(|(path, stat)| (path, stat.ephemeral_owner))
             .collect()
     }
@@ -225,7 +225,7 @@ impl Fixture {
             let in_dirs = dirs
                 .iter()
                 .any(|dir| path.strip_prefix(*dir).is_some_and(|rest| rest.starts_with('/')));
-            if is_ephemeral(&stat) {
+            if stat.ephemeral_owner != 0 {
                 let _ = writeln!(
                     left,
                     "  {path} (czxid {}, session {:#x})",
@@ -255,11 +255,6 @@ impl Server {
             Self::Own(server) => server,
         }
     }
-}
-
-/// Whether a session owns the node. Containers and TTL nodes say so by the highest bit of an "owner" (`EphemeralType`).
-fn is_ephemeral(stat: &Stat) -> bool {
-    stat.ephemeral_owner > 0
 }
 
 /// Connects on the background runtime, where the session is served then, whatever the test does with its own runtime.

@@ -1,1 +1,133 @@
+//! `Send`, `Sync` and `Unpin` of every public type and of every future, pinned: losing one breaks users, and having one
+//! by accident is a promise.
 
+use std::time::Duration;
+
+use zookeeper_recipes::{
+    AcquireTimeoutError, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, Error, FairLock,
+    FairLockGuard, FencedWriteError, FencingToken, Hold, Layout, LossReason, Lost, LostSignal, Observer, ReleaseError,
+    RunError, SessionState, TryAcquireError, connect,
+};
+
+fn plain<T: Send + Sync + Unpin>() {}
+
+/// One line per public type; the test below finds what is missing here.
+#[test]
+fn every_type_is_send_sync_and_unpin() {
+    plain::<AcquireTimeoutError>();
+    plain::<CheckWriter<'static>>();
+    plain::<ConnectError>();
+    plain::<ConnectOptions>();
+    plain::<Contender>();
+    plain::<Coordinator>();
+    plain::<Error>();
+    plain::<FairLock>();
+    plain::<FairLockGuard>();
+    plain::<FencedWriteError>();
+    plain::<FencingToken>();
+    plain::<Hold>();
+    plain::<Layout>();
+    plain::<LossReason>();
+    plain::<Lost>();
+    plain::<LostSignal>();
+    plain::<Observer<u8>>();
+    plain::<ReleaseError>();
+    plain::<RunError>();
+    plain::<SessionState>();
+    plain::<TryAcquireError>();
+}
+
+#[test]
+fn every_public_type_is_pinned() {
+    let code: String = include_str!("../../src/lib.rs")
+        .lines()
+        .filter(|line| !line.starts_with("//"))
+        .collect();
+    let exports = code
+        .split("pub use self::")
+        .skip(1)
+        .filter_map(|rest| rest.split(';').next());
+    let names: Vec<&str> = exports
+        .flat_map(|export| export.split([':', ',', '{', '}', ' ']))
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+        .collect();
+    assert!(
+        names.contains(&"FairLock"),
+        "src/lib.rs exports in another way: adapt this test"
+    );
+    let pinned = |name: &&&str| {
+        let pin = |end: char| include_str!("auto_traits.rs").contains(&format!("plain::<{name}{end}"));
+        ['>', '<'].into_iter().any(pin)
+    };
+    let missing: Vec<_> = names.iter().filter(|name| !pinned(name)).collect();
+    assert!(missing.is_empty(), "add a line for each of {missing:?}");
+}
+
+/// Whoever holds a place holds it once.
+#[test]
+fn guards_are_not_clone() {
+    trait Ambiguous<A> {
+        fn lacks_clone() {}
+    }
+    impl<T: ?Sized> Ambiguous<()> for T {}
+    impl<T: Clone> Ambiguous<u8> for T {}
+    <Hold as Ambiguous<_>>::lacks_clone();
+    <FairLockGuard as Ambiguous<_>>::lacks_clone();
+    <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
+}
+
+/// Asking for `lacks_unpin` without saying of which implementation does not compile for what has both.
+trait AmbiguousIfUnpin<A> {
+    fn lacks_unpin(&self) {}
+}
+impl<T: ?Sized> AmbiguousIfUnpin<()> for T {}
+impl<T: ?Sized + Unpin> AmbiguousIfUnpin<u8> for T {}
+
+/// As above, of `Sync`.
+trait AmbiguousIfSync<A> {
+    fn lacks_sync(&self) {}
+}
+impl<T: ?Sized> AmbiguousIfSync<()> for T {}
+impl<T: ?Sized + Sync> AmbiguousIfSync<u8> for T {}
+
+fn future<F: Future + Send + Sync>(future: F) -> F {
+    future
+}
+
+fn send<F: Future + Send>(future: F) -> F {
+    future
+}
+
+/// Only compiled: no future is polled.
+#[allow(dead_code, clippy::too_many_lines)]
+fn every_future_is_send_and_not_unpin_and_all_but_connect_are_sync(
+    (zk, other): (Coordinator, Coordinator),
+    lock: &FairLock,
+    (guard, mut observer): (FairLockGuard, Observer<u8>),
+) {
+    // The client's own future of a connect is not `Sync`.
+    send(connect("")).lacks_sync();
+    send(connect("")).lacks_unpin();
+    send(ConnectOptions::new().connect("")).lacks_sync();
+    send(ConnectOptions::new().connect("")).lacks_unpin();
+    future(zk.client()).lacks_unpin();
+    future(other.close()).lacks_unpin();
+    future(lock.acquire()).lacks_unpin();
+    future(lock.try_acquire()).lacks_unpin();
+    future(lock.acquire_timeout(Duration::ZERO)).lacks_unpin();
+    future(lock.run(|_| async {})).lacks_unpin();
+    future(lock.contenders()).lacks_unpin();
+    future(guard.run_until_lost(async {})).lacks_unpin();
+    future(guard.fenced().commit()).lacks_unpin();
+    future(guard.release()).lacks_unpin();
+    future(observer.changed()).lacks_unpin();
+    future(observer.wait_for(|_| true)).lacks_unpin();
+}
+
+#[test]
+fn the_stream_of_an_observer_is_plain() {
+    fn stream(observer: Observer<u8>) -> impl Send + Unpin {
+        observer.into_stream()
+    }
+    let _ = stream;
+}

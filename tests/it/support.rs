@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use zookeeper_recipes::{ConnectOptions, Coordinator, FairLock, FairLockGuard};
+use tokio::task::JoinHandle;
+use zookeeper_embedded::Faults;
+use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLock, FairLockGuard};
 use zookeeper_testkit::{Fixture, within};
 
 /// How long anything that has to happen may take on a busy machine. Never what a test asserts on.
@@ -38,4 +40,28 @@ pub(crate) async fn acquire(lock: &FairLock) -> FairLockGuard {
 pub(crate) async fn session_id(zk: &Coordinator) -> i64 {
     let client = zk.client().await.unwrap_or_else(|err| panic!("no session: {err}"));
     client.session_id().0
+}
+
+/// The faults of a fixture made by [`Fixture::with_embedded_server`].
+pub(crate) fn faults(fixture: &Fixture) -> Faults {
+    fixture.server().embedded().expect("it is embedded").faults()
+}
+
+/// An acquire that goes on in a task.
+pub(crate) type Pending = JoinHandle<Result<FairLockGuard, Error>>;
+
+/// Begins to acquire in a task, and returns when the contender stands in line as number `place`.
+pub(crate) async fn join_line(fixture: &Fixture, lock: &FairLock, place: usize) -> Pending {
+    let (task, path) = (lock.clone(), lock.path().to_owned());
+    let pending = tokio::spawn(async move { task.acquire().await });
+    fixture.until_children(&path, place).await;
+    pending
+}
+
+/// Waits for the grant.
+pub(crate) async fn granted(pending: Pending) -> FairLockGuard {
+    let acquired = within(PATIENCE, "the waiter is granted the lock", pending).await;
+    acquired
+        .unwrap_or_else(|err| panic!("the waiter panicked: {err}"))
+        .unwrap_or_else(|err| panic!("the waiter failed: {err}"))
 }
