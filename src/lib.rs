@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`] |
+//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
@@ -52,11 +52,13 @@ mod znode;
 pub use bytes;
 pub use zookeeper_client;
 
-pub use self::error::Error;
+pub use self::error::{Error, WaitTimeoutError};
 pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
 pub use self::recipes::{
-    DowngradeError, FairLock, FairLockGuard, MultiLock, MultiLockGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    Barrier, CountDownLatch, DoubleBarrier, DowngradeError, Entered, FairLock, FairLockGuard, LatchError,
+    LatchTimeoutError, LeaveTimeoutError, MultiLock, MultiLockGuard, Permit, PermitError, PermitTimeoutError, RwLock,
+    RwLockReadGuard, RwLockWriteGuard, Semaphore, TryPermitError,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,

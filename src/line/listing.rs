@@ -7,11 +7,10 @@ use futures::future;
 use zookeeper_client as zk;
 
 use super::Line;
-use super::attempts::persevere;
 use super::blocker::{Mode, Standing, standing};
 use crate::error::Error;
 use crate::session::{Outcome, Session, outcome};
-use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data};
+use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data, persevere};
 
 /// One contender of a line, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,19 +6,19 @@
 //! paper (Hunt et al. 2010, section 2.4).
 //!
 //! * `contender` – one place in the line, from enrolling to being granted
+//! * `turnstile` – a place that is passed on for something else
 //! * `together` – a place in each of several lines, all or nothing
 //! * `blocker` – who is waited for, pure
-//! * `attempts` – through as many sessions as it takes, within one deadline
 //! * `listing` – all contenders with their identities
 //! * `layout` and `errors` – what users choose and what they are told
 
-mod attempts;
 mod blocker;
 mod contender;
 mod errors;
 mod layout;
 mod listing;
 mod together;
+mod turnstile;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,11 +27,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::{Instrument, info_span, warn};
 
-use self::attempts::{in_time, persevere};
 use self::contender::Enrolled;
 use crate::error::Error;
 use crate::session::{Coordinator, Session, Witness};
-use crate::znode::{ChildName, Hold, Interrupted, NodePath, Parents, Tag, list, request_revocation};
+use crate::znode::{
+    ChildName, Hold, Interrupted, NodePath, Parents, Tag, in_time, list, persevere, request_revocation,
+};
 
 pub(crate) use self::blocker::Mode;
 pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};

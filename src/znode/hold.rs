@@ -165,6 +165,12 @@ impl Hold {
         Ok(Self { node, ..self })
     }
 
+    /// The node, no longer held: no lease is kept up for it.
+    pub(crate) fn into_node(self) -> Result<Ephemeral, Lost> {
+        self.check()?;
+        Ok(self.node)
+    }
+
     /// Deletes the node and waits until it is gone.
     pub(crate) async fn release(self) -> Result<(), ReleaseError> {
         self.check()?;

@@ -5,13 +5,19 @@
 //! * `parents` – making the directories above a node
 //! * `ephemeral` – an ephemeral node that we own, created exactly once and removed for sure
 //! * `transaction` – several of them created, replaced or removed at once
+//! * `exchange` – some created in the place of another
 //! * `guardian` – the watch on our own node
 //! * `wait` – watching somebody else's node
+//! * `ask` – reads and watches of single nodes, repeated until they are answered
+//! * `attempts` – through as many sessions as it takes, within one deadline
 //! * `hold` – [`Hold`], what every guard is: token, lease, loss
 //! * `revocation` – asking a holder to give its place up
 //! * `fenced` – [`CheckWriter`], writes that commit only while a hold lasts
 
+mod ask;
+mod attempts;
 mod ephemeral;
+mod exchange;
 mod fenced;
 mod guardian;
 mod hold;
@@ -26,9 +32,14 @@ pub use self::fenced::{CheckWriter, FencedWriteError};
 pub use self::hold::{FencingToken, Hold, ReleaseError};
 pub use self::revocation::Revocation;
 
+pub(crate) use self::ask::{
+    Transaction, ask, catch_up, list_and_watch, read, read_and_watch, stat_and_watch, stats, transact,
+};
+pub(crate) use self::attempts::{in_time, persevere};
 pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild};
+pub(crate) use self::exchange::Exchange;
 pub(crate) use self::name::{ChildName, Sequence, Tag};
-pub(crate) use self::parents::Parents;
+pub(crate) use self::parents::{Parents, ensure as ensure_path};
 pub(crate) use self::path::NodePath;
 pub(crate) use self::revocation::{own_data, request as request_revocation};
-pub(crate) use self::wait::{list, watch_existing};
+pub(crate) use self::wait::{NodeWatch, list, watch_existing};

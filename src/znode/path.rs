@@ -26,6 +26,14 @@ impl NodePath {
         &self.0
     }
 
+    /// The directory, unless that is the root.
+    pub(crate) fn parent(&self) -> Option<Self> {
+        match self.0.rfind('/') {
+            Some(0) | None => None,
+            Some(slash) => Some(Self(self.0[..slash].into())),
+        }
+    }
+
     /// The path of a child.
     pub(crate) fn child(&self, name: &str) -> String {
         format!("{}/{name}", self.0)

@@ -63,7 +63,7 @@ pub(crate) struct NodeWatch {
 }
 
 impl NodeWatch {
-    fn new(session: &Session, watcher: zk::OneshotWatcher) -> Self {
+    pub(super) fn new(session: &Session, watcher: zk::OneshotWatcher) -> Self {
         let event = session.runtime().spawn(async move {
             watcher.changed().await;
         });

@@ -1,4 +1,4 @@
-//! What every way to a place has in common: as many sessions as it takes, and one deadline for all of it.
+//! What every call has in common that waits: as many sessions as it takes, and one deadline for all of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use tokio::time;
 use tracing::debug;
 
+use super::ephemeral::Interrupted;
 use crate::error::Error;
 use crate::session::{Coordinator, Removal, Session, Witness};
-use crate::znode::Interrupted;
 
 /// How much longer than its deadline a timed call may take to see its nodes removed.
 const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
 
 /// Makes `attempt` in one session after the other until one of them sees it through.
-pub(super) async fn persevere<T>(
+pub(crate) async fn persevere<T>(
     coordinator: &Coordinator,
     attempt: impl AsyncFn(Arc<Session>) -> Result<T, Interrupted>,
 ) -> Result<T, Error> {
@@ -31,10 +31,10 @@ pub(super) async fn persevere<T>(
 
 /// Gives `acquire` until `limit`; then `None`, and no node is left that was made with its witness, unless the link is
 /// dead, in which case the reaper has it.
-pub(super) async fn in_time<T>(
+pub(crate) async fn in_time<T, E>(
     limit: Duration,
-    acquire: impl AsyncFnOnce(Witness) -> Result<T, Error>,
-) -> Result<Option<T>, Error> {
+    acquire: impl AsyncFnOnce(Witness) -> Result<T, E>,
+) -> Result<Option<T>, E> {
     let (witness, mut removal) = Removal::new();
     if let Ok(acquired) = time::timeout(limit, acquire(witness)).await {
         return acquired.map(Some);
