@@ -139,7 +139,7 @@ impl DoubleBarrier {
                     }
                 }
                 Leave::Clear => match fence.take() {
-                    Some(fence) => self.directory.clear(session, &fence, *inside).await?,
+                    Some(fence) => _ = self.directory.clear(session, &fence, *inside).await?,
                     None => fence = self.directory.fence(session).await?,
                 },
                 Leave::Watch(member) => {

@@ -150,31 +150,44 @@ impl DoubleBarrier {
         let parties = usize::try_from(self.parties).unwrap_or(usize::MAX);
         let mut fence = None;
         loop {
+            if listed
+                .as_deref()
+                .is_some_and(|listed| members(listed).count() >= parties)
+            {
+                // Most likely it is we who open the barrier.
+                fence = self.directory.fence(session).await?;
+            }
             let (ready, mut ready_watch) = self.directory.watch_ready(session).await?;
-            let children = match listed.take() {
-                Some(listed) => listed,
-                None => list(session, &self.directory.path).await?,
-            };
             let ages = rule::needs_ages(node.czxid(), ready);
+            let children = match listed.take() {
+                Some(listed) if !ages => listed,
+                _ => list(session, &self.directory.path).await?,
+            };
             let others = self.directory.others(session, &children, node.name(), ages).await?;
             match (rule::enter(node.czxid(), parties, ready, &others), ready) {
                 (Enter::Pass, Some(ready)) => return self.inside(node, ready).await,
-                (Enter::Join(inside), Some(ready)) => self.directory.join(session, ready, inside).await?,
-                (Enter::Open(others), _) => match fence.take() {
-                    Some(fence) => {
+                (Enter::Join(inside), Some(ready)) => _ = self.directory.join(session, ready, inside).await?,
+                (Enter::Open(_) | Enter::Clear, _) if fence.is_none() => {
+                    fence = self.directory.fence(session).await?;
+                    if fence.is_none() {
+                        // No directory, so neither our node.
+                        node.recheck().await?;
+                    }
+                }
+                (Enter::Open(others), _) => {
+                    if let Some(fence) = fence.take() {
                         let all = std::iter::once(node.name()).chain(others.iter().copied());
-                        self.directory.open(session, &fence, all).await?;
-                        self.still_there(&node).await?;
+                        if !self.directory.open(session, &fence, all).await? {
+                            // One of them is gone, and it may be ours.
+                            node.recheck().await?;
+                        }
                     }
-                    None => {
-                        fence = self.directory.fence(session).await?;
-                        listed = Some(children);
+                }
+                (Enter::Clear, Some(ready)) => {
+                    if let Some(fence) = fence.take() {
+                        self.directory.clear(session, &fence, ready).await?;
                     }
-                },
-                (Enter::Clear, Some(ready)) => match fence.take() {
-                    Some(fence) => self.directory.clear(session, &fence, ready).await?,
-                    None => fence = self.directory.fence(session).await?,
-                },
+                }
                 _ => {
                     node.watch();
                     debug!(node = node.path(), members = others.len() + 1, "waiting");
@@ -185,11 +198,6 @@ impl DoubleBarrier {
                 }
             }
         }
-    }
-
-    /// An opening is refused as long as one of the members is gone, be it ourselves.
-    async fn still_there(&self, node: &Ephemeral) -> Result<(), Interrupted> {
-        node.recheck().await
     }
 
     /// Makes a hold of a member for whom the barrier was opened, if its node was there at that moment: it is, if it still

@@ -71,13 +71,14 @@ impl Directory {
         }))
     }
 
-    /// Opens the barrier if all these members are there at that moment. Whether it was done is to be looked at.
+    /// Opens the barrier if all these members are there at that moment. False if it was not done, or is to be looked
+    /// at.
     pub(super) async fn open<'a>(
         &self,
         session: &Arc<Session>,
         fence: &Fence,
         members: impl Iterator<Item = &'a str> + Clone,
-    ) -> Result<(), Interrupted> {
+    ) -> Result<bool, Interrupted> {
         let transaction = transact(session, self.path.as_str(), |multi| {
             multi.add_set_data(self.path.as_str(), &fence.data, Some(fence.version))?;
             for member in members.clone() {
@@ -86,36 +87,36 @@ impl Directory {
             let options = zk::CreateMode::Persistent.with_acls(session.acls());
             multi.add_create(&self.ready(), session.identity(), &options)
         });
-        self.try_again(transaction.await?)
+        self.done(transaction.await?)
     }
 
     /// Stamps `ready` anew, so that all who are there now are inside, if `inside` is still there.
-    pub(super) async fn join(&self, session: &Arc<Session>, ready: Ready, inside: &str) -> Result<(), Interrupted> {
+    pub(super) async fn join(&self, session: &Arc<Session>, ready: Ready, inside: &str) -> Result<bool, Interrupted> {
         let transaction = transact(session, self.path.as_str(), |multi| {
             multi.add_check_version(&self.path.child(inside), -1)?;
             multi.add_set_data(&self.ready(), session.identity(), Some(ready.version))
         });
-        self.try_again(transaction.await?)
+        self.done(transaction.await?)
     }
 
     /// Removes `ready`, unless the barrier was opened since `fence` was read.
-    pub(super) async fn clear(&self, session: &Arc<Session>, fence: &Fence, ready: Ready) -> Result<(), Interrupted> {
+    pub(super) async fn clear(&self, session: &Arc<Session>, fence: &Fence, ready: Ready) -> Result<bool, Interrupted> {
         let transaction = transact(session, self.path.as_str(), |multi| {
             multi.add_check_version(self.path.as_str(), fence.version)?;
             multi.add_delete(&self.ready(), Some(ready.version))
         });
-        self.try_again(transaction.await?)
+        self.done(transaction.await?)
     }
 
     /// A transaction that came too late, or whose outcome is not known, means to look again.
-    fn try_again(&self, transaction: Transaction) -> Result<(), Interrupted> {
+    fn done(&self, transaction: Transaction) -> Result<bool, Interrupted> {
         match transaction {
+            Transaction::Committed => Ok(true),
             Transaction::Refused {
                 source: zk::Error::NoNode | zk::Error::NodeExists | zk::Error::BadVersion,
                 ..
             }
-            | Transaction::Committed
-            | Transaction::Unknown => Ok(()),
+            | Transaction::Unknown => Ok(false),
             Transaction::Refused { source, .. } => Err(Error::from_answer(&self.ready(), source).into()),
         }
     }
