@@ -27,7 +27,8 @@ main() {
 # What is more than `cargo test`. One line a step:
 #     step "what it shows" with_zookeeper cargo run --quiet --example NAME
 all_else() {
-    :
+    step "payments on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example payments
+    step "payments on a real server" with_zookeeper cargo run --quiet --example payments
 }
 
 # Runs a command with ZOOKEEPER_CONNECT naming a real server of its own, which ends with it.

@@ -26,7 +26,7 @@
 //!
 //! Inside, `wire` is the protocol as pure functions over bytes, `tree` the data tree as a deterministic state machine,
 //! `session` and `watch` the tables of sessions and watches; `core` joins them behind one lock, which gives requests
-//! and transactions one order; `net` moves bytes.
+//! and transactions one order; `net` moves bytes on the thread of `thread`.
 
 mod acl;
 mod core;
@@ -37,6 +37,7 @@ mod net;
 mod outbox;
 mod server;
 mod session;
+mod thread;
 mod tree;
 mod watch;
 #[doc(hidden)]

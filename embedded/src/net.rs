@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::core::Step;
 use crate::fourletter;
 use crate::outbox::Outbox;
-use crate::server::Shared;
+use crate::thread::Shared;
 use crate::watch::ConnectionId;
 use crate::wire::frame::next_frame;
 
@@ -22,7 +22,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that is being closed may take to read what is still queued for it.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// As many bytes are read at once; small, because there may be thousands of idle connections.
-const READ_CHUNK: usize = 8 << 10;
+const READ_CHUNK: usize = 4 << 10;
 /// Frames are gathered into writes of about this size.
 const WRITE_CHUNK: usize = 64 << 10;
 

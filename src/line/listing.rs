@@ -34,7 +34,7 @@ pub struct Contender {
 impl Line {
     /// All contenders in order: one list, and one read for each of them, all sent together.
     pub(crate) async fn contenders(&self) -> Result<Vec<Contender>, Error> {
-        persevere(&self.coordinator, async |session| {
+        persevere(&self.coordinator, |session| async move {
             self.contenders_seen_by(&session).await
         })
         .await

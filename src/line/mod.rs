@@ -164,7 +164,7 @@ impl Line {
     /// Waits for the place for at most `limit`; then `None`, and no node is left unless the link is dead, in which
     /// case the reaper has it.
     pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
-        in_time(limit, async |witness| {
+        in_time(limit, |witness| async move {
             self.acquire_witnessed(enrolment, Some(&witness)).await
         })
         .await
@@ -172,7 +172,7 @@ impl Line {
 
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
-        persevere(&self.coordinator, async |session| {
+        persevere(&self.coordinator, |session| async move {
             self.try_in(&session, enrolment).await
         })
         .await
@@ -192,7 +192,7 @@ impl Line {
 
     /// Asks `contender` to give its place up; false if it has left the line already.
     pub(crate) async fn request_revocation(&self, contender: &Contender, reason: &str) -> Result<bool, Error> {
-        persevere(&self.coordinator, async |session| {
+        persevere(&self.coordinator, |session| async move {
             request_revocation(&session, &contender.path, reason).await
         })
         .await
@@ -208,7 +208,7 @@ impl Line {
     }
 
     async fn acquire_witnessed(&self, enrolment: &Enrolment, witness: Option<&Witness>) -> Result<Hold, Error> {
-        persevere(&self.coordinator, async |session| {
+        persevere(&self.coordinator, |session| async move {
             let enrolled = Enrolled::enrol(self, &session, enrolment, witness).await?;
             enrolled.granted().await
         })

@@ -40,7 +40,7 @@ impl Lines {
 
     /// As [`Line::acquire_timeout`], of all places.
     pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
-        in_time(limit, async |witness| {
+        in_time(limit, |witness| async move {
             self.acquire_witnessed(enrolment, Some(&witness)).await
         })
         .await
@@ -48,14 +48,14 @@ impl Lines {
 
     /// As [`Line::try_acquire`], of all places.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
-        persevere(&self.coordinator, async |session| {
+        persevere(&self.coordinator, |session| async move {
             self.try_in(&session, enrolment).await
         })
         .await
     }
 
     async fn acquire_witnessed(&self, enrolment: &Enrolment, witness: Option<&Witness>) -> Result<Hold, Error> {
-        persevere(&self.coordinator, async |session| {
+        persevere(&self.coordinator, |session| async move {
             let mut places = Enrolled::enrol_in_all(&self.lines, &session, enrolment, witness).await?;
             // All of them from the start: while the first is waited for, the loss of another one counts.
             places.iter_mut().for_each(Enrolled::watch);

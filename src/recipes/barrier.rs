@@ -67,9 +67,10 @@ impl Barrier {
     /// # Cancel safety
     /// Dropping the future leaves open whether the barrier is closed.
     pub async fn set(&self) -> Result<(), Error> {
-        persevere(&self.zk, async |session| {
+        persevere(&self.zk, |session| async move {
+            let session = &session;
             loop {
-                let created = ask(&session, self.path(), async |client| {
+                let created = ask(session, self.path(), |client| async move {
                     let options = zk::CreateMode::Persistent.with_acls(session.acls());
                     match client.create(self.path(), session.identity(), &options).await {
                         Ok(_) | Err(zk::Error::NodeExists) => Ok(()),
@@ -80,7 +81,7 @@ impl Barrier {
                     return Ok(());
                 }
                 match self.path.parent() {
-                    Some(parent) => ensure_path(&session, &parent, Parents::Containers).await?,
+                    Some(parent) => ensure_path(session, &parent, Parents::Containers).await?,
                     None => return Err(Error::from_answer(self.path(), zk::Error::NoNode).into()),
                 }
             }
@@ -97,10 +98,10 @@ impl Barrier {
     /// # Cancel safety
     /// Dropping the future leaves open whether the barrier is open.
     pub async fn lift(&self) -> Result<(), Error> {
-        let found = Seen::default();
-        persevere(&self.zk, async |session| {
+        let found = &Seen::default();
+        persevere(&self.zk, |session| async move {
             loop {
-                let stat = ask(&session, self.path(), async |client| {
+                let stat = ask(&session, self.path(), |client| async move {
                     client.check_stat(self.path()).await
                 })
                 .await?;
@@ -136,8 +137,8 @@ impl Barrier {
     /// # When the session is lost
     /// The future goes on waiting in the next session.
     pub async fn wait(&self) -> Result<(), Error> {
-        let found = Seen::default();
-        persevere(&self.zk, async |session| {
+        let found = &Seen::default();
+        persevere(&self.zk, |session| async move {
             // A server that lags may not know yet that the barrier was closed.
             catch_up(&session, self.path()).await?;
             loop {

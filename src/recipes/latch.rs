@@ -92,7 +92,7 @@ impl CountDownLatch {
     /// # Cancel safety
     /// Dropping the future leaves open whether it was counted. Count again with the same id.
     pub async fn count_down_as(&self, id: &str) -> Result<u32, LatchError> {
-        let mark = NodePath::new(&self.path.child(&format!("{COUNT}{id}")))?;
+        let mark = &NodePath::new(&self.path.child(&format!("{COUNT}{id}")))?;
         if id.is_empty() || id.contains('/') {
             return Err(Error::InvalidPath {
                 path: mark.as_str().to_owned(),
@@ -100,7 +100,10 @@ impl CountDownLatch {
             }
             .into());
         }
-        persevere(&self.zk, async |session| self.count_in(&session, mark.as_str()).await).await?
+        persevere(&self.zk, |session| async move {
+            self.count_in(&session, mark.as_str()).await
+        })
+        .await?
     }
 
     /// How many counts are missing: one read.
@@ -108,7 +111,7 @@ impl CountDownLatch {
     /// # Errors
     /// As [`count_down`](Self::count_down).
     pub async fn count(&self) -> Result<u32, LatchError> {
-        persevere(&self.zk, async |session| {
+        persevere(&self.zk, |session| async move {
             let found = read(&session, self.path()).await?;
             Ok(self.missing(found.as_ref().map(|(data, _)| data.as_slice())))
         })
@@ -130,10 +133,10 @@ impl CountDownLatch {
         if self.count().await? == 0 {
             return Ok(());
         }
-        let open = self.path.child(OPEN);
-        persevere(&self.zk, async |session| {
+        let open = &self.path.child(OPEN);
+        persevere(&self.zk, |session| async move {
             loop {
-                let (stat, mut watch) = stat_and_watch(&session, &open).await?;
+                let (stat, mut watch) = stat_and_watch(&session, open).await?;
                 if stat.is_some() {
                     return Ok(());
                 }
@@ -166,7 +169,7 @@ impl CountDownLatch {
     /// # Cancel safety
     /// Dropping the future may leave part of the latch behind; remove it again.
     pub async fn remove(&self) -> Result<(), Error> {
-        persevere(&self.zk, async |session| {
+        persevere(&self.zk, |session| async move {
             loop {
                 for child in list(&session, &self.path).await? {
                     if child == OPEN || child.starts_with(COUNT) {
@@ -229,7 +232,7 @@ impl CountDownLatch {
     }
 
     async fn create(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
-        let created = ask(session, self.path(), async |client| {
+        let created = ask(session, self.path(), |client| async move {
             let options = zk::CreateMode::Persistent.with_acls(session.acls());
             match client
                 .create(self.path(), self.data(self.total).as_bytes(), &options)
@@ -277,7 +280,7 @@ fn parse(data: &[u8]) -> Option<(u32, u32)> {
 }
 
 async fn remove_node(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
-    ask(session, path, async |client| client.delete(path, None).await)
+    ask(session, path, |client| async move { client.delete(path, None).await })
         .await
         .map(|_| ())
 }

@@ -1,5 +1,6 @@
 //! Reads and watches of single nodes, and transactions, repeated until a server answers.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,18 +14,17 @@ use crate::error::Error;
 use crate::session::{Outcome, Session, outcome};
 
 /// Sends `request` about `path`, and again if no answer comes; `None` if the answer is that there is no such node.
-pub(crate) async fn ask<T>(
+pub(crate) async fn ask<T, F: Future<Output = Result<T, zk::Error>>>(
     session: &Arc<Session>,
     path: &str,
-    request: impl AsyncFn(&zk::Client) -> Result<T, zk::Error>,
+    // Not an `AsyncFn`, as in `persevere`.
+    request: impl Fn(zk::Client) -> F,
 ) -> Result<Option<T>, Interrupted> {
     loop {
-        let client = session.client()?;
         let answer = tokio::select! {
-            answer = request(&client) => answer,
+            answer = request(session.client()?) => answer,
             lost = session.ended() => return Err(lost.into()),
         };
-        drop(client);
         match answer {
             Ok(answer) => return Ok(Some(answer)),
             Err(zk::Error::NoNode) => return Ok(None),
@@ -35,7 +35,7 @@ pub(crate) async fn ask<T>(
 
 /// Data and state of the node at `path`, if it exists.
 pub(crate) async fn read(session: &Arc<Session>, path: &str) -> Result<Option<(Vec<u8>, zk::Stat)>, Interrupted> {
-    ask(session, path, async |client| client.get_data(path).await).await
+    ask(session, path, |client| async move { client.get_data(path).await }).await
 }
 
 /// Data and state of the node at `path`, and a watch on it, if it exists.
@@ -43,7 +43,12 @@ pub(crate) async fn read_and_watch(
     session: &Arc<Session>,
     path: &str,
 ) -> Result<Option<(Vec<u8>, zk::Stat, NodeWatch)>, Interrupted> {
-    let answer = ask(session, path, async |client| client.get_and_watch_data(path).await).await?;
+    let answer = ask(
+        session,
+        path,
+        |client| async move { client.get_and_watch_data(path).await },
+    )
+    .await?;
     Ok(answer.map(|(data, stat, watcher)| (data, stat, NodeWatch::new(session, watcher))))
 }
 
@@ -53,7 +58,10 @@ pub(crate) async fn list_and_watch(
     path: &NodePath,
 ) -> Result<Option<(Vec<String>, NodeWatch)>, Interrupted> {
     let path = path.as_str();
-    let answer = ask(session, path, async |client| client.list_and_watch_children(path).await).await?;
+    let answer = ask(session, path, |client| async move {
+        client.list_and_watch_children(path).await
+    })
+    .await?;
     Ok(answer.map(|(children, watcher)| (children, NodeWatch::new(session, watcher))))
 }
 
@@ -63,7 +71,9 @@ pub(crate) async fn stat_and_watch(
     path: &str,
 ) -> Result<(Option<zk::Stat>, NodeWatch), Interrupted> {
     loop {
-        let answer = ask(session, path, async |client| client.check_and_watch_stat(path).await);
+        let answer = ask(session, path, |client| async move {
+            client.check_and_watch_stat(path).await
+        });
         if let Some((stat, watcher)) = answer.await? {
             return Ok((stat, NodeWatch::new(session, watcher)));
         }
@@ -72,7 +82,7 @@ pub(crate) async fn stat_and_watch(
 
 /// Makes sure that what is read next is not older than this call, whatever server answers.
 pub(crate) async fn catch_up(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
-    ask(session, path, async |client| client.sync(path).await)
+    ask(session, path, |client| async move { client.sync(path).await })
         .await
         .map(|_| ())
 }
@@ -83,9 +93,9 @@ pub(crate) async fn stats<'a>(
     path: &NodePath,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<Vec<(&'a str, zk::Stat)>, Interrupted> {
-    let asked = names.into_iter().map(async |name| {
-        let child = path.child(name);
-        let stat = ask(session, &child, async |client| client.check_stat(&child).await).await?;
+    let asked = names.into_iter().map(|name| async move {
+        let child = &path.child(name);
+        let stat = ask(session, child, |client| async move { client.check_stat(child).await }).await?;
         Ok(stat.flatten().map(|stat| (name, stat)))
     });
     let answers: Result<Vec<_>, Interrupted> = future::try_join_all(asked).await;

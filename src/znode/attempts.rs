@@ -1,5 +1,6 @@
-//! What every call has in common that waits: as many sessions as it takes, and one deadline for all of it.
+//! What every call that waits has in common: as many sessions as it takes, and one deadline for all of it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use crate::session::{Coordinator, Removal, Session, Witness};
 const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
 
 /// Makes `attempt` in one session after the other until one of them sees it through.
-pub(crate) async fn persevere<T>(
+pub(crate) async fn persevere<T, F: Future<Output = Result<T, Interrupted>>>(
     coordinator: &Coordinator,
-    attempt: impl AsyncFn(Arc<Session>) -> Result<T, Interrupted>,
+    // Not an `AsyncFn`: the future of one that borrows is not known to be `Send` (rust-lang/rust#110338).
+    attempt: impl Fn(Arc<Session>) -> F,
 ) -> Result<T, Error> {
     loop {
         let session = coordinator.session().await?;
@@ -31,9 +33,9 @@ pub(crate) async fn persevere<T>(
 
 /// Gives `acquire` until `limit`; then `None`, and no node is left that was made with its witness, unless the link is
 /// dead, in which case the reaper has it.
-pub(crate) async fn in_time<T, E>(
+pub(crate) async fn in_time<T, E, F: Future<Output = Result<T, E>>>(
     limit: Duration,
-    acquire: impl AsyncFnOnce(Witness) -> Result<T, E>,
+    acquire: impl FnOnce(Witness) -> F,
 ) -> Result<Option<T>, E> {
     let (witness, mut removal) = Removal::new();
     if let Ok(acquired) = time::timeout(limit, acquire(witness)).await {

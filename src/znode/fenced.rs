@@ -5,6 +5,7 @@ use std::time::Instant;
 use tracing::debug;
 use zookeeper_client as zk;
 
+use super::ephemeral::check_length;
 use super::hold::Hold;
 use crate::error::Error;
 use crate::session::{LossReason, Lost, Outcome, outcome};
@@ -112,7 +113,12 @@ impl<'a> CheckWriter<'a> {
             added.map_err(|error| Error::from_answer(node.path(), error))?;
             checks += 1;
         }
+        let mut size = 0;
         for (index, operation) in operations.iter().enumerate() {
+            if let Operation::Create { path, data, .. } | Operation::SetData { path, data, .. } = operation {
+                size += data.len();
+                check_length(path, size)?;
+            }
             let added = match operation {
                 Operation::Check { path, version } => writer.add_check_version(path, *version),
                 Operation::Create { path, data, mode } => {

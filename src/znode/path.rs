@@ -61,14 +61,14 @@ fn problem(path: &str) -> Option<&'static str> {
         }
     }
     if path.chars().any(is_refused) {
-        return Some("a path has no control characters, private-use characters or U+FFF0 to U+FFFF");
+        return Some("a path has no control or private-use characters and none from U+FFF0 on, as emoji are");
     }
     None
 }
 
-/// The ranges that `PathUtils.validatePath` refuses, and nothing outside the basic plane that it would split.
+/// The ranges that `PathUtils.validatePath` refuses. It looks at UTF-16, where all beyond the basic plane are surrogates.
 fn is_refused(c: char) -> bool {
-    matches!(u32::from(c), 0x00..=0x1f | 0x7f..=0x9f | 0xd800..=0xf8ff | 0xfff0..=0xffff)
+    matches!(u32::from(c), 0x00..=0x1f | 0x7f..=0x9f | 0xd800..=0xf8ff | 0xfff0..)
 }
 
 #[cfg(test)]
@@ -98,6 +98,8 @@ mod tests {
             "/a\0",
             "/\u{1}",
             "/\u{f000}",
+            "/\u{fff0}",
+            "/🔒",
         ] {
             match NodePath::new(path) {
                 Err(Error::InvalidPath { path: named, .. }) => assert_eq!(named, path),

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future;
 use zookeeper_client as zk;
 
@@ -61,7 +60,7 @@ impl Hold {
     /// # async fn rebuild_the_index() {}
     /// ```
     pub async fn revocation(&self) -> Result<Revocation, Lost> {
-        let requests = self.nodes().map(|node| requested(node).boxed());
+        let requests = self.nodes().map(|node| Box::pin(requested(node)));
         tokio::select! {
             biased;
             reason = self.lost() => Err(Lost { reason }),

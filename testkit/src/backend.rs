@@ -53,7 +53,7 @@ impl TestServer {
             .ok()
             .filter(|servers| !servers.is_empty())
         {
-            Some(servers) if backend == Backend::Real => Self(Kind::External(first_address(&servers))),
+            Some(servers) if backend == Backend::Real => Self::external(&servers),
             _ => Self::start(backend, ServerOptions::new()).await,
         }
     }
@@ -69,6 +69,11 @@ impl TestServer {
             }
         })
         .await
+    }
+
+    /// One that somebody else runs: the first of `servers`, given as `host:port,host:port`.
+    pub(crate) fn external(servers: &str) -> Self {
+        Self(Kind::External(first_address(servers)))
     }
 
     /// Where it listens.
@@ -157,5 +162,5 @@ impl TestServer {
 fn first_address(servers: &str) -> SocketAddr {
     let first = servers.split([',', '/']).next().unwrap_or_default();
     let resolved = first.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    resolved.unwrap_or_else(|| panic!("ZOOKEEPER_CONNECT={servers} does not start with host:port"))
+    resolved.unwrap_or_else(|| panic!("{servers:?} does not start with host:port: is ZOOKEEPER_CONNECT right?"))
 }

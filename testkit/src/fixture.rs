@@ -26,6 +26,8 @@ pub struct Fixture {
     name: String,
     chroot: String,
     server: Server,
+    /// `host:port` of all servers, comma separated.
+    servers: String,
     raw: Client,
 }
 
@@ -61,14 +63,24 @@ impl Fixture {
         Self::on(name, Server::Own(Box::new(server))).await
     }
 
+    /// A fresh chroot on the ensemble `servers`, given as `host:port,host:port`, that somebody else runs.
+    pub async fn on_ensemble(name: &str, servers: &str) -> Self {
+        let first = Server::Own(Box::new(TestServer::external(servers)));
+        Self::on_servers(name, first, servers.to_owned()).await
+    }
+
     async fn on(name: &str, server: Server) -> Self {
-        let addr = server.get().addr();
+        let servers = server.get().connect_string();
+        Self::on_servers(name, server, servers).await
+    }
+
+    async fn on_servers(name: &str, server: Server, servers: String) -> Self {
         let chroot = format!("/t-{}", uuid::Uuid::new_v4().simple());
         let connector = Client::connector()
             .with_session_timeout(RAW_SESSION_TIMEOUT)
             .with_connection_timeout(RAW_CONNECTION_TIMEOUT);
-        let root = connect(addr.to_string(), connector).await.unwrap_or_else(|err| {
-            panic!("{name}: no session on the ZooKeeper at {addr}: {err}; `scripts/test.sh` brings one up")
+        let root = connect(servers.clone(), connector).await.unwrap_or_else(|err| {
+            panic!("{name}: no session on the ZooKeeper at {servers}: {err}; `scripts/test.sh` brings one up")
         });
         let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
         root.create(&chroot, name.as_bytes(), &options)
@@ -79,13 +91,14 @@ impl Fixture {
             name: name.to_owned(),
             chroot,
             server,
+            servers,
             raw,
         }
     }
 
     /// `host:port/chroot` for the client under test.
     pub fn connect_string(&self) -> String {
-        format!("{}{}", self.server().addr(), self.chroot)
+        format!("{}{}", self.servers, self.chroot)
     }
 
     /// The chroot.
@@ -128,7 +141,7 @@ impl Fixture {
     pub async fn expire(&self, session: &SessionInfo) {
         loop {
             let connector = Client::connector().with_session(session.clone()).with_fail_eagerly();
-            match connect(self.server().addr().to_string(), connector).await {
+            match connect(self.servers.clone(), connector).await {
                 Ok(client) => drop(client),
                 Err(Error::SessionExpired) => break,
                 Err(Error::ConnectionLoss | Error::Timeout | Error::NoHosts) => {}

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use zookeeper_recipes::{
-    AcquireTimeoutError, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, Error, FairLock,
-    FairLockGuard, FencedWriteError, FencingToken, Hold, Layout, LossReason, Lost, LostSignal, Observer, ReleaseError,
-    RunError, SessionState, TryAcquireError, connect,
+    AcquireTimeoutError, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, DowngradeError, Error,
+    FairLock, FairLockGuard, FencedWriteError, FencingToken, Hold, Layout, LossReason, Lost, LostSignal, MultiLock,
+    MultiLockGuard, Observer, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    SessionState, TryAcquireError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -20,6 +21,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<ConnectOptions>();
     plain::<Contender>();
     plain::<Coordinator>();
+    plain::<DowngradeError>();
     plain::<Error>();
     plain::<FairLock>();
     plain::<FairLockGuard>();
@@ -30,9 +32,15 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<LossReason>();
     plain::<Lost>();
     plain::<LostSignal>();
+    plain::<MultiLock>();
+    plain::<MultiLockGuard>();
     plain::<Observer<u8>>();
     plain::<ReleaseError>();
+    plain::<Revocation>();
     plain::<RunError>();
+    plain::<RwLock>();
+    plain::<RwLockReadGuard>();
+    plain::<RwLockWriteGuard>();
     plain::<SessionState>();
     plain::<TryAcquireError>();
 }
@@ -73,6 +81,9 @@ fn guards_are_not_clone() {
     impl<T: Clone> Ambiguous<u8> for T {}
     <Hold as Ambiguous<_>>::lacks_clone();
     <FairLockGuard as Ambiguous<_>>::lacks_clone();
+    <RwLockReadGuard as Ambiguous<_>>::lacks_clone();
+    <RwLockWriteGuard as Ambiguous<_>>::lacks_clone();
+    <MultiLockGuard as Ambiguous<_>>::lacks_clone();
     <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
 }
 
@@ -99,11 +110,10 @@ fn send<F: Future + Send>(future: F) -> F {
 }
 
 /// Only compiled: no future is polled.
-#[allow(dead_code, clippy::too_many_lines)]
+#[allow(dead_code)]
 fn every_future_is_send_and_not_unpin_and_all_but_connect_are_sync(
     (zk, other): (Coordinator, Coordinator),
-    lock: &FairLock,
-    (guard, mut observer): (FairLockGuard, Observer<u8>),
+    (guard, mut observer, contender): (FairLockGuard, Observer<u8>, Contender),
 ) {
     // The client's own future of a connect is not `Sync`.
     send(connect("")).lacks_sync();
@@ -112,16 +122,43 @@ fn every_future_is_send_and_not_unpin_and_all_but_connect_are_sync(
     send(ConnectOptions::new().connect("")).lacks_unpin();
     future(zk.client()).lacks_unpin();
     future(other.close()).lacks_unpin();
+    future(observer.changed()).lacks_unpin();
+    future(observer.wait_for(|_| true)).lacks_unpin();
+    let lock = FairLock::new(&zk, "/l").unwrap();
     future(lock.acquire()).lacks_unpin();
     future(lock.try_acquire()).lacks_unpin();
     future(lock.acquire_timeout(Duration::ZERO)).lacks_unpin();
     future(lock.run(|_| async {})).lacks_unpin();
     future(lock.contenders()).lacks_unpin();
+    future(lock.request_revocation(&contender, "")).lacks_unpin();
     future(guard.run_until_lost(async {})).lacks_unpin();
+    future(guard.revocation()).lacks_unpin();
     future(guard.fenced().commit()).lacks_unpin();
     future(guard.release()).lacks_unpin();
-    future(observer.changed()).lacks_unpin();
-    future(observer.wait_for(|_| true)).lacks_unpin();
+}
+
+#[allow(dead_code)]
+fn every_future_of_the_other_locks_too(
+    zk: Coordinator,
+    (read, write, another): (RwLockReadGuard, RwLockWriteGuard, RwLockWriteGuard),
+    several: MultiLockGuard,
+) {
+    let lock = RwLock::new(&zk, "/l").unwrap();
+    future(lock.read()).lacks_unpin();
+    future(lock.try_read()).lacks_unpin();
+    future(lock.read_timeout(Duration::ZERO)).lacks_unpin();
+    future(lock.write()).lacks_unpin();
+    future(lock.try_write()).lacks_unpin();
+    future(lock.write_timeout(Duration::ZERO)).lacks_unpin();
+    future(lock.contenders()).lacks_unpin();
+    future(read.release()).lacks_unpin();
+    future(write.downgrade()).lacks_unpin();
+    future(another.release()).lacks_unpin();
+    let locks = MultiLock::new(&zk, ["/l"]).unwrap();
+    future(locks.acquire()).lacks_unpin();
+    future(locks.try_acquire()).lacks_unpin();
+    future(locks.acquire_timeout(Duration::ZERO)).lacks_unpin();
+    future(several.release()).lacks_unpin();
 }
 
 #[test]

@@ -1,13 +1,26 @@
 //! The recipes against the embedded server and against a real ZooKeeper (`ZK_TEST_SERVER=embedded|real`): one module
 //! per recipe and per fault.
 
-mod support;
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+mod sessions;
+mod support;
+mod warnings;
+
+mod access;
 mod auto_traits;
 mod bad_input;
 mod budget;
+mod budget_rw;
 mod cancellation;
+mod connecting;
+mod ensemble;
+mod expiry;
 mod layers;
 mod lock;
 mod lost_replies;
+mod multi_lock;
 mod operator;
+mod partition;
+mod revocation;
+mod rwlock;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use zookeeper_embedded::Faults;
+use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLock, FairLockGuard};
 use zookeeper_testkit::{Fixture, within};
 
@@ -64,4 +65,11 @@ pub(crate) async fn granted(pending: Pending) -> FairLockGuard {
     acquired
         .unwrap_or_else(|err| panic!("the waiter panicked: {err}"))
         .unwrap_or_else(|err| panic!("the waiter failed: {err}"))
+}
+
+/// Creates a node that anybody may use, as somebody else would.
+pub(crate) async fn create(fixture: &Fixture, path: &str, mode: zk::CreateMode) {
+    let options = mode.with_acls(zk::Acls::anyone_all());
+    let created = fixture.raw().create(path, b"", &options).await;
+    created.unwrap_or_else(|err| panic!("{path}: {err}"));
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Core, wall_clock};
+use crate::acl;
 use crate::tree::{Author, Change, Overlay, Tree, Txn, TxnHeader};
 use crate::watch::{ConnectionId, Event, Watches};
 use crate::wire::{ErrorCode, OpResult, WriteOp, response};
@@ -30,8 +31,11 @@ impl Replica {
 impl Core {
     /// Gives a transaction its place in the order. `author` reads its own writes, however far its view lags.
     pub(super) fn commit(&mut self, txn: Txn, author: Option<ConnectionId>) -> Vec<OpResult> {
+        // No client asked for a jump of a sequence: it must not show in the zxids either.
+        let is_silent = matches!(txn, Txn::SetSequence { .. });
+        let zxid = self.main.tree.last_zxid() + i64::from(!is_silent);
         let header = TxnHeader {
-            zxid: self.main.tree.last_zxid() + 1,
+            zxid,
             time: wall_clock(),
         };
         let (results, events) = self.main.apply(header, &txn);
@@ -46,6 +50,12 @@ impl Core {
             let Some(connection) = self.connections.get(&event.connection) else {
                 continue;
             };
+            if event
+                .acl
+                .is_some_and(|acl| acl::check(&acl, acl::READ, &connection.ids).is_err())
+            {
+                continue;
+            }
             let delay = self.switches.event_delay(connection.session);
             self.send(event.connection, response::watch_event(event.kind, &event.path), delay);
         }
@@ -77,6 +87,10 @@ impl Core {
             .collect();
         let txn = match prepared {
             Ok(txns) => Txn::Multi(txns),
+            Err((_, ErrorCode::MarshallingError)) => {
+                self.commit(Txn::Failed, Some(id));
+                return response::error_reply(xid, self.main.tree.last_zxid(), ErrorCode::MarshallingError);
+            }
             Err((failed, error)) => Txn::FailedMulti(
                 (0..ops.len())
                     .map(|index| match index.cmp(&failed) {

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::{Core, Replica};
 use crate::acl;
 use crate::tree::Node;
-use crate::watch::{ConnectionId, Event, Kind, Mode};
+use crate::watch::{ConnectionId, Event, Mode};
 use crate::wire::request::SetWatches;
-use crate::wire::{Acl, ErrorCode, EventType, Id, ReadOp, Request, Writer, response};
+use crate::wire::{Acl, ErrorCode, EventType, Id, Op, OpResult, ReadOp, Request, Writer, response};
 
 /// Who reads.
 struct Reader<'a> {
@@ -70,10 +70,11 @@ impl Replica {
                 Ok(())
             }
             Request::GetEphemerals { prefix } => {
+                // Java's idea of blanks takes in control characters; the comparison itself is with the whole prefix.
+                let is_blank = |c: char| c <= ' ';
                 let prefix = prefix
                     .as_deref()
-                    .map(str::trim)
-                    .filter(|prefix| !matches!(*prefix, "" | "/"));
+                    .filter(|prefix| !matches!(prefix.trim_matches(is_blank), "" | "/"));
                 let paths = self.tree.ephemerals_of(reader.session);
                 let paths: Vec<&str> = paths
                     .filter(|path| prefix.is_none_or(|prefix| path.starts_with(prefix)))
@@ -97,12 +98,12 @@ impl Replica {
                 Ok(())
             }
             Request::CheckWatches { path, kind } => {
-                let kind = Kind::from_code(*kind).ok_or(ErrorCode::MarshallingError)?;
+                let kind = self.watches.kind(*kind).ok_or(ErrorCode::MarshallingError)?;
                 let found = self.watches.contains(path, reader.connection, kind);
                 if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
             }
             Request::RemoveWatches { path, kind } => {
-                let kind = Kind::from_code(*kind).ok_or(ErrorCode::MarshallingError)?;
+                let kind = self.watches.kind(*kind).ok_or(ErrorCode::MarshallingError)?;
                 let found = self.watches.remove(path, reader.connection, kind);
                 if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
             }
@@ -140,7 +141,7 @@ impl Replica {
         if watch {
             self.watches.watch_data(path, reader.connection);
         }
-        // No permission is needed to learn that a node exists.
+        // No permission is needed to learn that a node exists; ZooKeeper asks for one only from 3.8.4 on.
         self.tree.get(path).ok_or(ErrorCode::NoNode)?.stat().write(to);
         Ok(())
     }
@@ -179,19 +180,20 @@ impl Replica {
 
     fn multi_read(&mut self, reader: &Reader<'_>, ops: &[ReadOp], to: &mut Writer) {
         for op in ops {
-            let (code, error) = match op {
-                ReadOp::GetData { path, .. } => (crate::wire::Op::GetData, self.readable(reader, path).err()),
-                ReadOp::GetChildren { path, .. } => (crate::wire::Op::GetChildren, self.readable(reader, path).err()),
-            };
-            if let Some(error) = error {
-                crate::wire::OpResult::Error(Some(error)).write_in_multi(to);
+            if let Err(error) = self.readable(reader, op.path()) {
+                OpResult::Error(Some(error)).write_in_multi(to);
                 continue;
             }
-            response::multi_header(to, code.code(), 0);
-            // Cannot fail: it is readable.
+            // Neither can fail: the node is readable.
             let _ = match op {
-                ReadOp::GetData { path, watch } => self.data(reader, path, *watch, to),
-                ReadOp::GetChildren { path, watch } => self.children(reader, path, *watch, false, to),
+                ReadOp::GetData { path } => {
+                    response::multi_header(to, Op::GetData.code(), 0);
+                    self.data(reader, path, false, to)
+                }
+                ReadOp::GetChildren { path } => {
+                    response::multi_header(to, Op::GetChildren.code(), 0);
+                    self.children(reader, path, false, false, to)
+                }
             };
         }
         response::multi_end(to);
@@ -214,6 +216,7 @@ impl Replica {
                 connection,
                 kind,
                 path: path.to_owned(),
+                acl: None,
             });
         };
         for path in &watches.data {

@@ -11,8 +11,8 @@ pub(crate) use rule::{Action, Rules};
 pub use rule::{Rule, RuleBuilder};
 
 use crate::core::{Core, CoreGuard};
-use crate::server::Shared;
 use crate::session::SessionId;
+use crate::thread::Shared;
 use crate::wire::Op;
 
 /// Whom a fault hits.

@@ -12,7 +12,7 @@ pub(crate) use node::{Node, Owner};
 pub(crate) use prepare::{Author, Overlay};
 pub(crate) use txn::{Change, Txn, TxnHeader};
 
-use crate::acl;
+use crate::acl::{self, AclList};
 use crate::wire::OpResult;
 
 /// All nodes, and who they go away with.
@@ -124,8 +124,12 @@ impl Tree {
             } => {
                 let node = Node::new(data.clone(), acl.clone(), *owner, header.zxid, header.time);
                 let stat = node.stat();
-                self.insert(path, node, *creations, header.zxid);
-                changes.push(Change::Created(path.clone()));
+                let parent_acl = self.insert(path, node, *creations, header.zxid);
+                changes.push(Change::Created {
+                    path: path.clone(),
+                    acl: acl.clone(),
+                    parent_acl,
+                });
                 if *with_stat {
                     OpResult::Create2 {
                         path: path.clone(),
@@ -148,7 +152,10 @@ impl Tree {
                 node.mzxid = header.zxid;
                 node.mtime = header.time;
                 let stat = node.stat();
-                changes.push(Change::DataChanged(path.clone()));
+                changes.push(Change::DataChanged {
+                    path: path.clone(),
+                    acl: node.acl.clone(),
+                });
                 OpResult::SetData(stat)
             }
             Txn::SetAcl { path, acl, version } => {
@@ -188,7 +195,9 @@ impl Tree {
         self.nodes.get_mut(path::normal(path))
     }
 
-    fn insert(&mut self, path: &str, node: Node, creations: i32, zxid: i64) {
+    /// Returns the access control list of the parent.
+    fn insert(&mut self, path: &str, node: Node, creations: i32, zxid: i64) -> AclList {
+        let mut parent_acl = acl::open();
         let path: Arc<str> = path.into();
         if let Some((parent, name)) = path::split(&path) {
             if let Some(parent) = self.node_mut(parent) {
@@ -198,6 +207,7 @@ impl Tree {
                     parent.pzxid = zxid;
                 }
                 parent.children.insert(name);
+                parent_acl = parent.acl.clone();
             }
         }
         match node.owner {
@@ -210,14 +220,17 @@ impl Tree {
             Owner::Nobody => {}
         }
         self.nodes.insert(path, node);
+        parent_acl
     }
 
     fn remove(&mut self, path: &str, zxid: i64, changes: &mut Vec<Change>) {
         let Some(node) = self.nodes.remove(path) else { return };
+        let mut parent_acl = acl::open();
         if let Some((parent, name)) = path::split(path) {
             if let Some(parent) = self.node_mut(parent) {
                 parent.children.remove(name);
                 parent.pzxid = parent.pzxid.max(zxid);
+                parent_acl = parent.acl.clone();
             }
         }
         match node.owner {
@@ -234,7 +247,11 @@ impl Tree {
             }
             Owner::Nobody => {}
         }
-        changes.push(Change::Deleted(path.to_owned()));
+        changes.push(Change::Deleted {
+            path: path.to_owned(),
+            acl: node.acl,
+            parent_acl,
+        });
     }
 }
 

@@ -138,6 +138,9 @@ impl<'a> Overlay<'a> {
         flags: i32,
         author: Author<'_>,
     ) -> Result<(String, AclList, Owner, i32), ErrorCode> {
+        if kind == CreateKind::TtlWithoutTime {
+            return Err(ErrorCode::MarshallingError);
+        }
         let mode = Mode::from_flags(flags).ok_or(ErrorCode::BadArguments)?;
         let owner = mode.owner(kind, author.session).ok_or(ErrorCode::BadArguments)?;
         let (parent, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
@@ -227,7 +230,7 @@ impl Mode {
     fn owner(self, kind: CreateKind, session: i64) -> Option<Owner> {
         match kind {
             CreateKind::Ttl(ttl) if self.ttl && (1..=MAX_TTL).contains(&ttl) => Some(Owner::Ttl(ttl)),
-            CreateKind::Ttl(_) => None,
+            CreateKind::Ttl(_) | CreateKind::TtlWithoutTime => None,
             _ if self.ttl => None,
             CreateKind::Container => Some(Owner::Container),
             CreateKind::Create | CreateKind::Create2 if self.ephemeral => Some(Owner::Session(session)),

@@ -55,10 +55,23 @@ pub(crate) enum Txn {
     },
 }
 
-/// What a transaction did to a node, in the order in which watchers hear of it.
+/// What a transaction did to a node.
+///
+/// The access control lists are those of that moment: who may not read a node does not hear of it either.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    Created(String),
-    Deleted(String),
-    DataChanged(String),
+    Created {
+        path: String,
+        acl: AclList,
+        parent_acl: AclList,
+    },
+    Deleted {
+        path: String,
+        acl: AclList,
+        parent_acl: AclList,
+    },
+    DataChanged {
+        path: String,
+        acl: AclList,
+    },
 }

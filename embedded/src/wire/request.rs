@@ -34,7 +34,13 @@ pub enum CreateKind {
     Container,
     /// A node that goes away when it is left alone, after this many milliseconds.
     Ttl(i64),
+    /// In a multi, a create whose flags ask for a time to live that it does not have: it fails the multi as a whole.
+    TtlWithoutTime,
 }
+
+const CONTAINER_FLAG: i32 = 4;
+const TTL_FLAG: i32 = 5;
+const TTL_SEQUENTIAL_FLAG: i32 = 6;
 
 /// An operation that changes the tree, or (in a multi) checks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +83,23 @@ impl WriteOp {
             | Self::SetAcl { path, .. }
             | Self::Check { path, .. } => path,
         }
+    }
+
+    /// In a multi the flags decide what a create makes and replies, not its operation.
+    fn read_in_multi(op: Op, from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut write = match op {
+            Op::SetAcl => return Err(Malformed),
+            op => Self::read(op, from)?,
+        };
+        if let Self::Create { kind, flags, .. } = &mut write {
+            *kind = match (*flags, *kind) {
+                (CONTAINER_FLAG, _) => CreateKind::Container,
+                (TTL_FLAG | TTL_SEQUENTIAL_FLAG, CreateKind::Ttl(ttl)) => CreateKind::Ttl(ttl),
+                (TTL_FLAG | TTL_SEQUENTIAL_FLAG, _) => CreateKind::TtlWithoutTime,
+                _ => CreateKind::Create,
+            };
+        }
+        Ok(write)
     }
 
     fn read(op: Op, from: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -127,8 +150,31 @@ impl WriteOp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are ZooKeeper's")]
 pub enum ReadOp {
-    GetData { path: String, watch: bool },
-    GetChildren { path: String, watch: bool },
+    GetData { path: String },
+    GetChildren { path: String },
+}
+
+impl ReadOp {
+    /// The path it names.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::GetData { path } | Self::GetChildren { path } => path,
+        }
+    }
+
+    fn read(op: Op, from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let path = |from: &mut Reader<'_>| {
+            let path = from.string()?;
+            // The server takes no watches from a multi-read, whatever this says.
+            let _watch = from.bool()?;
+            Ok(path)
+        };
+        match op {
+            Op::GetData => Ok(Self::GetData { path: path(from)? }),
+            Op::GetChildren => Ok(Self::GetChildren { path: path(from)? }),
+            _ => Err(Malformed),
+        }
+    }
 }
 
 /// A decoded request.
@@ -183,21 +229,8 @@ impl Request {
             | Op::SetData
             | Op::SetAcl
             | Op::Check => Self::Write(WriteOp::read(op, from)?),
-            Op::Multi => Self::Multi(read_multi(from, |op, from| match op {
-                Op::SetAcl => Err(Malformed),
-                op => WriteOp::read(op, from),
-            })?),
-            Op::MultiRead => Self::MultiRead(read_multi(from, |op, from| match op {
-                Op::GetData => Ok(ReadOp::GetData {
-                    path: from.string()?,
-                    watch: from.bool()?,
-                }),
-                Op::GetChildren => Ok(ReadOp::GetChildren {
-                    path: from.string()?,
-                    watch: from.bool()?,
-                }),
-                _ => Err(Malformed),
-            })?),
+            Op::Multi => Self::Multi(read_multi(from, WriteOp::read_in_multi)?),
+            Op::MultiRead => Self::MultiRead(read_multi(from, ReadOp::read)?),
             Op::Exists => Self::Exists {
                 path: from.string()?,
                 watch: from.bool()?,
@@ -268,12 +301,7 @@ impl Request {
         match self {
             Self::Write(op) => vec![op.path()],
             Self::Multi(ops) => ops.iter().map(WriteOp::path).collect(),
-            Self::MultiRead(ops) => ops
-                .iter()
-                .map(|op| match op {
-                    ReadOp::GetData { path, .. } | ReadOp::GetChildren { path, .. } => path.as_str(),
-                })
-                .collect(),
+            Self::MultiRead(ops) => ops.iter().map(ReadOp::path).collect(),
             Self::Exists { path, .. }
             | Self::GetData { path, .. }
             | Self::GetChildren { path, .. }

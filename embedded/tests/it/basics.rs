@@ -236,3 +236,14 @@ async fn a_server_that_is_dropped_or_shut_down_gives_its_port_back() {
         assert_eq!(again.connect_string(), address);
     }
 }
+
+#[tokio::test]
+async fn an_address_that_is_taken_or_makes_no_sense_is_an_error() {
+    let server = Server::start().await.unwrap();
+    let taken = Server::builder().address(server.connect_string()).start().await;
+    assert_eq!(
+        taken.err().map(|error| error.kind()),
+        Some(std::io::ErrorKind::AddrInUse)
+    );
+    assert!(Server::builder().address("nonsense").start().await.is_err());
+}

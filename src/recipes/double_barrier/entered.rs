@@ -96,7 +96,7 @@ impl DoubleBarrier {
         }
         // Dropped, it goes to the reaper, if it is still there at all.
         own.take();
-        persevere(&self.zk, async |session| {
+        persevere(&self.zk, |session| async move {
             let mut inside = inside;
             self.leave_in(&session, &mut None, &mut inside).await
         })

@@ -94,7 +94,7 @@ impl DoubleBarrier {
     /// # Errors
     /// An [`Error`] that retrying would not help.
     pub async fn members(&self) -> Result<usize, Error> {
-        persevere(&self.zk, async |session| {
+        persevere(&self.zk, |session| async move {
             let children = list(&session, &self.directory.path).await?;
             Ok(members(&children).count())
         })
@@ -128,14 +128,20 @@ impl DoubleBarrier {
     /// # Cancel safety
     /// As [`enter`](Self::enter).
     pub async fn enter_timeout(&self, limit: Duration) -> Result<Entered, WaitTimeoutError> {
-        let entered = in_time(limit, async |witness| self.enter_witnessed(Some(&witness)).await);
+        let entered = in_time(
+            limit,
+            |witness| async move { self.enter_witnessed(Some(&witness)).await },
+        );
         entered.await?.ok_or(WaitTimeoutError::Elapsed { after: limit })
     }
 
     async fn enter_witnessed(&self, witness: Option<&Witness>) -> Result<Entered, Error> {
-        persevere(&self.zk, async |session| self.enter_in(&session, witness).await)
-            .instrument(info_span!("enter", path = self.path()))
-            .await
+        persevere(
+            &self.zk,
+            |session| async move { self.enter_in(&session, witness).await },
+        )
+        .instrument(info_span!("enter", path = self.path()))
+        .await
     }
 
     async fn enter_in(&self, session: &Arc<Session>, witness: Option<&Witness>) -> Result<Entered, Interrupted> {

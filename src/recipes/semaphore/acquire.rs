@@ -35,7 +35,7 @@ impl Semaphore {
         permits: u32,
         witness: Option<&Witness>,
     ) -> Result<Permit, PermitError> {
-        persevere(&self.zk, async |session| {
+        persevere(&self.zk, |session| async move {
             Stop::settle(self.acquire_in(&session, permits, witness).await)
         })
         .instrument(info_span!("acquire_permits", path = self.path(), permits))

@@ -140,7 +140,7 @@ impl Semaphore {
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire_many(&self, permits: u32) -> Result<Permit, TryPermitError> {
-        let attempt = persevere(&self.zk, async |session| {
+        let attempt = persevere(&self.zk, |session| async move {
             Stop::settle(self.try_in(&session, permits).await)
         });
         attempt
@@ -171,7 +171,7 @@ impl Semaphore {
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
     pub async fn acquire_many_timeout(&self, permits: u32, limit: Duration) -> Result<Permit, PermitTimeoutError> {
-        let acquired = in_time(limit, async |witness| {
+        let acquired = in_time(limit, |witness| async move {
             self.acquire_witnessed(permits, Some(&witness)).await
         });
         acquired.await?.ok_or(PermitTimeoutError::Elapsed { after: limit })
@@ -185,7 +185,11 @@ impl Semaphore {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn available_permits(&self) -> Result<u32, PermitError> {
-        persevere(&self.zk, async |session| Stop::settle(self.free_in(&session).await)).await?
+        persevere(
+            &self.zk,
+            |session| async move { Stop::settle(self.free_in(&session).await) },
+        )
+        .await?
     }
 
     /// Changes the number of permits for everybody, from now on and until it is changed again.
@@ -201,7 +205,7 @@ impl Semaphore {
     /// # Cancel safety
     /// Dropping the future leaves open whether the number is changed.
     pub async fn set_permits(&self, permits: u32) -> Result<(), PermitError> {
-        persevere(&self.zk, async |session| {
+        persevere(&self.zk, |session| async move {
             Stop::settle(self.agreement.change(&session, permits).await)
         })
         .await?

@@ -1,0 +1,20 @@
+//! Faults that only an ensemble can show, on three servers in containers: `scripts/ensemble-test.sh` brings them up.
+//!
+//! * `ensemble` – the servers, and what can be done to them
+//! * `belief` – how long a guard was believed in, by one clock for all processes
+//! * `workload` – what contenders do: a row for each recipe
+//! * `contest` – contenders in this process; `client` – in processes of their own
+//! * the others – one module for each kind of fault, and `soak` with all of them at random
+
+mod bad_server;
+mod belief;
+mod client;
+mod contest;
+mod cut_client;
+mod cut_follower;
+mod ensemble;
+mod faults;
+mod servers_down;
+mod soak;
+mod stopped_process;
+mod workload;

@@ -1,0 +1,461 @@
+//! What becomes of holds, waiters and calls when the link or the server goes silent: a hold lasts while its lease runs,
+//! and ends before the ensemble can give its place to somebody else.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use zookeeper_client::{Acls, CreateMode};
+use zookeeper_recipes::{
+    AcquireTimeoutError, Coordinator, FairLockGuard, LossReason, Lost, Observer, ReleaseError, SessionState,
+};
+use zookeeper_testkit::{
+    Fixture, History, Injection, Mode, Op, Proxy, ServerTruth, When, background, eventually, within,
+};
+
+use crate::sessions::{Acquiring, session_timeout};
+use crate::support::{PATIENCE, acquire, connect, connect_to, lock, session_id};
+
+const LOCK: &str = "/lock";
+/// Of sessions that shall outlive all that the test does.
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn curator_460_a_frozen_server_ends_the_hold_before_it_can_expire_the_session() {
+    let fixture = Fixture::with_own_server("partition-frozen").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, Duration::from_secs(4)).await;
+    let lock = lock(&zk, LOCK);
+    let guard = acquire(&lock).await;
+    let timeout = session_timeout(&zk).await;
+    eventually(PATIENCE, "heartbeats", || async { proxy.requests().heartbeats() >= 2 }).await;
+
+    let client = zk.client().await.unwrap();
+    let last_good = Instant::now();
+    fixture.server().freeze().await;
+    let (reason, lost_at) = told(&guard).await;
+    assert_eq!(reason, LossReason::LeaseLapsed);
+    assert!(lost_at - last_good < timeout, "{:?}", lost_at - last_good);
+    assert!(!guard.is_held());
+    assert!(!client.state().is_terminated());
+    // The client itself finds out only when somebody else could have the lock for long.
+    let mut states = client.state_watcher();
+    let expired = within(PATIENCE, "the client gives up", async {
+        while !states.changed().await.is_terminated() {}
+        Instant::now()
+    });
+    assert!(expired.await - last_good > timeout);
+    drop(client);
+
+    fixture.server().thaw().await;
+    let next = acquire(&lock).await;
+    assert!(next.token() > guard.token());
+    assert!(!guard.is_held());
+    next.release().await.unwrap();
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn a_hold_survives_a_cut_that_is_shorter_than_its_lease() {
+    let fixture = Fixture::new("partition-short").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, LONG).await;
+    let guard = acquire(&lock(&zk, LOCK)).await;
+    let (token, session) = (guard.token(), session_id(&zk).await);
+    for _ in 0..3 {
+        cut_for_a_moment(&zk, &proxy).await;
+        assert!(guard.is_held());
+        assert_eq!(guard.lost().reason(), None);
+    }
+    assert_eq!((guard.token(), session_id(&zk).await), (token, session));
+    assert_eq!(fixture.ephemerals().await[guard.path()], session);
+    let mut write = guard.fenced();
+    write.add_create("/note", b"", CreateMode::Ephemeral);
+    write.commit().await.unwrap();
+    guard.release().await.unwrap();
+    drop(zk);
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn a_silence_longer_than_the_lease_ends_the_hold_before_the_waiter_gets_it() {
+    let fixture = Fixture::new("partition-silence").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let history = History::new();
+    let zk = connect_to(&cluster, Duration::from_secs(3)).await;
+    let lock_behind_proxy = lock(&zk, LOCK);
+    let guard = acquire(&lock_behind_proxy).await;
+    let _truth = ServerTruth::record(fixture.raw(), LOCK, &history).await;
+    let belief = history.record_grant(LOCK, "silenced", Mode::Exclusive, guard.token().as_i64());
+    let timeout = session_timeout(&zk).await;
+    let waiting = Acquiring::start_at(&fixture, &lock(&connect(&fixture).await, LOCK), 1).await;
+
+    let last_good = Instant::now();
+    proxy.black_hole();
+    let (reason, lost_at) = told(&guard).await;
+    belief.end_at(lost_at);
+    assert_eq!(reason, LossReason::LeaseLapsed);
+    assert!(lost_at - last_good < timeout, "{:?}", lost_at - last_good);
+    let granted = waiting.granted().await;
+    let belief = history.record_grant(LOCK, "waiter", Mode::Exclusive, granted.token().as_i64());
+    assert!(!guard.is_held());
+    let summary = history.assert_sound();
+    assert_eq!((summary.grants, summary.most_at_once), (2, 1));
+
+    // It comes back behind the one that has the lock now.
+    let again = Acquiring::start(&lock_behind_proxy);
+    proxy.heal();
+    fixture.until_children(LOCK, 2).await;
+    assert!(again.is_pending() && granted.is_held() && !guard.is_held());
+    belief.end();
+    granted.release().await.unwrap();
+    again.granted().await.release().await.unwrap();
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn a_cut_longer_than_the_session_ends_the_hold_and_a_new_session_follows() {
+    let fixture = Fixture::new("partition-long").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, Duration::from_secs(2)).await;
+    let lock = lock(&zk, LOCK);
+    let guard = acquire(&lock).await;
+    let session = session_id(&zk).await;
+    proxy.refuse().await;
+    let (reason, _) = told(&guard).await;
+    assert_eq!(reason, LossReason::LeaseLapsed);
+    let waiting = Acquiring::start(&lock);
+    fixture.until_children(LOCK, 0).await;
+    proxy.accept().await;
+    let next = waiting.granted().await;
+    assert_ne!(session_id(&zk).await, session);
+    assert!(next.token() > guard.token());
+    assert_eq!(zk.states().current(), SessionState::Connected);
+    let lost = Lost { reason };
+    assert_eq!(guard.release().await, Err(ReleaseError::Lost(lost)));
+    next.release().await.unwrap();
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn a_session_given_up_is_not_used_again_though_it_lives_and_its_node_is_removed() {
+    let fixture = Fixture::new("partition-fail-stop").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, Duration::from_secs(8)).await;
+    let lock = lock(&zk, LOCK);
+    let guard = acquire(&lock).await;
+    // Keeps the session alive, and shows that it lives.
+    let kept = zk.client().await.unwrap();
+    let ephemeral = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
+    kept.create("/alive", b"", &ephemeral).await.unwrap();
+
+    proxy.black_hole();
+    let (reason, _) = told(&guard).await;
+    assert_eq!(reason, LossReason::LeaseLapsed);
+    proxy.cut();
+    proxy.heal();
+    fixture.until_children(LOCK, 0).await;
+    let old = kept.session_id().0;
+    assert_eq!(
+        fixture.ephemerals().await.get("/alive"),
+        Some(&old),
+        "the old session lives"
+    );
+    assert_ne!(session_id(&zk).await, old);
+    let next = acquire(&lock).await;
+    assert!(next.is_held() && !guard.is_held());
+    next.release().await.unwrap();
+    drop(kept);
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn curator_559_a_timeout_bounds_the_call_on_a_silent_link() {
+    let fixture = Fixture::new("partition-timeout").await;
+    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    fixture.raw().create(LOCK, b"", &persistent).await.unwrap();
+    for (case, injection) in [
+        ("silent from the start", None),
+        ("silent before the create", Some(Injection::SilenceBefore)),
+        ("silent after the create", Some(Injection::SilenceReply)),
+    ] {
+        let (proxy, cluster) = fixture.proxied().await;
+        let zk = connect_to(&cluster, LONG).await;
+        match injection {
+            Some(injection) => drop(proxy.inject(When::create().path("lock-"), injection)),
+            None => proxy.black_hole(),
+        }
+        assert_bounded(case, &zk).await;
+        proxy.cut();
+        proxy.heal();
+        fixture.assert_no_nodes_left(&[LOCK]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_bounds_the_call_without_a_connection() {
+    let fixture = Fixture::new("partition-timeout-cut").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, LONG).await;
+    proxy.refuse().await;
+    reached(&mut zk.states(), SessionState::Suspended).await;
+    assert_bounded("cut", &zk).await;
+    proxy.accept().await;
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn a_timeout_bounds_the_call_of_a_waiter_whose_link_falls_silent() {
+    let fixture = Fixture::new("partition-timeout-waiter").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, LONG).await;
+    let holder = acquire(&lock(&connect(&fixture).await, LOCK)).await;
+    tokio::join!(assert_bounded("waiting", &zk), async {
+        fixture.until_children(LOCK, 2).await;
+        proxy.black_hole();
+    });
+    proxy.cut();
+    proxy.heal();
+    fixture.until_children(LOCK, 1).await;
+    holder.release().await.unwrap();
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+/// Current-thread runtime: while the test blocks, its session is as dead as that of a stopped process.
+#[tokio::test(flavor = "current_thread")]
+async fn a_stopped_process_sees_at_its_first_look_that_it_holds_nothing() {
+    let fixture = Fixture::new("partition-stopped").await;
+    let zk = connect_to(&fixture.connect_string(), Duration::from_secs(2)).await;
+    let guard = acquire(&lock(&zk, LOCK)).await;
+    let waiter = granted_elsewhere(&fixture).await;
+    assert!(guard.is_held());
+    let next = waiter.recv_timeout(PATIENCE).unwrap();
+    assert!(!guard.is_held());
+    assert_eq!(guard.remaining(), Duration::ZERO);
+    assert_eq!(guard.lost().reason(), Some(LossReason::LeaseLapsed));
+    drop(next);
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn work_that_ends_after_a_stop_longer_than_the_lease_has_no_result() {
+    let fixture = Fixture::new("partition-stopped-work").await;
+    let zk = connect_to(&fixture.connect_string(), Duration::from_secs(2)).await;
+    let guard = acquire(&lock(&zk, LOCK)).await;
+    let waiter = granted_elsewhere(&fixture).await;
+    let outcome = guard
+        .run_until_lost(async { waiter.recv_timeout(PATIENCE).is_ok() })
+        .await;
+    let reason = LossReason::LeaseLapsed;
+    assert_eq!(outcome, Err(Lost { reason }));
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn work_that_ends_at_the_moment_of_the_loss_has_no_result() {
+    let fixture = Fixture::new("partition-work").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, Duration::from_secs(2)).await;
+    let guard = acquire(&lock(&zk, LOCK)).await;
+    proxy.black_hole();
+    // Both wait for the same moment; the loss is to win, whoever is woken first.
+    let work = guard.run_until_lost(guard.lost());
+    let outcome = within(PATIENCE, "the loss", work).await;
+    let reason = LossReason::LeaseLapsed;
+    assert_eq!(outcome, Err(Lost { reason }));
+    assert_eq!(guard.run_until_lost(async {}).await, Err(Lost { reason }));
+    proxy.heal();
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn an_idle_session_survives_a_freeze_that_is_shorter_than_its_timeout() {
+    let fixture = Fixture::with_own_server("partition-idle").await;
+    let zk = connect_to(&fixture.connect_string(), Duration::from_secs(8)).await;
+    let session = session_id(&zk).await;
+    acquire(&lock(&zk, LOCK)).await.release().await.unwrap();
+    let mut states = zk.states();
+    fixture.server().freeze().await;
+    reached(&mut states, SessionState::Suspended).await;
+    fixture.server().thaw().await;
+    reached(&mut states, SessionState::Connected).await;
+    assert_eq!(session_id(&zk).await, session);
+    acquire(&lock(&zk, LOCK)).await.release().await.unwrap();
+    assert_eq!(session_id(&zk).await, session);
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn curator_653_waiters_keep_their_nodes_over_reconnects() {
+    let fixture = Fixture::new("partition-reconnect").await;
+    let holder = acquire(&lock(&connect(&fixture).await, LOCK)).await;
+    let mut waiters = Vec::new();
+    for place in 1..=2 {
+        let (proxy, cluster) = fixture.proxied().await;
+        let zk = connect_to(&cluster, LONG).await;
+        let waiting = Acquiring::start_at(&fixture, &lock(&zk, LOCK), place).await;
+        waiters.push((zk, proxy, waiting));
+    }
+    let line = fixture.ephemerals().await;
+    for _ in 0..3 {
+        for (zk, proxy, _) in &waiters {
+            cut_for_a_moment(zk, proxy).await;
+        }
+    }
+    assert_eq!(fixture.ephemerals().await, line);
+    holder.release().await.unwrap();
+    for (_, _, waiting) in waiters {
+        let guard = waiting.granted().await;
+        assert!(line.contains_key(guard.path()));
+        guard.release().await.unwrap();
+    }
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn curator_724_a_waiter_whose_node_vanished_during_a_cut_enrols_again() {
+    let fixture = Fixture::new("partition-vanished").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, LONG).await;
+    let holder = acquire(&lock(&connect(&fixture).await, LOCK)).await;
+    let waiting = Acquiring::start_at(&fixture, &lock(&zk, LOCK), 1).await;
+    proxy.refuse().await;
+    reached(&mut zk.states(), SessionState::Suspended).await;
+    let mut line = fixture.ephemerals().await;
+    line.remove(holder.path());
+    let (vanished, _) = line.pop_first().unwrap();
+    fixture.raw().delete(&vanished, None).await.unwrap();
+    proxy.accept().await;
+    fixture.until_children(LOCK, 2).await;
+    holder.release().await.unwrap();
+    let guard = waiting.granted().await;
+    assert_ne!(guard.path(), vanished);
+    guard.release().await.unwrap();
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn a_holder_whose_node_vanished_during_a_cut_is_told() {
+    let fixture = Fixture::new("partition-removed").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, LONG).await;
+    let guard = acquire(&lock(&zk, LOCK)).await;
+    proxy.refuse().await;
+    reached(&mut zk.states(), SessionState::Suspended).await;
+    fixture.raw().delete(guard.path(), None).await.unwrap();
+    proxy.accept().await;
+    let (reason, _) = told(&guard).await;
+    assert_eq!(reason, LossReason::NodeRemoved);
+    assert!(!guard.is_held());
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
+async fn curator_202_a_release_during_a_cut_is_made_good() {
+    let fixture = Fixture::new("partition-release").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, LONG).await;
+    let session = session_id(&zk).await;
+    let guards = [
+        acquire(&lock(&zk, "/released")).await,
+        acquire(&lock(&zk, "/dropped")).await,
+    ];
+    let behind = connect(&fixture).await;
+    let waiting = [
+        Acquiring::start_at(&fixture, &lock(&behind, "/released"), 1).await,
+        Acquiring::start_at(&fixture, &lock(&behind, "/dropped"), 1).await,
+    ];
+    proxy.refuse().await;
+    reached(&mut zk.states(), SessionState::Suspended).await;
+    let [released, dropped] = guards;
+    drop(dropped);
+    let release = tokio::spawn(released.release());
+    proxy.accept().await;
+    assert_eq!(within(PATIENCE, "the release", release).await.unwrap(), Ok(()));
+    for waiting in waiting {
+        waiting.granted().await.release().await.unwrap();
+    }
+    assert_eq!(session_id(&zk).await, session);
+    fixture.assert_no_nodes_left(&["/released", "/dropped"]).await;
+}
+
+#[tokio::test]
+async fn curator_678_a_failed_delete_is_repeated_and_the_next_acquire_gets_the_lock() {
+    let fixture = Fixture::new("partition-delete").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, LONG).await;
+    let lock = lock(&zk, LOCK);
+    for injection in [Injection::CutBefore, Injection::LoseReply] {
+        let guard = acquire(&lock).await;
+        let fault = proxy.inject(When::request(Op::Delete), injection);
+        assert_eq!(
+            within(PATIENCE, "the release", guard.release()).await,
+            Ok(()),
+            "{injection:?}"
+        );
+        assert!(fault.has_fired());
+
+        let guard = acquire(&lock).await;
+        let fault = proxy.inject(When::request(Op::Delete), injection);
+        drop(guard);
+        fault.fired().await;
+        acquire(&lock).await.release().await.unwrap();
+    }
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+/// Waits until the guard says that it is lost.
+async fn told(guard: &FairLockGuard) -> (LossReason, Instant) {
+    let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
+    (reason, Instant::now())
+}
+
+async fn reached(states: &mut Observer<SessionState>, wanted: SessionState) {
+    let reached = within(
+        PATIENCE,
+        format!("{wanted:?}"),
+        states.wait_for(|state| *state == wanted),
+    )
+    .await;
+    assert_eq!(reached, Some(wanted));
+}
+
+/// Cuts the connection and lets it come back, both seen by the client.
+async fn cut_for_a_moment(zk: &Coordinator, proxy: &Proxy) {
+    let mut states = zk.states();
+    proxy.refuse().await;
+    reached(&mut states, SessionState::Suspended).await;
+    proxy.accept().await;
+    reached(&mut states, SessionState::Connected).await;
+    // zookeeper-client says nothing of a cut that comes before it serves requests on a new connection.
+    let client = zk.client().await.unwrap();
+    within(PATIENCE, "a request is served", client.check_stat("/"))
+        .await
+        .unwrap();
+}
+
+/// A call of 300 ms returns within a second of its deadline.
+async fn assert_bounded(case: &str, zk: &Coordinator) {
+    let limit = Duration::from_millis(300);
+    let started = Instant::now();
+    let outcome = lock(zk, LOCK).acquire_timeout(limit).await;
+    let elapsed = started.elapsed();
+    assert_eq!(
+        outcome.err(),
+        Some(AcquireTimeoutError::Elapsed { after: limit }),
+        "{case}"
+    );
+    assert!(
+        (limit..limit + Duration::from_secs(1)).contains(&elapsed),
+        "{case}: {elapsed:?}"
+    );
+}
+
+/// A waiter on a runtime that runs on while the test's is blocked. It sends its guard when it is granted.
+async fn granted_elsewhere(fixture: &Fixture) -> mpsc::Receiver<FairLockGuard> {
+    let (sender, receiver) = mpsc::channel();
+    let cluster = fixture.connect_string();
+    let zk = background::run(async move { connect_to(&cluster, LONG).await }).await;
+    background::handle().spawn(async move { sender.send(acquire(&lock(&zk, LOCK)).await) });
+    fixture.until_children(LOCK, 2).await;
+    receiver
+}
