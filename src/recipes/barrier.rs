@@ -8,7 +8,9 @@ use zookeeper_client as zk;
 
 use crate::error::{Error, WaitTimeoutError};
 use crate::session::Coordinator;
-use crate::znode::{NodePath, Parents, Transaction, ask, catch_up, ensure_path, persevere, stat_and_watch, transact};
+use crate::znode::{
+    NodePath, Parents, Transaction, ask, catch_up, ensure_path, persevere, stat, stat_and_watch, transact,
+};
 
 /// A gate that anybody can close and open, and that everybody else waits at: a freeze of all settlements, lifted by the
 /// one who called it.
@@ -18,7 +20,7 @@ use crate::znode::{NodePath, Parents, Transaction, ask, catch_up, ensure_path, p
 ///
 /// # Cost
 /// [`set`](Self::set): one create. [`lift`](Self::lift): one read and one delete. [`wait`](Self::wait): a sync and
-/// a read that sets a watch; nothing more while it waits, and one read when the gate opens. A wait that ends otherwise
+/// a read, and if the gate is closed one more that sets a watch; nothing while it waits, and one read when it opens. A wait that ends otherwise
 /// takes its watch back (CURATOR-654).
 ///
 /// # Examples
@@ -101,11 +103,7 @@ impl Barrier {
         let found = &Seen::default();
         persevere(&self.zk, |session| async move {
             loop {
-                let stat = ask(&session, self.path(), |client| async move {
-                    client.check_stat(self.path()).await
-                })
-                .await?;
-                match stat.flatten() {
+                match stat(&session, self.path()).await? {
                     Some(stat) if found.is_the_first(stat.czxid) => {}
                     _ => return Ok(()),
                 }
@@ -142,9 +140,13 @@ impl Barrier {
             // A server that lags may not know yet that the barrier was closed.
             catch_up(&session, self.path()).await?;
             loop {
-                let (stat, mut watch) = stat_and_watch(&session, self.path()).await?;
-                match stat {
-                    Some(stat) if found.is_the_first(stat.czxid) => watch.changed().await,
+                // Without a watch at first, which would have to be taken back if there is nothing to wait for.
+                match stat(&session, self.path()).await? {
+                    Some(stat) if found.is_the_first(stat.czxid) => {}
+                    _ => return Ok(()),
+                }
+                match stat_and_watch(&session, self.path()).await? {
+                    (Some(stat), mut watch) if found.is_the_first(stat.czxid) => watch.changed().await,
                     _ => return Ok(()),
                 }
             }

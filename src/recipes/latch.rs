@@ -10,7 +10,8 @@ use zookeeper_client as zk;
 use crate::error::Error;
 use crate::session::{Coordinator, Session};
 use crate::znode::{
-    Interrupted, NodePath, Parents, Transaction, ask, ensure_path, list, persevere, read, stat_and_watch, transact,
+    Interrupted, NodePath, Parents, Transaction, ask, ensure_path, list, persevere, read, stat, stat_and_watch,
+    transact,
 };
 
 /// Name of the node that opens the latch.
@@ -136,11 +137,13 @@ impl CountDownLatch {
         let open = &self.path.child(OPEN);
         persevere(&self.zk, |session| async move {
             loop {
-                let (stat, mut watch) = stat_and_watch(&session, open).await?;
-                if stat.is_some() {
+                match stat_and_watch(&session, open).await? {
+                    (Some(_), _) => return Ok(()),
+                    (None, mut watch) => watch.changed().await,
+                }
+                if stat(&session, open).await?.is_some() {
                     return Ok(());
                 }
-                watch.changed().await;
             }
         })
         .await?;

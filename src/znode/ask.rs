@@ -65,6 +65,12 @@ pub(crate) async fn list_and_watch(
     Ok(answer.map(|(children, watcher)| (children, NodeWatch::new(session, watcher))))
 }
 
+/// The state of the node at `path`, if it exists.
+pub(crate) async fn stat(session: &Arc<Session>, path: &str) -> Result<Option<zk::Stat>, Interrupted> {
+    let answer = ask(session, path, |client| async move { client.check_stat(path).await }).await?;
+    Ok(answer.flatten())
+}
+
 /// The state of the node at `path`, or that there is none, and a watch on its creation, change and deletion.
 pub(crate) async fn stat_and_watch(
     session: &Arc<Session>,
@@ -95,8 +101,8 @@ pub(crate) async fn stats<'a>(
 ) -> Result<Vec<(&'a str, zk::Stat)>, Interrupted> {
     let asked = names.into_iter().map(|name| async move {
         let child = &path.child(name);
-        let stat = ask(session, child, |client| async move { client.check_stat(child).await }).await?;
-        Ok(stat.flatten().map(|stat| (name, stat)))
+        let stat = stat(session, child).await?;
+        Ok(stat.map(|stat| (name, stat)))
     });
     let answers: Result<Vec<_>, Interrupted> = future::try_join_all(asked).await;
     Ok(answers?.into_iter().flatten().collect())

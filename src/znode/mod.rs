@@ -33,7 +33,7 @@ pub use self::hold::{FencingToken, Hold, ReleaseError};
 pub use self::revocation::Revocation;
 
 pub(crate) use self::ask::{
-    Transaction, ask, catch_up, list_and_watch, read, read_and_watch, stat_and_watch, stats, transact,
+    Transaction, ask, catch_up, list_and_watch, read, read_and_watch, stat, stat_and_watch, stats, transact,
 };
 pub(crate) use self::attempts::{in_time, persevere};
 pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild};

@@ -4,18 +4,22 @@
 #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod sessions;
+mod strike;
 mod support;
 mod warnings;
 
 mod access;
 mod auto_traits;
 mod bad_input;
+mod barrier;
 mod budget;
 mod budget_rw;
 mod cancellation;
 mod connecting;
+mod double_barrier;
 mod ensemble;
 mod expiry;
+mod latch;
 mod layers;
 mod lock;
 mod lost_replies;

@@ -111,20 +111,29 @@ impl DoubleBarrier {
     ) -> Result<(), Interrupted> {
         let mut fence = None;
         loop {
-            let (ready, mut ready_watch) = self.directory.watch_ready(session).await?;
-            if let Some(ready) = ready.filter(|ready| ready.czxid == inside.czxid) {
-                *inside = ready;
-            }
+            let ready = self.directory.read_ready(session).await?;
+            let open = ready.filter(|ready| ready.czxid == inside.czxid);
+            *inside = open.unwrap_or(*inside);
             let children = list(session, &self.directory.path).await?;
             let name = own.as_ref().map(|own| own.name().to_owned());
-            let is_over = ready.is_none_or(|ready| ready.czxid != inside.czxid);
-            let ages = own.is_none() && is_over;
+            let ages = open.is_none() && own.is_none();
             let others = self
                 .directory
                 .others(session, &children, name.as_deref().unwrap_or_default(), ages)
                 .await?;
-            match rule::leave(name.as_deref(), *inside, ready, &others) {
+            let mut step = rule::leave(name.as_deref(), *inside, ready, &others);
+            if step == Leave::Withdraw {
+                if let Some(node) = own.take() {
+                    node.remove().await?;
+                }
+                if open.is_none() {
+                    continue;
+                }
+                step = rule::leave(None, *inside, ready, &others);
+            }
+            match step {
                 Leave::Done => return Ok(()),
+                Leave::Withdraw => {}
                 Leave::Close(version) => {
                     if let Some(node) = own.take() {
                         *own = node.remove_with((&self.directory.ready(), version)).await?;
@@ -133,16 +142,15 @@ impl DoubleBarrier {
                         return Ok(());
                     }
                 }
-                Leave::Withdraw => {
-                    if let Some(node) = own.take() {
-                        node.remove().await?;
-                    }
-                }
                 Leave::Clear => match fence.take() {
                     Some(fence) => _ = self.directory.clear(session, &fence, *inside).await?,
                     None => fence = self.directory.fence(session).await?,
                 },
                 Leave::Watch(member) => {
+                    let (now, mut ready_watch) = self.directory.watch_ready(session).await?;
+                    if now != ready {
+                        continue;
+                    }
                     let Some(mut watch) = watch_existing(session, &self.directory.path.child(member)).await? else {
                         continue;
                     };

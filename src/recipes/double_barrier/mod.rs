@@ -16,7 +16,7 @@ use std::time::Duration;
 use tracing::{Instrument, debug, info, info_span};
 
 use self::rule::{Enter, Ready};
-use self::view::{Directory, members};
+use self::view::{Directory, has_ready, members};
 use crate::error::{Error, WaitTimeoutError};
 use crate::session::{Coordinator, Lost, Session, Witness};
 use crate::znode::{Ephemeral, Hold, Interrupted, NewChild, NodePath, Parents, Tag, in_time, list, persevere};
@@ -155,16 +155,28 @@ impl DoubleBarrier {
         let (mut node, mut listed) = Ephemeral::create(session, member).await?;
         let parties = usize::try_from(self.parties).unwrap_or(usize::MAX);
         let mut fence = None;
+        if listed
+            .as_deref()
+            .is_some_and(|listed| members(listed).count() >= parties)
+        {
+            // Most likely it is we who open the barrier.
+            fence = self.directory.fence(session).await?;
+        }
+        // Most likely we wait, else: then no watch is set that would have to be taken back.
+        let mut watched = fence.is_none() && listed.as_deref().is_some_and(|listed| !has_ready(listed));
         loop {
-            if listed
-                .as_deref()
-                .is_some_and(|listed| members(listed).count() >= parties)
-            {
-                // Most likely it is we who open the barrier.
-                fence = self.directory.fence(session).await?;
+            let (ready, ready_watch) = if watched {
+                let (ready, watch) = self.directory.watch_ready(session).await?;
+                (ready, Some(watch))
+            } else {
+                (self.directory.read_ready(session).await?, None)
+            };
+            watched = false;
+            if let Some(ready) = ready.filter(|ready| ready.is_inside(node.czxid())) {
+                return self.inside(node, ready).await;
             }
-            let (ready, mut ready_watch) = self.directory.watch_ready(session).await?;
-            let ages = rule::needs_ages(node.czxid(), ready);
+            // Older than the member, it says nothing by itself.
+            let ages = ready.is_some();
             let children = match listed.take() {
                 Some(listed) if !ages => listed,
                 _ => list(session, &self.directory.path).await?,
@@ -195,6 +207,10 @@ impl DoubleBarrier {
                     }
                 }
                 _ => {
+                    let Some(mut ready_watch) = ready_watch else {
+                        (watched, listed) = (true, Some(children));
+                        continue;
+                    };
                     node.watch();
                     debug!(node = node.path(), members = others.len() + 1, "waiting");
                     tokio::select! {

@@ -24,7 +24,8 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    fn is_inside(&self, czxid: i64) -> bool {
+    /// Whether it lets the member in whose node was created then.
+    pub(super) fn is_inside(&self, czxid: i64) -> bool {
         czxid < self.mzxid
     }
 }
@@ -42,11 +43,6 @@ pub(super) enum Enter<'a> {
     Open(Vec<&'a str>),
     /// Wait for `ready`. Whoever comes last sees all others, and opens the barrier.
     Wait,
-}
-
-/// Whether [`enter`] has to know when the other members came.
-pub(super) fn needs_ages(own: i64, ready: Option<Ready>) -> bool {
-    ready.is_some_and(|ready| !ready.is_inside(own))
 }
 
 pub(super) fn enter<'a>(own: i64, parties: usize, ready: Option<Ready>, others: &[Member<'a>]) -> Enter<'a> {

@@ -8,7 +8,7 @@ use zookeeper_client as zk;
 use super::rule::{Member, Ready};
 use crate::error::Error;
 use crate::session::Session;
-use crate::znode::{Interrupted, NodePath, NodeWatch, Transaction, read, stat_and_watch, stats, transact};
+use crate::znode::{Interrupted, NodePath, NodeWatch, Transaction, read, stat, stat_and_watch, stats, transact};
 
 /// Name of the node that opens the barrier.
 const READY: &str = "ready";
@@ -31,15 +31,15 @@ impl Directory {
         self.path.child(READY)
     }
 
-    /// `ready`, and a watch on it.
+    /// `ready`, if it is there.
+    pub(super) async fn read_ready(&self, session: &Arc<Session>) -> Result<Option<Ready>, Interrupted> {
+        Ok(stat(session, &self.ready()).await?.map(Ready::from))
+    }
+
+    /// `ready`, if it is there, and a watch on it.
     pub(super) async fn watch_ready(&self, session: &Arc<Session>) -> Result<(Option<Ready>, NodeWatch), Interrupted> {
         let (stat, watch) = stat_and_watch(session, &self.ready()).await?;
-        let ready = stat.map(|stat| Ready {
-            czxid: stat.czxid,
-            mzxid: stat.mzxid,
-            version: stat.version,
-        });
-        Ok((ready, watch))
+        Ok((stat.map(Ready::from), watch))
     }
 
     /// The members among `children`, without `own`, when they came if `ages` has to be known.
@@ -122,10 +122,24 @@ impl Directory {
     }
 }
 
+impl From<zk::Stat> for Ready {
+    fn from(stat: zk::Stat) -> Self {
+        Self {
+            czxid: stat.czxid,
+            mzxid: stat.mzxid,
+            version: stat.version,
+        }
+    }
+}
+
 /// The members among the children of a barrier: Curator's and ours are UUIDs, kazoo's the same without hyphens.
 pub(super) fn members(children: &[String]) -> impl Iterator<Item = &str> {
     children
         .iter()
         .map(String::as_str)
         .filter(|name| Uuid::try_parse(name).is_ok())
+}
+
+pub(super) fn has_ready(children: &[String]) -> bool {
+    children.iter().any(|name| name == READY)
 }
