@@ -28,3 +28,4 @@ mod operator;
 mod partition;
 mod revocation;
 mod rwlock;
+mod semaphore;

@@ -47,7 +47,11 @@ pub(crate) async fn strike_each_request<F: Future<Output = ()>>(
             let path = format!("/{}-{nth}", kind.replace(' ', "-"));
             let played = play(std::sync::Arc::clone(&fixture), zk.clone(), path);
             within(2 * PATIENCE, format!("{name}: {kind} at {nth} of {ops:?}"), played).await;
-            assert_eq!(session_id(&zk).await, session, "the session is still the same");
+            let now = session_id(&zk).await;
+            assert_eq!(
+                now, session,
+                "{name}: {kind} at {nth} of {ops:?}: the session is still the same"
+            );
             struck += rule.hits();
             rule.remove();
             zk.close().await;

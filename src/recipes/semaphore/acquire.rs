@@ -67,7 +67,8 @@ impl Semaphore {
     pub(super) async fn try_in(&self, session: &Arc<Session>, permits: u32) -> Result<Option<Permit>, Stop> {
         let occupied = async { Ok(self.turnstile.is_occupied(session).await?) };
         let (occupied, count) = future::try_join(occupied, self.count(session)).await?;
-        if occupied || self.judge(count.limit, count.taken, permits)? != Verdict::Grant {
+        let verdict = self.judge(count.limit, count.taken, permits)?;
+        if occupied || verdict != Verdict::Grant {
             return Ok(None);
         }
         let Some(mut place) = self.turnstile.try_turnstile(session).await? else {
