@@ -42,4 +42,4 @@ pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::parents::{Parents, ensure as ensure_path};
 pub(crate) use self::path::NodePath;
 pub(crate) use self::revocation::{own_data, request as request_revocation};
-pub(crate) use self::wait::{NodeWatch, list, watch_existing};
+pub(crate) use self::wait::{NodeWatch, czxid, list, watch_existing};
