@@ -180,6 +180,6 @@ impl Seen {
         let before = self
             .czxid
             .compare_exchange(0, czxid, Ordering::Relaxed, Ordering::Relaxed);
-        matches!(before, Ok(_)) || before == Err(czxid)
+        before.is_ok() || before == Err(czxid)
     }
 }

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use zookeeper_recipes::{
-    AcquireTimeoutError, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, DowngradeError, Error,
-    FairLock, FairLockGuard, FencedWriteError, FencingToken, Hold, Layout, LossReason, Lost, LostSignal, MultiLock,
-    MultiLockGuard, Observer, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    SessionState, TryAcquireError, connect,
+    AcquireTimeoutError, Barrier, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, CountDownLatch,
+    DoubleBarrier, DowngradeError, Entered, Error, FairLock, FairLockGuard, FencedWriteError, FencingToken, Hold,
+    LatchError, LatchTimeoutError, Layout, LeaveTimeoutError, LossReason, Lost, LostSignal, MultiLock, MultiLockGuard,
+    Observer, Permit, PermitError, PermitTimeoutError, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard,
+    RwLockWriteGuard, Semaphore, SessionState, TryAcquireError, TryPermitError, WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -16,33 +17,46 @@ fn plain<T: Send + Sync + Unpin>() {}
 #[test]
 fn every_type_is_send_sync_and_unpin() {
     plain::<AcquireTimeoutError>();
+    plain::<Barrier>();
     plain::<CheckWriter<'static>>();
     plain::<ConnectError>();
     plain::<ConnectOptions>();
     plain::<Contender>();
     plain::<Coordinator>();
+    plain::<CountDownLatch>();
+    plain::<DoubleBarrier>();
     plain::<DowngradeError>();
+    plain::<Entered>();
     plain::<Error>();
     plain::<FairLock>();
     plain::<FairLockGuard>();
     plain::<FencedWriteError>();
     plain::<FencingToken>();
     plain::<Hold>();
+    plain::<LatchError>();
+    plain::<LatchTimeoutError>();
     plain::<Layout>();
+    plain::<LeaveTimeoutError>();
     plain::<LossReason>();
     plain::<Lost>();
     plain::<LostSignal>();
     plain::<MultiLock>();
     plain::<MultiLockGuard>();
     plain::<Observer<u8>>();
+    plain::<Permit>();
+    plain::<PermitError>();
+    plain::<PermitTimeoutError>();
     plain::<ReleaseError>();
     plain::<Revocation>();
     plain::<RunError>();
     plain::<RwLock>();
     plain::<RwLockReadGuard>();
     plain::<RwLockWriteGuard>();
+    plain::<Semaphore>();
     plain::<SessionState>();
     plain::<TryAcquireError>();
+    plain::<TryPermitError>();
+    plain::<WaitTimeoutError>();
 }
 
 #[test]
@@ -84,6 +98,8 @@ fn guards_are_not_clone() {
     <RwLockReadGuard as Ambiguous<_>>::lacks_clone();
     <RwLockWriteGuard as Ambiguous<_>>::lacks_clone();
     <MultiLockGuard as Ambiguous<_>>::lacks_clone();
+    <Permit as Ambiguous<_>>::lacks_clone();
+    <Entered as Ambiguous<_>>::lacks_clone();
     <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
 }
 
@@ -168,4 +184,38 @@ fn the_stream_of_an_observer_is_plain() {
         observer.into_stream()
     }
     let _ = stream;
+}
+
+/// Only compiled, as well.
+#[allow(dead_code)]
+fn every_future_of_permits_barriers_and_latches(zk: Coordinator, permit: Permit, inside: [Entered; 2]) {
+    let semaphore = Semaphore::new(&zk, "/s", 1).unwrap();
+    future(semaphore.acquire()).lacks_unpin();
+    future(semaphore.acquire_many(2)).lacks_unpin();
+    future(semaphore.try_acquire()).lacks_unpin();
+    future(semaphore.try_acquire_many(2)).lacks_unpin();
+    future(semaphore.acquire_timeout(Duration::ZERO)).lacks_unpin();
+    future(semaphore.acquire_many_timeout(2, Duration::ZERO)).lacks_unpin();
+    future(semaphore.available_permits()).lacks_unpin();
+    future(semaphore.set_permits(2)).lacks_unpin();
+    future(permit.release()).lacks_unpin();
+    let barrier = Barrier::new(&zk, "/b").unwrap();
+    future(barrier.set()).lacks_unpin();
+    future(barrier.lift()).lacks_unpin();
+    future(barrier.wait()).lacks_unpin();
+    future(barrier.wait_timeout(Duration::ZERO)).lacks_unpin();
+    let barrier = DoubleBarrier::new(&zk, "/d", 1).unwrap();
+    future(barrier.enter()).lacks_unpin();
+    future(barrier.enter_timeout(Duration::ZERO)).lacks_unpin();
+    future(barrier.members()).lacks_unpin();
+    let [one, two] = inside;
+    future(one.leave()).lacks_unpin();
+    future(two.leave_timeout(Duration::ZERO)).lacks_unpin();
+    let latch = CountDownLatch::new(&zk, "/c", 1).unwrap();
+    future(latch.count_down()).lacks_unpin();
+    future(latch.count_down_as("")).lacks_unpin();
+    future(latch.count()).lacks_unpin();
+    future(latch.wait()).lacks_unpin();
+    future(latch.wait_timeout(Duration::ZERO)).lacks_unpin();
+    future(latch.remove()).lacks_unpin();
 }

@@ -14,6 +14,7 @@ mod bad_input;
 mod barrier;
 mod budget;
 mod budget_rw;
+mod budget_semaphore;
 mod cancellation;
 mod close;
 mod connecting;
