@@ -40,17 +40,13 @@ pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
     let name = format!("worker {}", assignment.number);
     let zk = connect(&name, assignment.cluster).await?;
     let lines = Semaphore::new(&zk, &format!("{}/lines", assignment.root), LINES)?;
-    for phase in 0..PHASES.len() {
-        let barrier = DoubleBarrier::new(
-            &zk,
-            &format!("{}/{}/workers", assignment.root, PHASES[phase]),
-            WORKERS as u32,
-        )?;
+    for (phase, title) in PHASES.iter().enumerate() {
+        let barrier = DoubleBarrier::new(&zk, &format!("{}/{title}/workers", assignment.root), WORKERS as u32)?;
         let done = done(&zk, assignment.root, phase)?;
         // A phase that is done was done without us: we are in the place of one who died after it.
         while done.count().await? > 0 {
             let inside = barrier.enter().await?;
-            println!("{name} is in phase {}", PHASES[phase]);
+            println!("{name} is in phase {title}");
             let work = async {
                 for share in (0..SHARES).filter(|share| share % WORKERS == assignment.number) {
                     settle(assignment, &lines, phase, share).await?;

@@ -10,11 +10,13 @@
 //! * `together` – a place in each of several lines, all or nothing
 //! * `blocker` – who is waited for, pure; `overflow` – the order once the sequence numbers are used up
 //! * `listing` – all contenders with their identities
+//! * `head` – the first of them, and whoever comes to be
 //! * `layout` and `errors` – what users choose and what they are told
 
 mod blocker;
 mod contender;
 mod errors;
+mod head;
 mod layout;
 mod listing;
 mod overflow;
@@ -37,6 +39,7 @@ use crate::znode::{
 
 pub(crate) use self::blocker::Mode;
 pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
+pub(crate) use self::head::HeadView;
 pub use self::layout::Layout;
 pub use self::listing::Contender;
 pub(crate) use self::together::Lines;
@@ -79,6 +82,14 @@ impl Dialect {
         known: LOCK_TAGS,
         parents: Parents::Containers,
     };
+    pub(crate) const CURATOR_LATCH: Self = Self {
+        exclusive: Tag::Latch,
+        shared: Tag::Latch,
+        known: LATCH_TAGS,
+        parents: Parents::Containers,
+    };
+    /// Curator's `LeaderSelector` stands on its `InterProcessMutex`.
+    pub(crate) const CURATOR_SELECTOR: Self = Self::CURATOR_LOCK;
     pub(crate) const KAZOO_LOCK: Self = Self {
         exclusive: Tag::KazooLock,
         shared: Tag::KazooReadLock,
@@ -109,6 +120,8 @@ impl Dialect {
         Some((name, *mode))
     }
 }
+
+const LATCH_TAGS: &[(Tag, Mode)] = &[(Tag::Latch, Mode::Exclusive)];
 
 const LOCK_TAGS: &[(Tag, Mode)] = &[
     (Tag::Lock, Mode::Exclusive),
@@ -150,6 +163,10 @@ impl Line {
 
     pub(crate) fn path(&self) -> &NodePath {
         &self.path
+    }
+
+    pub(crate) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
     }
 
     /// The same line written with other names.

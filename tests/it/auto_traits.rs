@@ -1,14 +1,18 @@
 //! `Send`, `Sync` and `Unpin` of every public type and of every future, pinned: losing one breaks users, and having one
 //! by accident is a promise.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, CountDownLatch,
-    DoubleBarrier, DowngradeError, Entered, Error, FairLock, FairLockGuard, FencedWriteError, FencingToken, Hold,
-    LatchError, LatchTimeoutError, Layout, LeaveTimeoutError, LossReason, Lost, LostSignal, MultiLock, MultiLockGuard,
-    Observer, Permit, PermitError, PermitTimeoutError, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard,
-    RwLockWriteGuard, Semaphore, SessionState, TryAcquireError, TryPermitError, WaitTimeoutError, connect,
+    DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard, FencedWriteError,
+    FencingToken, Group, GroupObserver, Hold, JoinError, LatchError, LatchTimeoutError, Layout, LeaderElection,
+    Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, MultiLock,
+    MultiLockGuard, Observer, Participant, Permit, PermitError, PermitTimeoutError, Presence, ProclaimError,
+    ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SessionState,
+    SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryAcquireError, TryPermitError, Versioned,
+    WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -26,26 +30,38 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<CountDownLatch>();
     plain::<DoubleBarrier>();
     plain::<DowngradeError>();
+    plain::<ElectionLayout>();
     plain::<Entered>();
     plain::<Error>();
     plain::<FairLock>();
     plain::<FairLockGuard>();
     plain::<FencedWriteError>();
     plain::<FencingToken>();
+    plain::<Group>();
+    plain::<GroupObserver>();
     plain::<Hold>();
+    plain::<JoinError>();
     plain::<LatchError>();
     plain::<LatchTimeoutError>();
     plain::<Layout>();
+    plain::<LeaderElection>();
+    plain::<Leadership>();
     plain::<LeaveTimeoutError>();
     plain::<LossReason>();
     plain::<Lost>();
     plain::<LostSignal>();
+    plain::<Member>();
+    plain::<MemberChange>();
+    plain::<Membership>();
     plain::<MultiLock>();
     plain::<MultiLockGuard>();
     plain::<Observer<u8>>();
+    plain::<Participant>();
     plain::<Permit>();
     plain::<PermitError>();
     plain::<PermitTimeoutError>();
+    plain::<Presence>();
+    plain::<ProclaimError>();
     plain::<ReleaseError>();
     plain::<Revocation>();
     plain::<RunError>();
@@ -54,8 +70,13 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<RwLockWriteGuard>();
     plain::<Semaphore>();
     plain::<SessionState>();
+    plain::<SharedCounter>();
+    plain::<SharedCounterError>();
+    plain::<SharedValue>();
+    plain::<SharedValueError>();
     plain::<TryAcquireError>();
     plain::<TryPermitError>();
+    plain::<Versioned>();
     plain::<WaitTimeoutError>();
 }
 
@@ -95,6 +116,8 @@ fn guards_are_not_clone() {
     impl<T: Clone> Ambiguous<u8> for T {}
     <Hold as Ambiguous<_>>::lacks_clone();
     <FairLockGuard as Ambiguous<_>>::lacks_clone();
+    <Leadership as Ambiguous<_>>::lacks_clone();
+    <Membership as Ambiguous<_>>::lacks_clone();
     <RwLockReadGuard as Ambiguous<_>>::lacks_clone();
     <RwLockWriteGuard as Ambiguous<_>>::lacks_clone();
     <MultiLockGuard as Ambiguous<_>>::lacks_clone();
@@ -176,6 +199,44 @@ fn every_future_of_the_other_locks_too(
     future(locks.try_acquire()).lacks_unpin();
     future(locks.acquire_timeout(Duration::ZERO)).lacks_unpin();
     future(several.release()).lacks_unpin();
+}
+
+/// Only compiled: no future is polled.
+#[allow(dead_code)]
+fn every_future_of_the_election_the_group_and_the_values_too(
+    zk: Coordinator,
+    (leadership, membership, mut observer): (Leadership, Membership, GroupObserver),
+) {
+    let election = LeaderElection::new(&zk, "/e").unwrap();
+    future(election.campaign("")).lacks_unpin();
+    future(election.try_campaign("")).lacks_unpin();
+    future(election.campaign_timeout("", Duration::ZERO)).lacks_unpin();
+    future(election.run("", |_| async { ControlFlow::Break(()) })).lacks_unpin();
+    future(election.leader()).lacks_unpin();
+    future(election.participants()).lacks_unpin();
+    future(election.observe()).lacks_unpin();
+    future(leadership.proclaim("")).lacks_unpin();
+    future(leadership.resign()).lacks_unpin();
+    let group = Group::new(&zk, "/g").unwrap();
+    future(group.join("", "")).lacks_unpin();
+    future(group.members()).lacks_unpin();
+    future(group.observe()).lacks_unpin();
+    future(membership.update("")).lacks_unpin();
+    future(membership.leave()).lacks_unpin();
+    future(observer.changed()).lacks_unpin();
+    future(observer.wait_for(|_| true)).lacks_unpin();
+    let value = SharedValue::new(&zk, "/v").unwrap();
+    future(value.get()).lacks_unpin();
+    future(value.set("")).lacks_unpin();
+    future(value.compare_and_set(None, "")).lacks_unpin();
+    future(value.update(|_| "")).lacks_unpin();
+    future(value.observe()).lacks_unpin();
+    let counter = SharedCounter::new(&zk, "/c").unwrap();
+    future(counter.get()).lacks_unpin();
+    future(counter.set(0)).lacks_unpin();
+    future(counter.fetch_add(0)).lacks_unpin();
+    future(counter.compare_and_set(0, 0)).lacks_unpin();
+    future(counter.observe()).lacks_unpin();
 }
 
 #[test]

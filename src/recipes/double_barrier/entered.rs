@@ -11,10 +11,7 @@ use super::DoubleBarrier;
 use super::rule::{self, Leave, Ready};
 use crate::error::Error;
 use crate::session::{Lost, Session};
-use crate::znode::{Ephemeral, Hold, Interrupted, ReleaseError, list, persevere, watch_existing};
-
-/// How much longer than its deadline a timed leave may take to see its node removed.
-const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
+use crate::znode::{Ephemeral, Hold, Interrupted, ReleaseError, WITHDRAWAL_GRACE, list, persevere, watch_existing};
 
 /// A member inside a barrier, for the others to wait for; it dereferences to [`Hold`], which says whether they do.
 ///
