@@ -209,10 +209,9 @@ impl Ephemeral {
         self.look().await.map(|_| ())
     }
 
-    /// Asks for the czxid, which the reply of the create did not tell.
-    pub(super) async fn read_czxid(&mut self) -> Result<(), Interrupted> {
-        self.czxid = self.look().await?.czxid;
-        Ok(())
+    /// The czxid, which the reply of the create did not tell.
+    pub(super) fn set_czxid(&mut self, czxid: i64) {
+        self.czxid = czxid;
     }
 
     /// The state of the node, at nothing older than this moment, as long as it is ours.

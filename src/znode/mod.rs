@@ -45,4 +45,4 @@ pub(crate) use self::path::NodePath;
 pub(crate) use self::persevere::persevere;
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, Written};
 pub(crate) use self::revocation::{own_data, request as request_revocation};
-pub(crate) use self::wait::{list, watch_existing};
+pub(crate) use self::wait::{czxid, list, watch_existing};
