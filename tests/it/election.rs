@@ -456,6 +456,40 @@ async fn a_campaign_a_resignation_and_a_proclamation_keep_to_their_budget() {
     }
 }
 
+/// A graceful hand-over: one delete by the one who resigns, one list by the one who is woken, and nothing by the others.
+#[tokio::test]
+async fn a_resignation_takes_one_hand_off() {
+    for layout in LAYOUTS {
+        let fixture = Fixture::new("hand-off budget").await;
+        let (first_link, servers) = fixture.proxied().await;
+        let first = lead(&election(&connect_to(&servers, LONG).await, layout), "a").await;
+        let mut waiting = Vec::new();
+        for behind in 1..4 {
+            let (link, servers) = fixture.proxied().await;
+            let candidate = stand(&election(&connect_to(&servers, LONG).await, layout), "b");
+            fixture.until_children(LEADER, behind + 1).await;
+            let watches = || async { link.requests().under(LEADER).of(Op::Exists) >= 2 };
+            eventually(PATIENCE, "the watches are set", watches).await;
+            link.reset_counts();
+            waiting.push((link, candidate));
+        }
+        first_link.reset_counts();
+        first.resign().await.unwrap();
+        let (woken, candidate) = waiting.remove(0);
+        let next = elected(candidate).await;
+        let counts = first_link.requests().without_heartbeats();
+        assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+        let counts = woken.requests().under(LEADER);
+        assert_eq!((counts.lists(), counts.total()), (1, 1), "{counts}");
+        for (link, _) in &waiting {
+            assert_eq!(link.requests().total(), 0, "{}", link.requests());
+        }
+        waiting.iter().for_each(|(_, candidate)| candidate.abort());
+        next.resign().await.unwrap();
+        fixture.assert_no_nodes_left(&[LEADER]).await;
+    }
+}
+
 #[tokio::test]
 async fn a_proclamation_whose_reply_is_lost_is_there_when_it_returns() {
     let fixture = Fixture::new("proclaim, reply lost").await;
