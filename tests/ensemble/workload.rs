@@ -13,9 +13,6 @@ use crate::belief::{Entry, Log};
 use crate::ensemble::SESSION;
 use crate::recipes::{DIRECTORIES, RECIPES, Recipe};
 
-/// How many places of each recipe there are to contend for, at each [`Pace`].
-const PLACES: usize = 8;
-
 /// Below which holders leave their tokens, in a node for each place.
 const FENCED: &str = "/fenced";
 
@@ -38,8 +35,13 @@ impl Pace {
         }
     }
 
-    fn places(self) -> impl Iterator<Item = String> {
-        (0..PLACES).map(move |place| format!("{self:?}-{place}"))
+    /// The names of the places. There are more brisk ones, so that not everybody soon waits behind one who is dead.
+    fn places(self) -> impl ExactSizeIterator<Item = String> {
+        let count = match self {
+            Self::Brisk => 24,
+            Self::Slow => 8,
+        };
+        (0..count).map(move |place| format!("{self:?}-{place}"))
     }
 }
 
@@ -134,8 +136,8 @@ impl Contender {
 
     /// A random place below `dir`.
     pub(crate) fn place(&mut self, dir: &str) -> String {
-        let place = self.pace.places().nth(self.random.usize(..PLACES));
-        format!("{dir}/{}", place.expect("there are as many"))
+        let place = self.random.choice(self.pace.places());
+        format!("{dir}/{}", place.expect("there are places"))
     }
 
     /// Believes in `hold` for a while.
