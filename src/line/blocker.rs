@@ -1,5 +1,6 @@
 //! Who is waited for.
 
+use super::overflow::Creations;
 use crate::znode::ChildName;
 
 /// What a contender asks for.
@@ -37,14 +38,18 @@ pub(crate) fn standing<'a>(
     own: &ChildName<'_>,
     mode: Mode,
     line: impl Iterator<Item = (ChildName<'a>, Mode)>,
+    creations: &Creations,
 ) -> Standing<'a> {
+    const OWN: (i32, i64) = (0, 0);
     let mut listed = false;
-    let mut blocker: Option<(i32, &'a str)> = None;
+    let mut blocker: Option<((i32, i64), &'a str)> = None;
     for (other, other_mode) in line {
-        let distance = other.sequence.distance_from(own.sequence);
+        let Some(distance) = creations.distance(own, &other) else {
+            continue;
+        };
         listed |= other.text == own.text;
         let nearer = blocker.is_none_or(|(nearest, _)| nearest < distance);
-        if distance < 0 && nearer && mode.conflicts_with(other_mode) {
+        if distance < OWN && nearer && mode.conflicts_with(other_mode) {
             blocker = Some((distance, other.text));
         }
     }
@@ -60,7 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::znode::Tag;
+    use crate::znode::{Sequence, Tag};
 
     const TAGS: [Tag; 2] = [Tag::Lock, Tag::KazooReadLock];
 
@@ -82,8 +87,14 @@ mod tests {
     }
 
     fn stand(own: &str, line: &[String]) -> Option<String> {
+        let line: Vec<_> = line.iter().map(|text| parse(text)).collect();
+        // As on a server whose numbers wrap: the order of creation is theirs.
+        let mut creations = Creations::default();
+        for (name, _) in &line {
+            creations.add(name, i64::from(name.sequence.distance_from(Sequence::LAST)));
+        }
         let (own, mode) = parse(own);
-        match standing(&own, mode, line.iter().map(|text| parse(text))) {
+        match standing(&own, mode, line.into_iter(), &creations) {
             Standing::Missing => Some("missing".into()),
             Standing::Granted => None,
             Standing::Behind(name) => Some(name.into()),
@@ -113,6 +124,29 @@ mod tests {
     #[test]
     fn who_is_not_in_the_list_is_granted_nothing() {
         assert_eq!(stand(&name(1, Mode::Exclusive), &[]), Some("missing".into()));
+    }
+
+    /// What the server's order of creation says when the numbers say nothing.
+    #[test]
+    fn among_spent_numbers_the_one_created_last_before_us_is_waited_for() {
+        let line: Vec<String> = ["a", "b", "c", "d"]
+            .map(|guid| format!("{guid}-lock-2147483647"))
+            .into();
+        let mut creations = Creations::default();
+        for (text, czxid) in line.iter().zip([9, 2, 5, 1]) {
+            creations.add(&parse(text).0, czxid);
+        }
+        let stand = |own: &str| {
+            let (own, mode) = parse(own);
+            match standing(&own, mode, line.iter().map(|text| parse(text)), &creations) {
+                Standing::Behind(name) => Some(name.to_owned()),
+                _ => None,
+            }
+        };
+        assert_eq!(stand(&line[0]), Some(line[2].clone()));
+        assert_eq!(stand(&line[2]), Some(line[1].clone()));
+        assert_eq!(stand(&line[1]), Some(line[3].clone()));
+        assert_eq!(stand(&line[3]), None);
     }
 
     #[test]

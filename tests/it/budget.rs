@@ -55,13 +55,12 @@ async fn an_uncontended_acquire_and_release_are_four_requests() {
     for _ in 0..3 {
         let guard = acquire(&lock).await;
         let counts = counted.requests(3).await;
-        let own = guard.path().to_owned();
         let ops: Vec<Op> = counts.requests().iter().map(|request| request.op).collect();
         assert!(
             ops[0].is_create() && ops[1].is_list() && ops[2] == Op::Exists,
             "{counts}"
         );
-        assert_eq!(counts.requests()[2].paths, [own.clone()], "{counts}");
+        assert_eq!(counts.requests()[2].paths, [guard.path()], "{counts}");
         assert_eq!(counts.total(), 3, "{counts}");
 
         guard.release().await.unwrap();
