@@ -16,28 +16,31 @@ use crate::recipes::{DIRECTORIES, RECIPES, Recipe};
 /// Below which holders leave their tokens, in a node for each place.
 const FENCED: &str = "/fenced";
 
-/// How long places are held. Those that are held long are others than those that are held shortly, so that there is
-/// always somebody for a fault to strike at while he holds, and nobody waits for him who would do much in the meantime.
+/// For how long places are held, and how many there are; each pace has its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
+    /// Few places, so that lines form.
+    Crowded,
+    /// Many places, so that not everybody soon waits behind somebody who is dead.
     Brisk,
-    /// Up to three sessions.
+    /// Held for up to three sessions, so that there is always somebody to strike at while he holds.
     Slow,
 }
 
 impl Pace {
-    const ALL: [Self; 2] = [Self::Brisk, Self::Slow];
+    const ALL: [Self; 3] = [Self::Crowded, Self::Brisk, Self::Slow];
 
     fn longest_hold(self) -> Duration {
         match self {
-            Self::Brisk => Duration::from_millis(40),
+            Self::Crowded | Self::Brisk => Duration::from_millis(40),
             Self::Slow => 3 * SESSION,
         }
     }
 
-    /// The names of the places. There are more brisk ones, so that not everybody soon waits behind one who is dead.
+    /// The names of the places.
     fn places(self) -> impl ExactSizeIterator<Item = String> {
         let count = match self {
+            Self::Crowded => 2,
             Self::Brisk => 24,
             Self::Slow => 8,
         };
