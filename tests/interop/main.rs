@@ -1,0 +1,12 @@
+//! Our recipes on the same znodes as Java's Curator and Python's kazoo, the real ones: `scripts/interop-test.sh` installs
+//! and compiles them and runs this. What shares a path with what: `docs/interop.md`.
+//!
+//! * `peer` – a process that runs their recipes as it is told
+//! * `line` – contenders of several implementations in one line
+//! * the others – one module for each recipe
+
+mod line;
+mod peer;
+mod support;
+
+mod mutex;
