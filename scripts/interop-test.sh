@@ -16,7 +16,8 @@ main() {
     need_java
     need_python
     compile_java
-    export INTEROP_PEERS=$peers ZK_TEST_SERVER=real
+    export INTEROP_CLASSPATH=$peers/classes:$classpath:$jars/slf4j-simple.jar INTEROP_PYTHON=$peers/venv/bin/python
+    export ZK_TEST_SERVER=real
     if [ "${1:-}" = --soak ]; then
         INTEROP_SOAK_SECONDS=${2:-120} run_tests soak:: --nocapture
     else
@@ -49,7 +50,7 @@ need_java() {
     [ -e $jars/curator-recipes.jar ] || missing+=(libcurator-recipes-java)
     [ -e $jars/zookeeper.jar ] || missing+=(libzookeeper-java)
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
-    say "Curator: $(basename "$(readlink -f $jars/curator-recipes.jar)" .jar), $(javac -version 2>&1)"
+    say "Curator: $(cd $jars && ls -d curator-recipes-*.jar), $(javac -version 2>&1)"
 }
 
 need_python() {
@@ -64,7 +65,8 @@ need_python() {
 }
 
 compile_java() {
-    local classpath jar
+    local jar
+    classpath=
     for jar in curator-recipes curator-framework curator-client zookeeper zookeeper-jute guava slf4j-api; do
         [ -e $jars/$jar.jar ] || fail "$jars/$jar.jar is missing: install libcurator-recipes-java"
         classpath=${classpath:+$classpath:}$jars/$jar.jar

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use zookeeper_recipes::{
     Coordinator, FairLockGuard, Hold, LostSignal, ReleaseError, RwLockReadGuard, RwLockWriteGuard,
 };
-use zookeeper_testkit::{Fixture, eventually, within};
+use zookeeper_testkit::{Fixture, Mode, eventually, within};
 
 use crate::peer::{Actor, Told};
 use crate::support::{Intervals, Nanos, PATIENCE, expire};
@@ -154,27 +154,42 @@ impl Standing {
 /// Puts `contenders` in line in `dir` one after the other, and lets each hold the place until it is the next one's turn.
 /// Each must be granted in its turn and only after the one before it has begun to release.
 pub(crate) async fn is_served_in_order(fixture: &Fixture, dir: &str, contenders: Vec<Contender>) {
-    let mut line = Vec::new();
-    for contender in contenders {
-        line.push(contender.join(fixture, dir, line.len() + 1).await);
+    let turns = contenders.into_iter().map(|contender| vec![contender]);
+    is_served_in_turns(fixture, dir, turns.collect()).await;
+}
+
+/// As [`is_served_in_order`], with turns of several contenders who share the place.
+pub(crate) async fn is_served_in_turns(fixture: &Fixture, dir: &str, turns: Vec<Vec<Contender>>) {
+    let mut line: Vec<Vec<Standing>> = Vec::new();
+    let mut places = 1..;
+    for turn in turns {
+        let mut standing = Vec::new();
+        for (contender, place) in turn.into_iter().zip(&mut places) {
+            standing.push(contender.join(fixture, dir, place).await);
+        }
+        line.push(standing);
     }
     let intervals = Intervals::new();
+    let mut tokens = 0..;
     for turn in 0..line.len() {
-        let held = line[turn].held().await;
+        let mode = if line[turn].len() > 1 {
+            Mode::Shared
+        } else {
+            Mode::Exclusive
+        };
+        let mut all_held = Vec::new();
+        for standing in &mut line[turn] {
+            all_held.push((standing.who.clone(), standing.held().await));
+        }
         // A wrong grant may come late: it shows in the intervals then.
-        let too_early: Vec<_> = line[turn + 1..]
-            .iter()
-            .filter(|other| other.granted.is_finished())
-            .collect();
-        assert!(
-            too_early.is_empty(),
-            "granted while {} held: {}",
-            line[turn].who,
-            too_early[0].who
-        );
-        let token = i64::try_from(turn).expect("a short line");
-        intervals.record(dir, &line[turn].who, token, held.since, Nanos::now());
-        within(PATIENCE, format!("{} releases", line[turn].who), held.release).await;
+        for other in line[turn + 1..].iter().flatten() {
+            assert!(!other.granted.is_finished(), "{} is granted in turn {turn}", other.who);
+        }
+        for (who, held) in all_held {
+            let token = tokens.next().expect("a short line");
+            intervals.record(dir, &who, mode, token, held.since, Nanos::now());
+            within(PATIENCE, format!("{who} releases"), held.release).await;
+        }
     }
     intervals.history().assert_sound();
     fixture.assert_no_nodes_left(&[dir]).await;
@@ -213,8 +228,7 @@ pub(crate) async fn survives_the_end_of_sessions(fixture: &Fixture, dir: &str, c
     fixture.assert_no_nodes_left(&[dir]).await;
 }
 
-/// Whether `told` is still under way when everything that could answer it has had its time: a while, and a round trip of
-/// `actor`, who stands beside it.
+/// Whether `told` is still under way after a while in which what it waits for would have reached it.
 pub(crate) async fn still_waits(told: &Told) -> bool {
     tokio::time::sleep(Duration::from_millis(300)).await;
     told.is_pending()

@@ -10,3 +10,5 @@ mod peer;
 mod support;
 
 mod mutex;
+mod revocation;
+mod rwlock;

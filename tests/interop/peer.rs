@@ -1,8 +1,8 @@
 //! A process that runs the recipes of Curator or kazoo as it is told: `interop/java` and `interop/python`.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,18 +12,6 @@ use tokio::sync::oneshot;
 use zookeeper_testkit::{Fixture, within};
 
 use crate::support::{LONG, Nanos, PATIENCE};
-
-/// Curator's jars, as Debian installs them.
-const JARS: &[&str] = &[
-    "curator-recipes",
-    "curator-framework",
-    "curator-client",
-    "zookeeper",
-    "zookeeper-jute",
-    "guava",
-    "slf4j-api",
-    "slf4j-simple",
-];
 
 /// A process of another implementation. Dropping the last handle, its actors included, kills it.
 #[derive(Clone)]
@@ -50,23 +38,16 @@ pub(crate) struct Answer {
 impl Peer {
     /// Java's Curator.
     pub(crate) fn curator() -> Self {
-        let jars = JARS.iter().map(|jar| format!("/usr/share/java/{jar}.jar"));
-        let classes = installed("classes").display().to_string();
-        let classpath = jars.chain([classes]).collect::<Vec<_>>().join(":");
         let mut command = Command::new("java");
         command.args(["-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
-        command.args([
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=off",
-            "-cp",
-            &classpath,
-            "Peer",
-        ]);
+        command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-cp"]);
+        command.arg(installed("INTEROP_CLASSPATH")).arg("Peer");
         Self::spawn("Curator", command)
     }
 
     /// Python's kazoo.
     pub(crate) fn kazoo() -> Self {
-        let mut command = Command::new(installed("venv/bin/python"));
+        let mut command = Command::new(installed("INTEROP_PYTHON"));
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/interop/python/kazoo_peer.py"));
         Self::spawn("kazoo", command)
     }
@@ -208,11 +189,9 @@ impl Told {
     }
 }
 
-/// What the script has installed, in the target directory.
-fn installed(what: &str) -> PathBuf {
-    let dir =
-        std::env::var_os("INTEROP_PEERS").expect("INTEROP_PEERS is set by `scripts/interop-test.sh`, which runs this");
-    PathBuf::from(dir).join(what)
+/// What `scripts/interop-test.sh` has installed.
+fn installed(variable: &str) -> OsString {
+    std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set; `scripts/interop-test.sh` runs this"))
 }
 
 /// `<number> <nanoseconds> ok|failed <text>`.

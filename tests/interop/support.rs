@@ -39,7 +39,7 @@ impl Nanos {
     }
 }
 
-/// A history of exclusive holds in several processes.
+/// A history of holds in several processes.
 pub(crate) struct Intervals {
     history: History,
     zero: Nanos,
@@ -54,11 +54,11 @@ impl Intervals {
     }
 
     /// One hold, as its holder believed in it.
-    pub(crate) fn record(&self, path: &str, who: &str, token: i64, from: Nanos, to: Nanos) {
+    pub(crate) fn record(&self, path: &str, who: &str, mode: Mode, token: i64, from: Nanos, to: Nanos) {
         self.history.record(Grant {
             path: path.to_owned(),
             who: who.to_owned(),
-            mode: Mode::Exclusive,
+            mode,
             token,
             granted_at: self.since_zero(from),
             ended_at: Some(self.since_zero(to)),
