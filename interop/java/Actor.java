@@ -56,9 +56,9 @@ final class Actor {
         disturbed = Long.MAX_VALUE;
     }
 
-    /** When the connection was first lost since: from then on Curator's manual tells not to believe in a lock. */
-    long disturbedAt() {
-        return disturbed;
+    /** When the connection was first lost since, if ever: from then on Curator's manual tells not to believe in a lock. */
+    String disturbedAt() {
+        return disturbed == Long.MAX_VALUE ? "" : Long.toString(disturbed);
     }
 
     /** Ends the session behind its owner's back: a second client takes it over and closes it, until it is no more. */

@@ -32,12 +32,11 @@ final class Mutex implements Recipe {
     public String run(String command, String[] arguments) throws Exception {
         switch (command) {
             case "acquire":
+                actor.undisturbed();
                 return mutex.acquire(Recipe.limit(arguments, 0), TimeUnit.MILLISECONDS) ? node() : "timeout";
             case "release":
                 mutex.release();
-                return "";
-            case "hold":
-                return hold(Long.parseLong(arguments[0]));
+                return actor.disturbedAt();
             case "participants":
                 return String.join(" ", mutex.getParticipantNodes());
             case "revoke":
@@ -47,25 +46,6 @@ final class Mutex implements Recipe {
                 return revoked.await(Recipe.limit(arguments, 0), TimeUnit.MILLISECONDS) ? "revoked" : "timeout";
             default:
                 throw Recipe.unknown(command);
-        }
-    }
-
-    /**
-     * Takes the lock, believes in it for so many milliseconds or until the connection is disturbed, and gives it back.
-     * The answer: since when, until when, and the node's czxid.
-     */
-    private String hold(long milliseconds) throws Exception {
-        actor.undisturbed();
-        mutex.acquire();
-        long from = System.nanoTime();
-        String czxid = "gone";
-        try {
-            var stat = actor.client().checkExists().forPath(path + "/" + node());
-            czxid = stat == null ? "gone" : Long.toString(stat.getCzxid());
-            TimeUnit.MILLISECONDS.sleep(milliseconds);
-            return from + " " + Math.min(System.nanoTime(), actor.disturbedAt()) + " " + czxid;
-        } finally {
-            mutex.release();
         }
     }
 

@@ -110,10 +110,10 @@ class Locking:
 
     def __init__(self, kind, actor, path, *patterns):
         self.actor = actor
-        self.path = path
         self.lock = kind(actor.client, path, "kazoo", extra_lock_patterns=patterns)
 
     def acquire(self, limit=None):
+        self.actor.disturbed = None
         try:
             if limit == "0":
                 acquired = self.lock.acquire(blocking=False)
@@ -124,24 +124,12 @@ class Locking:
         return self.lock.node if acquired else "timeout"
 
     def release(self):
+        """Answers when the connection was first lost since the lock was acquired, if ever."""
         self.lock.release()
+        return self.actor.disturbed
 
     def contenders(self):
         return " ".join(self.lock.contenders())
-
-    def hold(self, milliseconds):
-        """As Mutex.hold of the Java peer."""
-        actor = self.actor
-        actor.disturbed = None
-        self.lock.acquire()
-        since = time.monotonic_ns()
-        try:
-            stat = actor.client.exists(f"{self.path}/{self.lock.node}")
-            time.sleep(int(milliseconds) / 1000)
-            until = min(time.monotonic_ns(), actor.disturbed or sys.maxsize)
-            return f"{since} {until} {stat.czxid if stat else 'gone'}"
-        finally:
-            self.lock.release()
 
 
 class Electing:

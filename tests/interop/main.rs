@@ -3,6 +3,7 @@
 //!
 //! * `peer` – a process that runs their recipes as it is told
 //! * `line` – contenders of several implementations in one line
+//! * `soak` – all of them on one lock for a while, with sessions that end at random
 //! * the others – one module for each recipe
 
 mod line;
@@ -12,3 +13,4 @@ mod support;
 mod mutex;
 mod revocation;
 mod rwlock;
+mod soak;
