@@ -3,16 +3,22 @@
 # after it: no container, network or volume is left, whatever became of the command.
 #
 #   scripts/with-ensemble.sh COMMAND...
+#   scripts/with-ensemble.sh --single COMMAND...   one server (docker/compose.yaml) instead
 #
-# The command sees ZOOKEEPER_CONNECT with the three servers, and ZK_ENSEMBLE_PROJECT, the Compose project whose label the
+# The command sees ZOOKEEPER_CONNECT with the servers, and ZK_ENSEMBLE_PROJECT, the Compose project whose label the
 # containers and networks carry. Ports, addresses and names are chosen so that several ensembles can run side by side.
 # ZOO_TICK_TIME, ZOO_INIT_LIMIT, ZOO_SYNC_LIMIT and ZOO_CFG_EXTRA are handed on to the servers.
 set -euo pipefail
-readonly repository=$(cd "$(dirname "$0")/.." && pwd)
+repository=$(cd "$(dirname "$0")/.." && pwd)
 readonly start_patience=120
 
 main() {
-    [ $# -gt 0 ] || fail "usage: scripts/with-ensemble.sh COMMAND..."
+    single=
+    if [ "${1:-}" = --single ]; then
+        single=1
+        shift
+    fi
+    [ $# -gt 0 ] || fail "usage: scripts/with-ensemble.sh [--single] COMMAND..."
     docker version >/dev/null 2>&1 || fail "no Docker engine answers (try: docker version)"
     need_compose
     "$repository/docker/local-image.sh"
@@ -46,15 +52,20 @@ need_compose() {
 
 # A port or a subnet may be taken by somebody else: then others are tried.
 bring_up() {
-    local log attempt
+    local log
     log=$(mktemp)
-    for attempt in 1 2 3 4 5; do
+    for _ in 1 2 3 4 5; do
         # Below the range from which connections get their ports.
         local base=$((20000 + RANDOM % 4000 * 3))
         export ZOO1_PORT=$base ZOO2_PORT=$((base + 1)) ZOO3_PORT=$((base + 2))
         export ZOOKEEPER_QUORUM_NET="10.$((RANDOM % 100 + 130)).$((RANDOM % 250))"
         export ZOOKEEPER_CONNECT="127.0.0.1:$ZOO1_PORT,127.0.0.1:$ZOO2_PORT,127.0.0.1:$ZOO3_PORT"
-        if "${compose[@]}" -p "$ZK_ENSEMBLE_PROJECT" -f "$repository/docker/ensemble.yaml" up -d >"$log" 2>&1; then
+        local file=ensemble.yaml
+        if [ -n "$single" ]; then
+            file=compose.yaml
+            export ZOOKEEPER_PORT=$base ZOOKEEPER_CONNECT="127.0.0.1:$base"
+        fi
+        if "${compose[@]}" -p "$ZK_ENSEMBLE_PROJECT" -f "$repository/docker/$file" up -d >"$log" 2>&1; then
             rm -f "$log"
             await_health
             return
@@ -64,7 +75,7 @@ bring_up() {
     done
     cat "$log" >&2
     rm -f "$log"
-    fail "the ensemble did not start"
+    fail "the servers did not start"
 }
 
 # `up --wait` is not in Compose 1.
@@ -80,7 +91,7 @@ await_health() {
         }
         sleep 0.5
     done
-    say "ensemble $ZK_ENSEMBLE_PROJECT: healthy after $((SECONDS - started)) s, at $ZOOKEEPER_CONNECT"
+    say "$ZK_ENSEMBLE_PROJECT: healthy after $((SECONDS - started)) s, at $ZOOKEEPER_CONNECT"
 }
 
 # What of this project there is: `all ps -q`, `all network ls -q`.
@@ -112,7 +123,7 @@ remove_all() {
 
 take_down() {
     remove_all
-    say "ensemble $ZK_ENSEMBLE_PROJECT: taken down, no container, network or volume left"
+    say "$ZK_ENSEMBLE_PROJECT: taken down, no container, network or volume left"
 }
 
 say() {

@@ -19,7 +19,9 @@ if [ ! -e "$config" ]; then
         [ -z "${ZOO_4LW_COMMANDS_WHITELIST:-}" ] || echo "4lw.commands.whitelist=$ZOO_4LW_COMMANDS_WHITELIST"
         # Both are lists of lines, separated by spaces.
         set -o noglob
+        # shellcheck disable=SC2086
         printf '%s\n' ${ZOO_SERVERS:-server.1=localhost:2888:3888;2181}
+        # shellcheck disable=SC2086
         [ -z "${ZOO_CFG_EXTRA:-}" ] || printf '%s\n' $ZOO_CFG_EXTRA
         set +o noglob
     } >"$config"
@@ -27,7 +29,7 @@ fi
 [ -e "$ZOO_DATA_DIR/myid" ] || echo "${ZOO_MY_ID:-1}" >"$ZOO_DATA_DIR/myid"
 
 jars=/usr/share/java
-# shellcheck disable=SC2086 # several flags
+# shellcheck disable=SC2086
 exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
     "-Xmx${ZK_SERVER_HEAP:-1000}m" ${SERVER_JVMFLAGS:-} ${JVMFLAGS:-} \
     -cp "$jars/zookeeper.jar:$jars/slf4j-simple.jar" \

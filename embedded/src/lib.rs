@@ -49,3 +49,7 @@ pub use server::{Builder, Server};
 pub use session::SessionId;
 pub use watch::WatchModes;
 pub use wire::Op;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

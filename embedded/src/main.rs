@@ -26,27 +26,32 @@ async fn main() -> ExitCode {
 
 async fn serve(address: &str) -> io::Result<()> {
     let server = Server::builder().address(address).start().await?;
+    // Whoever reads the ready line may stop the server at once.
+    let stopped = stop_signal()?;
     println!(
         "ready: connect to {} (in memory, for tests and first runs only)",
         server.connect_string()
     );
-    stopped().await?;
+    stopped.await?;
     server.shutdown().await;
     println!("stopped");
     Ok(())
 }
 
 #[cfg(unix)]
-async fn stopped() -> io::Result<()> {
+fn stop_signal() -> io::Result<impl Future<Output = io::Result<()>>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
-    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        }
+    })
 }
 
 #[cfg(not(unix))]
-async fn stopped() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+fn stop_signal() -> io::Result<impl Future<Output = io::Result<()>>> {
+    Ok(tokio::signal::ctrl_c())
 }

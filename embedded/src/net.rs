@@ -20,7 +20,7 @@ use crate::wire::frame::next_frame;
 /// A connection that has not shaken hands by then is closed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that is being closed may take to read what is still queued for it.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// As many bytes are read at once; small, because there may be thousands of idle connections.
 const READ_CHUNK: usize = 4 << 10;
 /// Frames are gathered into writes of about this size.
@@ -141,7 +141,11 @@ async fn writer(mut write: OwnedWriteHalf, outbox: &Outbox, shared: &Shared) -> 
     let mut chunk = BytesMut::new();
     while let Some(frame) = outbox.next().await {
         if let Some(at) = frame.not_before {
-            sleep_until(at.into()).await;
+            tokio::select! {
+                () = sleep_until(at.into()) => {}
+                // What is held back is lost with the connection.
+                () = outbox.closed() => break,
+            }
         }
         shared.while_frozen().await;
         chunk.extend_from_slice(&frame.bytes);
@@ -149,11 +153,19 @@ async fn writer(mut write: OwnedWriteHalf, outbox: &Outbox, shared: &Shared) -> 
             let Some(frame) = outbox.try_next() else { break };
             chunk.extend_from_slice(&frame.bytes);
         }
-        match outbox.is_closed() {
-            false => write.write_all(&chunk).await?,
-            true => timeout(FLUSH_TIMEOUT, write.write_all(&chunk)).await??,
-        }
+        flush(&mut write, &chunk, outbox).await?;
         chunk.clear();
     }
     write.shutdown().await
+}
+
+/// Writes all, but does not wait long for a peer that does not read once the connection is to be closed.
+async fn flush(write: &mut OwnedWriteHalf, chunk: &[u8], outbox: &Outbox) -> io::Result<()> {
+    let written = write.write_all(chunk);
+    tokio::pin!(written);
+    tokio::select! {
+        biased;
+        result = &mut written => result,
+        () = outbox.closed() => timeout(FLUSH_TIMEOUT, written).await?,
+    }
 }

@@ -23,6 +23,7 @@ struct Shared {
     queue: Mutex<Queue>,
     filled: Notify,
     drained: Notify,
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -53,19 +54,37 @@ impl Outbox {
             queue.bytes = 0;
             queue.closed = true;
         }
+        let overflows = queue.closed;
         drop(queue);
         self.shared.filled.notify_one();
+        if overflows {
+            self.shared.ended.notify_one();
+        }
     }
 
-    /// Lets what is queued go out, then closes the connection.
+    /// Lets what may go out now go out, then closes the connection.
     pub(crate) fn close(&self) {
-        self.queue().closed = true;
+        let mut queue = self.queue();
+        queue.closed = true;
+        let now = Instant::now();
+        if let Some(held_back) = queue
+            .frames
+            .iter()
+            .position(|frame| frame.not_before.is_some_and(|at| at > now))
+        {
+            queue.frames.truncate(held_back);
+            queue.bytes = queue.frames.iter().map(|frame| frame.bytes.len()).sum();
+        }
+        drop(queue);
         self.shared.filled.notify_one();
+        self.shared.ended.notify_one();
     }
 
-    /// Whether nothing more will be added.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.queue().closed
+    /// Waits until it is closed. Only one may wait at a time.
+    pub(crate) async fn closed(&self) {
+        while !self.queue().closed {
+            self.shared.ended.notified().await;
+        }
     }
 
     /// How many frames wait.

@@ -1,5 +1,6 @@
 //! Who is waited for.
 
+use super::overflow::Creations;
 use crate::znode::ChildName;
 
 /// What a contender asks for.
@@ -37,14 +38,18 @@ pub(crate) fn standing<'a>(
     own: &ChildName<'_>,
     mode: Mode,
     line: impl Iterator<Item = (ChildName<'a>, Mode)>,
+    creations: &Creations,
 ) -> Standing<'a> {
+    const OWN: (i32, i64) = (0, 0);
     let mut listed = false;
-    let mut blocker: Option<(i32, &'a str)> = None;
+    let mut blocker: Option<((i32, i64), &'a str)> = None;
     for (other, other_mode) in line {
-        let distance = other.sequence.distance_from(own.sequence);
+        let Some(distance) = creations.distance(own, &other) else {
+            continue;
+        };
         listed |= other.text == own.text;
         let nearer = blocker.is_none_or(|(nearest, _)| nearest < distance);
-        if distance < 0 && nearer && mode.conflicts_with(other_mode) {
+        if distance < OWN && nearer && mode.conflicts_with(other_mode) {
             blocker = Some((distance, other.text));
         }
     }
@@ -60,7 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::znode::Tag;
+    use crate::znode::{Sequence, Tag};
 
     const TAGS: [Tag; 2] = [Tag::Lock, Tag::KazooReadLock];
 
@@ -82,8 +87,14 @@ mod tests {
     }
 
     fn stand(own: &str, line: &[String]) -> Option<String> {
+        let line: Vec<_> = line.iter().map(|text| parse(text)).collect();
+        // As on a server whose numbers wrap: the order of creation is theirs.
+        let mut creations = Creations::default();
+        for (name, _) in &line {
+            creations.add(name, i64::from(name.sequence.distance_from(Sequence::LAST)));
+        }
         let (own, mode) = parse(own);
-        match standing(&own, mode, line.iter().map(|text| parse(text))) {
+        match standing(&own, mode, line.into_iter(), &creations) {
             Standing::Missing => Some("missing".into()),
             Standing::Granted => None,
             Standing::Behind(name) => Some(name.into()),
@@ -115,6 +126,29 @@ mod tests {
         assert_eq!(stand(&name(1, Mode::Exclusive), &[]), Some("missing".into()));
     }
 
+    /// What the server's order of creation says when the numbers say nothing.
+    #[test]
+    fn among_spent_numbers_the_one_created_last_before_us_is_waited_for() {
+        let line: Vec<String> = ["a", "b", "c", "d"]
+            .map(|guid| format!("{guid}-lock-2147483647"))
+            .into();
+        let mut creations = Creations::default();
+        for (text, czxid) in line.iter().zip([9, 2, 5, 1]) {
+            creations.add(&parse(text).0, czxid);
+        }
+        let stand = |own: &str| {
+            let (own, mode) = parse(own);
+            match standing(&own, mode, line.iter().map(|text| parse(text)), &creations) {
+                Standing::Behind(name) => Some(name.to_owned()),
+                _ => None,
+            }
+        };
+        assert_eq!(stand(&line[0]), Some(line[2].clone()));
+        assert_eq!(stand(&line[2]), Some(line[1].clone()));
+        assert_eq!(stand(&line[1]), Some(line[3].clone()));
+        assert_eq!(stand(&line[3]), None);
+    }
+
     #[test]
     fn an_equal_sequence_number_is_not_ahead() {
         let line = [name(7, Mode::Exclusive), name(7, Mode::Shared)];
@@ -139,6 +173,119 @@ mod tests {
                 prop_assert!(exclusive == 0 || granted.len() == 1);
                 line.retain(|text| text != next);
             }
+        }
+    }
+
+    /// A contender as a client sees it: it looks when it joins and when the one that it watches is gone.
+    #[derive(Clone, Debug)]
+    struct Member {
+        name: String,
+        watches: Option<String>,
+    }
+
+    /// A line as the server has it, in order, and what each contender believes of it.
+    #[derive(Debug, Default)]
+    struct Model {
+        members: Vec<Member>,
+        looks: usize,
+    }
+
+    impl Model {
+        fn look(&mut self, index: usize) {
+            let line: Vec<String> = self.members.iter().map(|member| member.name.clone()).collect();
+            self.looks += 1;
+            self.members[index].watches = stand(&line[index], &line);
+        }
+
+        fn join(&mut self, name: String) {
+            self.members.push(Member { name, watches: None });
+            self.look(self.members.len() - 1);
+        }
+
+        /// Puts `successor`, if there is one, in the place of a contender, and wakes who watched that.
+        fn remove(&mut self, index: usize, successor: Option<String>) {
+            let gone = self.members[index].name.clone();
+            match successor {
+                Some(name) => self.members[index] = Member { name, watches: None },
+                None => _ = self.members.remove(index),
+            }
+            for index in 0..self.members.len() {
+                if self.members[index].watches.as_ref() == Some(&gone) {
+                    self.look(index);
+                }
+            }
+        }
+
+        fn is_shared(&self, index: usize) -> bool {
+            parse(&self.members[index].name).1 == Mode::Shared
+        }
+
+        /// How many at the head may hold together: all readers before the first writer, or one writer.
+        fn compatible(&self) -> usize {
+            let readers = (0..self.members.len())
+                .take_while(|index| self.is_shared(*index))
+                .count();
+            readers.max(1.min(self.members.len()))
+        }
+
+        fn holders(&self) -> Vec<usize> {
+            let holds = |index: &usize| self.members[*index].watches.is_none();
+            (0..self.members.len()).filter(holds).collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16_384))]
+
+        /// Whoever joins, releases, gives up waiting or goes on as a reader: those who believe that they hold are
+        /// always the compatible head of the line, the whole of it, so that nobody waits in vain.
+        #[test]
+        fn holders_are_the_compatible_head_of_the_line_and_nobody_misses_a_wake_up(
+            start: i32,
+            steps in prop::collection::vec((0..5_u8, prop::num::usize::ANY), 1..40),
+        ) {
+            let mut model = Model::default();
+            let mut joined = 0_usize;
+            for (step, choice) in steps {
+                let len = model.members.len();
+                match step {
+                    0..=2 => {
+                        let mode = if choice % 3 == 0 { Mode::Exclusive } else { Mode::Shared };
+                        model.join(name(start.wrapping_add(i32::try_from(joined).unwrap()), mode));
+                        joined += 1;
+                    }
+                    3 if len > 0 => model.remove(choice % len, None),
+                    4 if len > 0 && !model.is_shared(0) => {
+                        let writer = model.members[0].name.clone();
+                        let number = writer.rsplit("lock-").next().unwrap();
+                        model.remove(0, Some(format!("x__rlock__{number}")));
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(model.holders(), (0..model.compatible()).collect::<Vec<_>>(), "{:?}", model);
+                for member in &model.members {
+                    let watched = member.watches.as_ref();
+                    let there = |name| model.members.iter().any(|member| &member.name == name);
+                    prop_assert!(watched.is_none_or(there), "{:?} watches nobody", member);
+                }
+            }
+        }
+
+        /// The release of a writer frees every reader behind it up to the next writer with one look each.
+        #[test]
+        fn a_writer_frees_its_readers_with_one_look_each(start: i32, readers in 1..40_usize, writer_behind: bool) {
+            let number = |index: usize| start.wrapping_add(i32::try_from(index).unwrap());
+            let mut model = Model::default();
+            model.join(name(number(0), Mode::Exclusive));
+            for reader in 1..=readers {
+                model.join(name(number(reader), Mode::Shared));
+            }
+            if writer_behind {
+                model.join(name(number(readers + 1), Mode::Exclusive));
+            }
+            model.looks = 0;
+            model.remove(0, None);
+            prop_assert_eq!((model.looks, model.holders().len()), (readers, readers));
         }
     }
 }

@@ -6,6 +6,7 @@ use futures::future;
 use tracing::{debug, info};
 
 use super::blocker::{Mode, Standing, standing};
+use super::overflow::Creations;
 use super::{Enrolment, Line};
 use crate::error::Error;
 use crate::session::{Lost, Session, Witness};
@@ -134,14 +135,18 @@ impl<'a> Enrolled<'a> {
             }
             .into());
         };
-        Ok(match standing(&own, self.mode, self.line.contenders_in(&listed)) {
-            Standing::Granted => Look::Granted,
-            Standing::Behind(blocker) => Look::Behind(blocker.to_owned()),
-            Standing::Missing => {
-                self.node.recheck().await?;
-                Look::Stale
-            }
-        })
+        let names = self.line.contenders_in(&listed).map(|(name, _)| name);
+        let creations = Creations::ask(self.node.session(), &self.line.path, &own, names).await?;
+        Ok(
+            match standing(&own, self.mode, self.line.contenders_in(&listed), &creations) {
+                Standing::Granted => Look::Granted,
+                Standing::Behind(blocker) => Look::Behind(blocker.to_owned()),
+                Standing::Missing => {
+                    self.node.recheck().await?;
+                    Look::Stale
+                }
+            },
+        )
     }
 
     async fn into_hold(self) -> Result<Hold, Interrupted> {

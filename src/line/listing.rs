@@ -9,6 +9,7 @@ use zookeeper_client as zk;
 use super::Line;
 use super::attempts::persevere;
 use super::blocker::{Mode, Standing, standing};
+use super::overflow::Creations;
 use crate::error::Error;
 use crate::session::{Outcome, Session, outcome};
 use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data};
@@ -44,11 +45,7 @@ impl Line {
     async fn contenders_seen_by(&self, session: &Arc<Session>) -> Result<Vec<Contender>, Interrupted> {
         'again: loop {
             let children = list(session, &self.path).await?;
-            let mut line: Vec<(ChildName<'_>, Mode)> = self.contenders_in(&children).collect();
-            let Some(oldest) = Sequence::oldest(line.iter().map(|(name, _)| name.sequence)) else {
-                return Ok(Vec::new());
-            };
-            line.sort_by_key(|(name, _)| name.sequence.distance_from(oldest).cast_unsigned());
+            let line: Vec<(ChildName<'_>, Mode)> = self.contenders_in(&children).collect();
             let client = session.client()?;
             let reads = line.iter().map(|(name, _)| {
                 let (client, path) = (&client, self.path.child(name.text));
@@ -58,11 +55,15 @@ impl Line {
                 answers = future::join_all(reads) => answers,
                 lost = session.ended() => return Err(lost.into()),
             };
-            let mut contenders = Vec::with_capacity(answers.len());
+            let mut present = Vec::with_capacity(answers.len());
+            let mut creations = Creations::default();
             for ((answer, path), (name, mode)) in answers.into_iter().zip(&line) {
-                let (data, stat) = match answer {
-                    Ok(read) => read,
-                    Err(zk::Error::NoNode) => continue,
+                match answer {
+                    Ok((data, stat)) => {
+                        creations.add(name, stat.czxid);
+                        present.push((*name, *mode, path, data, stat));
+                    }
+                    Err(zk::Error::NoNode) => {}
                     Err(error) if outcome(&error) == Outcome::Refused => {
                         return Err(Error::from_answer(&path, error).into());
                     }
@@ -70,17 +71,23 @@ impl Line {
                         session.pause_before_retry().await;
                         continue 'again;
                     }
-                };
-                contenders.push(Contender {
-                    path,
-                    identity: Bytes::copy_from_slice(own_data(&data)),
-                    token: FencingToken::from_i64(stat.czxid),
-                    position: contenders.len(),
-                    is_holder: standing(name, *mode, line.iter().copied()) == Standing::Granted,
-                    session_id: stat.ephemeral_owner,
-                });
+                }
             }
-            return Ok(contenders);
+            let Some(oldest) = Sequence::oldest(present.iter().map(|(name, ..)| name.sequence)) else {
+                return Ok(Vec::new());
+            };
+            present.sort_by_key(|(name, ..)| creations.place(oldest, name));
+            let names: Vec<_> = present.iter().map(|(name, mode, ..)| (*name, *mode)).collect();
+            let contenders = present.into_iter().enumerate();
+            let contenders = contenders.map(|(position, (name, mode, path, data, stat))| Contender {
+                path,
+                identity: Bytes::copy_from_slice(own_data(&data)),
+                token: FencingToken::from_i64(stat.czxid),
+                position,
+                is_holder: standing(&name, mode, names.iter().copied(), &creations) == Standing::Granted,
+                session_id: stat.ephemeral_owner,
+            });
+            return Ok(contenders.collect());
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! * `contender` – one place in the line, from enrolling to being granted
 //! * `together` – a place in each of several lines, all or nothing
-//! * `blocker` – who is waited for, pure
+//! * `blocker` – who is waited for, pure; `overflow` – the order once the sequence numbers are used up
 //! * `attempts` – through as many sessions as it takes, within one deadline
 //! * `listing` – all contenders with their identities
 //! * `layout` and `errors` – what users choose and what they are told
@@ -18,6 +18,7 @@ mod contender;
 mod errors;
 mod layout;
 mod listing;
+mod overflow;
 mod together;
 
 use std::sync::Arc;
@@ -185,6 +186,12 @@ impl Line {
             let (path, reason) = (hold.path().to_owned(), "our node has a name that it should not have");
             return Err(Error::Layout { path, reason }.into());
         };
+        if own.sequence.is_spent() {
+            let reason =
+                "its sequence numbers are used up and no longer tell the order; remove the directory when idle";
+            let path = self.path.as_str().to_owned();
+            return Err(Error::Layout { path, reason }.into());
+        }
         let shared = format!("{}{}", self.dialect.shared.new_name().prefix, own.sequence);
         hold.replace(self.path.child(&shared)).await
     }

@@ -137,13 +137,32 @@ impl FairLock {
     {
         let guard = self.acquire().await?;
         let output = guard.run_until_lost(work(guard.token())).await?;
-        match guard.release().await {
-            // The work was done while the lock was held; that the release came too late takes nothing from it.
-            Ok(()) | Err(ReleaseError::Lost(_)) => Ok(output),
-            Err(ReleaseError::Error(error)) => {
-                tracing::warn!(path = self.path(), %error, "the work is done, but the lock was not released");
-                Ok(output)
-            }
+        self.finish(guard, output).await
+    }
+
+    /// As [`run`](Self::run), but makes way as soon as another contender asks for the lock: `work` is dropped at that
+    /// moment, and the lock is given back.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); the reason of [`RunError::Lost`] is [`LossReason::Revoked`](crate::LossReason::Revoked) if
+    /// it made way.
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn run_revocable<F, Fut>(&self, work: F) -> Result<Fut::Output, RunError>
+    where
+        F: FnOnce(FencingToken) -> Fut,
+        Fut: Future,
+    {
+        let guard = self.acquire().await?;
+        let output = tokio::select! {
+            biased;
+            output = guard.run_until_lost(work(guard.token())) => Some(output?),
+            Ok(_) = guard.revocation() => None,
+        };
+        match output {
+            Some(output) => self.finish(guard, output).await,
+            None => Err(guard.hold.give_up().into()),
         }
     }
 
@@ -181,6 +200,18 @@ impl FairLock {
     /// One read and one write.
     pub async fn request_revocation(&self, contender: &Contender, reason: &str) -> Result<bool, Error> {
         self.line.request_revocation(contender, reason).await
+    }
+
+    /// Releases the lock behind work that is done.
+    async fn finish<T>(&self, guard: FairLockGuard, output: T) -> Result<T, RunError> {
+        match guard.release().await {
+            // The work was done while the lock was held; that the release came too late takes nothing from it.
+            Ok(()) | Err(ReleaseError::Lost(_)) => Ok(output),
+            Err(ReleaseError::Error(error)) => {
+                tracing::warn!(path = self.path(), %error, "the work is done, but the lock was not released");
+                Ok(output)
+            }
+        }
     }
 }
 

@@ -25,7 +25,8 @@ use crate::znode::{Hold, NodePath, ReleaseError};
 ///
 /// # Cost
 /// Acquire: one transaction and a list of each path, sent together, and a watch on each own node beside them. Release:
-/// one transaction. Waiting: one watch at a time.
+/// one transaction. Waiting: one watch at a time. Servers that do not say which transaction it was (ZOOKEEPER-4026,
+/// ZOOKEEPER-4667: 3.8.0, for one) are asked once more in an acquire, one round trip.
 ///
 /// # Examples
 /// ```no_run

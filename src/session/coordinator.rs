@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time;
 use zookeeper_client as zk;
 
 use super::live::{Profile, Session};
@@ -39,11 +40,10 @@ impl Coordinator {
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
         let timeout = options.session_timeout;
         let opened = Instant::now();
-        let client = options
-            .open_session(cluster)
+        // Bounded here, because the client waits on a silent server for longer than it tries to connect.
+        let client = time::timeout(timeout, open_checked(&options, cluster))
             .await
-            .map_err(|error| ConnectError::from_client(cluster, timeout, error))?;
-        check_chroot(&client, cluster, timeout).await?;
+            .unwrap_or_else(|_| Err(ConnectError::from_client(cluster, timeout, zk::Error::Timeout)))?;
         check_margin(options.lease_margin, client.session_timeout())?;
 
         let (litter, litter_receiver) = mpsc::unbounded_channel();
@@ -115,6 +115,16 @@ impl Coordinator {
     pub(crate) fn ended(&self) -> Option<Error> {
         self.shared.sessions.peek().err()
     }
+}
+
+async fn open_checked(options: &ConnectOptions, cluster: &str) -> Result<zk::Client, ConnectError> {
+    let timeout = options.session_timeout;
+    let client = options
+        .open_session(cluster)
+        .await
+        .map_err(|error| ConnectError::from_client(cluster, timeout, error))?;
+    check_chroot(&client, cluster, timeout).await?;
+    Ok(client)
 }
 
 async fn check_chroot(client: &zk::Client, cluster: &str, timeout: Duration) -> Result<(), ConnectError> {

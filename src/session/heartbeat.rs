@@ -10,6 +10,7 @@ use zookeeper_client as zk;
 use super::lease::LeaseClock;
 use super::live::Session;
 use super::outcome::{Outcome, outcome};
+use super::registry::Whereabouts;
 use super::state::{LossReason, Lost};
 
 /// The heartbeat brought no proof.
@@ -86,55 +87,62 @@ impl Session {
         Ok(())
     }
 
-    /// Creates and deletes an ephemeral node in one transaction, beside a node of ours: nobody ever sees it, but the
-    /// reply names its owner, which is the session that the server takes us for.
+    /// Creates, writes and deletes an ephemeral node in one transaction, beside a node of ours: nobody ever sees it, but
+    /// the reply names its owner, which is the session that the server takes us for. The write is there because
+    /// servers send no Stat for a create in a transaction (ZOOKEEPER-4026).
     async fn probe(self: &Arc<Self>) -> Result<(), Missed> {
-        let Some(parent) = self.registry().any_parent() else {
+        let Some(own) = self.registry().any_node() else {
             // Nothing is at stake before the next create, whose reply tells as well.
             return self.check().await;
         };
         let client = self.client()?;
         let connection = self.connection();
         let sent = Instant::now();
-        let separator = if parent == "/" { "" } else { "/" };
-        let path = format!("{parent}{separator}_c_{}-probe", Uuid::new_v4());
+        let path = format!("{}_c_{}-probe", own.directory(), Uuid::new_v4());
         let mut multi = client.new_multi_writer();
         let options = zk::CreateMode::Ephemeral.with_acls(self.acls());
         multi.add_create(&path, &[], &options).map_err(Missed::Unanswered)?;
+        multi.add_set_data(&path, &[], None).map_err(Missed::Unanswered)?;
         multi.add_delete(&path, None).map_err(Missed::Unanswered)?;
         match multi.commit().await {
             Ok(results) => {
                 let owner = results.into_iter().find_map(|result| match result {
-                    zk::MultiWriteResult::Create { stat, .. } if !stat.is_invalid() => Some(stat.ephemeral_owner),
+                    zk::MultiWriteResult::SetData { stat } => Some(stat.ephemeral_owner),
                     _ => None,
                 });
-                match owner {
-                    Some(owner) => self.verify(connection, owner)?,
-                    None => self.look_for_own_node(&client, connection).await?,
-                }
+                self.verify(connection, owner.unwrap_or_default())?;
             }
             Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) != Outcome::Refused => {
                 return Err(Missed::Unanswered(source));
             }
-            // No right to create there any more, or an old server without a Stat in multi replies (ZOOKEEPER-4026).
-            Err(_) => self.look_for_own_node(&client, connection).await?,
+            // No right to do that there, or no such directory any more.
+            Err(_) => self.look_for_own_node(&client, connection, &own).await?,
         }
         self.proved(sent);
         Ok(())
     }
 
-    /// Asks for the ephemerals of the session that the server takes us for; ours must be among them.
-    async fn look_for_own_node(self: &Arc<Self>, client: &zk::Client, connection: u64) -> Result<(), Missed> {
-        let sync = client.sync("/");
-        let ephemerals = client.list_ephemerals("/");
-        let answer = match sync.await {
-            Ok(()) => ephemerals.await,
-            Err(error) => Err(error),
+    /// Asks whether a node of ours belongs to the session that the server takes us for.
+    async fn look_for_own_node(
+        self: &Arc<Self>,
+        client: &zk::Client,
+        connection: u64,
+        own: &Whereabouts,
+    ) -> Result<(), Missed> {
+        let Whereabouts::At(own) = own else {
+            return Err(Missed::Unanswered(zk::Error::NoNode));
         };
-        match answer {
-            Ok(ephemerals) if ephemerals.iter().any(|path| self.registry().owns(path)) => {
-                Ok(self.verify(connection, self.id())?)
-            }
+        let requests = async {
+            let sync = client.sync(own);
+            let ephemerals = client.list_ephemerals(own);
+            let stat = client.check_stat(own);
+            sync.await?;
+            Ok((ephemerals.await?, stat.await?))
+        };
+        match requests.await {
+            Ok((ephemerals, _)) if ephemerals.contains(own) => Ok(self.verify(connection, self.id())?),
+            // It is being removed; the next heartbeat finds another one, or nothing at stake.
+            Ok((_, None)) => Err(Missed::Unanswered(zk::Error::NoNode)),
             Err(error) if outcome(&error) != Outcome::Refused => Err(Missed::Unanswered(error)),
             answer => {
                 warn!(

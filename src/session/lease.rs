@@ -25,7 +25,7 @@
 //! That is why the clock counts from the **send** time (the acknowledgement may be slow, the leader's clock does not
 //! wait for it) and from the proof **before** the latest acknowledged one: while something is held, proofs are sent
 //! every `T/5`, so `s - g` is the send time of the proof before. Proofs that follow each other faster do not vouch for
-//! each other, since they may share one answer of the follower; the newest that is at least `T/5` older does.
+//! each other, since they may share one answer of the follower; the newest that is older by at least `T/5` and `p` does.
 //!
 //! The first proof after an idle time has none before it. There `g` is the longest silence of a connected
 //! zookeeper-client, which pings after `3/20 T` (checked every `T/20`), provided that this process was running: the
@@ -117,10 +117,12 @@ impl LeaseClock {
         }
         self.latest = sent;
         let silence = Self::heartbeat_interval(self.timeout);
-        while self.proofs.get(1).is_some_and(|proof| *proof + silence <= sent) {
+        // The margin is at least half a tick: only so is the proof before in the follower's last answer for sure.
+        let apart = silence.max(self.margin);
+        while self.proofs.get(1).is_some_and(|proof| *proof + apart <= sent) {
             self.proofs.pop_front();
         }
-        let before = self.proofs.front().copied().filter(|proof| *proof + silence <= sent);
+        let before = self.proofs.front().copied().filter(|proof| *proof + apart <= sent);
         if self.proofs.back().is_none_or(|last| *last + silence / 4 <= sent) {
             self.proofs.push_back(sent);
         }
@@ -243,7 +245,7 @@ mod tests {
         let start = Instant::now();
         let mut clock = clock(start);
         clock.proved(start + ms(12_000), start + ms(12_000));
-        clock.proved(start + ms(14_000), start + ms(14_000));
+        clock.proved(start + ms(14_600), start + ms(14_600));
         assert_eq!(clock.end, start + ms(12_000) + T - T / 4 - T / 100);
     }
 
@@ -256,7 +258,7 @@ mod tests {
             clock.proved(first + ms(10 * step), first + ms(10 * step));
             assert_eq!(clock.end, start + T - T / 4 - T / 100, "step {step}");
         }
-        clock.proved(first + ms(2_000), first + ms(2_000));
+        clock.proved(first + ms(2_600), first + ms(2_600));
         assert_eq!(clock.end, first + T - T / 4 - T / 100);
     }
 

@@ -22,14 +22,11 @@ pub(crate) enum Whereabouts {
 }
 
 impl Whereabouts {
-    /// The directory in which the node is.
-    pub(crate) fn parent(&self) -> &str {
+    /// The directory in which the node is, with a trailing slash.
+    pub(crate) fn directory(&self) -> String {
         match self {
-            Self::Sent { parent, .. } => parent,
-            Self::At(path) => match path.rfind('/') {
-                Some(0) | None => "/",
-                Some(slash) => &path[..slash],
-            },
+            Self::Sent { parent, .. } => format!("{}/", parent.trim_end_matches('/')),
+            Self::At(path) => path[..=path.rfind('/').unwrap_or_default()].to_owned(),
         }
     }
 }
@@ -111,20 +108,12 @@ impl Registry {
         self.lock().entries.get(&key).map(|entry| entry.whereabouts.clone())
     }
 
-    /// Any directory that holds a node of ours.
-    pub(crate) fn any_parent(&self) -> Option<String> {
+    /// Any node that is known to have been created, and that nobody is known to have removed.
+    pub(crate) fn any_node(&self) -> Option<Whereabouts> {
         let state = self.lock();
-        let known = state
-            .entries
-            .values()
-            .find(|entry| matches!(entry.whereabouts, Whereabouts::At(_)));
-        known.map(|entry| entry.whereabouts.parent().to_owned())
-    }
-
-    /// Whether `path` is a node of ours.
-    pub(crate) fn owns(&self, path: &str) -> bool {
-        let at = |entry: &Entry| matches!(&entry.whereabouts, Whereabouts::At(own) if own == path);
-        self.lock().entries.values().any(at)
+        let mut alive = state.entries.values().filter(|entry| entry.end.reason().is_none());
+        let known = alive.find(|entry| matches!(entry.whereabouts, Whereabouts::At(_)));
+        known.map(|entry| entry.whereabouts.clone())
     }
 
     /// Ends all nodes, those that are registered later included, and says which have yet to be removed.
@@ -170,10 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn the_parent_of_a_node_is_its_directory() {
-        assert_eq!(Whereabouts::At("/a/b/c".into()).parent(), "/a/b");
-        assert_eq!(Whereabouts::At("/a".into()).parent(), "/");
-        assert_eq!(sent().parent(), "/a");
+    fn a_node_is_in_a_directory() {
+        assert_eq!(Whereabouts::At("/a/b/c".into()).directory(), "/a/b/");
+        assert_eq!(Whereabouts::At("/a".into()).directory(), "/");
+        assert_eq!(sent().directory(), "/a/");
     }
 
     #[tokio::test]

@@ -34,7 +34,8 @@ pub enum LossReason {
     LeaseLapsed,
     /// Somebody else deleted the node of this hold.
     NodeRemoved,
-    /// Another contender asked for the place and the holder agreed to give it up.
+    /// Another contender asked for the place, and the holder gave it up for that
+    /// ([`FairLock::run_revocable`](crate::FairLock::run_revocable)).
     Revoked,
     /// The coordinator was closed.
     Closed,

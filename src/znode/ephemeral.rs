@@ -209,13 +209,12 @@ impl Ephemeral {
         self.look().await.map(|_| ())
     }
 
-    /// Asks for the czxid, which the reply of the create did not tell.
-    pub(super) async fn read_czxid(&mut self) -> Result<(), Interrupted> {
-        self.czxid = self.look().await?.czxid;
-        Ok(())
+    /// The czxid, which the reply of the create did not tell.
+    pub(super) fn set_czxid(&mut self, czxid: i64) {
+        self.czxid = czxid;
     }
 
-    async fn look(&self) -> Result<zk::Stat, Interrupted> {
+    pub(super) async fn look(&self) -> Result<zk::Stat, Interrupted> {
         let session = self.session();
         loop {
             let client = session.client()?;

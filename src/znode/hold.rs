@@ -165,6 +165,15 @@ impl Hold {
         Ok(Self { node, ..self })
     }
 
+    /// Gives the place up because another asked for it. The node is removed in the background.
+    pub(crate) fn give_up(self) -> Lost {
+        let end = self.node.end();
+        end.set(LossReason::Revoked);
+        Lost {
+            reason: end.reason().unwrap_or(LossReason::Revoked),
+        }
+    }
+
     /// Deletes the node and waits until it is gone.
     pub(crate) async fn release(self) -> Result<(), ReleaseError> {
         self.check()?;

@@ -31,4 +31,4 @@ pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::parents::Parents;
 pub(crate) use self::path::NodePath;
 pub(crate) use self::revocation::{own_data, request as request_revocation};
-pub(crate) use self::wait::{list, watch_existing};
+pub(crate) use self::wait::{czxid, list, watch_existing};

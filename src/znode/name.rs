@@ -95,6 +95,9 @@ impl fmt::Display for Sequence {
 }
 
 impl Sequence {
+    /// The last one before the overflow.
+    pub(crate) const LAST: Self = Self(i32::MAX);
+
     /// Parses what a server writes, Java's `%010d` of an `int`, and nothing else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let number = text.parse::<i32>().ok()?;
@@ -105,6 +108,13 @@ impl Sequence {
     /// overflow, as long as fewer than 2^31 creates lie between the two.
     pub(crate) fn distance_from(self, reference: Self) -> i32 {
         self.0.wrapping_sub(reference.0)
+    }
+
+    /// Whether the order of such numbers may say nothing: the last one, which newer servers give to everybody once they
+    /// have come to it, and those right after it, which they give while several creates are in flight (by default a
+    /// thousand at most).
+    pub(crate) fn is_spent(self) -> bool {
+        self == Self::LAST || self.0 < i32::MIN + (1 << 16)
     }
 
     /// The oldest of `sequences`, right across the overflow: the one after the largest gap in the circle of numbers.

@@ -240,28 +240,28 @@ async fn take_over(
 ) -> Result<Vec<Ephemeral>, Interrupted> {
     let count = claims.len();
     let mut nodes = Vec::with_capacity(count);
-    let mut known = Vec::with_capacity(count);
+    let mut stats = Vec::with_capacity(count);
     for (claim, result) in claims.into_iter().zip(results) {
         if let zk::MultiWriteResult::Create { path, stat } = result {
             claim.found(&path);
             nodes.push(Ephemeral::new(claim, path, stat.czxid, connection));
-            known.push(!stat.is_invalid());
-            if !stat.is_invalid() {
-                let node = &nodes[nodes.len() - 1];
-                node.session().verify(connection, stat.ephemeral_owner)?;
-            }
+            stats.extend((!stat.is_invalid()).then_some(stat));
         }
     }
-    if nodes.len() != count {
-        let source = zk::Error::UnexpectedError("a transaction's reply lacks results".to_owned());
+    let Some(first) = nodes.first().filter(|_| nodes.len() == count) else {
+        let source = zk::Error::UnexpectedError("the reply of a transaction lacks results".to_owned());
         let path = nodes.first().map_or("/", Ephemeral::path).to_owned();
         return Err(Error::Client { path, source }.into());
+    };
+    for stat in &stats {
+        first.session().verify(connection, stat.ephemeral_owner)?;
     }
-    for (node, known) in nodes.iter_mut().zip(known) {
-        if !known {
-            // Servers before 3.7 send no Stat in the reply of a transaction (ZOOKEEPER-4026).
-            node.read_czxid().await?;
-        }
+    if stats.len() < count {
+        // Many servers send no Stat in the reply of a transaction (ZOOKEEPER-4026, ZOOKEEPER-4667). What was created
+        // together has one czxid.
+        let stat = first.look().await?;
+        first.session().verify(connection, stat.ephemeral_owner)?;
+        nodes.iter_mut().for_each(|node| node.set_czxid(stat.czxid));
     }
     Ok(nodes)
 }

@@ -27,6 +27,22 @@ pub(crate) async fn list(session: &Arc<Session>, path: &NodePath) -> Result<Vec<
     }
 }
 
+/// The zxid at which the node at `path` was created, if it exists.
+pub(crate) async fn czxid(session: &Arc<Session>, path: &str) -> Result<Option<i64>, Interrupted> {
+    loop {
+        let client = session.client()?;
+        let answer = tokio::select! {
+            answer = client.check_stat(path) => answer,
+            lost = session.ended() => return Err(lost.into()),
+        };
+        drop(client);
+        match answer {
+            Ok(stat) => return Ok(stat.map(|stat| stat.czxid)),
+            Err(error) => retry_or_fail(session, path, error).await?,
+        }
+    }
+}
+
 /// Watches the node at `path` if it exists.
 pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result<Option<NodeWatch>, Interrupted> {
     loop {

@@ -1,8 +1,10 @@
 //! How long a guard was believed in, by a clock that is the same for all processes of this machine.
 
 use std::fs::File;
+use std::future::Future;
 use std::io::Write;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,21 +50,31 @@ impl Log {
         Self::File(Arc::new(Mutex::new(file.expect("the directory is ours"))))
     }
 
-    /// Believes in `hold` for `long`, or until it is lost, and records it.
+    /// Believes in `hold` until `done`, or until it is lost, and records it for each of `paths`.
     ///
     /// The belief ends with the last look that said "held": so a process that is stopped in between does not believe in
     /// anything, unless its first look after it says "held" again.
-    pub(crate) async fn believe(&self, path: &str, who: &str, mode: Mode, hold: &Hold, long: Duration) {
+    pub(crate) async fn believe(
+        &self,
+        paths: &[&str],
+        who: &str,
+        mode: Mode,
+        hold: &Hold,
+        done: impl Future<Output = ()>,
+    ) {
         let since = now();
         if !hold.is_held() {
             return;
         }
         let mut last = since;
         let mut lost = hold.lost();
-        while last < since + long {
+        let mut done = pin!(done);
+        let mut is_done = false;
+        while !is_done {
             tokio::select! {
                 biased;
                 _ = &mut lost => break,
+                () = &mut done => is_done = true,
                 () = tokio::time::sleep(LOOK) => {}
             }
             let look = now();
@@ -71,14 +83,16 @@ impl Log {
             }
             last = look;
         }
-        self.record(Entry::Belief(Grant {
-            path: path.to_owned(),
-            who: who.to_owned(),
-            mode,
-            token: hold.token().as_i64(),
-            granted_at: since,
-            ended_at: Some(last),
-        }));
+        for path in paths {
+            self.record(Entry::Belief(Grant {
+                path: (*path).to_owned(),
+                who: who.to_owned(),
+                mode,
+                token: hold.token().as_i64(),
+                granted_at: since,
+                ended_at: Some(last),
+            }));
+        }
     }
 
     pub(crate) fn record(&self, entry: Entry) {

@@ -12,7 +12,7 @@ use zookeeper_testkit::background;
 
 use crate::belief::Log;
 use crate::ensemble::SESSION;
-use crate::workload::Contender;
+use crate::workload::{Contender, Pace};
 
 /// The orders of a client process, by variables of its environment.
 const ROLE: &str = "ZK_CLIENT_ROLE";
@@ -156,11 +156,16 @@ fn contend(runtime: &Runtime) {
         // Whoever started us is gone.
         std::process::exit(1);
     });
-    let seed = variable(SEED).parse().expect("a seed is a number");
+    let seed: u64 = variable(SEED).parse().expect("a seed is a number");
     runtime.block_on(async {
         let zk = connect().await;
         let log = Log::to_file(Path::new(&variable(LOG)));
-        Contender::new(zk, variable(WHO), log, seed).contend(stopped).await;
+        let contend = |pace: Pace, seed| {
+            let who = format!("{}-{pace:?}", variable(WHO));
+            Contender::new(zk.clone(), who, log.clone(), pace, seed, stopped.clone()).contend()
+        };
+        tokio::join!(contend(Pace::Brisk, seed), contend(Pace::Slow, !seed));
+        zk.close().await;
     });
 }
 

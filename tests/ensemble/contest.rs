@@ -8,7 +8,7 @@ use zookeeper_testkit::{Fixture, History, ServerTruth, Summary, eventually, with
 
 use crate::belief::Log;
 use crate::ensemble::{Ensemble, SESSION};
-use crate::workload::{self, Contender};
+use crate::workload::{self, Contender, Pace};
 
 /// After a fault, for elections, reconnects and expiries; a bound against hanging, no measure of speed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,8 +30,9 @@ impl Contest {
         for index in 0..size {
             let zk = ensemble.connect(fixture, session).await;
             let log = Log::to(&history);
-            let contender = Contender::new(zk, format!("contender-{index}"), log, fastrand::u64(..));
-            contenders.push(tokio::spawn(contender.contend(stop.subscribe())));
+            let who = format!("contender-{index}");
+            let contender = Contender::new(zk, who, log, Pace::Brisk, fastrand::u64(..), stop.subscribe());
+            contenders.push(tokio::spawn(contender.contend()));
         }
         let contest = Self {
             history,

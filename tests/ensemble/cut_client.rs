@@ -109,7 +109,7 @@ async fn is_lost(cut: Cut) {
 
     cut.begin(&proxies).await;
     let began = now();
-    let believing = log.believe("/lock", "holder", Mode::Exclusive, &guard, PATIENCE);
+    let believing = log.believe(&["/lock"], "holder", Mode::Exclusive, &guard, std::future::pending());
     within(PATIENCE, "the holder is told", believing).await;
     let lost_at = now();
     assert_eq!(guard.lost().reason(), Some(LossReason::LeaseLapsed));
@@ -126,8 +126,14 @@ async fn is_lost(cut: Cut) {
         lost_at < granted_at,
         "lost at {lost_at:?}, the other granted at {granted_at:?}"
     );
-    log.believe("/lock", "waiter", Mode::Exclusive, &granted, Duration::from_millis(50))
-        .await;
+    log.believe(
+        &["/lock"],
+        "waiter",
+        Mode::Exclusive,
+        &granted,
+        background::sleep(Duration::from_millis(50)),
+    )
+    .await;
     cut.end(&proxies).await;
     drop(guard);
 
@@ -139,8 +145,14 @@ async fn is_lost(cut: Cut) {
         .await
         .expect("no panic")
         .expect("granted");
-    log.believe("/lock", "holder", Mode::Exclusive, &again, Duration::from_millis(50))
-        .await;
+    log.believe(
+        &["/lock"],
+        "holder",
+        Mode::Exclusive,
+        &again,
+        background::sleep(Duration::from_millis(50)),
+    )
+    .await;
     again.release().await.expect("still held");
     fixture.assert_no_nodes_left(&["/lock"]).await;
     history.assert_sound();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zookeeper_client as zk;
 use zookeeper_recipes::FairLock;
-use zookeeper_testkit::{Fixture, History, Mode, eventually, within};
+use zookeeper_testkit::{Fixture, History, Mode, background, eventually, within};
 
 use crate::belief::{Log, now};
 use crate::ensemble::{Ensemble, SESSION, SYNC_LIMIT};
@@ -82,11 +82,16 @@ async fn a_follower_cut_off_from_its_leader_deceives_the_clients_state_but_not_t
         .acquire()
         .await
         .expect("free");
-    let mut lost = guard.lost();
+    let lost = guard.lost();
+    let lost_at = tokio::spawn(async move {
+        lost.await;
+        now()
+    });
     let holding = tokio::spawn({
         let log = log.clone();
         async move {
-            log.believe("/lock", "holder", Mode::Exclusive, &guard, PATIENCE).await;
+            log.believe(&["/lock"], "holder", Mode::Exclusive, &guard, std::future::pending())
+                .await;
             (guard.lost().reason(), now())
         }
     });
@@ -101,11 +106,6 @@ async fn a_follower_cut_off_from_its_leader_deceives_the_clients_state_but_not_t
     ensemble.cut_from_quorum(follower).await;
     let cut = now();
 
-    let lost_at = within(PATIENCE, "the lease lapses", async {
-        (&mut lost).await;
-        now()
-    })
-    .await;
     let (naive_granted, naive_granted_at) = within(PATIENCE, "the naive waiter is granted", naive_waiter)
         .await
         .expect("no panic")
@@ -125,6 +125,7 @@ async fn a_follower_cut_off_from_its_leader_deceives_the_clients_state_but_not_t
         .await
         .expect("no panic")
         .expect("granted");
+    let lost_at = within(PATIENCE, "the lease lapses", lost_at).await.expect("no panic");
     let (reason, seen_at) = holding.await.expect("no panic");
     println!(
         "measured: session timeout {SESSION:?}, tickTime * syncLimit {SYNC_LIMIT:?}; a guard that trusts its client's \
@@ -135,7 +136,7 @@ async fn a_follower_cut_off_from_its_leader_deceives_the_clients_state_but_not_t
         (naive_granted_at + naive_hole - cut).as_millis(),
         (lost_at - cut).as_millis(),
         (granted_at - cut).as_millis(),
-        granted_at.saturating_sub(lost_at).as_millis(),
+        granted_at.saturating_sub(lost_at).as_millis()
     );
     assert!(
         naive_hole > Duration::from_millis(100),
@@ -149,8 +150,14 @@ async fn a_follower_cut_off_from_its_leader_deceives_the_clients_state_but_not_t
         seen_at < granted_at,
         "the loss was seen at {seen_at:?}, the other granted at {granted_at:?}"
     );
-    log.believe("/lock", "waiter", Mode::Exclusive, &granted, Duration::from_millis(50))
-        .await;
+    log.believe(
+        &["/lock"],
+        "waiter",
+        Mode::Exclusive,
+        &granted,
+        background::sleep(Duration::from_millis(50)),
+    )
+    .await;
 
     ensemble.heal().await;
     drop((naive, naive_granted));

@@ -2,7 +2,7 @@
 //!
 //! * `ensemble` – the servers, and what can be done to them
 //! * `belief` – how long a guard was believed in, by one clock for all processes
-//! * `workload` – what contenders do: a row for each recipe
+//! * `recipes` – what a contender does once, with each recipe; `workload` – over and over
 //! * `contest` – contenders in this process; `client` – in processes of their own
 //! * the others – one module for each kind of fault, and `soak` with all of them at random
 
@@ -14,6 +14,7 @@ mod cut_client;
 mod cut_follower;
 mod ensemble;
 mod faults;
+mod recipes;
 mod servers_down;
 mod soak;
 mod stopped_process;

@@ -101,7 +101,7 @@ async fn without_a_quorum_nothing_is_granted_and_after_it_everybody_is() {
     ensemble.kill(0).await;
     ensemble.kill(1).await;
     let down = now();
-    let believing = log.believe("/lock", "holder", Mode::Exclusive, &guard, PATIENCE);
+    let believing = log.believe(&["/lock"], "holder", Mode::Exclusive, &guard, std::future::pending());
     within(PATIENCE, "the holder is told", believing).await;
     println!(
         "measured: quorum lost, session timeout {SESSION:?}: holds lost {} ms after it",
@@ -118,8 +118,14 @@ async fn without_a_quorum_nothing_is_granted_and_after_it_everybody_is() {
         .await
         .expect("no panic")
         .expect("granted");
-    log.believe("/lock", "waiter", Mode::Exclusive, &granted, Duration::from_millis(50))
-        .await;
+    log.believe(
+        &["/lock"],
+        "waiter",
+        Mode::Exclusive,
+        &granted,
+        background::sleep(Duration::from_millis(50)),
+    )
+    .await;
     granted.release().await.expect("still held");
     contest.finish(&fixture).await;
     fixture.assert_no_nodes_left(&["/lock"]).await;

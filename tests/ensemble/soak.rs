@@ -104,7 +104,7 @@ async fn torment_servers(
     struck: &Struck,
 ) {
     while Instant::now() < until {
-        background::sleep(between(Duration::from_secs(1), Duration::from_secs(4), &mut random)).await;
+        background::sleep(between(Duration::from_secs(2), Duration::from_secs(5), &mut random)).await;
         let fault = ServerFault::ALL[random.usize(..ServerFault::ALL.len())];
         fault.strike(ensemble, links, &mut random).await;
         struck.count(fault);
@@ -114,7 +114,7 @@ async fn torment_servers(
 /// Strikes at one of `victims` after the other.
 async fn torment_clients(victims: &mut [Victim<'_>], mut random: fastrand::Rng, until: Instant, struck: &Struck) {
     while Instant::now() < until {
-        background::sleep(between(Duration::from_millis(200), Duration::from_secs(2), &mut random)).await;
+        background::sleep(between(Duration::from_millis(200), Duration::from_secs(3), &mut random)).await;
         let victim = &mut victims[random.usize(..victims.len())];
         let fault = ClientFault::ALL[random.usize(..ClientFault::ALL.len())];
         fault.strike(victim.process, victim.links, &mut random).await;

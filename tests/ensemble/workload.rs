@@ -1,52 +1,46 @@
-//! What contenders do, over and over: a row of [`RECIPES`] for each recipe.
+//! What contenders do, over and over, with whatever recipe it is.
 
+use std::future::Future;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use zookeeper_client as zk;
-use zookeeper_recipes::{
-    AcquireTimeoutError, Coordinator, FairLock, FairLockGuard, Hold, ReleaseError, TryAcquireError,
-};
+use zookeeper_recipes::{AcquireTimeoutError, Coordinator, Error, Hold, ReleaseError, TryAcquireError};
 use zookeeper_testkit::{Fixture, Mode};
 
 use crate::belief::{Entry, Log};
+use crate::ensemble::SESSION;
+use crate::recipes::{DIRECTORIES, RECIPES, Recipe};
 
-/// How many places of each recipe there are to contend for.
-const PLACES: usize = 6;
+/// How many places of each recipe there are to contend for, at each [`Pace`].
+const PLACES: usize = 8;
 
-/// Where holders leave their tokens, a node for each place.
+/// Below which holders leave their tokens, in a node for each place.
 const FENCED: &str = "/fenced";
 
-/// A recipe under test. A row here is all that the contests and the soak need to know of it.
-struct Recipe {
-    /// What one contender does: it takes a place, in one of the ways there are, believes in it, and gives it back.
-    once: fn(Contender) -> BoxFuture<'static, Result<(), String>>,
-    /// The directory of its places, which are named by their numbers.
-    dir: &'static str,
+/// How long places are held. Those that are held long are others than those that are held shortly, so that there is
+/// always somebody for a fault to strike at while he holds, and nobody waits for him who would do much in the meantime.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    Brisk,
+    /// Up to three sessions.
+    Slow,
 }
 
-const RECIPES: &[Recipe] = &[Recipe {
-    once: |contender| lock(contender).boxed(),
-    dir: "/locks",
-}];
+impl Pace {
+    const ALL: [Self; 2] = [Self::Brisk, Self::Slow];
 
-/// The directories in which nothing may be left.
-fn directories() -> Vec<String> {
-    let places = |recipe: &Recipe| {
-        (0..PLACES)
-            .map(|place| format!("{}/{place}", recipe.dir))
-            .collect::<Vec<_>>()
-    };
-    RECIPES.iter().flat_map(places).collect()
-}
+    fn longest_hold(self) -> Duration {
+        match self {
+            Self::Brisk => Duration::from_millis(40),
+            Self::Slow => 3 * SESSION,
+        }
+    }
 
-/// Waits until nothing is left in them.
-pub(crate) async fn assert_nothing_left(fixture: &Fixture, patience: Duration) {
-    let directories = directories();
-    let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
-    fixture.assert_no_nodes_left_within(patience, &directories).await;
+    fn places(self) -> impl Iterator<Item = String> {
+        (0..PLACES).map(move |place| format!("{self:?}-{place}"))
+    }
 }
 
 /// Who contends, with what.
@@ -56,60 +50,115 @@ pub(crate) struct Contender {
     pub(crate) who: String,
     pub(crate) log: Log,
     pub(crate) random: fastrand::Rng,
+    pace: Pace,
+    stop: watch::Receiver<bool>,
     /// The way to take a place is the one that waits for it, however long it takes.
     patient: bool,
 }
 
 impl Contender {
-    pub(crate) fn new(zk: Coordinator, who: String, log: Log, seed: u64) -> Self {
+    pub(crate) fn new(
+        zk: Coordinator,
+        who: String,
+        log: Log,
+        pace: Pace,
+        seed: u64,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             zk,
             who,
             log,
             random: fastrand::Rng::with_seed(seed),
+            pace,
+            stop,
             patient: false,
         }
     }
 
     /// Contends with random recipes until told to stop, then once more with each, so that everybody is granted in the
     /// end.
-    pub(crate) async fn contend(mut self, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow_and_update() {
-            let recipe = &RECIPES[self.random.usize(..RECIPES.len())];
+    pub(crate) async fn contend(mut self) {
+        while !*self.stop.borrow() {
+            let recipe = RECIPES[self.random.usize(..RECIPES.len())];
             self.once(recipe).await;
         }
         self.patient = true;
         for recipe in RECIPES {
-            self.once(recipe).await;
+            self.once(*recipe).await;
         }
-        self.zk.close().await;
     }
 
-    async fn once(&mut self, recipe: &Recipe) {
+    async fn once(&mut self, recipe: Recipe) {
         let twin = Self {
             random: self.random.fork(),
             ..self.clone()
         };
-        if let Err(problem) = (recipe.once)(twin).await {
+        if let Err(problem) = recipe(twin).await {
             self.log.record(Entry::Broken(format!("{}: {problem}", self.who)));
         }
         self.log.record(Entry::Operation);
     }
 
-    /// Believes in `hold` for a while, and writes fenced now and then.
-    async fn believe(&mut self, path: &str, place: usize, mode: Mode, hold: &Hold) -> Result<(), String> {
-        let long = Duration::from_millis(self.random.u64(0..40));
-        self.log.believe(path, &self.who, mode, hold, long).await;
-        if mode == Mode::Exclusive && self.random.u8(..4) == 0 {
-            self.write_fenced(place, hold).await?;
-        }
-        Ok(())
+    /// How long to wait for a place where the way to take it has a limit.
+    pub(crate) fn limit(&mut self) -> Duration {
+        Duration::from_millis(self.random.u64(1..400))
     }
 
-    /// Leaves the token of `hold`. That must not succeed once a later holder has left its own.
-    async fn write_fenced(&self, place: usize, hold: &Hold) -> Result<(), String> {
-        let path = format!("{FENCED}/{place}");
-        let client = self.zk.client().await.map_err(|error| error.to_string())?;
+    /// Takes a place in one of four ways; `None` if that way ended without it, as it may.
+    pub(crate) async fn take<G>(
+        &mut self,
+        limit: Duration,
+        tried: impl Future<Output = Result<G, TryAcquireError>>,
+        limited: impl Future<Output = Result<G, AcquireTimeoutError>>,
+        waited: impl Future<Output = Result<G, Error>>,
+    ) -> Result<Option<G>, String> {
+        let way = if self.patient { 9 } else { self.random.u8(..10) };
+        let taken = match way {
+            0 => match timeout(limit, tried).await {
+                Ok(Err(TryAcquireError::Contended)) | Err(_) => return Ok(None),
+                Ok(taken) => taken.map_err(text),
+            },
+            1 | 2 => match limited.await {
+                Err(AcquireTimeoutError::Elapsed { .. }) => return Ok(None),
+                taken => taken.map_err(text),
+            },
+            3 => match timeout(limit, waited).await {
+                Err(_) => return Ok(None),
+                Ok(taken) => taken.map_err(text),
+            },
+            _ => waited.await.map_err(text),
+        };
+        taken.map(Some)
+    }
+
+    /// A random place below `dir`.
+    pub(crate) fn place(&mut self, dir: &str) -> String {
+        let place = self.pace.places().nth(self.random.usize(..PLACES));
+        format!("{dir}/{}", place.expect("there are as many"))
+    }
+
+    /// Believes in `hold` for a while.
+    pub(crate) async fn believe(&mut self, paths: &[&str], mode: Mode, hold: &Hold) {
+        let longest = if self.patient { Pace::Brisk } else { self.pace }.longest_hold();
+        let long = longest.mul_f64(self.random.f64());
+        let mut stop = self.stop.clone();
+        let done = async {
+            tokio::select! {
+                () = tokio::time::sleep(long) => {}
+                _ = stop.wait_for(|stop| *stop), if !self.patient => {}
+            }
+        };
+        self.log.believe(paths, &self.who, mode, hold, done).await;
+    }
+
+    /// Leaves the token of an exclusive `hold`, now and then. That must not succeed once a later holder has left its own.
+    pub(crate) async fn write_fenced(&mut self, place: &str, hold: &Hold) -> Result<(), String> {
+        if self.random.u8(..4) != 0 {
+            return Ok(());
+        }
+        let path = format!("{FENCED}{place}");
+        let client = self.zk.client().await.map_err(text)?;
         let Ok((found, _)) = client.get_data(&path).await else {
             return Ok(());
         };
@@ -122,57 +171,44 @@ impl Contender {
             _ => Ok(()),
         }
     }
+
+    /// Gives a place back, by a release or a drop.
+    pub(crate) async fn give_back(
+        &mut self,
+        release: impl Future<Output = Result<(), ReleaseError>>,
+    ) -> Result<(), String> {
+        if self.random.u8(..4) == 0 {
+            return Ok(());
+        }
+        match release.await {
+            Ok(()) | Err(ReleaseError::Lost(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Waits until nothing is left in the places.
+pub(crate) async fn assert_nothing_left(fixture: &Fixture, patience: Duration) {
+    let places = all_places();
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    fixture.assert_no_nodes_left_within(patience, &places).await;
+}
+
+fn all_places() -> Vec<String> {
+    let places = || Pace::ALL.into_iter().flat_map(Pace::places);
+    let below = |dir: &&str| places().map(|place| format!("{dir}/{place}")).collect::<Vec<_>>();
+    DIRECTORIES.iter().flat_map(below).collect()
 }
 
 /// Makes what the workload needs.
 pub(crate) async fn prepare(fixture: &Fixture) {
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
-    for place in 0..PLACES {
-        let made = fixture.raw().mkdir(&format!("{FENCED}/{place}"), &options).await;
+    for place in all_places() {
+        let made = fixture.raw().mkdir(&format!("{FENCED}{place}"), &options).await;
         made.expect("a fresh chroot takes nodes");
     }
 }
 
-async fn lock(mut contender: Contender) -> Result<(), String> {
-    let place = contender.random.usize(..PLACES);
-    let path = format!("/locks/{place}");
-    let lock = FairLock::new(&contender.zk, &path).map_err(|error| error.to_string())?;
-    let Some(guard) = take_lock(&mut contender, &lock).await? else {
-        return Ok(());
-    };
-    contender.believe(&path, place, Mode::Exclusive, &guard).await?;
-    if contender.random.u8(..4) == 0 {
-        drop(guard);
-        return Ok(());
-    }
-    match guard.release().await {
-        Ok(()) | Err(ReleaseError::Lost(_)) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// One of the ways to take a lock; `None` if that way ended without it, as it may.
-async fn take_lock(contender: &mut Contender, lock: &FairLock) -> Result<Option<FairLockGuard>, String> {
-    let patience = Duration::from_millis(contender.random.u64(1..400));
-    let way = if contender.patient {
-        9
-    } else {
-        contender.random.u8(..10)
-    };
-    let taken = match way {
-        0 => match timeout(patience, lock.try_acquire()).await {
-            Ok(Err(TryAcquireError::Contended)) | Err(_) => return Ok(None),
-            Ok(taken) => taken.map_err(|error| error.to_string()),
-        },
-        1 | 2 => match lock.acquire_timeout(patience).await {
-            Err(AcquireTimeoutError::Elapsed { .. }) => return Ok(None),
-            taken => taken.map_err(|error| error.to_string()),
-        },
-        3 => match timeout(patience, lock.acquire()).await {
-            Err(_) => return Ok(None),
-            Ok(taken) => taken.map_err(|error| error.to_string()),
-        },
-        _ => lock.acquire().await.map_err(|error| error.to_string()),
-    };
-    taken.map(Some)
+pub(crate) fn text(error: impl ToString) -> String {
+    error.to_string()
 }

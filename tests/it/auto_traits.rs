@@ -129,6 +129,7 @@ fn every_future_is_send_and_not_unpin_and_all_but_connect_are_sync(
     future(lock.try_acquire()).lacks_unpin();
     future(lock.acquire_timeout(Duration::ZERO)).lacks_unpin();
     future(lock.run(|_| async {})).lacks_unpin();
+    future(lock.run_revocable(|_| async {})).lacks_unpin();
     future(lock.contenders()).lacks_unpin();
     future(lock.request_revocation(&contender, "")).lacks_unpin();
     future(guard.run_until_lost(async {})).lacks_unpin();

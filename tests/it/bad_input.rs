@@ -160,13 +160,12 @@ async fn in_calm_weather_there_are_no_warnings() {
 const AROUND_THE_OVERFLOW: [&str; 5] = ["2147483646", "2147483647", "-2147483648", "-2147483647", "-2147483646"];
 
 #[tokio::test]
-async fn contenders_around_the_overflow_are_in_the_order_of_their_numbers() {
+async fn contenders_around_the_overflow_are_in_the_order_of_their_creation() {
     let fixture = Fixture::new("overflow by hand").await;
     let zk = connect(&fixture).await;
     create(&fixture, "/l", zk::CreateMode::Persistent).await;
-    // Created in another order: by number, not by time, and not by text.
-    for index in [3, 0, 4, 2, 1] {
-        let name = format!("/l/_c_by-hand-lock-{}", AROUND_THE_OVERFLOW[index]);
+    for sequence in AROUND_THE_OVERFLOW {
+        let name = format!("/l/_c_by-hand-lock-{sequence}");
         create(&fixture, &name, zk::CreateMode::Persistent).await;
     }
     let contenders = lock(&zk, "/l").contenders().await.unwrap();

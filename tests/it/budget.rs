@@ -10,17 +10,17 @@ use zookeeper_testkit::{Counts, Fixture, Op, Proxy, eventually, within};
 use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock};
 
 /// A session whose requests are counted.
-struct Counted {
-    proxy: Proxy,
-    zk: Coordinator,
+pub(crate) struct Counted {
+    pub(crate) proxy: Proxy,
+    pub(crate) zk: Coordinator,
 }
 
 impl Counted {
-    async fn connect(fixture: &Fixture) -> Self {
+    pub(crate) async fn connect(fixture: &Fixture) -> Self {
         Self::connect_with(fixture, LONG).await
     }
 
-    async fn connect_with(fixture: &Fixture, timeout: Duration) -> Self {
+    pub(crate) async fn connect_with(fixture: &Fixture, timeout: Duration) -> Self {
         let (proxy, servers) = fixture.proxied().await;
         let zk = connect_to(&servers, timeout).await;
         proxy.reset_counts();
@@ -28,7 +28,7 @@ impl Counted {
     }
 
     /// All requests since the last look, once there are `at_least` as many: some are sent and not waited for.
-    async fn requests(&self, at_least: usize) -> Counts {
+    pub(crate) async fn requests(&self, at_least: usize) -> Counts {
         eventually(PATIENCE, format!("{at_least} requests passed"), || async {
             self.proxy.requests().total() >= at_least
         })
@@ -41,7 +41,7 @@ impl Counted {
     }
 }
 
-async fn make_dir(fixture: &Fixture, path: &str) {
+pub(crate) async fn make_dir(fixture: &Fixture, path: &str) {
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
     fixture.raw().create(path, b"", &options).await.unwrap();
 }
@@ -55,13 +55,12 @@ async fn an_uncontended_acquire_and_release_are_four_requests() {
     for _ in 0..3 {
         let guard = acquire(&lock).await;
         let counts = counted.requests(3).await;
-        let own = guard.path().to_owned();
         let ops: Vec<Op> = counts.requests().iter().map(|request| request.op).collect();
         assert!(
             ops[0].is_create() && ops[1].is_list() && ops[2] == Op::Exists,
             "{counts}"
         );
-        assert_eq!(counts.requests()[2].paths, [own.clone()], "{counts}");
+        assert_eq!(counts.requests()[2].paths, [guard.path()], "{counts}");
         assert_eq!(counts.total(), 3, "{counts}");
 
         guard.release().await.unwrap();

@@ -16,7 +16,7 @@ use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// Polls `future` this often, each time when it was woken, and no more. `None` if it was not done by then.
-async fn poll_times<F: Future + ?Sized>(mut future: Pin<&mut F>, polls: usize) -> Option<F::Output> {
+pub(crate) async fn poll_times<F: Future + ?Sized>(mut future: Pin<&mut F>, polls: usize) -> Option<F::Output> {
     let mut done = 0;
     future::poll_fn(|cx| {
         if done < polls {

@@ -11,10 +11,10 @@
 //! | 206 | a holder is not told that its session expired | `curator_206_…` |
 //! | 444, 460 | the client's clock calls a session lost later than the server does | `partition::curator_460_…` |
 //! | 559 | a timeout does not bound the requests to the ensemble | `partition::curator_559_…` |
-//! | 202 | a release during a disconnect leaves a node that keeps the lock for ever | `partition::curator_202_…` |
-//! | 486, 678 | a release whose delete failed cannot be repeated; the next acquire waits for our own node | `partition::curator_678_…` |
-//! | 653, 652, 644, 645, 504 | a reconnect deletes and makes nodes anew: two leaders, or a livelock | `partition::curator_653_…` |
-//! | 724 | a node that vanished during a disconnect is never made again | `partition::curator_724_…` |
+//! | 202 | a release during a disconnect leaves a node that keeps the lock for ever | `reconnect::curator_202_…` |
+//! | 486, 678 | a release whose delete failed cannot be repeated; the next acquire waits for our own node | `reconnect::curator_678_…` |
+//! | 653, 652, 644, 645, 504 | a reconnect deletes and makes nodes anew: two leaders, or a livelock | `reconnect::curator_653_…` |
+//! | 724 | a node that vanished during a disconnect is never made again | `reconnect::curator_724_…` |
 //! | 180, 308 | the directory is reaped between its creation and the contender's | `exclusion::curator_180_…` |
 //! | 347 | a lock is bound to the thread that acquired it | `exclusion::curator_347_…` |
 //! | 527, 641 | a wake is lost between setting the watch and waiting for it | `exclusion::…` (all would hang) |
@@ -279,7 +279,8 @@ async fn curator_604_a_node_left_by_the_previous_session_is_not_taken_for_ours()
 /// Makes the lock's directory beforehand, so that the first create is that of the contender.
 async fn make_directory(fixture: &Fixture) {
     let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
-    fixture.raw().create(LOCK, b"", &persistent).await.unwrap();
+    let created = fixture.raw().create(LOCK, b"", &persistent).await;
+    created.expect("the chroot is empty");
 }
 
 /// ClickHouse Keeper gives a client that comes back another session without a word.

@@ -1,6 +1,8 @@
 //! The recipes against the embedded server and against a real ZooKeeper (`ZK_TEST_SERVER=embedded|real`): one module
 //! per recipe and per fault.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
 mod sessions;
 mod support;
 mod warnings;
@@ -9,12 +11,24 @@ mod access;
 mod auto_traits;
 mod bad_input;
 mod budget;
+mod budget_rw;
 mod cancellation;
+mod close;
 mod connecting;
+mod each_request;
 mod ensemble;
+mod exclusion;
 mod expiry;
+mod guard;
 mod layers;
+mod layouts;
 mod lock;
 mod lost_replies;
+mod multi_lock;
 mod operator;
+mod overflow;
 mod partition;
+mod reconnect;
+mod replaced_session;
+mod revocation;
+mod rwlock;

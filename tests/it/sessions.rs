@@ -1,11 +1,11 @@
 //! Sessions that are taken away, and acquires that go on meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use zookeeper_client::SessionInfo;
-use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard, LossReason, Observer, SessionState};
+use zookeeper_testkit::{Fixture, Proxy, within};
 
 use crate::support::PATIENCE;
 
@@ -54,4 +54,33 @@ impl Acquiring {
 pub(crate) async fn session_timeout(zk: &Coordinator) -> Duration {
     let client = zk.client().await.expect("the coordinator is open");
     client.session_timeout()
+}
+
+/// Waits until the guard says that it is lost.
+pub(crate) async fn told(guard: &FairLockGuard) -> (LossReason, Instant) {
+    let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
+    (reason, Instant::now())
+}
+
+pub(crate) async fn reached(states: &mut Observer<SessionState>, wanted: SessionState) {
+    let reached = within(
+        PATIENCE,
+        format!("{wanted:?}"),
+        states.wait_for(|state| *state == wanted),
+    )
+    .await;
+    assert_eq!(reached, Some(wanted));
+}
+
+/// Cuts the connection and lets it come back, both seen by the client.
+pub(crate) async fn cut_for_a_moment(zk: &Coordinator, proxy: &Proxy) {
+    let mut states = zk.states();
+    proxy.refuse().await;
+    reached(&mut states, SessionState::Suspended).await;
+    proxy.accept().await;
+    reached(&mut states, SessionState::Connected).await;
+    // zookeeper-client says nothing of a cut that comes before it serves requests on a new connection.
+    let client = zk.client().await.expect("the coordinator is open");
+    let served = within(PATIENCE, "a request is served", client.check_stat("/")).await;
+    served.expect("a request is served");
 }

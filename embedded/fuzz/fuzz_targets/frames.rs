@@ -33,7 +33,9 @@ fuzz_target!(|stream: &[u8]| {
 
 fn read(frame: &[u8]) {
     let _ = ConnectRequest::read(frame);
-    let Ok((header, body)) = RequestHeader::split(frame) else { return };
+    let Ok((header, body)) = RequestHeader::split(frame) else {
+        return;
+    };
     for op in [header.op].into_iter().chain((-1..=110).map(Op::from_code)) {
         if let Ok(request) = Request::read(op, body) {
             // Nothing is made up: all that was read came out of the frame.

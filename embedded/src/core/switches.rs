@@ -181,8 +181,8 @@ impl Core {
 
     pub(crate) fn stop_switch(&mut self, id: u64) {
         self.switches.event_delays.remove(&id);
-        if self.switches.black_holes.remove(&id).is_some() {
-            self.close_healed();
+        if let Some(scope) = self.switches.black_holes.remove(&id) {
+            self.close_healed(scope);
         }
         let viewers: Vec<ConnectionId> = self
             .connections
@@ -214,7 +214,8 @@ impl Core {
         for id in ids.copied().collect::<Vec<_>>() {
             self.stop_switch(id);
         }
-        self.close_healed();
+        // Those that a rule swallowed, too.
+        self.close_healed(Scope::All);
     }
 
     /// Closes connections; their sessions live on.
@@ -230,11 +231,12 @@ impl Core {
     }
 
     /// What was swallowed is lost: a connection that was in a black hole cannot go on.
-    fn close_healed(&mut self) {
+    fn close_healed(&mut self, scope: Scope) {
         let healed: Vec<ConnectionId> = self
             .connections
             .iter()
-            .filter(|(_, connection)| connection.deaf && !self.switches.swallows(connection.session))
+            .filter(|(_, connection)| connection.deaf && scope.covers(connection.session))
+            .filter(|(_, connection)| !self.switches.swallows(connection.session))
             .map(|(id, _)| *id)
             .collect();
         self.close_all(&healed);

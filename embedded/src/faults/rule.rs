@@ -80,6 +80,11 @@ impl RuleBuilder {
         self
     }
 
+    /// All but pings and handshakes.
+    pub fn without_pings(self) -> Self {
+        self.matching(|request| !matches!(request.op, Op::Ping | Op::Connect))
+    }
+
     /// Only requests of this session.
     pub fn session(mut self, session: impl Into<SessionId>) -> Self {
         self.spec.session = Some(session.into());
@@ -118,12 +123,14 @@ impl RuleBuilder {
         self.install(Action::DelayReply(delay))
     }
 
-    /// Swallows the request and all that follows on its connection, which stays open.
+    /// Swallows the request and all that follows on its connection, which stays open until the client gives up or the
+    /// faults are [cleared](Faults::clear).
     pub fn black_hole(self) -> Rule {
         self.install(Action::BlackHoleBeforeApply)
     }
 
-    /// Applies the request, then swallows its reply and all that follows on its connection, which stays open.
+    /// Applies the request, then swallows its reply and all that follows on its connection, as
+    /// [`black_hole`](Self::black_hole) does.
     pub fn black_hole_after_apply(self) -> Rule {
         self.install(Action::BlackHoleAfterApply)
     }

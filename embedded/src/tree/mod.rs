@@ -3,6 +3,8 @@
 mod node;
 pub(crate) mod path;
 mod prepare;
+#[cfg(test)]
+mod tests;
 mod txn;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

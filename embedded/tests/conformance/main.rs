@@ -187,6 +187,16 @@ impl Side {
                 assert!(refused.welcome.session == 0 && refused.welcome.password == [0; 16]);
                 self.come_back(client, &session)
             }
+            Step::TakeOverAndClose => {
+                let session = self.clients[client].welcome.clone();
+                let mut twin = connect(self.address, Some(&session));
+                let reply = twin.call(-11, &Body::default());
+                let closed = self.names.reply(-11, &reply);
+                assert_eq!(self.clients[client].call(11, &Body::default()), Reply::Closed);
+                let back = self.come_back(client, &session);
+                self.clients[client] = connect(self.address, None);
+                format!("{closed}; then {back}; then {}", self.welcome(client))
+            }
             Step::SetWatches { behind, lists } => {
                 let zxid = self.zxid() - behind;
                 let body = lists
@@ -229,9 +239,10 @@ fn run(seed: u64, sides: &mut [Side; 2], seen: &mut Coverage) {
             Step::CloseAndReopen => "close and reopen".to_owned(),
             Step::Reconnect => "reconnect".to_owned(),
             Step::WrongPassword => "wrong password".to_owned(),
+            Step::TakeOverAndClose => "take over and close".to_owned(),
             Step::SetWatches { behind, lists } => format!("set watches {behind} {lists:?}"),
         };
-        if let Step::CloseAndReopen = step {
+        if let Step::CloseAndReopen | Step::TakeOverAndClose = step {
             unordered = [true; CLIENTS];
         }
         let outcomes = sides.each_mut().map(|side| side.step(client, &step));

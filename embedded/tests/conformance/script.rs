@@ -18,6 +18,8 @@ pub(crate) enum Step {
     Reconnect,
     /// Tries to come back to the session with a wrong password, on a connection of its own.
     WrongPassword,
+    /// Ends the session from a second connection that took it over.
+    TakeOverAndClose,
     /// Sets watches as after a reconnect that missed so many transactions.
     SetWatches {
         behind: i64,
@@ -85,7 +87,8 @@ impl Author {
             91..93 => Step::CloseAndReopen,
             93..95 => Step::Reconnect,
             95 => Step::WrongPassword,
-            96..98 => self.set_watches(),
+            96 => Step::TakeOverAndClose,
+            97 => self.set_watches(),
             _ => self.odd(),
         }
     }

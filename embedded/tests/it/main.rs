@@ -5,5 +5,6 @@
 mod basics;
 mod faults;
 mod lag;
+mod outside;
 mod request_log;
 mod support;

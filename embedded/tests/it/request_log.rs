@@ -44,7 +44,7 @@ async fn requests_are_counted_by_op_session_and_path() {
 #[tokio::test]
 async fn pings_are_logged_and_can_be_left_out() {
     let server = quick_server().await;
-    let client = connect_for(&server, Duration::from_millis(200)).await;
+    let client = connect_for(&server, Duration::from_millis(600)).await;
     until("a ping", || !server.requests().op(Op::Ping).is_empty()).await;
     assert!(server.requests().without_pings().is_empty());
     drop(client);

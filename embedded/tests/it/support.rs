@@ -6,7 +6,7 @@ use zookeeper_client::{Acls, Client, CreateMode, CreateOptions};
 use zookeeper_embedded::Server;
 
 /// The shortest ticks that a busy machine keeps up with.
-pub(crate) const TICK: Duration = Duration::from_millis(50);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// Nothing in these tests takes that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -125,7 +125,8 @@ fn check_limit(held: &[&Grant], grant: &Grant, taken: u32, limit: u32, violation
 fn check_tokens(path: &[&Grant], violations: &mut Vec<Violation>) {
     for (index, later) in path.iter().enumerate() {
         let before = &path[..index];
-        if let Some(same) = before.iter().find(|earlier| earlier.token == later.token) {
+        let twice = |earlier: &&&Grant| earlier.token == later.token && !is_downgrade(earlier, later);
+        if let Some(same) = before.iter().find(twice) {
             violations.push(Violation::TokenTwice((*same).clone(), (*later).clone()));
         }
         let waited_for = |earlier: &&&Grant| {
@@ -135,6 +136,12 @@ fn check_tokens(path: &[&Grant], violations: &mut Vec<Violation>) {
             violations.push(Violation::TokenNotGrowing((*earlier).clone(), (*later).clone()));
         }
     }
+}
+
+/// A writer that goes on as a reader keeps its place in line, and its token.
+fn is_downgrade(writer: &Grant, reader: &Grant) -> bool {
+    let modes = (writer.mode, reader.mode) == (Mode::Exclusive, Mode::Shared);
+    modes && writer.who == reader.who && ended_by(writer, reader.granted_at)
 }
 
 fn check_deletions(grants: &[Grant], deletions: &[Deletion], violations: &mut Vec<Violation>) {
@@ -302,6 +309,17 @@ mod tests {
                 holds
             }]
         );
+    }
+
+    #[test]
+    fn a_downgraded_writer_keeps_its_token_and_nobody_else_gets_it() {
+        let (writer, reader) = (grant("a", WRITE, 7, 0, 10), grant("a", READ, 7, 10, 20));
+        assert!(violations(&[writer.clone(), reader.clone()]).is_empty());
+        for other in [grant("b", READ, 7, 10, 20), grant("a", WRITE, 7, 10, 20)] {
+            let twice = Violation::TokenTwice(writer.clone(), other.clone());
+            assert_eq!(violations(&[writer.clone(), other]), [twice]);
+        }
+        assert!(!violations(&[writer, grant("a", READ, 7, 9, 20)]).is_empty());
     }
 
     #[test]

@@ -1,0 +1,270 @@
+//! What the fair lock costs, beside what it is made of and beside `zookeeper-client`'s own lock, in one run against one
+//! server: `cargo bench --bench lock`.
+//!
+//! The server is the one that `ZOOKEEPER_CONNECT` names, or a real one of its own whose transactions wait for the disk as
+//! in production. All variants are measured in turns, so that noise of the machine hits them alike.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+use zookeeper_client::{Acls, Client, CreateMode, LockPrefix};
+use zookeeper_recipes::{ConnectOptions, Coordinator, FairLock, FairLockGuard};
+use zookeeper_testkit::RealServer;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const ROUNDS: usize = 60;
+const CYCLES_PER_ROUND: usize = 20;
+const HAND_OFFS_PER_ROUND: usize = 5;
+const WAITERS: [usize; 4] = [1, 10, 100, 1_000];
+const WAITING_SESSIONS: usize = 4;
+const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    // Anything but `cargo bench` only wants to see that it runs.
+    let rounds = if std::env::args().any(|argument| argument == "--bench") {
+        ROUNDS
+    } else {
+        1
+    };
+    let given = std::env::var("ZOOKEEPER_CONNECT").ok();
+    let own = match given {
+        Some(_) => None,
+        None => Some(RealServer::options().force_sync(true).start().await),
+    };
+    let cluster = given
+        .or_else(|| own.as_ref().map(RealServer::connect_string))
+        .unwrap_or_default();
+    println!(
+        "server: {cluster}{}",
+        if own.is_some() {
+            ", started for this, with fsync"
+        } else {
+            ""
+        }
+    );
+
+    let bench = Bench::set_up(&cluster).await?;
+    let mut cycles = [const { Vec::new() }; 3];
+    let mut hand_offs = [const { Vec::new() }; WAITERS.len()];
+    let mut lines = Vec::new();
+    for waiters in WAITERS {
+        lines.push(Queue::form(&bench, waiters).await?);
+    }
+    for _ in 0..rounds {
+        for _ in 0..CYCLES_PER_ROUND {
+            cycles[0].push(timed(bench.raw_cycle()).await?);
+            cycles[1].push(timed(bench.fair_lock_cycle()).await?);
+            cycles[2].push(timed(bench.client_lock_cycle()).await?);
+        }
+        for (line, times) in lines.iter_mut().zip(&mut hand_offs) {
+            for _ in 0..HAND_OFFS_PER_ROUND {
+                times.push(line.hand_off(&bench).await?);
+            }
+        }
+    }
+    report(cycles, hand_offs);
+    drop(lines);
+    bench.clean_up().await
+}
+
+fn report(cycles: [Vec<Duration>; 3], hand_offs: [Vec<Duration>; WAITERS.len()]) {
+    println!("{:<28} {:>10} {:>10} {:>8}", "cycle", "median", "p95", "/ raw");
+    let [raw, fair, client] = cycles.map(Quantiles::of);
+    raw.print("raw create + delete", &raw);
+    fair.print("FairLock acquire + release", &raw);
+    client.print("Client::lock + delete", &raw);
+    println!("{:<28} {:>10} {:>10} {:>8}", "hand-off", "median", "p95", "/ at 10");
+    let hand_offs = hand_offs.map(Quantiles::of);
+    for (waiters, quantiles) in WAITERS.iter().zip(&hand_offs) {
+        quantiles.print(&format!("{waiters} waiting"), &hand_offs[1]);
+    }
+    aim("FairLock cycle / raw cycle", fair.ratio(&raw), 1.6);
+    aim("FairLock cycle / Client::lock cycle", fair.ratio(&client), 1.0);
+    aim("hand-off at 1000 / at 10", hand_offs[3].ratio(&hand_offs[1]), 1.5);
+}
+
+fn aim(what: &str, ratio: f64, limit: f64) {
+    let verdict = if ratio <= limit { "met" } else { "MISSED" };
+    println!("{what}: {ratio:.2}, aim at most {limit:.1}: {verdict}");
+}
+
+struct Quantiles {
+    median: Duration,
+    p95: Duration,
+}
+
+impl Quantiles {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |percent: usize| times[times.len() * percent / 100];
+        Self {
+            median: at(50),
+            p95: at(95),
+        }
+    }
+
+    fn ratio(&self, base: &Self) -> f64 {
+        self.median.as_secs_f64() / base.median.as_secs_f64()
+    }
+
+    fn print(&self, what: &str, base: &Self) {
+        let micros = |time: Duration| format!("{} us", time.as_micros());
+        let (median, p95, ratio) = (micros(self.median), micros(self.p95), self.ratio(base));
+        println!("{what:<28} {median:>10} {p95:>10} {ratio:>8.2}");
+    }
+}
+
+struct Bench {
+    root: Client,
+    dir: String,
+    zk: Coordinator,
+    lock: FairLock,
+    raw: Client,
+    waiting: Vec<Coordinator>,
+}
+
+impl Bench {
+    async fn set_up(cluster: &str) -> Result<Self, Failure> {
+        let root = Client::connect(cluster).await?;
+        let dir = format!("/bench-{}", Uuid::new_v4());
+        let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        root.create(&dir, b"", &persistent).await?;
+        // Persistent directories: none of the variants shall pay for making its own.
+        for name in ["raw", "fair", "client"] {
+            root.create(&format!("{dir}/{name}"), b"", &persistent).await?;
+        }
+        let connect = || {
+            let options = ConnectOptions::new().session_timeout(SESSION_TIMEOUT);
+            let cluster = format!("{cluster}{dir}");
+            async move { options.connect(&cluster).await }
+        };
+        let zk = connect().await?;
+        let mut waiting = Vec::new();
+        for _ in 0..WAITING_SESSIONS {
+            waiting.push(connect().await?);
+        }
+        let connector = Client::connector().with_session_timeout(SESSION_TIMEOUT);
+        let raw = connector.connect(&format!("{cluster}{dir}")).await?;
+        Ok(Self {
+            lock: FairLock::new(&zk, "/fair")?,
+            root,
+            dir,
+            zk,
+            raw,
+            waiting,
+        })
+    }
+
+    /// What every lock on ZooKeeper has to do at least.
+    async fn raw_cycle(&self) -> Result<(), Failure> {
+        let prefix = format!("/raw/_c_{}-lock-", Uuid::new_v4());
+        let options = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+        let (_, sequence) = self.raw.create(&prefix, b"", &options).await?;
+        Ok(self.raw.delete(&format!("{prefix}{sequence}"), None).await?)
+    }
+
+    async fn fair_lock_cycle(&self) -> Result<(), Failure> {
+        let guard = self.lock.acquire().await?;
+        Ok(guard.release().await?)
+    }
+
+    async fn client_lock_cycle(&self) -> Result<(), Failure> {
+        let prefix = LockPrefix::new_curator("/client", "lock-")?;
+        let lock = self.raw.lock(prefix, b"", Acls::anyone_all()).await?;
+        let path = lock.lock_path().to_owned();
+        // Its drop would delete the node in the background, beside the next cycle.
+        std::mem::forget(lock);
+        Ok(self.raw.delete(&path, None).await?)
+    }
+
+    async fn clean_up(self) -> Result<(), Failure> {
+        self.zk.close().await;
+        for zk in self.waiting {
+            zk.close().await;
+        }
+        for name in self.root.list_children(&self.dir).await? {
+            // A container may be reaped first.
+            let _ = self.root.delete(&format!("{}/{name}", self.dir), None).await;
+        }
+        Ok(self.root.delete(&self.dir, None).await?)
+    }
+}
+
+async fn timed(cycle: impl Future<Output = Result<(), Failure>>) -> Result<Duration, Failure> {
+    let started = Instant::now();
+    cycle.await?;
+    Ok(started.elapsed())
+}
+
+/// A holder, and waiters of several sessions behind it.
+struct Queue {
+    path: String,
+    waiters: usize,
+    holder: Option<FairLockGuard>,
+    granted: mpsc::UnboundedReceiver<(FairLockGuard, Instant)>,
+    sender: mpsc::UnboundedSender<(FairLockGuard, Instant)>,
+    enrolled: usize,
+}
+
+impl Queue {
+    async fn form(bench: &Bench, waiters: usize) -> Result<Self, Failure> {
+        let path = format!("/line-{waiters}");
+        let holder = FairLock::new(&bench.zk, &path)?.acquire().await?;
+        let (sender, granted) = mpsc::unbounded_channel();
+        let mut queue = Self {
+            path,
+            waiters,
+            holder: Some(holder),
+            granted,
+            sender,
+            enrolled: 0,
+        };
+        for _ in 0..waiters {
+            queue.enrol(bench)?;
+        }
+        queue.until_formed(bench).await?;
+        Ok(queue)
+    }
+
+    /// From just before the holder's delete to the return of the next acquire.
+    async fn hand_off(&mut self, bench: &Bench) -> Result<Duration, Failure> {
+        let holder = self.holder.take().ok_or("nobody holds")?;
+        let released = Instant::now();
+        let release = tokio::spawn(holder.release());
+        let (guard, granted) = self.granted.recv().await.ok_or("no waiter is left")?;
+        release.await??;
+        self.holder = Some(guard);
+        self.enrol(bench)?;
+        self.until_formed(bench).await?;
+        Ok(granted - released)
+    }
+
+    fn enrol(&mut self, bench: &Bench) -> Result<(), Failure> {
+        let lock = FairLock::new(&bench.waiting[self.enrolled % WAITING_SESSIONS], &self.path)?;
+        let sender = self.sender.clone();
+        self.enrolled += 1;
+        tokio::spawn(async move {
+            if let Ok(guard) = lock.acquire().await {
+                // The receiver is gone when the bench is over.
+                let _ = sender.send((guard, Instant::now()));
+            }
+        });
+        Ok(())
+    }
+
+    async fn until_formed(&self, bench: &Bench) -> Result<(), Failure> {
+        loop {
+            let stat = bench.raw.check_stat(&self.path).await?;
+            if stat.is_some_and(|stat| stat.num_children as usize == self.waiters + 1) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // The last one has its node and is about to set its watch.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Order past the end of the sequence numbers.
+//!
+//! A directory's counter is an `int`. Servers since 3.6 leave it at its last value for good (`DataTree.createNode` only
+//! ever raises it), so that all contenders from then on have the same number, but for those whose creates are in flight
+//! together: they get the numbers after it, which are negative, before it falls back. The order of such numbers says
+//! nothing; that of the zxids of their creation does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future;
+
+use crate::session::Session;
+use crate::znode::{ChildName, Interrupted, NodePath, Sequence, czxid};
+
+/// When contenders with spent numbers were created, by their names. Empty as long as there are none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Creations(HashMap<String, i64>);
+
+impl Creations {
+    pub(super) fn add(&mut self, name: &ChildName<'_>, czxid: i64) {
+        if name.sequence.is_spent() {
+            self.0.insert(name.text.to_owned(), czxid);
+        }
+    }
+
+    /// How far `other` is behind `own`, negative if ahead of it; `None` if one of them has left the line meanwhile.
+    pub(super) fn distance(&self, own: &ChildName<'_>, other: &ChildName<'_>) -> Option<(i32, i64)> {
+        if own.sequence.is_spent() && other.sequence.is_spent() {
+            let (own, other) = (self.0.get(own.text)?, self.0.get(other.text)?);
+            return Some((0, other - own));
+        }
+        Some((other.sequence.distance_from(own.sequence), 0))
+    }
+
+    /// The place of `name` in a list that begins with the number `oldest`: a total order, whatever the numbers are.
+    pub(super) fn place(&self, oldest: Sequence, name: &ChildName<'_>) -> (u32, i64) {
+        match self.0.get(name.text) {
+            Some(czxid) => (Sequence::LAST.distance_from(oldest).cast_unsigned(), *czxid),
+            None => (name.sequence.distance_from(oldest).cast_unsigned(), 0),
+        }
+    }
+
+    /// Asks the server for those of `names` that matter to the order as `own` sees it.
+    pub(super) async fn ask<'a>(
+        session: &Arc<Session>,
+        path: &NodePath,
+        own: &ChildName<'_>,
+        names: impl Iterator<Item = ChildName<'a>>,
+    ) -> Result<Self, Interrupted> {
+        let mut creations = Self::default();
+        if !own.sequence.is_spent() {
+            return Ok(creations);
+        }
+        let spent: Vec<_> = names.filter(|name| name.sequence.is_spent()).collect();
+        let paths: Vec<String> = spent.iter().map(|name| path.child(name.text)).collect();
+        let answers = future::try_join_all(paths.iter().map(|path| czxid(session, path))).await?;
+        for (name, czxid) in spent.iter().zip(answers) {
+            if let Some(czxid) = czxid {
+                creations.add(name, czxid);
+            }
+        }
+        Ok(creations)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::znode::Tag;
+
+    fn parse(text: &str) -> ChildName<'_> {
+        ChildName::parse(text, [Tag::Lock]).unwrap()
+    }
+
+    #[test]
+    fn spent_numbers_are_ordered_by_creation_and_stand_behind_all_others() {
+        let names = [
+            "a-lock-2147483647",
+            "b-lock--2147483648",
+            "c-lock-2147483647",
+            "d-lock-2147483646",
+        ]
+        .map(parse);
+        let mut creations = Creations::default();
+        for (name, czxid) in names.iter().zip([30, 20, 10, 5]) {
+            creations.add(name, czxid);
+        }
+        let [a, b, c, d] = names;
+        let nearest_first = [&b, &c, &d].map(|other| creations.distance(&a, other));
+        assert!(nearest_first.iter().all(|distance| *distance < Some((0, 0))));
+        assert!(nearest_first.is_sorted_by(|one, next| one > next), "{nearest_first:?}");
+        assert_eq!(creations.distance(&a, &parse("gone-lock-2147483647")), None);
+    }
+}

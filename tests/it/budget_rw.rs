@@ -1,0 +1,200 @@
+//! What each step of the read-write lock and of the multi-lock costs, counted by a proxy: every request but pings.
+
+use tokio::task::JoinHandle;
+use zookeeper_recipes::{Coordinator, Error, MultiLock, RwLock, RwLockReadGuard, TryAcquireError};
+use zookeeper_testkit::{Fixture, Op, eventually, within};
+
+use crate::budget::{Counted, make_dir};
+use crate::support::{PATIENCE, acquire, connect, lock};
+
+fn rw(zk: &Coordinator) -> RwLock {
+    RwLock::new(zk, "/rw").unwrap()
+}
+
+#[tokio::test]
+async fn an_uncontended_read_or_write_and_its_release_are_four_requests() {
+    let fixture = Fixture::new("uncontended").await;
+    make_dir(&fixture, "/rw").await;
+    let counted = Counted::connect(&fixture).await;
+    for _ in 0..2 {
+        let reader = rw(&counted.zk).read().await.unwrap();
+        let counts = counted.requests(3).await;
+        let seen = (counts.creates(), counts.lists(), counts.of(Op::Exists), counts.total());
+        assert_eq!(seen, (1, 1, 1, 3), "{counts}");
+        reader.release().await.unwrap();
+        let counts = counted.requests(1).await;
+        assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+
+        let writer = rw(&counted.zk).write().await.unwrap();
+        let counts = counted.requests(3).await;
+        let seen = (counts.creates(), counts.lists(), counts.of(Op::Exists), counts.total());
+        assert_eq!(seen, (1, 1, 1, 3), "{counts}");
+        writer.release().await.unwrap();
+        let counts = counted.requests(1).await;
+        assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+    }
+    fixture.assert_no_nodes_left(&["/rw"]).await;
+}
+
+#[tokio::test]
+async fn a_downgrade_is_one_transaction_and_one_watch() {
+    let fixture = Fixture::new("downgrade").await;
+    let counted = Counted::connect(&fixture).await;
+    let writer = rw(&counted.zk).write().await.unwrap();
+    counted.requests(3).await;
+    let reader = writer.downgrade().await.unwrap();
+    let counts = counted.requests(2).await;
+    let seen = (counts.of(Op::Multi), counts.of(Op::Exists), counts.total());
+    assert_eq!(seen, (1, 1, 2), "{counts}");
+    reader.release().await.unwrap();
+    let counts = counted.requests(1).await;
+    assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+    fixture.assert_no_nodes_left(&["/rw"]).await;
+}
+
+#[tokio::test]
+async fn a_contended_try_is_one_read_and_no_write() {
+    let fixture = Fixture::new("try").await;
+    let (counted, other) = (Counted::connect(&fixture).await, connect(&fixture).await);
+    let reader = rw(&other).read().await.unwrap();
+    assert_eq!(
+        rw(&counted.zk).try_write().await.unwrap_err(),
+        TryAcquireError::Contended
+    );
+    let counts = counted.requests(1).await;
+    assert_eq!((counts.lists(), counts.total()), (1, 1), "{counts}");
+    reader.release().await.unwrap();
+    let writer = rw(&other).write().await.unwrap();
+    assert_eq!(
+        rw(&counted.zk).try_read().await.unwrap_err(),
+        TryAcquireError::Contended
+    );
+    let counts = counted.requests(1).await;
+    assert_eq!((counts.lists(), counts.total()), (1, 1), "{counts}");
+    writer.release().await.unwrap();
+    fixture.assert_no_nodes_left(&["/rw"]).await;
+}
+
+/// The readers that a writer frees list once each; the readers of others, behind a writer that still waits, not at all.
+#[tokio::test]
+async fn the_release_of_a_writer_wakes_a_hundred_readers_which_list_once_each() {
+    const SESSIONS: usize = 4;
+    const READERS: usize = 100;
+    let fixture = Fixture::new("a hundred readers").await;
+    let other = connect(&fixture).await;
+    let writer = rw(&other).write().await.unwrap();
+    let mut sessions = Vec::new();
+    for _ in 0..SESSIONS {
+        sessions.push(Counted::connect(&fixture).await);
+    }
+    let mut readers: Vec<JoinHandle<Result<RwLockReadGuard, Error>>> = Vec::new();
+    for number in 0..READERS {
+        let lock = rw(&sessions[number % SESSIONS].zk);
+        readers.push(tokio::spawn(async move { lock.read().await }));
+    }
+    fixture.until_children("/rw", READERS + 1).await;
+    let behind = Counted::connect(&fixture).await;
+    let next = tokio::spawn({
+        let lock = rw(&other);
+        async move { lock.write().await }
+    });
+    fixture.until_children("/rw", READERS + 2).await;
+    let late = tokio::spawn({
+        let lock = rw(&behind.zk);
+        async move { lock.read().await }
+    });
+    fixture.until_children("/rw", READERS + 3).await;
+    behind.requests(4).await;
+    for session in &sessions {
+        let counts = session.requests(4 * READERS / SESSIONS).await;
+        assert_eq!(counts.total(), 4 * READERS / SESSIONS, "{counts}");
+    }
+
+    writer.release().await.unwrap();
+    let mut guards = Vec::new();
+    for reader in readers {
+        guards.push(within(PATIENCE, "freed", reader).await.unwrap().unwrap());
+    }
+    assert!(guards.iter().all(|guard| guard.is_held()));
+    for session in &sessions {
+        let counts = session.requests(READERS / SESSIONS).await;
+        let seen = (counts.lists(), counts.without_heartbeats().total());
+        assert_eq!(seen, (READERS / SESSIONS, READERS / SESSIONS), "{counts}");
+        assert!(counts.heartbeats() <= 2, "{counts}");
+    }
+    assert_eq!(behind.requests(0).await.total(), 0, "its writer still waits");
+    assert!(!next.is_finished() && !late.is_finished());
+    drop(guards);
+    within(PATIENCE, "the writer", next)
+        .await
+        .unwrap()
+        .unwrap()
+        .release()
+        .await
+        .unwrap();
+    within(PATIENCE, "the reader", late)
+        .await
+        .unwrap()
+        .unwrap()
+        .release()
+        .await
+        .unwrap();
+    fixture.assert_no_nodes_left(&["/rw"]).await;
+}
+
+#[tokio::test]
+async fn a_multi_lock_is_one_transaction_and_a_list_and_a_watch_for_each_path() {
+    let fixture = Fixture::new("multi").await;
+    let paths = ["/a", "/b", "/c", "/d"];
+    for path in paths {
+        make_dir(&fixture, path).await;
+    }
+    let (counted, other) = (Counted::connect(&fixture).await, connect(&fixture).await);
+    let locks = MultiLock::new(&counted.zk, paths).unwrap();
+    for _ in 0..2 {
+        let guard = locks.acquire().await.unwrap();
+        let seen = acquired(&counted, 9).await;
+        assert_eq!(seen, [1, 4, 4, 9], "transactions, lists, watches, in all");
+        guard.release().await.unwrap();
+        let counts = counted.requests(1).await;
+        assert_eq!((counts.of(Op::Multi), counts.total()), (1, 1), "{counts}");
+    }
+
+    // A waiter watches the one in front, and lists that line once more in its turn.
+    let holder = acquire(&lock(&other, "/c")).await;
+    let waiting = tokio::spawn(async move { locks.acquire().await });
+    let seen = acquired(&counted, 10).await;
+    assert_eq!(seen, [1, 4, 5, 10], "transactions, lists, watches, in all");
+    holder.release().await.unwrap();
+    let guard = within(PATIENCE, "granted", waiting).await.unwrap().unwrap();
+    let counts = counted.requests(1).await;
+    assert_eq!(
+        (counts.lists(), counts.without_heartbeats().total()),
+        (1, 1),
+        "{counts}"
+    );
+    assert!(counts.heartbeats() <= 1, "{counts}");
+    guard.release().await.unwrap();
+    fixture.assert_no_nodes_left(&paths).await;
+}
+
+/// Transactions, lists, watches and all requests of an acquire of several locks, once there are `at_least` so many.
+/// Without the one question for the zxid of the transaction that servers need which send no Stat in its reply
+/// (ZOOKEEPER-4026, ZOOKEEPER-4667): a sync and a look at the first node.
+async fn acquired(counted: &Counted, at_least: usize) -> [usize; 4] {
+    let is_enough = || async {
+        let counts = counted.proxy.requests();
+        counts.total() >= at_least + 2 * counts.of(Op::Sync)
+    };
+    eventually(PATIENCE, format!("{at_least} requests passed"), is_enough).await;
+    let counts = counted.requests(at_least).await;
+    let asked = counts.of(Op::Sync);
+    assert!(asked <= 1, "{counts}");
+    let watches = counts.of(Op::Exists) - asked;
+    [
+        counts.of(Op::Multi),
+        counts.lists(),
+        watches,
+        counts.total() - 2 * asked,
+    ]
+}

@@ -1,0 +1,79 @@
+//! A server that puts another session in the place of ours on a reconnect and does not say so.
+
+use std::time::Duration;
+
+use zookeeper_embedded::Op as EmbeddedOp;
+use zookeeper_recipes::LossReason;
+use zookeeper_testkit::{Fixture, eventually, within};
+
+use crate::support::{PATIENCE, acquire, connect, connect_to, faults, granted, join_line, lock, session_id};
+
+#[tokio::test]
+async fn a_holder_whose_session_is_silently_replaced_learns_that_it_expired() {
+    let fixture = Fixture::with_embedded_server("replaced holder").await;
+    let timeout = Duration::from_secs(4);
+    let zk = connect_to(&fixture.connect_string(), timeout).await;
+    let other = connect(&fixture).await;
+    let guard = acquire(&lock(&zk, "/l")).await;
+    let waiter = join_line(&fixture, &lock(&other, "/l"), 2).await;
+
+    faults(&fixture).adopt_new_sessions(true);
+    faults(&fixture).cut(session_id(&zk).await);
+    let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
+    assert_eq!(reason, LossReason::SessionExpired);
+    assert!(!guard.is_held());
+    faults(&fixture).adopt_new_sessions(false);
+
+    // The next is granted, and the coordinator goes on in a session that is its own.
+    let next = granted(waiter).await;
+    let ours = join_line(&fixture, &lock(&zk, "/l"), 2).await;
+    next.release().await.unwrap();
+    granted(ours).await.release().await.unwrap();
+    fixture.assert_no_nodes_left(&["/l"]).await;
+}
+
+#[tokio::test]
+async fn a_waiter_whose_session_is_silently_replaced_joins_again_and_is_granted() {
+    // Whether the holder leaves before or after the replaced session has expired.
+    for leaves_at_once in [true, false] {
+        let fixture = Fixture::with_embedded_server("replaced waiter").await;
+        let zk = connect_to(&fixture.connect_string(), Duration::from_secs(2)).await;
+        let holder = acquire(&lock(&connect(&fixture).await, "/l")).await;
+        let waiter = join_line(&fixture, &lock(&zk, "/l"), 2).await;
+        let before = session_id(&zk).await;
+        let place = fixture
+            .ephemerals()
+            .await
+            .into_iter()
+            .find(|(_, owner)| *owner == before)
+            .unwrap()
+            .0;
+
+        faults(&fixture).adopt_new_sessions(true);
+        faults(&fixture).cut(before);
+        let server = fixture.server().embedded().unwrap();
+        eventually(PATIENCE, "it is back, in another session", || async {
+            server.requests().op(EmbeddedOp::Connect).session(before).len() == 1
+        })
+        .await;
+        faults(&fixture).adopt_new_sessions(false);
+        if !leaves_at_once {
+            eventually(PATIENCE, "it joined again", || async {
+                let nodes = fixture.ephemerals().await;
+                nodes.len() == 2 && !nodes.contains_key(&place)
+            })
+            .await;
+        }
+        assert!(!waiter.is_finished());
+        holder.release().await.unwrap();
+        let guard = granted(waiter).await;
+        assert_ne!(
+            guard.path(),
+            place,
+            "the place of a session that is not ours is not ours"
+        );
+        assert!(fixture.ephemerals().await[guard.path()] != before);
+        guard.release().await.unwrap();
+        fixture.assert_no_nodes_left(&["/l"]).await;
+    }
+}
