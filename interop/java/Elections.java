@@ -30,12 +30,6 @@ final class Elections {
                 case "campaign":
                     latch.start();
                     return latch.await(Recipe.limit(arguments, 0), TimeUnit.MILLISECONDS) ? "leads" : "timeout";
-                case "await-loss":
-                    // Curator takes the leadership from a latch when its connection is disturbed.
-                    for (long left = Recipe.limit(arguments, 0); latch.hasLeadership() && left > 0; left -= 10) {
-                        TimeUnit.MILLISECONDS.sleep(10);
-                    }
-                    return latch.hasLeadership() ? "timeout" : "lost";
                 case "resign":
                     latch.close();
                     latch = new LeaderLatch(actor.client(), path, id);
@@ -53,13 +47,13 @@ final class Elections {
     /** {@code LeaderSelector}: {@code campaign} joins and waits for {@code takeLeadership}, {@code resign} ends that. */
     static final class Selector extends LeaderSelectorListenerAdapter implements Recipe {
         private final LeaderSelector selector;
+        private boolean started;
         private final SynchronousQueue<Boolean> taken = new SynchronousQueue<>();
         private final SynchronousQueue<Boolean> resigned = new SynchronousQueue<>();
 
         Selector(Actor actor, String path, String id) {
             selector = new LeaderSelector(actor.client(), path, this);
             selector.setId(id);
-            selector.start();
         }
 
         @Override
@@ -72,7 +66,12 @@ final class Elections {
         public String run(String command, String[] arguments) throws Exception {
             switch (command) {
                 case "campaign":
-                    selector.requeue();
+                    if (started) {
+                        selector.requeue();
+                    } else {
+                        started = true;
+                        selector.start();
+                    }
                     return taken.poll(Recipe.limit(arguments, 0), TimeUnit.MILLISECONDS) == null ? "timeout" : "leads";
                 case "resign":
                     return resigned.offer(true, 10, TimeUnit.SECONDS) ? "" : "did not lead";
@@ -87,7 +86,9 @@ final class Elections {
 
         @Override
         public void close() {
-            selector.close();
+            if (started) {
+                selector.close();
+            }
         }
     }
 

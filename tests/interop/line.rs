@@ -160,6 +160,16 @@ pub(crate) async fn is_served_in_order(fixture: &Fixture, dir: &str, contenders:
 
 /// As [`is_served_in_order`], with turns of several contenders who share the place.
 pub(crate) async fn is_served_in_turns(fixture: &Fixture, dir: &str, turns: Vec<Vec<Contender>>) {
+    is_served_in_turns_after(fixture, dir, turns, async {}).await;
+}
+
+/// As [`is_served_in_turns`], where none of them is granted before `gate` opens, once all stand in line.
+pub(crate) async fn is_served_in_turns_after(
+    fixture: &Fixture,
+    dir: &str,
+    turns: Vec<Vec<Contender>>,
+    gate: impl Future<Output = ()>,
+) {
     let mut line: Vec<Vec<Standing>> = Vec::new();
     let mut places = 1..;
     for turn in turns {
@@ -169,6 +179,7 @@ pub(crate) async fn is_served_in_turns(fixture: &Fixture, dir: &str, turns: Vec<
         }
         line.push(standing);
     }
+    gate.await;
     let intervals = Intervals::new();
     let mut tokens = 0..;
     for turn in 0..line.len() {

@@ -7,7 +7,7 @@ use zookeeper_testkit::{Fixture, within};
 
 use crate::line::{Contender, is_served_in_order, still_waits, survives_the_end_of_sessions};
 use crate::peer::{Actor, Peer};
-use crate::support::{PATIENCE, SHORT, connect};
+use crate::support::{PATIENCE, SHORT, connect, connect_mortal};
 
 const PATH: &str = "/lock";
 
@@ -122,7 +122,7 @@ async fn all_three_are_granted_in_order_of_arrival_if_curator_sorts_by_number() 
 async fn the_end_of_a_session_on_either_side_of_curators_line_frees_the_next() {
     let fixture = Fixture::new("the_end_of_a_session_on_either_side_of_curators_line").await;
     let curator = Peer::curator();
-    let (zk_1, zk_2) = (connect(&fixture).await, connect(&fixture).await);
+    let (zk_1, zk_2) = (connect_mortal(&fixture).await, connect_mortal(&fixture).await);
     let servers = fixture.connect_string();
     let (java_1, java_2) = (
         curator.actor_with(&servers, SHORT, "mutex", PATH, &[]).await,
@@ -141,7 +141,7 @@ async fn the_end_of_a_session_on_either_side_of_curators_line_frees_the_next() {
 async fn the_end_of_a_session_on_either_side_of_kazoos_line_frees_the_next() {
     let fixture = Fixture::new("the_end_of_a_session_on_either_side_of_kazoos_line").await;
     let kazoo = Peer::kazoo();
-    let (zk_1, zk_2) = (connect(&fixture).await, connect(&fixture).await);
+    let (zk_1, zk_2) = (connect_mortal(&fixture).await, connect_mortal(&fixture).await);
     let servers = fixture.connect_string();
     let (python_1, python_2) = (
         kazoo.actor_with(&servers, SHORT, "lock", PATH, &[]).await,

@@ -6,7 +6,7 @@ use zookeeper_testkit::{Fixture, within};
 
 use crate::line::{Contender, is_served_in_turns, still_waits, survives_the_end_of_sessions};
 use crate::peer::{Actor, Peer};
-use crate::support::{PATIENCE, SHORT, connect};
+use crate::support::{PATIENCE, SHORT, connect, connect_mortal};
 
 const PATH: &str = "/rw";
 
@@ -97,7 +97,7 @@ async fn the_end_of_a_session_on_either_side_of_the_line_frees_the_next() {
     let (curator, kazoo) = (Peer::curator(), Peer::kazoo());
     let servers = fixture.connect_string();
     for layout in [Layout::Curator, Layout::Kazoo] {
-        let (zk_1, zk_2) = (connect(&fixture).await, connect(&fixture).await);
+        let (zk_1, zk_2) = (connect_mortal(&fixture).await, connect_mortal(&fixture).await);
         let theirs = async || match layout {
             Layout::Kazoo => kazoos(&kazoo.actor_with(&servers, SHORT, "write-lock", PATH, &[]).await),
             _ => curators_writer(&curator.actor_with(&servers, SHORT, "rwlock", PATH, &[]).await),

@@ -17,7 +17,16 @@ pub(crate) const SHORT: Duration = Duration::from_secs(6);
 
 /// A session of ours in the chroot of `fixture`.
 pub(crate) async fn connect(fixture: &Fixture) -> Coordinator {
-    let options = ConnectOptions::new().session_timeout(LONG).identity("ours");
+    connect_for(fixture, LONG).await
+}
+
+/// A session of ours that is to notice soon when it is ended.
+pub(crate) async fn connect_mortal(fixture: &Fixture) -> Coordinator {
+    connect_for(fixture, SHORT).await
+}
+
+async fn connect_for(fixture: &Fixture, timeout: Duration) -> Coordinator {
+    let options = ConnectOptions::new().session_timeout(timeout).identity("ours");
     let connected = within(PATIENCE, "a session", options.connect(&fixture.connect_string())).await;
     connected.unwrap_or_else(|err| panic!("no session: {err}"))
 }
