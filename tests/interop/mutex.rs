@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Coordinator, FairLock, Layout, TryAcquireError};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::{Fixture, eventually, within};
 
 use crate::line::{Contender, is_served_in_order, still_waits, survives_the_end_of_sessions};
 use crate::peer::{Actor, Peer};
@@ -284,5 +285,38 @@ async fn stock_kazoo_does_not_see_curator_names() {
     guard.release().await.expect("held until now");
     waits.done().await;
     seeing.ask("release").await;
+    fixture.assert_no_nodes_left(&[PATH]).await;
+}
+
+/// Ours and Curator's directories of contenders are containers, which the server removes when they are empty. kazoo makes
+/// sure of a directory once for each lock object, and fails when it is gone. Make it by hand, persistent, on such a path.
+#[tokio::test]
+async fn a_lock_object_of_kazoos_does_not_outlive_a_container() {
+    let fixture = Fixture::new("a_lock_object_of_kazoos_does_not_outlive_a_container").await;
+    let zk = connect(&fixture).await;
+    let servers = fixture.connect_string();
+    let python = Peer::kazoo()
+        .actor_with(&servers, SHORT, "lock", PATH, &[SEES_CURATOR])
+        .await;
+    let guard = lock(&zk).acquire().await.expect("granted");
+    let waits = python.tell("acquire");
+    fixture.until_children(PATH, 2).await;
+    guard.release().await.expect("held until now");
+    waits.done().await;
+    python.ask("release").await;
+    eventually(PATIENCE, "the empty container is removed", || async {
+        fixture.raw().check_stat(PATH).await == Ok(None)
+    })
+    .await;
+    let failed = python.tell("acquire").answer().await.expect("the peer lives").outcome;
+    assert!(
+        failed.as_ref().is_err_and(|failure| failure.contains("NoNodeError")),
+        "{failed:?}"
+    );
+
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    fixture.raw().create(PATH, b"", &options).await.expect("made by hand");
+    python.ask("acquire").await;
+    python.ask("release").await;
     fixture.assert_no_nodes_left(&[PATH]).await;
 }
