@@ -29,6 +29,8 @@ main() {
 all_else() {
     step "payments on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example payments
     step "payments on a real server" with_zookeeper cargo run --quiet --example payments
+    step "scheduler on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example scheduler
+    step "scheduler on a real server" with_zookeeper cargo run --quiet --example scheduler
 }
 
 # Runs a command with ZOOKEEPER_CONNECT naming a real server of its own, which ends with it.

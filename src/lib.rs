@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`] |
+//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`LeaderElection`], [`Group`], [`SharedValue`], [`SharedCounter`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
@@ -56,7 +56,10 @@ pub use self::error::Error;
 pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
 pub use self::recipes::{
-    DowngradeError, FairLock, FairLockGuard, MultiLock, MultiLockGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    DowngradeError, ElectionLayout, FairLock, FairLockGuard, Group, GroupObserver, JoinError, LeaderElection,
+    Leadership, Member, MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Presence, ProclaimError,
+    RwLock, RwLockReadGuard, RwLockWriteGuard, SharedCounter, SharedCounterError, SharedValue, SharedValueError,
+    Versioned,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,

@@ -26,6 +26,7 @@ mod ensemble;
 mod input;
 mod ledger;
 mod report;
+#[path = "../common/scratch.rs"]
 mod scratch;
 mod stall;
 mod worker;

@@ -1,35 +1,16 @@
-//! What every way to a place has in common: as many sessions as it takes, and one deadline for all of it.
+//! What every way to a place has in common: one deadline for all of it.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time;
 use tracing::debug;
 
 use crate::error::Error;
-use crate::session::{Coordinator, Removal, Session, Witness};
-use crate::znode::Interrupted;
+use crate::session::{Removal, Witness};
 
 /// How much longer than its deadline a timed call may take to see its nodes removed.
 const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
-
-/// Makes `attempt` in one session after the other until one of them sees it through.
-pub(super) async fn persevere<T, F: Future<Output = Result<T, Interrupted>>>(
-    coordinator: &Coordinator,
-    // Not an `AsyncFn`: the future of one that borrows is not known to be `Send` (rust-lang/rust#110338).
-    attempt: impl Fn(Arc<Session>) -> F,
-) -> Result<T, Error> {
-    loop {
-        let session = coordinator.session().await?;
-        match attempt(session).await {
-            Ok(value) => return Ok(value),
-            // A failure that stems from the end of the coordinator is reported as that.
-            Err(Interrupted::Failed(error)) => return Err(coordinator.ended().unwrap_or(error)),
-            Err(Interrupted::Lost(lost)) => debug!(reason = %lost.reason, "lost what was under way; beginning again"),
-        }
-    }
-}
 
 /// Gives `acquire` until `limit`; then `None`, and no node is left that was made with its witness, unless the link is
 /// dead, in which case the reaper has it.

@@ -162,7 +162,7 @@ impl<'a> Enrolled<'a> {
         let session = Arc::clone(self.node.session());
         self.node.recheck_after_reconnect().await?;
         session.prove().await?;
-        self.node.watch();
+        self.node.watch_soon();
         match self.node.end().reason() {
             Some(reason) => Err(Lost { reason }.into()),
             None => Ok(self.node),

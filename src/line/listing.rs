@@ -7,12 +7,11 @@ use futures::future;
 use zookeeper_client as zk;
 
 use super::Line;
-use super::attempts::persevere;
 use super::blocker::{Mode, Standing, standing};
 use super::overflow::Creations;
 use crate::error::Error;
 use crate::session::{Outcome, Session, outcome};
-use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data};
+use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data, persevere};
 
 /// One contender of a line, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +39,15 @@ impl Line {
             self.contenders_seen_by(&session).await
         })
         .await
+    }
+
+    /// The contenders among `children`, first come first.
+    pub(super) fn in_order<'a>(&'a self, children: &'a [String]) -> Vec<(ChildName<'a>, Mode)> {
+        let mut line: Vec<(ChildName<'_>, Mode)> = self.contenders_in(children).collect();
+        if let Some(oldest) = Sequence::oldest(line.iter().map(|(name, _)| name.sequence)) {
+            line.sort_by_key(|(name, _)| name.sequence.distance_from(oldest).cast_unsigned());
+        }
+        line
     }
 
     async fn contenders_seen_by(&self, session: &Arc<Session>) -> Result<Vec<Contender>, Interrupted> {

@@ -8,14 +8,16 @@
 //! * `contender` – one place in the line, from enrolling to being granted
 //! * `together` – a place in each of several lines, all or nothing
 //! * `blocker` – who is waited for, pure; `overflow` – the order once the sequence numbers are used up
-//! * `attempts` – through as many sessions as it takes, within one deadline
+//! * `attempts` – within one deadline
 //! * `listing` – all contenders with their identities
+//! * `head` – the first of them, and whoever comes to be
 //! * `layout` and `errors` – what users choose and what they are told
 
 mod attempts;
 mod blocker;
 mod contender;
 mod errors;
+mod head;
 mod layout;
 mod listing;
 mod overflow;
@@ -28,14 +30,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::{Instrument, info_span, warn};
 
-use self::attempts::{in_time, persevere};
+use self::attempts::in_time;
 use self::contender::Enrolled;
 use crate::error::Error;
 use crate::session::{Coordinator, Session, Witness};
-use crate::znode::{ChildName, Hold, Interrupted, NodePath, Parents, Tag, list, request_revocation};
+use crate::znode::{ChildName, Hold, Interrupted, NodePath, Parents, Tag, list, persevere, request_revocation};
 
 pub(crate) use self::blocker::Mode;
 pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
+pub(crate) use self::head::HeadView;
 pub use self::layout::Layout;
 pub use self::listing::Contender;
 pub(crate) use self::together::Lines;
@@ -78,6 +81,14 @@ impl Dialect {
         known: LOCK_TAGS,
         parents: Parents::Containers,
     };
+    pub(crate) const CURATOR_LATCH: Self = Self {
+        exclusive: Tag::Latch,
+        shared: Tag::Latch,
+        known: LATCH_TAGS,
+        parents: Parents::Containers,
+    };
+    /// Curator's `LeaderSelector` stands on its `InterProcessMutex`.
+    pub(crate) const CURATOR_SELECTOR: Self = Self::CURATOR_LOCK;
     pub(crate) const KAZOO_LOCK: Self = Self {
         exclusive: Tag::KazooLock,
         shared: Tag::KazooReadLock,
@@ -108,6 +119,8 @@ impl Dialect {
         Some((name, *mode))
     }
 }
+
+const LATCH_TAGS: &[(Tag, Mode)] = &[(Tag::Latch, Mode::Exclusive)];
 
 const LOCK_TAGS: &[(Tag, Mode)] = &[
     (Tag::Lock, Mode::Exclusive),
@@ -149,6 +162,10 @@ impl Line {
 
     pub(crate) fn path(&self) -> &NodePath {
         &self.path
+    }
+
+    pub(crate) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
     }
 
     /// The same line written with other names.

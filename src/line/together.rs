@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures::future;
 use tracing::{Instrument, info, info_span};
 
-use super::attempts::{in_time, persevere};
+use super::attempts::in_time;
 use super::contender::Enrolled;
 use super::{Enrolment, Line};
 use crate::error::Error;
 use crate::session::{Coordinator, Session, Witness};
-use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, list};
+use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, list, persevere};
 
 /// Several lines that are joined and left together.
 ///

@@ -1,6 +1,6 @@
 //! [`Coordinator`]: the handle that recipes are made from.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -53,6 +53,7 @@ impl Coordinator {
             lease_margin: options.lease_margin,
             runtime: runtime.clone(),
             litter,
+            past: Mutex::default(),
         });
         let session = Session::new(client, opened, Arc::clone(&profile));
         let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));

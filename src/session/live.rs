@@ -1,5 +1,6 @@
 //! One ZooKeeper session: its client, its lease, its nodes and its end.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ use super::state::{End, LossReason, Lost};
 /// How long a retry waits when the connection is there but a request could not be served.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
+/// How many sessions are remembered as having been ours; the ensemble has long forgotten older ones.
+const PAST_SESSIONS: usize = 64;
+
 /// What every session of a coordinator has in common.
 #[derive(Debug)]
 pub(crate) struct Profile {
@@ -26,6 +30,7 @@ pub(crate) struct Profile {
     pub(crate) lease_margin: Option<Duration>,
     pub(crate) runtime: Handle,
     pub(crate) litter: mpsc::UnboundedSender<Litter>,
+    pub(crate) past: Mutex<VecDeque<i64>>,
 }
 
 /// One session, from its opening to its end. Once it has ended it is never used again.
@@ -63,8 +68,13 @@ impl Session {
             connection: 0,
             verified: 0,
         };
+        let id = client.session_id().0;
+        let mut past = lock(&profile.past);
+        past.truncate(PAST_SESSIONS - 1);
+        past.push_front(id);
+        drop(past);
         Arc::new(Self {
-            id: client.session_id().0,
+            id,
             timeout,
             profile,
             client: Mutex::new(Some(client)),
@@ -79,6 +89,11 @@ impl Session {
 
     pub(crate) fn id(&self) -> i64 {
         self.id
+    }
+
+    /// Whether `id` names a session that this coordinator had before.
+    pub(crate) fn succeeds(&self, id: i64) -> bool {
+        id != self.id && lock(&self.profile.past).contains(&id)
     }
 
     /// The negotiated session timeout.
@@ -212,8 +227,16 @@ impl Session {
 
     /// Begins a hold that rests on the session's lease, which is confirmed by heartbeats from now on.
     pub(crate) fn hold(self: &Arc<Self>) -> LeaseHold {
-        lock(&self.lease).hold();
-        self.attention.notify_one();
+        let next_look = Instant::now() + LeaseClock::alive_interval(self.timeout);
+        let is_urgent = self.with_lease(|lease| {
+            lease.hold();
+            let due = [lease.heartbeat_due(), lease.deadline()];
+            due.into_iter().flatten().any(|due| due <= next_look)
+        });
+        // The supervisor looks by then anyway; waking it with each hold would slow short ones down.
+        if is_urgent {
+            self.attention.notify_one();
+        }
         LeaseHold {
             session: Arc::clone(self),
         }

@@ -41,7 +41,15 @@ pub(crate) async fn run(mut litter: mpsc::UnboundedReceiver<Litter>, sessions: S
 
 async fn remove(litter: Litter, mut sessions: Sessions) {
     while let Some(whereabouts) = litter.owner.registry().whereabouts(litter.key) {
-        let Ok(session) = sessions.current().await else { break };
+        let session = match whereabouts {
+            // Only through its own session: once that has ended, another one may take the name at any moment.
+            Whereabouts::Named { .. } if litter.owner.end_reason().is_some() => break,
+            Whereabouts::Named { .. } => Arc::clone(&litter.owner),
+            _ => match sessions.current().await {
+                Ok(session) => session,
+                Err(_) => break,
+            },
+        };
         let Ok(client) = session.client() else { continue };
         let result = tokio::select! {
             result = remove_once(&client, &whereabouts) => result,
@@ -69,6 +77,7 @@ async fn remove(litter: Litter, mut sessions: Sessions) {
 pub(super) async fn remove_once(client: &zk::Client, whereabouts: &Whereabouts) -> Result<(), zk::Error> {
     match whereabouts {
         Whereabouts::At(path) => delete(client, path).await,
+        Whereabouts::Named { path, owner } => delete_owned(client, path, *owner).await,
         Whereabouts::Sent { parent, guid } => {
             for path in find_by_guid(client, parent, guid).await? {
                 delete(client, &path).await?;
@@ -83,6 +92,24 @@ async fn delete(client: &zk::Client, path: &str) -> Result<(), zk::Error> {
     match client.delete(path, None).await {
         Err(zk::Error::NoNode) => Ok(()),
         result => result,
+    }
+}
+
+/// Deletes the node at `path` if the session `owner`, through which it must be called, owns it. As long as that session
+/// lives, only an operator can put another's node in its place; the version leaves no more than an instant for that.
+async fn delete_owned(client: &zk::Client, path: &str, owner: i64) -> Result<(), zk::Error> {
+    loop {
+        let sync = client.sync(path);
+        let stat = client.check_stat(path);
+        sync.await?;
+        let Some(stat) = stat.await?.filter(|stat| stat.ephemeral_owner == owner) else {
+            return Ok(());
+        };
+        match client.delete(path, Some(stat.version)).await {
+            Err(zk::Error::BadVersion) => {}
+            Err(zk::Error::NoNode) => return Ok(()),
+            result => return result,
+        }
     }
 }
 

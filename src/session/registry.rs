@@ -17,8 +17,10 @@ pub(crate) struct NodeKey(u64);
 pub(crate) enum Whereabouts {
     /// A create was sent, or will be: a child of `parent` whose name contains `guid`, if it was applied.
     Sent { parent: String, guid: String },
-    /// The exact path.
+    /// The exact path, whose name is unique for ever.
     At(String),
+    /// A path that others may use as well: the node there is meant only if this session owns it.
+    Named { path: String, owner: i64 },
 }
 
 impl Whereabouts {
@@ -26,7 +28,7 @@ impl Whereabouts {
     pub(crate) fn directory(&self) -> String {
         match self {
             Self::Sent { parent, .. } => format!("{}/", parent.trim_end_matches('/')),
-            Self::At(path) => path[..=path.rfind('/').unwrap_or_default()].to_owned(),
+            Self::At(path) | Self::Named { path, .. } => path[..=path.rfind('/').unwrap_or_default()].to_owned(),
         }
     }
 }
@@ -77,21 +79,32 @@ struct State {
 impl Registry {
     /// Registers a node before its create is sent, with its end, which several nodes may share.
     pub(crate) fn insert(&self, whereabouts: Whereabouts, witness: Option<Witness>, end: Arc<End>) -> NodeKey {
+        self.lock().insert(whereabouts, witness, end)
+    }
+
+    /// Registers a node at a path that others may use, before its create is sent; `None` if one is registered there:
+    /// the owner of a node is a session, which cannot tell two of its nodes at one path from each other.
+    pub(crate) fn insert_named(
+        &self,
+        path: &str,
+        owner: i64,
+        witness: Option<Witness>,
+        end: Arc<End>,
+    ) -> Option<NodeKey> {
+        let whereabouts = Whereabouts::Named {
+            path: path.to_owned(),
+            owner,
+        };
         let mut state = self.lock();
-        let key = NodeKey(state.next);
-        state.next += 1;
-        if let Some(reason) = state.over {
-            end.set(reason);
+        match state.named(path) {
+            Some(_) => None,
+            None => Some(state.insert(whereabouts, witness, end)),
         }
-        state.entries.insert(
-            key,
-            Entry {
-                whereabouts,
-                end,
-                _witness: witness,
-            },
-        );
-        key
+    }
+
+    /// The end of the node that is registered at a path that others may use.
+    pub(crate) fn named(&self, path: &str) -> Option<Arc<End>> {
+        self.lock().named(path)
     }
 
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
@@ -135,6 +148,29 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn insert(&mut self, whereabouts: Whereabouts, witness: Option<Witness>, end: Arc<End>) -> NodeKey {
+        let key = NodeKey(self.next);
+        self.next += 1;
+        if let Some(reason) = self.over {
+            end.set(reason);
+        }
+        let entry = Entry {
+            whereabouts,
+            end,
+            _witness: witness,
+        };
+        self.entries.insert(key, entry);
+        key
+    }
+
+    fn named(&self, path: &str) -> Option<Arc<End>> {
+        let at_path =
+            |entry: &&Entry| matches!(&entry.whereabouts, Whereabouts::Named { path: other, .. } if other == path);
+        self.entries.values().find(at_path).map(|entry| Arc::clone(&entry.end))
     }
 }
 

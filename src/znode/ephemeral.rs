@@ -189,6 +189,14 @@ impl Ephemeral {
         }
     }
 
+    /// As [`watch`](Self::watch), after a moment: a hold that is released by then costs no watch.
+    pub(crate) fn watch_soon(&mut self) {
+        if !std::mem::replace(&mut self.watched, true) {
+            let version = self.version.clone();
+            guardian::spawn_soon(self.session(), self.path.clone(), Arc::clone(self.end()), version);
+        }
+    }
+
     /// The version of the node's data, once it is watched; 0 as created.
     pub(super) fn version(&self) -> watch::Receiver<i32> {
         self.version.subscribe()
@@ -214,6 +222,7 @@ impl Ephemeral {
         self.czxid = czxid;
     }
 
+    /// The state of the node, at nothing older than this moment, as long as it is ours.
     pub(super) async fn look(&self) -> Result<zk::Stat, Interrupted> {
         let session = self.session();
         loop {
@@ -344,10 +353,10 @@ pub(super) async fn recover(
 /// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
 #[derive(Debug)]
 pub(super) struct Claim {
-    session: Arc<Session>,
-    key: NodeKey,
-    end: Arc<End>,
-    done: bool,
+    pub(super) session: Arc<Session>,
+    pub(super) key: NodeKey,
+    pub(super) end: Arc<End>,
+    pub(super) done: bool,
 }
 
 impl Claim {

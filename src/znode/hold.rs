@@ -156,6 +156,12 @@ impl Hold {
         })
     }
 
+    /// Replaces the node's data.
+    pub(crate) async fn set_data(&self, data: &[u8]) -> Result<(), Interrupted> {
+        self.check()?;
+        self.node.set_data(data).await
+    }
+
     /// Goes on holding with a node at `path` in the place of ours, without a gap and with the same token.
     pub(crate) async fn replace(self, path: String) -> Result<Self, Interrupted> {
         self.check()?;

@@ -4,9 +4,14 @@
 //! * `name` – child names of the layouts that we share with Curator and kazoo, and their order
 //! * `parents` – making the directories above a node
 //! * `ephemeral` – an ephemeral node that we own, created exactly once and removed for sure
+//! * `named` – one whose name others may use as well
+//! * `set_data` – writing into an ephemeral node that we own
 //! * `transaction` – several of them created, replaced or removed at once
 //! * `guardian` – the watch on our own node
 //! * `wait` – watching somebody else's node
+//! * `persevere` – as many sessions as it takes
+//! * `observe` – the loop under every observer
+//! * `register` – one node as a versioned value, with exact outcomes
 //! * `hold` – [`Hold`], what every guard is: token, lease, loss
 //! * `revocation` – asking a holder to give its place up
 //! * `fenced` – [`CheckWriter`], writes that commit only while a hold lasts
@@ -16,9 +21,14 @@ mod fenced;
 mod guardian;
 mod hold;
 mod name;
+mod named;
+mod observe;
 mod parents;
 mod path;
+mod persevere;
+mod register;
 mod revocation;
+mod set_data;
 mod transaction;
 mod wait;
 
@@ -26,9 +36,13 @@ pub use self::fenced::{CheckWriter, FencedWriteError};
 pub use self::hold::{FencingToken, Hold, ReleaseError};
 pub use self::revocation::Revocation;
 
-pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild};
+pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild, check_size};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
+pub(crate) use self::named::Named;
+pub(crate) use self::observe::{NodeData, Sight, View, Watched, observe};
 pub(crate) use self::parents::Parents;
 pub(crate) use self::path::NodePath;
+pub(crate) use self::persevere::persevere;
+pub(crate) use self::register::{Expected, Register, RegisterView, Stored, Written};
 pub(crate) use self::revocation::{own_data, request as request_revocation};
 pub(crate) use self::wait::{czxid, list, watch_existing};

@@ -101,7 +101,14 @@ impl Sequence {
     /// Parses what a server writes, Java's `%010d` of an `int`, and nothing else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let number = text.parse::<i32>().ok()?;
-        (Self(number).to_string() == text).then_some(Self(number))
+        // Told without writing the number again, because a list may hold thousands of names.
+        let sign = text.strip_prefix('-');
+        let is_padded = match text.len() {
+            10 => !text.starts_with('+'),
+            11 => sign.is_some_and(|digits| !digits.starts_with('0')),
+            _ => false,
+        };
+        (is_padded && sign.is_some() == (number < 0)).then_some(Self(number))
     }
 
     /// How far this is behind `reference` in the order of creation; negative if ahead of it. Right across the
@@ -140,10 +147,12 @@ pub(crate) struct ChildName<'a> {
 
 impl<'a> ChildName<'a> {
     /// Parses a child's name; `None` for one that carries none of `tags` right before a sequence number.
-    pub(crate) fn parse(text: &'a str, tags: impl IntoIterator<Item = Tag>) -> Option<Self> {
-        tags.into_iter().find_map(|tag| {
-            let start = text.rfind(tag.text())? + tag.text().len();
-            let sequence = Sequence::parse(text.get(start..)?)?;
+    pub(crate) fn parse(text: &'a str, tags: impl IntoIterator<Item = Tag> + Clone) -> Option<Self> {
+        // Ten characters, or eleven for the largest negative numbers; the tag in front tells a sign from its hyphen.
+        [10, 11].into_iter().find_map(|length| {
+            let (front, number) = text.split_at_checked(text.len().checked_sub(length)?)?;
+            let sequence = Sequence::parse(number)?;
+            let tag = tags.clone().into_iter().find(|tag| front.ends_with(tag.text()))?;
             Some(Self { text, tag, sequence })
         })
     }
@@ -347,6 +356,12 @@ mod tests {
             let text = format!("{}{number:010}", name.prefix);
             prop_assert!(text.contains(&name.guid));
             prop_assert_eq!(parse(&text), Some((tag, number)));
+        }
+
+        #[test]
+        fn a_number_is_read_only_as_the_server_writes_it(text in "[-+]?(0{0,10}[0-9]{0,11})") {
+            let written = text.parse::<i32>().ok().filter(|number| format!("{number:010}") == text);
+            prop_assert_eq!(Sequence::parse(&text), written.map(Sequence));
         }
 
         #[test]

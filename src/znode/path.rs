@@ -26,6 +26,30 @@ impl NodePath {
         &self.0
     }
 
+    /// The path of a child whose name comes from outside: one part of a path.
+    pub(crate) fn named_child(&self, name: &str) -> Result<Self, Error> {
+        let reason = match name {
+            "" => Some("a name must not be empty"),
+            _ if name.contains('/') => Some("a name is one part of a path and has no '/'"),
+            _ => None,
+        };
+        match reason {
+            Some(reason) => Err(Error::InvalidPath {
+                path: name.to_owned(),
+                reason,
+            }),
+            None => Self::new(&self.child(name)),
+        }
+    }
+
+    /// The directory, unless that is the root.
+    pub(crate) fn parent(&self) -> Option<Self> {
+        match self.0.rfind('/') {
+            Some(0) | None => None,
+            Some(slash) => Some(Self(self.0[..slash].into())),
+        }
+    }
+
     /// The path of a child.
     pub(crate) fn child(&self, name: &str) -> String {
         format!("{}/{name}", self.0)

@@ -80,8 +80,18 @@ pub(crate) struct NodeWatch {
 
 impl NodeWatch {
     fn new(session: &Session, watcher: zk::OneshotWatcher) -> Self {
+        Self::telling(session, watcher, || {})
+    }
+
+    /// A watch that calls `fired` when the node is changed or deleted, or the session ends.
+    pub(super) fn telling(
+        session: &Session,
+        watcher: zk::OneshotWatcher,
+        fired: impl FnOnce() + Send + 'static,
+    ) -> Self {
         let event = session.runtime().spawn(async move {
             watcher.changed().await;
+            fired();
         });
         Self { event }
     }

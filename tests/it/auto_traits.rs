@@ -1,13 +1,16 @@
 //! `Send`, `Sync` and `Unpin` of every public type and of every future, pinned: losing one breaks users, and having one
 //! by accident is a promise.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use zookeeper_recipes::{
-    AcquireTimeoutError, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, DowngradeError, Error,
-    FairLock, FairLockGuard, FencedWriteError, FencingToken, Hold, Layout, LossReason, Lost, LostSignal, MultiLock,
-    MultiLockGuard, Observer, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    SessionState, TryAcquireError, connect,
+    AcquireTimeoutError, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, DowngradeError,
+    ElectionLayout, Error, FairLock, FairLockGuard, FencedWriteError, FencingToken, Group, GroupObserver, Hold,
+    JoinError, Layout, LeaderElection, Leadership, LossReason, Lost, LostSignal, Member, MemberChange, Membership,
+    MultiLock, MultiLockGuard, Observer, Participant, Presence, ProclaimError, ReleaseError, Revocation, RunError,
+    RwLock, RwLockReadGuard, RwLockWriteGuard, SessionState, SharedCounter, SharedCounterError, SharedValue,
+    SharedValueError, TryAcquireError, Versioned, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -22,19 +25,31 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Contender>();
     plain::<Coordinator>();
     plain::<DowngradeError>();
+    plain::<ElectionLayout>();
     plain::<Error>();
     plain::<FairLock>();
     plain::<FairLockGuard>();
     plain::<FencedWriteError>();
     plain::<FencingToken>();
+    plain::<Group>();
+    plain::<GroupObserver>();
     plain::<Hold>();
+    plain::<JoinError>();
     plain::<Layout>();
+    plain::<LeaderElection>();
+    plain::<Leadership>();
     plain::<LossReason>();
     plain::<Lost>();
     plain::<LostSignal>();
+    plain::<Member>();
+    plain::<MemberChange>();
+    plain::<Membership>();
     plain::<MultiLock>();
     plain::<MultiLockGuard>();
     plain::<Observer<u8>>();
+    plain::<Participant>();
+    plain::<Presence>();
+    plain::<ProclaimError>();
     plain::<ReleaseError>();
     plain::<Revocation>();
     plain::<RunError>();
@@ -42,7 +57,12 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<RwLockReadGuard>();
     plain::<RwLockWriteGuard>();
     plain::<SessionState>();
+    plain::<SharedCounter>();
+    plain::<SharedCounterError>();
+    plain::<SharedValue>();
+    plain::<SharedValueError>();
     plain::<TryAcquireError>();
+    plain::<Versioned>();
 }
 
 #[test]
@@ -81,6 +101,8 @@ fn guards_are_not_clone() {
     impl<T: Clone> Ambiguous<u8> for T {}
     <Hold as Ambiguous<_>>::lacks_clone();
     <FairLockGuard as Ambiguous<_>>::lacks_clone();
+    <Leadership as Ambiguous<_>>::lacks_clone();
+    <Membership as Ambiguous<_>>::lacks_clone();
     <RwLockReadGuard as Ambiguous<_>>::lacks_clone();
     <RwLockWriteGuard as Ambiguous<_>>::lacks_clone();
     <MultiLockGuard as Ambiguous<_>>::lacks_clone();
@@ -160,6 +182,44 @@ fn every_future_of_the_other_locks_too(
     future(locks.try_acquire()).lacks_unpin();
     future(locks.acquire_timeout(Duration::ZERO)).lacks_unpin();
     future(several.release()).lacks_unpin();
+}
+
+/// Only compiled: no future is polled.
+#[allow(dead_code)]
+fn every_future_of_the_election_the_group_and_the_values_too(
+    zk: Coordinator,
+    (leadership, membership, mut observer): (Leadership, Membership, GroupObserver),
+) {
+    let election = LeaderElection::new(&zk, "/e").unwrap();
+    future(election.campaign("")).lacks_unpin();
+    future(election.try_campaign("")).lacks_unpin();
+    future(election.campaign_timeout("", Duration::ZERO)).lacks_unpin();
+    future(election.run("", |_| async { ControlFlow::Break(()) })).lacks_unpin();
+    future(election.leader()).lacks_unpin();
+    future(election.participants()).lacks_unpin();
+    future(election.observe()).lacks_unpin();
+    future(leadership.proclaim("")).lacks_unpin();
+    future(leadership.resign()).lacks_unpin();
+    let group = Group::new(&zk, "/g").unwrap();
+    future(group.join("", "")).lacks_unpin();
+    future(group.members()).lacks_unpin();
+    future(group.observe()).lacks_unpin();
+    future(membership.update("")).lacks_unpin();
+    future(membership.leave()).lacks_unpin();
+    future(observer.changed()).lacks_unpin();
+    future(observer.wait_for(|_| true)).lacks_unpin();
+    let value = SharedValue::new(&zk, "/v").unwrap();
+    future(value.get()).lacks_unpin();
+    future(value.set("")).lacks_unpin();
+    future(value.compare_and_set(None, "")).lacks_unpin();
+    future(value.update(|_| "")).lacks_unpin();
+    future(value.observe()).lacks_unpin();
+    let counter = SharedCounter::new(&zk, "/c").unwrap();
+    future(counter.get()).lacks_unpin();
+    future(counter.set(0)).lacks_unpin();
+    future(counter.fetch_add(0)).lacks_unpin();
+    future(counter.compare_and_set(0, 0)).lacks_unpin();
+    future(counter.observe()).lacks_unpin();
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub(crate) struct ScratchDir {
 
 impl ScratchDir {
     pub(crate) fn create() -> io::Result<Self> {
-        let path = env::temp_dir().join(format!("payments-{}", Uuid::new_v4()));
+        let path = env::temp_dir().join(format!("zookeeper-recipes-{}", Uuid::new_v4()));
         fs::create_dir(&path)?;
         Ok(Self { path })
     }

@@ -1,0 +1,41 @@
+//! A clock that is the same in all processes, on which a minute is short.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a minute of the example takes.
+const MINUTE: Duration = Duration::from_millis(200);
+
+/// Counts minutes from the start of the example.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Duration,
+}
+
+impl Clock {
+    pub(crate) fn start_now() -> Self {
+        Self { start: since_epoch() }
+    }
+
+    /// The clock that another process has started.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let start = Duration::from_millis(text.parse().ok()?);
+        Some(Self { start })
+    }
+
+    pub(crate) fn to_text(self) -> String {
+        self.start.as_millis().to_string()
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        since_epoch().saturating_sub(self.start)
+    }
+
+    /// Waits until the minute has come.
+    pub(crate) async fn wait_for(self, minute: u32) {
+        tokio::time::sleep((MINUTE * minute).saturating_sub(self.elapsed())).await;
+    }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

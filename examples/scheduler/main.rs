@@ -1,0 +1,139 @@
+//! Runs the jobs of a crontab on several processes, every one once, although one leader is killed and another is stopped
+//! past its session.
+//!
+//! ```text
+//! cargo run --example scheduler             # the ledger in a temporary directory
+//! cargo run --example scheduler ledger.db   # the ledger in a new file that is kept
+//! ```
+//!
+//! Four processes (the example starts itself) are members of a `Group`, with the address at which they take jobs as
+//! their data, and candidates of a `LeaderElection`. The one that leads reads the crontab and hands each job that is due
+//! to a live member (`process`), which runs it and records the run in a SQLite database (`worker`, `ledger`). A minute
+//! takes a fifth of a second (`clock`). Three things keep the record right:
+//!
+//! * the election: one leader at a time, and another within seconds when it is gone; the new one first has run what was
+//!   due in the meantime, so that nothing is missed;
+//! * the **term**, the leader's fencing token: the ledger refuses records of a term older than the newest it has seen;
+//! * job and minute: a run that is ordered again, because no answer came, is recorded no second time.
+//!
+//! The `director` kills the first leader and has the second one stop, after its last look at its guard and before it
+//! records, until a third one leads. At the end the ledger is compared with the crontab; the exit status is 1 if
+//! anything is wrong with it.
+//!
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
+//! what the crate does.
+
+mod clock;
+mod crontab;
+mod director;
+#[path = "../common/ensemble.rs"]
+mod ensemble;
+mod ledger;
+mod process;
+#[path = "../common/scratch.rs"]
+mod scratch;
+mod signal;
+mod worker;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+
+use self::clock::Clock;
+use self::crontab::Crontab;
+use self::director::Cast;
+use self::ensemble::Ensemble;
+use self::ledger::Ledger;
+use self::process::Assignment;
+use self::scratch::ScratchDir;
+
+const CRONTAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/crontab");
+const USAGE: &str = "usage: scheduler [LEDGER]   (a new SQLite file to keep; default: a temporary one)";
+/// For how long the crontab is followed.
+const MINUTES: u32 = 120;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["--process", name, cluster, clock, ledger] => be_process(name, cluster, clock, Path::new(ledger)),
+        [] => schedule(None),
+        [ledger] if !ledger.starts_with('-') => schedule(Some(ledger.into())),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("scheduler: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Result<bool, Failure> {
+    let assignment = Assignment {
+        name: name.to_owned(),
+        cluster: cluster.to_owned(),
+        ledger,
+        clock: Clock::parse(clock).ok_or("not a time")?,
+        crontab: Crontab::read(Path::new(CRONTAB))?,
+    };
+    Runtime::new()?.block_on(process::run(assignment))?;
+    Ok(true)
+}
+
+/// Whether everything went well and the ledger is right.
+fn schedule(ledger: Option<PathBuf>) -> Result<bool, Failure> {
+    // The runtime serves the embedded server, until the end.
+    let runtime = Runtime::new()?;
+    let ensemble = runtime.block_on(Ensemble::from_env())?;
+    println!("{ensemble}");
+    let crontab = Crontab::read(Path::new(CRONTAB))?;
+    println!("input: {} jobs, {CRONTAB}", crontab.len());
+    let scratch = ScratchDir::create()?;
+    let path = ledger.unwrap_or_else(|| scratch.path().join("ledger.db"));
+    let ledger = Ledger::create(&path)?;
+    println!("ledger: SQLite, {}", path.display());
+
+    let mut cast = Cast::start(Clock::start_now(), ensemble.connect_string(), &path)?;
+    cast.play()?;
+    cast.end()?;
+    audit(&crontab, &ledger)
+}
+
+/// Compares the ledger with the crontab.
+fn audit(crontab: &Crontab, ledger: &Ledger) -> Result<bool, Failure> {
+    let (mut due, mut once, mut twice, mut missed) = (0, 0, 0, 0);
+    for minute in 0..MINUTES {
+        for job in crontab.due(minute) {
+            due += 1;
+            match ledger.times(job, minute)? {
+                0 => missed += 1,
+                1 => once += 1,
+                _ => twice += 1,
+            }
+        }
+    }
+    let terms = ledger.terms()?;
+    let refusals = ledger.refusals()?;
+    println!("records refused because their term was over: {refusals}");
+    println!(
+        "scheduler: {due} runs due, {once} recorded once, {twice} twice, {missed} missed, {} terms",
+        terms.len()
+    );
+    let clean = once == due && ledger.runs()? == due && terms.is_sorted() && terms.len() >= 3 && refusals > 0;
+    Ok(clean)
+}

@@ -1,0 +1,146 @@
+//! One scheduler process: a worker, and a candidate for the lead.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+use tokio::net::TcpListener;
+use zookeeper_recipes::{ConnectOptions, Coordinator, Group, LeaderElection, Leadership};
+
+use crate::clock::Clock;
+use crate::crontab::Crontab;
+use crate::ledger::{Entry, Ledger};
+use crate::{Failure, MINUTES, signal, worker};
+
+/// Short, so that the example does not take long.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What a process needs to know.
+#[derive(Debug)]
+pub(crate) struct Assignment<'a> {
+    pub(crate) name: String,
+    pub(crate) cluster: String,
+    pub(crate) ledger: &'a Path,
+    pub(crate) clock: Clock,
+    pub(crate) crontab: Crontab,
+}
+
+/// Works, and leads when elected, until standard input ends.
+pub(crate) async fn run(assignment: Assignment<'_>) -> Result<(), Failure> {
+    let zk = ConnectOptions::new()
+        .session_timeout(SESSION_TIMEOUT)
+        .identity(assignment.name.clone())
+        .connect(&assignment.cluster)
+        .await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let membership = Group::new(&zk, "/scheduler/workers")?
+        .join(&assignment.name, address)
+        .await?;
+    let stall = AtomicBool::new(false);
+    tokio::select! {
+        ended = worker::serve(listener, assignment.name.clone(), assignment.ledger) => ended?,
+        led = lead_when_elected(&zk, &assignment, &stall) => led?,
+        ended = follow_orders(&stall) => ended?,
+    }
+    membership.leave().await;
+    zk.close().await;
+    Ok(())
+}
+
+/// Follows what the director says on standard input, until that ends.
+async fn follow_orders(stall: &AtomicBool) -> Result<(), Failure> {
+    let mut orders = BufReader::new(stdin()).lines();
+    while let Some(order) = orders.next_line().await? {
+        stall.store(order == "stall", Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall: &AtomicBool) -> Result<(), Failure> {
+    let election = LeaderElection::new(zk, "/scheduler/leader")?;
+    let workers = Group::new(zk, "/scheduler/workers")?;
+    let work = |leadership: Arc<Leadership>| {
+        let workers = &workers;
+        async move {
+            match lead(&leadership, workers, assignment, stall).await {
+                Ok(()) => ControlFlow::Break(Ok(())),
+                // The lead is lost, though we do not know it yet.
+                Err(Stop::Refused) => ControlFlow::Continue(()),
+                Err(Stop::Failed(failure)) => ControlFlow::Break(Err(failure)),
+            }
+        }
+    };
+    election.run(assignment.name.clone(), work).await??;
+    println!("done");
+    // The director ends all processes together.
+    std::future::pending().await
+}
+
+/// Why a leader stops before all is done.
+enum Stop {
+    /// The ledger has seen a later term.
+    Refused,
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Has every job run when it is due, and first those that were due while nobody led.
+async fn lead(
+    leadership: &Leadership,
+    workers: &Group,
+    assignment: &Assignment<'_>,
+    stall: &AtomicBool,
+) -> Result<(), Stop> {
+    let term = leadership.token().as_i64();
+    let mut ledger = Ledger::open(assignment.ledger)?;
+    if !ledger.begin_term(term, &assignment.name)? {
+        return Err(Stop::Refused);
+    }
+    println!("leads {term}");
+    let mut observer = workers.observe().await?;
+    let mut turn = 0;
+    for minute in 0..MINUTES {
+        assignment.clock.wait_for(minute).await;
+        for job in assignment.crontab.due(minute) {
+            if ledger.has_run(job, minute)? {
+                continue;
+            }
+            if stall.swap(false, Ordering::Relaxed) && leadership.is_held() {
+                // The worst place: after the look at the guard, before the effect.
+                println!("stalls before {job} of minute {minute}");
+                signal::send("STOP", std::process::id())?;
+                let entry = ledger.record(job, minute, &assignment.name, term)?;
+                println!("revived {entry:?}");
+                match entry {
+                    Entry::Refused { .. } => return Err(Stop::Refused),
+                    Entry::Recorded | Entry::Duplicate => continue,
+                }
+            }
+            loop {
+                let members = observer.members();
+                turn += 1;
+                let Some(worker) = members.get(turn % members.len().max(1)) else {
+                    // Not even we are a member: our session is gone, and the lead with it.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
+                let address = String::from_utf8_lossy(&worker.data);
+                match worker::order(&address, job, minute, term).await {
+                    Ok(Entry::Recorded | Entry::Duplicate) => break,
+                    Ok(Entry::Refused { .. }) => return Err(Stop::Refused),
+                    Err(error) => println!("no answer from {}: {error}", worker.id),
+                }
+            }
+        }
+    }
+    Ok(())
+}

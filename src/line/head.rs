@@ -1,0 +1,126 @@
+//! The head of a line: the first contender whose node can be read, now and as it changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use zookeeper_client as zk;
+
+use super::{Contender, Line};
+use crate::error::Error;
+use crate::session::{Outcome, Session, outcome};
+use crate::znode::{FencingToken, Interrupted, NodeData, Sight, View, Watched, list, own_data, persevere};
+
+impl Line {
+    /// Who is at the head of the line: one list and one read.
+    pub(crate) async fn head(&self) -> Result<Option<Contender>, Error> {
+        persevere(
+            &self.coordinator,
+            |session| async move { self.head_seen_by(&session).await },
+        )
+        .await
+    }
+
+    async fn head_seen_by(&self, session: &Arc<Session>) -> Result<Option<Contender>, Interrupted> {
+        'again: loop {
+            let children = list(session, &self.path).await?;
+            for (name, _) in self.in_order(&children) {
+                let path = self.path.child(name.text);
+                let client = session.client()?;
+                let answer = tokio::select! {
+                    answer = client.get_data(&path) => answer,
+                    lost = session.ended() => return Err(lost.into()),
+                };
+                match answer {
+                    Ok((data, stat)) => {
+                        let data = data.into();
+                        return Ok(Some(Contender::at_head(path, NodeData { data, stat })));
+                    }
+                    Err(zk::Error::NoNode) => {}
+                    Err(error) if outcome(&error) == Outcome::Refused => {
+                        return Err(Error::from_answer(&path, error).into());
+                    }
+                    Err(_) => {
+                        session.pause_before_retry().await;
+                        continue 'again;
+                    }
+                }
+            }
+            return Ok(None);
+        }
+    }
+}
+
+/// Watches the head of a line. Only the node of the one at the head is watched, or, while there is none, the line's
+/// directory: those who join behind wake nobody.
+#[derive(Debug)]
+pub(crate) struct HeadView {
+    line: Line,
+    head: Option<(String, Watched<NodeData>)>,
+    empty: Option<Watched<Vec<String>>>,
+}
+
+impl HeadView {
+    pub(crate) fn new(line: Line) -> Self {
+        Self {
+            line,
+            head: None,
+            empty: None,
+        }
+    }
+}
+
+impl View for HeadView {
+    type Value = Option<Contender>;
+
+    async fn look(&mut self, sight: &Sight) -> Result<Self::Value, Interrupted> {
+        // Nobody comes to stand ahead of the head, so it stays at the head while it is there.
+        let known = match self.head.take() {
+            Some((path, _old)) => sight.existing(&path).await?.map(|node| (path, node)),
+            None => None,
+        };
+        let (head, empty) = match known {
+            Some(known) => (Some(known), None),
+            None => self.find(sight).await?,
+        };
+        (self.head, self.empty) = (head, empty);
+        Ok(self
+            .head
+            .as_ref()
+            .map(|(path, node)| Contender::at_head(path.clone(), node.value.clone())))
+    }
+}
+
+type Found = (Option<(String, Watched<NodeData>)>, Option<Watched<Vec<String>>>);
+
+impl HeadView {
+    /// Looks for the head from the list on.
+    async fn find(&self, sight: &Sight) -> Result<Found, Interrupted> {
+        loop {
+            let children = list(sight.session(), &self.line.path).await?;
+            let line = self.line.in_order(&children);
+            for (name, _) in &line {
+                let path = self.line.path.child(name.text);
+                if let Some(node) = sight.existing(&path).await? {
+                    return Ok((Some((path, node)), None));
+                }
+            }
+            let children = sight.children(self.line.path.as_str()).await?;
+            if self.line.in_order(&children.value).is_empty() {
+                return Ok((None, Some(children)));
+            }
+        }
+    }
+}
+
+impl Contender {
+    fn at_head(path: String, node: NodeData) -> Self {
+        Self {
+            path,
+            identity: Bytes::copy_from_slice(own_data(&node.data)),
+            token: FencingToken::from_i64(node.stat.czxid),
+            position: 0,
+            is_holder: true,
+            session_id: node.stat.ephemeral_owner,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! [`LeaderElection`]: one of many leads, and the others know who.
+//!
+//! * `leadership` – [`Leadership`], what the leader has
+//! * `observe` – who leads and who stands for election, for candidates and bystanders alike
+
+mod leadership;
+mod observe;
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tracing::{debug, info, warn};
+
+use crate::error::Error;
+use crate::line::{AcquireTimeoutError, Dialect, Enrolment, Line, Mode, TryAcquireError};
+use crate::session::Coordinator;
+use crate::znode::{NodePath, ReleaseError};
+
+pub use self::leadership::{Leadership, ProclaimError};
+pub use self::observe::Participant;
+
+/// An election: of all who campaign at a path, one leads, across processes and machines.
+///
+/// It stands in one line with Curator's `LeaderLatch` or `LeaderSelector` on the same path, as chosen with
+/// [`ElectionLayout`].
+///
+/// # Fairness
+/// Candidates lead in the order in which the ensemble created their nodes. A candidate whose session expires joins
+/// again at the tail.
+///
+/// # When the session is lost
+/// A candidate goes on waiting in the next session. A leader has lost: leadership goes on through a lost connection
+/// for as long as its lease runs, about half of the session timeout, and ends before another can lead.
+///
+/// # Cost
+/// A campaign with nobody in front: create and list, one round trip. Resigning: one delete. A waiting candidate costs
+/// one watch, on the one right before it, and nothing while it waits. An observer costs one watch on the leader's node.
+/// While somebody leads, a heartbeat every fifth of the session timeout.
+///
+/// # Examples
+/// ```no_run
+/// use std::ops::ControlFlow;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::LeaderElection;
+///
+/// let zk = zookeeper_recipes::connect("127.0.0.1:2181").await?;
+/// let election = LeaderElection::new(&zk, "/scheduler/leader")?;
+///
+/// let leadership = election.campaign("scheduler-7").await?;
+/// println!("leading, term {}", leadership.token());
+/// leadership.resign().await?;
+///
+/// // The same again and again, with the work in the middle, which is dropped whenever leadership is lost:
+/// let done = election
+///     .run("scheduler-7", |leadership| async move {
+///         match schedule_until_done(leadership.token()).await {
+///             true => ControlFlow::Break("done"),
+///             false => ControlFlow::Continue(()),
+///         }
+///     })
+///     .await?;
+/// # async fn schedule_until_done(_: zookeeper_recipes::FencingToken) -> bool { true }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct LeaderElection {
+    line: Line,
+}
+
+/// The names under which candidates stand for election. All at one path must use the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ElectionLayout {
+    /// `_c_<uuid>-latch-<seq>`, as Curator's `LeaderLatch`, with the value where that has its id.
+    #[default]
+    LeaderLatch,
+    /// `_c_<uuid>-lock-<seq>`, as Curator's `LeaderSelector`, with the value where that has its id. A
+    /// [`FairLock`](crate::FairLock) at the same path stands in the same line.
+    LeaderSelector,
+}
+
+impl LeaderElection {
+    /// An election at `path`, below the chroot. Nothing is sent; the node at `path` is made when it is first needed.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`].
+    pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
+        let path = NodePath::new(path)?;
+        Ok(Self {
+            line: Line::new(zk.clone(), path, Dialect::CURATOR_LATCH),
+        })
+    }
+
+    /// Chooses the names to write.
+    #[must_use]
+    pub fn layout(self, layout: ElectionLayout) -> Self {
+        let dialect = match layout {
+            ElectionLayout::LeaderLatch => Dialect::CURATOR_LATCH,
+            ElectionLayout::LeaderSelector => Dialect::CURATOR_SELECTOR,
+        };
+        Self {
+            line: self.line.with_dialect(dialect),
+        }
+    }
+
+    /// The path of the election, from the chroot.
+    pub fn path(&self) -> &str {
+        self.line.path().as_str()
+    }
+
+    /// Stands for election with `value` until it is won, however long it takes: lost connections, expired sessions
+    /// and servers that are away are waited out. The value is what others see of us, for example an address.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for a value that no node takes, and what else retrying would not help.
+    ///
+    /// # Cancel safety
+    /// Dropping the future at any point withdraws the candidate: its node is removed in the background, within
+    /// moments while the session lives. The place in line is lost.
+    ///
+    /// # When the session is lost
+    /// The future goes on waiting: it stands again, at the tail, in the next session.
+    pub async fn campaign(&self, value: impl Into<Bytes>) -> Result<Leadership, Error> {
+        self.line.acquire(&enrolment(value.into())).await.map(Leadership::new)
+    }
+
+    /// Leads if nobody does and nobody waits to. If somebody does, that is found out with one read.
+    ///
+    /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
+    ///
+    /// # Errors
+    /// [`TryAcquireError::Contended`] if there are other candidates.
+    ///
+    /// # Cancel safety
+    /// As [`campaign`](Self::campaign).
+    pub async fn try_campaign(&self, value: impl Into<Bytes>) -> Result<Leadership, TryAcquireError> {
+        self.line
+            .try_acquire(&enrolment(value.into()))
+            .await?
+            .map(Leadership::new)
+            .ok_or(TryAcquireError::Contended)
+    }
+
+    /// Stands for election for at most `limit`, requests to the ensemble included.
+    ///
+    /// On a timeout the candidate is removed before this returns, which may take another half second; where the link
+    /// is dead, it is left to the background.
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError::Elapsed`] if the time is up.
+    ///
+    /// # Cancel safety
+    /// As [`campaign`](Self::campaign).
+    pub async fn campaign_timeout(
+        &self,
+        value: impl Into<Bytes>,
+        limit: Duration,
+    ) -> Result<Leadership, AcquireTimeoutError> {
+        let hold = self.line.acquire_timeout(&enrolment(value.into()), limit).await?;
+        hold.map(Leadership::new)
+            .ok_or(AcquireTimeoutError::Elapsed { after: limit })
+    }
+
+    /// Campaigns, runs `work` while leading, and campaigns again, until `work` says [`ControlFlow::Break`], whose
+    /// value this returns after resigning.
+    ///
+    /// Whenever leadership is lost, `work` is dropped at that moment, wherever it was. Only when `work` is done or was
+    /// dropped is the node deleted. After a [`ControlFlow::Continue`] that hands over to the next candidate, and we
+    /// stand again behind all others. So at most one `work` of all who run at this path is running at any time, as far
+    /// as the ensemble can tell: let what it writes to check [`token`](crate::Hold::token).
+    ///
+    /// A task that `work` has spawned is its own to end. If it has kept a clone of the leadership, leadership lasts
+    /// until that is dropped or lost.
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help. Losing the leadership is none.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops `work` first and then resigns, or withdraws the candidate, in the background.
+    pub async fn run<F, Fut, B>(&self, value: impl Into<Bytes>, mut work: F) -> Result<B, Error>
+    where
+        F: FnMut(Arc<Leadership>) -> Fut,
+        Fut: Future<Output = ControlFlow<B>>,
+    {
+        let value = value.into();
+        loop {
+            let leadership = Arc::new(self.campaign(value.clone()).await?);
+            match leadership.run_until_lost(work(Arc::clone(&leadership))).await {
+                Ok(flow) => {
+                    self.hand_over(leadership).await;
+                    if let ControlFlow::Break(output) = flow {
+                        return Ok(output);
+                    }
+                }
+                Err(lost) => info!(path = self.path(), reason = %lost.reason, "leadership lost; standing again"),
+            }
+        }
+    }
+
+    /// Resigns. The work was done while leading; that the end came too late takes nothing from it.
+    async fn hand_over(&self, leadership: Arc<Leadership>) {
+        let Some(leadership) = Arc::into_inner(leadership) else {
+            return debug!(
+                path = self.path(),
+                "the work is done, but a clone of its leadership is kept"
+            );
+        };
+        if let Err(ReleaseError::Error(error)) = leadership.resign().await {
+            warn!(path = self.path(), %error, "could not resign");
+        }
+    }
+}
+
+fn enrolment(value: Bytes) -> Enrolment {
+    Enrolment {
+        mode: Mode::Exclusive,
+        data: Some(value),
+    }
+}

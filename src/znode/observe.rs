@@ -1,0 +1,286 @@
+//! The loop under every observer: look, watch what was seen, look again when that has changed.
+//!
+//! One-shot watches, each set by the read whose result it guards, so that no change falls between the two. After a
+//! reconnect and in a new session everything is read anew, behind a `sync`: a watch may miss a node that was deleted
+//! and created again in the meantime, and another server may lag. While nothing changes, nothing is sent.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tracing::{debug, warn};
+use zookeeper_client as zk;
+
+use super::ephemeral::Interrupted;
+use super::wait::{NodeWatch, retry_or_fail};
+use crate::error::Error;
+use crate::observer::Observer;
+use crate::session::{Coordinator, Session};
+
+/// Pause after a refused read, which only a change of ACLs can cause.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+/// What an observer makes of the nodes that it watches.
+pub(crate) trait View: Send + 'static {
+    type Value: Clone + PartialEq + Send + Sync + 'static;
+
+    /// Looks at the nodes. It is called again once a watch set through `sight` has fired, and may keep what
+    /// [`is_current`](Watched::is_current) still holds true of.
+    fn look(&mut self, sight: &Sight) -> impl Future<Output = Result<Self::Value, Interrupted>> + Send;
+}
+
+/// Begins to observe, in the background and until the last observer is dropped or the coordinator ends. Returns with
+/// the first value.
+pub(crate) async fn observe<V: View>(coordinator: &Coordinator, mut view: V) -> Result<Observer<V::Value>, Error> {
+    let wake = Arc::new(Notify::new());
+    let (sight, first) = look(coordinator, &wake, &mut view, None).await?;
+    let (values, receiver) = watch::channel(first);
+    let runtime = sight.session.runtime().clone();
+    runtime.spawn(follow(coordinator.clone(), wake, view, sight, values));
+    Ok(Observer::new(receiver))
+}
+
+async fn follow<V: View>(
+    coordinator: Coordinator,
+    wake: Arc<Notify>,
+    mut view: V,
+    mut sight: Sight,
+    values: watch::Sender<V::Value>,
+) {
+    let following = async {
+        loop {
+            sight.outdated().await;
+            let value;
+            (sight, value) = match look(&coordinator, &wake, &mut view, Some(sight)).await {
+                Ok(seen) => seen,
+                Err(_) => return,
+            };
+            values.send_if_modified(|current| {
+                let changed = *current != value;
+                *current = value;
+                changed
+            });
+        }
+    };
+    tokio::select! {
+        () = following => {}
+        () = values.closed() => {}
+    }
+}
+
+/// Looks through `sight`, or through a new one where that is of the past. Without one, that is, the first time, a
+/// refusal is an error; later it is waited out, and only the end of the coordinator is.
+async fn look<V: View>(
+    coordinator: &Coordinator,
+    wake: &Arc<Notify>,
+    view: &mut V,
+    mut sight: Option<Sight>,
+) -> Result<(Sight, V::Value), Error> {
+    let first = sight.is_none();
+    loop {
+        let session = coordinator.session().await?;
+        let seen = async {
+            let sight = match sight.take().filter(|sight| sight.is_of(&session)) {
+                Some(sight) => sight,
+                None => Sight::open(&session, wake).await?,
+            };
+            let value = view.look(&sight).await?;
+            Ok((sight, value))
+        };
+        match seen.await {
+            Ok(seen) => return Ok(seen),
+            Err(Interrupted::Lost(lost)) => debug!(reason = %lost.reason, "looking again"),
+            Err(Interrupted::Failed(error)) if first => return Err(coordinator.ended().unwrap_or(error)),
+            Err(Interrupted::Failed(error)) => {
+                warn!(%error, "cannot observe for now; trying again");
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One connection of one session, to look through.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    session: Arc<Session>,
+    connection: u64,
+    wake: Arc<Notify>,
+}
+
+/// What was read, guarded by a watch.
+#[derive(Debug)]
+pub(crate) struct Watched<T> {
+    pub(crate) value: T,
+    session: i64,
+    connection: u64,
+    fired: Arc<AtomicBool>,
+    _watch: NodeWatch,
+}
+
+/// Data and state of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeData {
+    pub(crate) data: Bytes,
+    pub(crate) stat: zk::Stat,
+}
+
+impl<T> Watched<T> {
+    /// Whether it has not changed since, as seen through `sight`.
+    pub(crate) fn is_current(&self, sight: &Sight) -> bool {
+        (self.session, self.connection) == (sight.session.id(), sight.connection) && !self.fired.load(Ordering::Acquire)
+    }
+}
+
+impl Sight {
+    /// Looks through the current connection, at nothing older than this moment.
+    async fn open(session: &Arc<Session>, wake: &Arc<Notify>) -> Result<Self, Interrupted> {
+        loop {
+            let client = session.client()?;
+            let connection = session.connection();
+            let answer = tokio::select! {
+                answer = client.sync("/") => answer,
+                lost = session.ended() => return Err(lost.into()),
+            };
+            drop(client);
+            match answer {
+                Ok(()) => {
+                    return Ok(Self {
+                        session: Arc::clone(session),
+                        connection,
+                        wake: Arc::clone(wake),
+                    });
+                }
+                Err(error) => retry_or_fail(session, "/", error).await?,
+            }
+        }
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    fn is_of(&self, session: &Arc<Session>) -> bool {
+        Arc::ptr_eq(&self.session, session) && self.connection == session.connection()
+    }
+
+    /// Waits until a watch has fired, or there is another connection to look through.
+    async fn outdated(&self) {
+        let reconnected = async {
+            let Ok(client) = self.session.client() else { return };
+            let mut states = client.state_watcher();
+            drop(client);
+            while self.session.connection() == self.connection || states.peek_state() != zk::SessionState::SyncConnected
+            {
+                states.changed().await;
+            }
+        };
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = reconnected => {}
+            _ = self.session.ended() => {}
+        }
+    }
+
+    /// The data of the node at `path`, if it exists; else nothing is watched.
+    pub(crate) async fn existing(&self, path: &str) -> Result<Option<Watched<NodeData>>, Interrupted> {
+        loop {
+            let client = self.session.client()?;
+            let answer = tokio::select! {
+                answer = client.get_and_watch_data(path) => answer,
+                lost = self.session.ended() => return Err(lost.into()),
+            };
+            drop(client);
+            match answer {
+                Ok((data, stat, watcher)) => {
+                    let data = data.into();
+                    return Ok(Some(self.watched(NodeData { data, stat }, watcher)));
+                }
+                Err(zk::Error::NoNode) => return Ok(None),
+                Err(error) => retry_or_fail(&self.session, path, error).await?,
+            }
+        }
+    }
+
+    /// The data of the node at `path`, or that there is none.
+    pub(crate) async fn data(&self, path: &str) -> Result<Watched<Option<NodeData>>, Interrupted> {
+        loop {
+            if let Some(existing) = self.existing(path).await? {
+                return Ok(existing.map(Some));
+            }
+            if let Some(absent) = self.absent(path).await? {
+                return Ok(absent.map(|()| None));
+            }
+        }
+    }
+
+    /// The children of `path`; none if it does not exist.
+    pub(crate) async fn children(&self, path: &str) -> Result<Watched<Vec<String>>, Interrupted> {
+        loop {
+            let client = self.session.client()?;
+            let answer = tokio::select! {
+                answer = client.list_and_watch_children(path) => answer,
+                lost = self.session.ended() => return Err(lost.into()),
+            };
+            drop(client);
+            match answer {
+                Ok((children, watcher)) => return Ok(self.watched(children, watcher)),
+                Err(zk::Error::NoNode) => {
+                    if let Some(absent) = self.absent(path).await? {
+                        return Ok(absent.map(|()| Vec::new()));
+                    }
+                }
+                Err(error) => retry_or_fail(&self.session, path, error).await?,
+            }
+        }
+    }
+
+    /// That there is no node at `path`, unless there is.
+    async fn absent(&self, path: &str) -> Result<Option<Watched<()>>, Interrupted> {
+        loop {
+            let client = self.session.client()?;
+            let answer = tokio::select! {
+                answer = client.check_and_watch_stat(path) => answer,
+                lost = self.session.ended() => return Err(lost.into()),
+            };
+            drop(client);
+            match answer {
+                Ok((None, watcher)) => return Ok(Some(self.watched((), watcher))),
+                Ok((Some(_), _)) => return Ok(None),
+                Err(error) => retry_or_fail(&self.session, path, error).await?,
+            }
+        }
+    }
+
+    fn watched<T>(&self, value: T, watcher: zk::OneshotWatcher) -> Watched<T> {
+        let fired = Arc::new(AtomicBool::new(false));
+        let tell = {
+            let (fired, wake) = (Arc::clone(&fired), Arc::clone(&self.wake));
+            move || {
+                fired.store(true, Ordering::Release);
+                wake.notify_one();
+            }
+        };
+        Watched {
+            value,
+            session: self.session.id(),
+            connection: self.connection,
+            fired,
+            _watch: NodeWatch::telling(&self.session, watcher, tell),
+        }
+    }
+}
+
+impl<T> Watched<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Watched<U> {
+        Watched {
+            value: f(self.value),
+            session: self.session,
+            connection: self.connection,
+            fired: self.fired,
+            _watch: self._watch,
+        }
+    }
+}
