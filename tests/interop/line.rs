@@ -14,6 +14,9 @@ use zookeeper_testkit::{Fixture, Mode, eventually, within};
 use crate::peer::{Actor, Told};
 use crate::support::{Intervals, Nanos, PATIENCE, expire};
 
+/// In which a wrong grant would have come. One that comes later is seen elsewhere, if at all.
+const A_WHILE: Duration = Duration::from_millis(300);
+
 type Step<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Somebody who will stand in line, once.
@@ -241,6 +244,12 @@ pub(crate) async fn survives_the_end_of_sessions(fixture: &Fixture, dir: &str, c
 
 /// Whether `told` is still under way after a while in which what it waits for would have reached it.
 pub(crate) async fn still_waits(told: &Told) -> bool {
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(A_WHILE).await;
     told.is_pending()
+}
+
+/// As [`still_waits`], of a task of ours.
+pub(crate) async fn waits_on<T>(task: &JoinHandle<T>) -> bool {
+    tokio::time::sleep(A_WHILE).await;
+    !task.is_finished()
 }

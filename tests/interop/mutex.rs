@@ -6,7 +6,7 @@ use zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Coordinator, FairLock, Layout, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use crate::line::{Contender, is_served_in_order, still_waits, survives_the_end_of_sessions};
+use crate::line::{Contender, is_served_in_order, still_waits, survives_the_end_of_sessions, waits_on};
 use crate::peer::{Actor, Peer};
 use crate::support::{PATIENCE, SHORT, connect, connect_mortal};
 
@@ -172,6 +172,7 @@ async fn a_holder_whose_process_is_killed_makes_way_when_its_session_times_out()
             async move { lock.acquire().await }
         });
         fixture.until_children(PATH, 2).await;
+        assert!(waits_on(&ours).await, "the holder lives");
         peer.kill();
         let guard = within(PATIENCE, "ours is granted", ours)
             .await

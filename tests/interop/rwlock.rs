@@ -4,7 +4,7 @@ use zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Coordinator, Layout, RwLock};
 use zookeeper_testkit::{Fixture, within};
 
-use crate::line::{Contender, is_served_in_turns, still_waits, survives_the_end_of_sessions};
+use crate::line::{Contender, is_served_in_turns, still_waits, survives_the_end_of_sessions, waits_on};
 use crate::peer::{Actor, Peer};
 use crate::support::{PATIENCE, SHORT, connect, connect_mortal};
 
@@ -155,7 +155,7 @@ async fn curators_downgrade_lets_our_readers_in_and_keeps_later_writers_of_ours_
     });
     fixture.until_children(PATH, 2).await;
     assert!(lock(&zk, Layout::Curator).try_write().await.is_err());
-    assert!(!writing.is_finished(), "it still reads");
+    assert!(waits_on(&writing).await, "it still reads");
     java.ask("release-read").await;
     let guard = within(PATIENCE, "ours writes", writing)
         .await
@@ -239,7 +239,7 @@ async fn a_downgrade_as_curator_5_5_writes_it_keeps_waiting_writers_out() {
     // Readers are let in, so the end of the writer was seen; ours, which waited, was not.
     fixture.until_children(PATH, 2).await;
     assert!(lock(&zk, Layout::Curator).try_write().await.is_err());
-    assert!(!writing.is_finished(), "it still reads");
+    assert!(waits_on(&writing).await, "it still reads");
     fixture.raw().delete(&reader, None).await.expect("the reader goes");
     let guard = within(PATIENCE, "ours writes", writing)
         .await
