@@ -10,7 +10,10 @@ mod line;
 mod peer;
 mod support;
 
+mod election;
+mod group;
 mod mutex;
 mod revocation;
 mod rwlock;
 mod soak;
+mod values;
