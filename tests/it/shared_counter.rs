@@ -127,6 +127,7 @@ async fn curator_688_an_observer_goes_by_the_zxid_and_not_by_the_version() {
         }
         within(PATIENCE, "3", observer.wait_for(|count| *count == Ok(3)))
             .await
+            .unwrap()
             .unwrap();
         // The version falls from 2 to 0, as after an overflow.
         proxy.refuse().await;
@@ -136,6 +137,7 @@ async fn curator_688_an_observer_goes_by_the_zxid_and_not_by_the_version() {
         proxy.accept().await;
         within(PATIENCE, "9", observer.wait_for(|count| *count == Ok(9)))
             .await
+            .unwrap()
             .unwrap();
         clean(&fixture).await;
     }
@@ -168,6 +170,7 @@ async fn wrong_data_under_the_path_is_an_error_and_stays_as_it_is() {
         counter.set(1).await.unwrap();
         within(PATIENCE, "mended", observer.wait_for(|count| *count == Ok(1)))
             .await
+            .unwrap()
             .unwrap();
         // An empty node counts as nothing, as for Curator.
         fixture.raw().set_data(COUNT, b"", None).await.unwrap();
