@@ -132,6 +132,19 @@ class Locking:
         return " ".join(self.lock.contenders())
 
 
+class Semaphore:
+    """`Semaphore`."""
+
+    def __init__(self, actor, path, leases):
+        self.semaphore = actor.client.Semaphore(path, "kazoo", max_leases=int(leases))
+
+    def acquire(self, limit=None):
+        return "acquired" if self.semaphore.acquire(timeout=seconds(limit)) else "timeout"
+
+    def release(self):
+        self.semaphore.release()
+
+
 class Electing:
     """`Election`. Options: as for a lock. kazoo hands none on, but lets its lock be replaced."""
 
@@ -235,6 +248,7 @@ RECIPES = {
     "curator-named-lock": locking(CuratorNamedLock),
     "read-lock": locking(ReadLock),
     "write-lock": locking(WriteLock),
+    "semaphore": Semaphore,
     "election": Electing,
     "barrier": Barrier,
     "double-barrier": DoubleBarrier,

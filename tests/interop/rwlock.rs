@@ -91,6 +91,19 @@ async fn readers_and_writers_of_kazoo_and_ours_are_one_line() {
     }
 }
 
+/// As with the exclusive lock: kazoo and Curator cannot share a read-write lock, and ours writes kazoo's names only where
+/// there is no Curator.
+#[tokio::test]
+async fn stock_curator_does_not_see_kazoo_names() {
+    let fixture = Fixture::new("stock_curator_does_not_see_kazoo_names_of_a_read_write_lock").await;
+    let zk = connect(&fixture).await;
+    let java = Peer::curator().actor(&fixture, "rwlock", PATH).await;
+    let guard = lock(&zk, Layout::Kazoo).write().await.expect("granted");
+    assert_ne!(java.ask("write 5000").await, "timeout", "two writers");
+    assert!(guard.is_held());
+    assert!(lock(&zk, Layout::Kazoo).try_read().await.is_err(), "ours sees both");
+}
+
 #[tokio::test]
 async fn the_end_of_a_session_on_either_side_of_the_line_frees_the_next() {
     let fixture = Fixture::new("the_end_of_a_session_on_either_side_of_the_rw_line").await;
