@@ -71,7 +71,7 @@ async fn watch(session: Arc<Session>, path: String, end: Arc<End>, version: watc
 }
 
 fn removed(path: &str, end: &End) {
-    if end.set(LossReason::NodeRemoved) {
+    if end.set(LossReason::NodeRemoved) && !end.is_expected() {
         warn!(path, "our node was removed by somebody else");
     }
 }

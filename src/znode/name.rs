@@ -17,6 +17,8 @@ pub(crate) enum Tag {
     Write,
     /// A permit of Curator's `InterProcessSemaphoreV2`: `_c_<uuid>-lease-<seq>`.
     Lease,
+    /// A member of Curator's or kazoo's `DoubleBarrier`: `<uuid>`, without a sequence number.
+    Member,
     /// kazoo's `Lock` and `WriteLock`: `<hex>__lock__<seq>`.
     KazooLock,
     /// kazoo's `ReadLock`: `<hex>__rlock__<seq>`.
@@ -31,9 +33,15 @@ impl Tag {
             Self::Read => "__READ__",
             Self::Write => "__WRIT__",
             Self::Lease => "lease-",
+            Self::Member => "",
             Self::KazooLock => "__lock__",
             Self::KazooReadLock => "__rlock__",
         }
+    }
+
+    /// Whether the server appends a sequence number.
+    pub(crate) fn is_sequential(self) -> bool {
+        self != Self::Member
     }
 
     /// A name for a new contender, without the sequence number, and the guid in it. The guid makes it unique for
@@ -45,6 +53,13 @@ impl Tag {
                 let guid = uuid.hyphenated().to_string();
                 NewName {
                     prefix: format!("_c_{guid}-{}", self.text()),
+                    guid,
+                }
+            }
+            Self::Member => {
+                let guid = uuid.hyphenated().to_string();
+                NewName {
+                    prefix: guid.clone(),
                     guid,
                 }
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use zookeeper_recipes::{
-    Coordinator, FairLockGuard, Hold, Leadership, LostSignal, ReleaseError, RwLockReadGuard, RwLockWriteGuard,
+    Coordinator, FairLockGuard, Hold, Leadership, LostSignal, Permit, ReleaseError, RwLockReadGuard, RwLockWriteGuard,
 };
 use zookeeper_testkit::{Fixture, Mode, eventually, within};
 
@@ -65,6 +65,12 @@ impl Guard for RwLockReadGuard {
 }
 
 impl Guard for RwLockWriteGuard {
+    fn give_up(self) -> impl Future<Output = Result<(), ReleaseError>> + Send {
+        self.release()
+    }
+}
+
+impl Guard for Permit {
     fn give_up(self) -> impl Future<Output = Result<(), ReleaseError>> + Send {
         self.release()
     }

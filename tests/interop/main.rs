@@ -10,10 +10,13 @@ mod line;
 mod peer;
 mod support;
 
+mod barrier;
+mod double_barrier;
 mod election;
 mod group;
 mod mutex;
 mod revocation;
 mod rwlock;
+mod semaphore;
 mod soak;
 mod values;
