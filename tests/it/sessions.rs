@@ -22,6 +22,17 @@ pub(crate) async fn expire(fixture: &Fixture, zk: &Coordinator) -> i64 {
     session.id().0
 }
 
+/// As [`expire`], while the link through `proxy` is silent: the client learns of the end of its session and of nothing
+/// else. Otherwise a server may first tell it that its node is gone, and the connection may stay open, unanswered.
+pub(crate) async fn expire_unseen(fixture: &Fixture, proxy: &Proxy, zk: &Coordinator) -> i64 {
+    let session = session_of(zk).await;
+    proxy.black_hole();
+    fixture.expire(&session).await;
+    proxy.cut();
+    proxy.heal();
+    session.id().0
+}
+
 /// An acquire that goes on by itself.
 pub(crate) struct Acquiring(JoinHandle<Result<FairLockGuard, Error>>);
 
