@@ -49,7 +49,7 @@ pub enum Error {
     TooLarge {
         /// Path the data was meant for.
         path: String,
-        /// Size of the data, in bytes.
+        /// Size of what was to be sent, in bytes: the data, or a whole transaction up to the operation on this path.
         size: usize,
         /// The largest size, in bytes.
         limit: usize,
