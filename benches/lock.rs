@@ -4,6 +4,9 @@
 //! The server is the one that `ZOOKEEPER_CONNECT` names, or a real one of its own whose transactions wait for the disk as
 //! in production. All variants are measured in turns, so that noise of the machine hits them alike.
 
+#[path = "common/quantiles.rs"]
+mod quantiles;
+
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -11,6 +14,8 @@ use uuid::Uuid;
 use zookeeper_client::{Acls, Client, CreateMode, LockPrefix};
 use zookeeper_recipes::{ConnectOptions, Coordinator, FairLock, FairLockGuard};
 use zookeeper_testkit::RealServer;
+
+use self::quantiles::Quantiles;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -102,32 +107,6 @@ fn report(cycles: [Vec<Duration>; 3], hand_offs: ByWaiters, lists: ByWaiters) {
 fn aim(what: &str, ratio: f64, limit: f64) {
     let verdict = if ratio <= limit { "met" } else { "MISSED" };
     println!("{what}: {ratio:.2}, aim at most {limit:.1}: {verdict}");
-}
-
-struct Quantiles {
-    median: Duration,
-    p95: Duration,
-}
-
-impl Quantiles {
-    fn of(mut times: Vec<Duration>) -> Self {
-        times.sort_unstable();
-        let at = |percent: usize| times[times.len() * percent / 100];
-        Self {
-            median: at(50),
-            p95: at(95),
-        }
-    }
-
-    fn ratio(&self, base: &Self) -> f64 {
-        self.median.as_secs_f64() / base.median.as_secs_f64()
-    }
-
-    fn print(&self, what: &str, base: &Self) {
-        let micros = |time: Duration| format!("{} us", time.as_micros());
-        let (median, p95, ratio) = (micros(self.median), micros(self.p95), self.ratio(base));
-        println!("{what:<28} {median:>10} {p95:>10} {ratio:>8.2}");
-    }
 }
 
 struct Bench {

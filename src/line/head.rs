@@ -5,10 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zookeeper_client as zk;
 
+use super::overflow::Creations;
 use super::{Contender, Line};
 use crate::error::Error;
 use crate::session::{Outcome, Session, outcome};
-use crate::znode::{FencingToken, Interrupted, NodeData, Sight, View, Watched, list, own_data, persevere};
+use crate::znode::{
+    ChildName, FencingToken, Interrupted, NodeData, Sequence, Sight, View, Watched, list, own_data, persevere,
+};
 
 impl Line {
     /// Who is at the head of the line: one list and one read.
@@ -20,10 +23,28 @@ impl Line {
         .await
     }
 
+    /// The contenders among `children`, first come first.
+    async fn in_order<'a>(
+        &'a self,
+        session: &Arc<Session>,
+        children: &'a [String],
+    ) -> Result<Vec<ChildName<'a>>, Interrupted> {
+        let mut line: Vec<_> = self.contenders_in(children).map(|(name, _)| name).collect();
+        let Some(oldest) = Sequence::oldest(line.iter().map(|name| name.sequence)) else {
+            return Ok(line);
+        };
+        let creations = match line.iter().find(|name| name.sequence.is_spent()) {
+            Some(spent) => Creations::ask(session, &self.path, spent, line.iter().copied()).await?,
+            None => Creations::default(),
+        };
+        line.sort_by_key(|name| creations.place(oldest, name));
+        Ok(line)
+    }
+
     async fn head_seen_by(&self, session: &Arc<Session>) -> Result<Option<Contender>, Interrupted> {
         'again: loop {
             let children = list(session, &self.path).await?;
-            for (name, _) in self.in_order(&children) {
+            for name in self.in_order(session, &children).await? {
                 let path = self.path.child(name.text);
                 let client = session.client()?;
                 let answer = tokio::select! {
@@ -97,15 +118,14 @@ impl HeadView {
     async fn find(&self, sight: &Sight) -> Result<Found, Interrupted> {
         loop {
             let children = list(sight.session(), &self.line.path).await?;
-            let line = self.line.in_order(&children);
-            for (name, _) in &line {
+            for name in self.line.in_order(sight.session(), &children).await? {
                 let path = self.line.path.child(name.text);
                 if let Some(node) = sight.existing(&path).await? {
                     return Ok((Some((path, node)), None));
                 }
             }
             let children = sight.children(self.line.path.as_str()).await?;
-            if self.line.in_order(&children.value).is_empty() {
+            if self.line.contenders_in(&children.value).next().is_none() {
                 return Ok((None, Some(children)));
             }
         }

@@ -41,15 +41,6 @@ impl Line {
         .await
     }
 
-    /// The contenders among `children`, first come first.
-    pub(super) fn in_order<'a>(&'a self, children: &'a [String]) -> Vec<(ChildName<'a>, Mode)> {
-        let mut line: Vec<(ChildName<'_>, Mode)> = self.contenders_in(children).collect();
-        if let Some(oldest) = Sequence::oldest(line.iter().map(|(name, _)| name.sequence)) {
-            line.sort_by_key(|(name, _)| name.sequence.distance_from(oldest).cast_unsigned());
-        }
-        line
-    }
-
     async fn contenders_seen_by(&self, session: &Arc<Session>) -> Result<Vec<Contender>, Interrupted> {
         'again: loop {
             let children = list(session, &self.path).await?;

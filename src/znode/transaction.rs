@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::session::{End, LossReason, Lost, Outcome, Session, Whereabouts, outcome};
 
 /// What an operation of a transaction takes beside its path and data, with room for a long ACL.
-const OPERATION_SIZE: usize = 256;
+pub(super) const OPERATION_SIZE: usize = 256;
 
 /// A node that was created together with others, and the children of its parent right behind that.
 pub(crate) type Created = (Ephemeral, Option<Vec<String>>);

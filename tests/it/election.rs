@@ -15,6 +15,7 @@ use zookeeper_recipes::{
 };
 use zookeeper_testkit::{Fixture, History, Mode, Op, ServerTruth, When, eventually, within};
 
+use crate::sessions::assert_expired;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 const LEADER: &str = "/leader";
@@ -233,10 +234,7 @@ async fn curator_15_573_run_drops_the_work_on_a_loss_and_campaigns_again() {
             let session = zk.client().await.unwrap().session().clone();
             fixture.expire(&session).await;
             let reason = within(PATIENCE, "the work is dropped", dropped.recv()).await.unwrap();
-            assert!(
-                matches!(reason, Some(LossReason::SessionExpired | LossReason::NodeRemoved)),
-                "{reason:?}"
-            );
+            assert_expired(reason.unwrap());
         }
         let terms = within(PATIENCE, "run returns", running).await.unwrap().unwrap();
         assert!(terms.is_sorted() && terms.len() == 3, "{terms:?}");
@@ -452,6 +450,59 @@ async fn a_campaign_a_resignation_and_a_proclamation_keep_to_their_budget() {
             assert_eq!(counts.of(op), count, "{op}: {counts}");
         }
         assert_eq!((counts.of(Op::SetData), counts.total()), (1, 6), "{counts}");
+        fixture.assert_no_nodes_left(&[LEADER]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_proclamation_costs_an_observer_one_read() {
+    for layout in LAYOUTS {
+        let fixture = Fixture::new("observer budget").await;
+        let (proxy, servers) = fixture.proxied().await;
+        let bystander = election(&connect_to(&servers, LONG).await, layout);
+        let leadership = lead(&election(&connect(&fixture).await, layout), "a").await;
+        let mut observer = bystander.observe().await.unwrap();
+        proxy.reset_counts();
+        leadership.proclaim("b").await.unwrap();
+        within(PATIENCE, "seen", observer.wait_for(leads("b"))).await.unwrap();
+        let counts = proxy.requests();
+        assert_eq!((counts.of(Op::GetData), counts.total()), (1, 1), "{counts}");
+        leadership.resign().await.unwrap();
+        fixture.assert_no_nodes_left(&[LEADER]).await;
+    }
+}
+
+/// A graceful hand-over: one delete by the one who resigns, one list by the one who is woken, and nothing by the others.
+#[tokio::test]
+async fn a_resignation_takes_one_hand_off() {
+    for layout in LAYOUTS {
+        let fixture = Fixture::new("hand-off budget").await;
+        let (first_link, servers) = fixture.proxied().await;
+        let first = lead(&election(&connect_to(&servers, LONG).await, layout), "a").await;
+        let mut waiting = Vec::new();
+        for behind in 1..4 {
+            let (link, servers) = fixture.proxied().await;
+            let candidate = stand(&election(&connect_to(&servers, LONG).await, layout), "b");
+            fixture.until_children(LEADER, behind + 1).await;
+            let watches = || async { link.requests().under(LEADER).of(Op::Exists) >= 2 };
+            eventually(PATIENCE, "the watches are set", watches).await;
+            link.reset_counts();
+            waiting.push((link, candidate));
+        }
+        first_link.reset_counts();
+        first.resign().await.unwrap();
+        let (woken, candidate) = waiting.remove(0);
+        let next = elected(candidate).await;
+        // The coordinator of the first is gone with its leadership, and closes its session.
+        let counts = first_link.requests().under(LEADER);
+        assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+        let counts = woken.requests().under(LEADER);
+        assert_eq!((counts.lists(), counts.total()), (1, 1), "{counts}");
+        for (link, _) in &waiting {
+            assert_eq!(link.requests().total(), 0, "{}", link.requests());
+        }
+        waiting.iter().for_each(|(_, candidate)| candidate.abort());
+        next.resign().await.unwrap();
         fixture.assert_no_nodes_left(&[LEADER]).await;
     }
 }
