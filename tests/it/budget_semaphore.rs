@@ -3,7 +3,7 @@
 use zookeeper_recipes::{Barrier, Coordinator, DoubleBarrier, Semaphore, TryPermitError};
 use zookeeper_testkit::{Fixture, Op, within};
 
-use crate::budget::Counted;
+use crate::budget::{Counted, make_dir};
 use crate::support::{PATIENCE, connect};
 
 const PATH: &str = "/s";
@@ -12,13 +12,17 @@ fn semaphore(zk: &Coordinator, permits: u32) -> Semaphore {
     Semaphore::new(zk, PATH, permits).unwrap()
 }
 
-/// With its directories made and its number agreed.
+/// With its directories made, and kept from being reaped, and its number agreed.
 async fn ready(fixture: &Fixture, permits: u32) -> Counted {
-    let counted = Counted::connect(fixture).await;
-    let first = semaphore(&counted.zk, permits).acquire().await.unwrap();
-    first.release().await.unwrap();
-    counted.requests(1).await;
-    counted
+    for path in ["/s", "/s/locks", "/s/leases"] {
+        make_dir(fixture, path).await;
+    }
+    fixture
+        .raw()
+        .set_data("/s", permits.to_string().as_bytes(), None)
+        .await
+        .unwrap();
+    Counted::connect(fixture).await
 }
 
 async fn finish(fixture: &Fixture) {
@@ -84,8 +88,9 @@ async fn a_try_that_finds_none_is_three_reads() {
 #[tokio::test]
 async fn a_release_wakes_the_first_waiter_alone_and_idle_waiters_cost_nothing() {
     let fixture = Fixture::new("herd").await;
-    let other = connect(&fixture).await;
-    let permit = semaphore(&other, 1).acquire().await.unwrap();
+    let holder = ready(&fixture, 1).await;
+    let held = semaphore(&holder.zk, 1);
+    let permit = within(PATIENCE, "free", held.acquire()).await.unwrap();
     let (mut counted, mut waiting) = (Vec::new(), Vec::new());
     for place in 1..=4 {
         let waiter = Counted::connect(&fixture).await;
@@ -164,6 +169,8 @@ async fn a_barrier_is_one_create_two_reads_to_wait_and_one_to_pass() {
 async fn a_double_barrier_wakes_each_member_once_to_enter() {
     const MEMBERS: usize = 6;
     let fixture = Fixture::new("double barrier").await;
+    make_dir(&fixture, "/d").await;
+    make_dir(&fixture, "/d/b").await;
     let mut counted = Vec::new();
     let mut entering = Vec::new();
     for member in 1..=MEMBERS {
@@ -173,14 +180,9 @@ async fn a_double_barrier_wakes_each_member_once_to_enter() {
         if member < MEMBERS {
             fixture.until_children("/d/b", member).await;
             let counts = zk.requests(4).await;
-            // A node, a list, a watch on `ready`, a watch on the own node; the first one also makes the directory.
-            let making = if member == 1 { counts.total() - 4 } else { 0 };
-            assert_eq!(
-                (counts.creates() + counts.lists(), counts.of(Op::Exists)),
-                (2 + making, 2),
-                "{counts}"
-            );
-            assert_eq!(counts.total(), 4 + making, "{counts}");
+            // A node, a list, a watch on `ready`, a watch on the own node.
+            let ops = (counts.creates(), counts.lists(), counts.of(Op::Exists));
+            assert_eq!((ops, counts.total()), ((1, 1, 2), 4), "{counts}");
         }
         counted.push(zk);
     }

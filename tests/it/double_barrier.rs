@@ -673,7 +673,13 @@ async fn rounds_of_many_are_all_together_while_some_die() {
             let zk = connect(&fixture).await;
             for (round, [begun, inside]) in counts.iter().enumerate() {
                 let barrier = DoubleBarrier::new(&zk, &format!("{PATH}/{round}"), WORKERS as u32).unwrap();
-                if (worker + round) % 4 == 1 {
+                if worker == round % WORKERS {
+                    // The last to come. Who gives up when all are there may have been let in, and the others have left.
+                    eventually(PATIENCE, "the others have come", || async {
+                        begun.load(Ordering::SeqCst) == WORKERS - 1
+                    })
+                    .await;
+                } else if (worker + round) % 4 == 1 {
                     // Gives up at first.
                     let timed = barrier.enter_timeout(Duration::from_millis(worker as u64)).await;
                     assert!(timed.is_err(), "let in before all were there");

@@ -213,9 +213,9 @@ impl World {
                 }
             }
             (Enter::Join(inside), Some(seen)) => {
-                if let Some(now) = self.ensemble.ready.filter(|now| now.version == seen.version)
-                    && self.ensemble.members.contains_key(inside)
-                {
+                let is_there = self.ensemble.members.contains_key(inside);
+                let unchanged = |now: &Ready| is_there && now.version == seen.version;
+                if let Some(now) = self.ensemble.ready.filter(unchanged) {
                     assert!(!self.ensemble.left_inside(now.czxid).is_empty(), "joined nobody");
                     let mzxid = self.ensemble.tick();
                     self.ensemble.set_ready(Some(Ready {
@@ -302,9 +302,8 @@ impl World {
     }
 
     fn clear(&mut self, fence: i32, seen: Ready) {
-        if let Some(now) = self.ensemble.ready.filter(|now| now.version == seen.version)
-            && fence == self.ensemble.fence
-        {
+        let unchanged = |now: &Ready| now.version == seen.version && fence == self.ensemble.fence;
+        if let Some(now) = self.ensemble.ready.filter(unchanged) {
             let left = self.ensemble.left_inside(now.czxid);
             assert!(left.is_empty(), "cleared while {left:?} are inside");
             self.ensemble.tick();

@@ -148,13 +148,13 @@ impl Semaphore {
 
     async fn watch_limit(&self, session: &Arc<Session>) -> Result<(Limit, i32, NodeWatch), Stop> {
         loop {
-            let (_, version) = self.agreement.read(session).await?;
             if let Some((data, stat, watch)) = read_and_watch(session, self.path()).await? {
-                match self.agreement.check(&data)? {
-                    Some(limit) => return Ok((limit, stat.version, watch)),
-                    None => self.agreement.propose(session, version).await?,
+                if let Some(limit) = self.agreement.check(&data)? {
+                    return Ok((limit, stat.version, watch));
                 }
             }
+            // Somebody has removed it: it is agreed on anew.
+            self.agreement.read(session).await?;
         }
     }
 

@@ -124,7 +124,7 @@ impl Agreement {
     }
 
     /// Writes our number where there is none.
-    pub(super) async fn propose(&self, session: &Arc<Session>, version: i32) -> Result<(), Stop> {
+    async fn propose(&self, session: &Arc<Session>, version: i32) -> Result<(), Stop> {
         let data = &Limit::new(self.permits).to_data();
         let proposed = ask(session, self.path.as_str(), |client| async move {
             match client
