@@ -447,6 +447,24 @@ async fn a_campaign_a_resignation_and_a_proclamation_keep_to_their_budget() {
     }
 }
 
+#[tokio::test]
+async fn a_proclamation_costs_an_observer_one_read() {
+    for layout in LAYOUTS {
+        let fixture = Fixture::new("observer budget").await;
+        let (proxy, servers) = fixture.proxied().await;
+        let bystander = election(&connect_to(&servers, LONG).await, layout);
+        let leadership = lead(&election(&connect(&fixture).await, layout), "a").await;
+        let mut observer = bystander.observe().await.unwrap();
+        proxy.reset_counts();
+        leadership.proclaim("b").await.unwrap();
+        within(PATIENCE, "seen", observer.wait_for(leads("b"))).await.unwrap();
+        let counts = proxy.requests();
+        assert_eq!((counts.of(Op::GetData), counts.total()), (1, 1), "{counts}");
+        leadership.resign().await.unwrap();
+        fixture.assert_no_nodes_left(&[LEADER]).await;
+    }
+}
+
 /// A graceful hand-over: one delete by the one who resigns, one list by the one who is woken, and nothing by the others.
 #[tokio::test]
 async fn a_resignation_takes_one_hand_off() {
@@ -468,7 +486,7 @@ async fn a_resignation_takes_one_hand_off() {
         first.resign().await.unwrap();
         let (woken, candidate) = waiting.remove(0);
         let next = elected(candidate).await;
-        let counts = first_link.requests().without_heartbeats();
+        let counts = first_link.requests().under(LEADER);
         assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
         let counts = woken.requests().under(LEADER);
         assert_eq!((counts.lists(), counts.total()), (1, 1), "{counts}");

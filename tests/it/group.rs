@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
-use zookeeper_recipes::{Coordinator, Error, Group, GroupObserver, JoinError, MemberChange, Membership, Presence};
+use zookeeper_recipes::{
+    Coordinator, Error, FairLock, Group, GroupObserver, JoinError, MemberChange, Membership, Presence,
+};
 use zookeeper_testkit::{Fixture, Op, When, eventually, within};
 
 use crate::support::{LONG, PATIENCE, connect, connect_to, session_id};
@@ -208,11 +210,7 @@ async fn curator_620_the_node_of_an_own_dying_session_is_waited_out() {
     // Kept past its session, this client keeps that alive at the server, and the node with it.
     let old = zk.client().await.unwrap();
     let membership = join(&group(&zk), "a", "1").await;
-    let lock = zookeeper_recipes::FairLock::new(&zk, "/held")
-        .unwrap()
-        .acquire()
-        .await
-        .unwrap();
+    let lock = FairLock::new(&zk, "/held").unwrap().acquire().await.unwrap();
     // Only replies are lost: the old session lives on at the server while its lease runs out here.
     proxy.black_hole_replies();
     within(PATIENCE, "the lease lapses", lock.lost()).await;
@@ -232,6 +230,42 @@ async fn curator_620_the_node_of_an_own_dying_session_is_waited_out() {
     drop(old);
     eventually(PATIENCE, "registered in the new session", registered_again).await;
     presence(&membership, Presence::Present).await;
+    membership.leave().await;
+    fixture.assert_no_nodes_left(&[GROUP, "/held"]).await;
+}
+
+#[tokio::test]
+async fn joining_again_waits_out_the_node_of_an_own_dying_session() {
+    let fixture = Fixture::new("join after lapse").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, Duration::from_secs(3)).await;
+    let old = zk.client().await.unwrap();
+    let membership = join(&group(&zk), "a", "1").await;
+    let lock = FairLock::new(&zk, "/held").unwrap().acquire().await.unwrap();
+    proxy.black_hole_replies();
+    within(PATIENCE, "the lease lapses", lock.lost()).await;
+    drop((membership, lock));
+    proxy.reset_counts();
+    proxy.heal();
+    let joining = tokio::spawn({
+        let group = group(&zk);
+        async move { group.join("a", "2").await }
+    });
+    let asked = || async {
+        proxy
+            .requests()
+            .matching(|request| request.op == Op::Create2)
+            .under("/group/a")
+            .total()
+            > 0
+    };
+    eventually(PATIENCE, "the id is found in use", asked).await;
+    let asking = group(&connect(&fixture).await);
+    assert_eq!(members(&asking).await, [("a".into(), "1".into())]);
+    assert!(!joining.is_finished());
+    drop(old);
+    let membership = within(PATIENCE, "joined", joining).await.unwrap().unwrap();
+    assert_eq!(members(&asking).await, [("a".into(), "2".into())]);
     membership.leave().await;
     fixture.assert_no_nodes_left(&[GROUP, "/held"]).await;
 }

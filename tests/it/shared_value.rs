@@ -213,6 +213,27 @@ async fn curator_311_391_an_observer_rereads_after_a_reconnect_and_sees_a_recrea
 }
 
 #[tokio::test]
+async fn an_observer_reads_once_after_a_reconnect_and_then_is_idle_again() {
+    let fixture = Fixture::new("reread").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let value = value(&connect_to(&servers, LONG).await);
+    let mut observer = value.observe().await.unwrap();
+    observer.current();
+    for _ in 0..3 {
+        proxy.reset_counts();
+        proxy.cut();
+        eventually(PATIENCE, "read again", || async {
+            proxy.requests().under(VALUE).total() > 0
+        })
+        .await;
+        value.get().await.unwrap();
+        let counts = proxy.requests();
+        assert_eq!(counts.of(Op::Sync), 1, "{counts}");
+    }
+    clean(&fixture).await;
+}
+
+#[tokio::test]
 async fn observers_see_every_latest_value_and_that_there_is_none() {
     let fixture = Fixture::new("observe value").await;
     let zk = connect(&fixture).await;
