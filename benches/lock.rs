@@ -24,6 +24,7 @@ const CYCLES_PER_ROUND: usize = 20;
 const HAND_OFFS_PER_ROUND: usize = 5;
 const WAITERS: [usize; 4] = [1, 10, 100, 1_000];
 const WAITING_SESSIONS: usize = 4;
+const SETTLING: Duration = Duration::from_millis(20);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::main]
@@ -54,6 +55,7 @@ async fn main() -> Result<(), Failure> {
     let bench = Bench::set_up(&cluster).await?;
     let mut cycles = [const { Vec::new() }; 3];
     let mut hand_offs = [const { Vec::new() }; WAITERS.len()];
+    let mut lists = [const { Vec::new() }; WAITERS.len()];
     let mut lines = Vec::new();
     for waiters in WAITERS {
         lines.push(Queue::form(&bench, waiters).await?);
@@ -64,18 +66,21 @@ async fn main() -> Result<(), Failure> {
             cycles[1].push(timed(bench.fair_lock_cycle()).await?);
             cycles[2].push(timed(bench.client_lock_cycle()).await?);
         }
-        for (line, times) in lines.iter_mut().zip(&mut hand_offs) {
+        for (index, line) in lines.iter_mut().enumerate() {
             for _ in 0..HAND_OFFS_PER_ROUND {
-                times.push(line.hand_off(&bench).await?);
+                hand_offs[index].push(line.hand_off(&bench).await?);
+                lists[index].push(timed(bench.list(&line.path)).await?);
             }
         }
     }
-    report(cycles, hand_offs);
+    report(cycles, hand_offs, lists);
     drop(lines);
     bench.clean_up().await
 }
 
-fn report(cycles: [Vec<Duration>; 3], hand_offs: [Vec<Duration>; WAITERS.len()]) {
+type ByWaiters = [Vec<Duration>; WAITERS.len()];
+
+fn report(cycles: [Vec<Duration>; 3], hand_offs: ByWaiters, lists: ByWaiters) {
     println!("{:<28} {:>10} {:>10} {:>8}", "cycle", "median", "p95", "/ raw");
     let [raw, fair, client] = cycles.map(Quantiles::of);
     raw.print("raw create + delete", &raw);
@@ -85,6 +90,14 @@ fn report(cycles: [Vec<Duration>; 3], hand_offs: [Vec<Duration>; WAITERS.len()])
     let hand_offs = hand_offs.map(Quantiles::of);
     for (waiters, quantiles) in WAITERS.iter().zip(&hand_offs) {
         quantiles.print(&format!("{waiters} waiting"), &hand_offs[1]);
+    }
+    println!(
+        "{:<28} {:>10} {:>10} {:>8}",
+        "one list, as in a hand-off", "median", "p95", "/ at 10"
+    );
+    let lists = lists.map(Quantiles::of);
+    for (waiters, quantiles) in WAITERS.iter().zip(&lists) {
+        quantiles.print(&format!("{waiters} waiting"), &lists[1]);
     }
     aim("FairLock cycle / raw cycle", fair.ratio(&raw), 1.6);
     aim("FairLock cycle / Client::lock cycle", fair.ratio(&client), 1.0);
@@ -157,6 +170,12 @@ impl Bench {
         // Its drop would delete the node in the background, beside the next cycle.
         std::mem::forget(lock);
         Ok(self.raw.delete(&path, None).await?)
+    }
+
+    /// The part of a hand-off that grows with the line.
+    async fn list(&self, path: &str) -> Result<(), Failure> {
+        self.raw.list_children(path).await?;
+        Ok(())
     }
 
     async fn clean_up(self) -> Result<(), Failure> {
@@ -242,8 +261,8 @@ impl Queue {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // The last one has its node and is about to set its watch.
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        // The last one has its node; leave it the time to list and to set its watch.
+        tokio::time::sleep(SETTLING).await;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 #   scripts/ensemble-test.sh               everything: a soak of 40 seconds too, and the examples on both Compose files
 #   scripts/ensemble-test.sh cut_follower  only the tests whose names contain this
 #
-# The numbers of docs/reliability.md are in the lines that begin with "measured:", "checked:" and "soak:".
+# The numbers of docs/reliability.md are in the lines with "measured:", "checked:" and "soak:".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

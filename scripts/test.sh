@@ -29,6 +29,8 @@ main() {
 all_else() {
     step "payments on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example payments
     step "payments on a real server" with_zookeeper cargo run --quiet --example payments
+    step "batch on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example batch
+    step "batch on a real server" with_zookeeper cargo run --quiet --example batch
     step "scheduler on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example scheduler
     step "scheduler on a real server" with_zookeeper cargo run --quiet --example scheduler
 }

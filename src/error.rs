@@ -1,5 +1,7 @@
 //! The causes that every operation shares: what retrying would not help.
 
+use std::time::Duration;
+
 use zookeeper_client as zk;
 
 /// A permanent failure: retrying the same call would not help.
@@ -92,4 +94,19 @@ impl Error {
             source => Self::Client { path, source },
         }
     }
+}
+
+/// Why a wait was given up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitTimeoutError {
+    /// The time is up.
+    #[error("nothing came of it within {} ms", after.as_millis())]
+    Elapsed {
+        /// The limit that was given.
+        after: Duration,
+    },
+    /// Waiting is of no use at all.
+    #[error(transparent)]
+    Error(#[from] Error),
 }

@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`LeaderElection`], [`Group`], [`SharedValue`], [`SharedCounter`] |
+//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`LeaderElection`], [`Group`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`], [`SharedValue`], [`SharedCounter`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
@@ -52,14 +52,15 @@ mod znode;
 pub use bytes;
 pub use zookeeper_client;
 
-pub use self::error::Error;
+pub use self::error::{Error, WaitTimeoutError};
 pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
 pub use self::recipes::{
-    DowngradeError, ElectionLayout, FairLock, FairLockGuard, Group, GroupObserver, JoinError, LeaderElection,
-    Leadership, Member, MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Presence, ProclaimError,
-    RwLock, RwLockReadGuard, RwLockWriteGuard, SharedCounter, SharedCounterError, SharedValue, SharedValueError,
-    Versioned,
+    Barrier, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock, FairLockGuard, Group,
+    GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection, Leadership, LeaveTimeoutError, Member,
+    MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Permit, PermitError, PermitTimeoutError,
+    Presence, ProclaimError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SharedCounter, SharedCounterError,
+    SharedValue, SharedValueError, TryPermitError, Versioned,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,

@@ -1,6 +1,6 @@
 //! `zookeeper-embedded [ADDRESS]`: serves until it is stopped.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use zookeeper_embedded::Server;
@@ -12,13 +12,13 @@ async fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:2181".to_owned());
     if arguments.next().is_some() || address.starts_with('-') {
-        eprintln!("{USAGE}");
+        let _ = writeln!(io::stderr(), "{USAGE}");
         return ExitCode::from(2);
     }
     match serve(&address).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("zookeeper-embedded: cannot serve on {address}: {error}");
+            let _ = writeln!(io::stderr(), "zookeeper-embedded: cannot serve on {address}: {error}");
             ExitCode::FAILURE
         }
     }
@@ -34,8 +34,14 @@ async fn serve(address: &str) -> io::Result<()> {
     );
     stopped.await?;
     server.shutdown().await;
-    println!("stopped");
+    say("stopped");
     Ok(())
+}
+
+/// Prints a line, unless nobody listens any more: a server whose output is closed goes on serving.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 #[cfg(unix)]

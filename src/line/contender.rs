@@ -22,6 +22,15 @@ pub(crate) struct Enrolled<'a> {
     listed: Option<Vec<String>>,
 }
 
+/// What the head of the line is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be held, and believed in.
+    Hold,
+    /// To be given up in a transaction that checks it.
+    Turnstile,
+}
+
 /// What one look at the line brought.
 enum Look {
     Granted,
@@ -72,12 +81,12 @@ impl<'a> Enrolled<'a> {
 
     /// Waits until the place is granted.
     pub(crate) async fn granted(mut self) -> Result<Hold, Interrupted> {
-        self.head_of_line().await?;
+        self.head_of_line(Purpose::Hold).await?;
         self.into_hold().await
     }
 
     /// Waits until nobody is ahead who conflicts.
-    pub(super) async fn head_of_line(&mut self) -> Result<(), Interrupted> {
+    pub(super) async fn head_of_line(&mut self, purpose: Purpose) -> Result<(), Interrupted> {
         loop {
             let blocker = match self.look().await? {
                 Look::Granted => return Ok(()),
@@ -95,9 +104,14 @@ impl<'a> Enrolled<'a> {
             }
             // Most likely the place is ours now: the proof that a hold needs goes out together with the list.
             let session = Arc::clone(self.node.session());
-            let (listed, proven) = future::join(list(&session, &self.line.path), session.prove()).await;
-            proven?;
-            self.listed = Some(listed?);
+            self.listed = Some(match purpose {
+                Purpose::Hold => {
+                    let (listed, proven) = future::join(list(&session, &self.line.path), session.prove()).await;
+                    proven?;
+                    listed?
+                }
+                Purpose::Turnstile => list(&session, &self.line.path).await?,
+            });
         }
     }
 
@@ -162,7 +176,7 @@ impl<'a> Enrolled<'a> {
         let session = Arc::clone(self.node.session());
         self.node.recheck_after_reconnect().await?;
         session.prove().await?;
-        self.node.watch();
+        self.node.watch_soon();
         match self.node.end().reason() {
             Some(reason) => Err(Lost { reason }.into()),
             None => Ok(self.node),

@@ -6,14 +6,13 @@
 //! paper (Hunt et al. 2010, section 2.4).
 //!
 //! * `contender` – one place in the line, from enrolling to being granted
+//! * `turnstile` – a place that is passed on for something else
 //! * `together` – a place in each of several lines, all or nothing
 //! * `blocker` – who is waited for, pure; `overflow` – the order once the sequence numbers are used up
-//! * `attempts` – within one deadline
 //! * `listing` – all contenders with their identities
 //! * `head` – the first of them, and whoever comes to be
 //! * `layout` and `errors` – what users choose and what they are told
 
-mod attempts;
 mod blocker;
 mod contender;
 mod errors;
@@ -22,6 +21,7 @@ mod layout;
 mod listing;
 mod overflow;
 mod together;
+mod turnstile;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,11 +30,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::{Instrument, info_span, warn};
 
-use self::attempts::in_time;
 use self::contender::Enrolled;
 use crate::error::Error;
 use crate::session::{Coordinator, Session, Witness};
-use crate::znode::{ChildName, Hold, Interrupted, NodePath, Parents, Tag, list, persevere, request_revocation};
+use crate::znode::{
+    ChildName, Hold, Interrupted, NodePath, Parents, Tag, in_time, list, persevere, request_revocation,
+};
 
 pub(crate) use self::blocker::Mode;
 pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};

@@ -6,12 +6,11 @@ use std::time::Duration;
 use futures::future;
 use tracing::{Instrument, info, info_span};
 
-use super::attempts::in_time;
-use super::contender::Enrolled;
+use super::contender::{Enrolled, Purpose};
 use super::{Enrolment, Line};
 use crate::error::Error;
 use crate::session::{Coordinator, Session, Witness};
-use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, list, persevere};
+use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, in_time, list, persevere};
 
 /// Several lines that are joined and left together.
 ///
@@ -61,7 +60,7 @@ impl Lines {
             // All of them from the start: while the first is waited for, the loss of another one counts.
             places.iter_mut().for_each(Enrolled::watch);
             for place in &mut places {
-                place.head_of_line().await?;
+                place.head_of_line(Purpose::Hold).await?;
             }
             self.hold(places).await
         })

@@ -19,9 +19,9 @@ use crate::znode::{FencingToken, Hold, NodePath, ReleaseError};
 /// session expires joins again at the tail.
 ///
 /// # Cost
-/// Acquire: create and list, one round trip, and a watch on the own node beside it. Release: one delete. A waiter
-/// costs one watch, and nothing while it waits; a release wakes one waiter, which lists once and, if nothing else
-/// proved its session lately, sends one heartbeat along. While something is held, a heartbeat every fifth of the
+/// Acquire: create and list, one round trip; and a watch on the own node if it is held for longer than 20 ms. Release:
+/// one delete. A waiter costs one watch, and nothing while it waits; a release wakes one waiter, which lists once and,
+/// if nothing else proved its session lately, sends one heartbeat along. While something is held, a heartbeat every fifth of the
 /// session timeout for all holds of the session together.
 ///
 /// # Examples

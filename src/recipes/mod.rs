@@ -1,17 +1,25 @@
 //! The recipes, one file each. They stand on the line, on owned nodes and on the session, not on each other.
 
+mod barrier;
+mod double_barrier;
 mod election;
 mod group;
+mod latch;
 mod lock;
 mod multi_lock;
 mod rwlock;
+mod semaphore;
 mod shared_counter;
 mod shared_value;
 
+pub use self::barrier::Barrier;
+pub use self::double_barrier::{DoubleBarrier, Entered, LeaveTimeoutError};
 pub use self::election::{ElectionLayout, LeaderElection, Leadership, Participant, ProclaimError};
 pub use self::group::{Group, GroupObserver, JoinError, Member, MemberChange, Membership, Presence};
+pub use self::latch::{CountDownLatch, LatchError, LatchTimeoutError};
 pub use self::lock::{FairLock, FairLockGuard};
 pub use self::multi_lock::{MultiLock, MultiLockGuard};
 pub use self::rwlock::{DowngradeError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use self::semaphore::{Permit, PermitError, PermitTimeoutError, Semaphore, TryPermitError};
 pub use self::shared_counter::{SharedCounter, SharedCounterError};
 pub use self::shared_value::{SharedValue, SharedValueError, Versioned};

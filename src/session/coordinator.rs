@@ -142,11 +142,11 @@ async fn check_chroot(client: &zk::Client, cluster: &str, timeout: Duration) -> 
 }
 
 fn check_margin(margin: Option<Duration>, timeout: Duration) -> Result<(), ConnectError> {
-    let Some(margin) = margin.filter(|margin| *margin > timeout * 2 / 5) else {
+    let Some(margin) = margin.filter(|margin| !(timeout / 100..=timeout * 2 / 5).contains(margin)) else {
         return Ok(());
     };
     let reason = format!(
-        "a lease margin of {} ms is more than two fifths of the session timeout of {} ms that the ensemble granted",
+        "a lease margin of {} ms is not between 1 % and 40 % of the session timeout of {} ms that the ensemble granted",
         margin.as_millis(),
         timeout.as_millis()
     );

@@ -80,7 +80,7 @@ impl Session {
         multi.add_check_version("/", -1).map_err(Missed::Unanswered)?;
         match multi.commit().await {
             Ok(_) | Err(zk::MultiWriteError::OperationFailed { .. }) => {}
-            Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) == Outcome::Refused => {}
+            // A request that is refused as a whole may have been answered by one server alone.
             Err(zk::MultiWriteError::RequestFailed { source }) => return Err(Missed::Unanswered(source)),
         }
         self.proved(sent);
@@ -112,11 +112,11 @@ impl Session {
                 });
                 self.verify(connection, owner.unwrap_or_default())?;
             }
-            Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) != Outcome::Refused => {
-                return Err(Missed::Unanswered(source));
+            Err(zk::MultiWriteError::RequestFailed { source }) => return Err(Missed::Unanswered(source)),
+            // No right to do that there, or no such directory any more. Committed nevertheless.
+            Err(zk::MultiWriteError::OperationFailed { .. }) => {
+                self.look_for_own_node(&client, connection, &own).await?;
             }
-            // No right to do that there, or no such directory any more.
-            Err(_) => self.look_for_own_node(&client, connection, &own).await?,
         }
         self.proved(sent);
         Ok(())

@@ -60,9 +60,11 @@ impl Session {
     /// A session that was just opened; `opened` is when that began.
     pub(crate) fn new(client: zk::Client, opened: Instant, profile: Arc<Profile>) -> Arc<Self> {
         let timeout = client.session_timeout();
-        let margin = profile
-            .lease_margin
-            .unwrap_or_else(|| LeaseClock::default_margin(timeout));
+        // The first session was refused if its margin is too large; a later one may have been granted less time.
+        let margin = profile.lease_margin.map_or_else(
+            || LeaseClock::default_margin(timeout),
+            |margin| margin.min(timeout * 2 / 5),
+        );
         let link = Link {
             states: client.state_watcher(),
             connection: 0,
@@ -129,6 +131,11 @@ impl Session {
         }
     }
 
+    /// Takes the client out of the session, which sends nothing more by itself.
+    pub(super) fn take_client(&self) -> Option<zk::Client> {
+        lock(&self.client).take()
+    }
+
     pub(crate) fn end_reason(&self) -> Option<LossReason> {
         self.end.reason()
     }
@@ -146,7 +153,7 @@ impl Session {
             return;
         }
         info!(session = format_args!("{:#x}", self.id), %reason, "session ended");
-        drop(lock(&self.client).take());
+        drop(self.take_client());
         // Also after an expiry: the client may have declared it, and a new leader may keep the session for as long again.
         for key in self.registry.end_all(reason) {
             self.discard(key);
@@ -227,8 +234,16 @@ impl Session {
 
     /// Begins a hold that rests on the session's lease, which is confirmed by heartbeats from now on.
     pub(crate) fn hold(self: &Arc<Self>) -> LeaseHold {
-        lock(&self.lease).hold();
-        self.attention.notify_one();
+        let next_look = Instant::now() + LeaseClock::alive_interval(self.timeout);
+        let is_urgent = self.with_lease(|lease| {
+            lease.hold();
+            let due = [lease.heartbeat_due(), lease.deadline()];
+            due.into_iter().flatten().any(|due| due <= next_look)
+        });
+        // The supervisor looks by then anyway; waking it with each hold would slow short ones down.
+        if is_urgent {
+            self.attention.notify_one();
+        }
         LeaseHold {
             session: Arc::clone(self),
         }

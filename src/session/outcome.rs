@@ -31,8 +31,11 @@ pub(crate) fn outcome(error: &Error) -> Outcome {
         | Error::MarshallingError
         | Error::Unimplemented
         | Error::ReconfigDisabled
-        | Error::UnexpectedErrorCode(_)
         | Error::RuntimeInconsistent => Outcome::Refused,
+        // System and runtime errors, data inconsistency, connection loss, a time-out of the operation or of the request:
+        // answers that leave it open. ClickHouse Keeper sends some of them when it has no quorum.
+        Error::UnexpectedErrorCode(-4..=-1 | -7 | -122) => Outcome::Unknown,
+        Error::UnexpectedErrorCode(_) => Outcome::Refused,
         Error::Throttled | Error::SessionMoved => Outcome::Busy,
         _ => Outcome::Unknown,
     }
@@ -47,6 +50,7 @@ mod tests {
         assert_eq!(outcome(&Error::NodeExists), Outcome::Refused);
         assert_eq!(outcome(&Error::Throttled), Outcome::Busy);
         for unknown in [
+            Error::UnexpectedErrorCode(-7),
             Error::ConnectionLoss,
             Error::Timeout,
             Error::SessionExpired,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::sync::watch;
@@ -117,13 +118,24 @@ impl Future for LostSignal {
 #[derive(Debug)]
 pub(crate) struct End {
     state: watch::Sender<Option<LossReason>>,
+    expected: AtomicBool,
 }
 
 impl End {
     pub(crate) fn new() -> Self {
         Self {
             state: watch::Sender::new(None),
+            expected: AtomicBool::new(false),
         }
+    }
+
+    /// Says whether we are about to bring it about ourselves, in a transaction that may yet be refused.
+    pub(crate) fn expect(&self, expected: bool) {
+        self.expected.store(expected, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_expected(&self) -> bool {
+        self.expected.load(Ordering::Relaxed)
     }
 
     /// Sets the reason; true if none was set before.

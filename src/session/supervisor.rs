@@ -84,6 +84,7 @@ impl Supervisor {
         let mut connected = client.state() == zk::SessionState::SyncConnected;
         drop(client);
         let mut heartbeat: Option<BoxFuture<'_, Result<(), Missed>>> = None;
+        let mut not_before = Instant::now();
         loop {
             let now = Instant::now();
             session.with_lease(|lease| lease.alive(now));
@@ -91,6 +92,7 @@ impl Supervisor {
                 return Next::Replace;
             }
             let (due, deadline) = session.with_lease(|lease| (lease.heartbeat_due(), lease.deadline()));
+            let due = due.map(|due| due.max(not_before));
             if connected && heartbeat.is_none() && due.is_some_and(|due| due <= now) {
                 heartbeat = Some(session.heartbeat().boxed());
             }
@@ -109,9 +111,11 @@ impl Supervisor {
                 }
                 result = in_flight(&mut heartbeat) => {
                     heartbeat = None;
-                    if let Err(Missed::Unanswered(error)) = result {
+                    if let Err(Missed::Unanswered(error)) = &result {
                         debug!(%error, "heartbeat unanswered");
-                        time::sleep(LeaseClock::alive_interval(session.timeout()) / 10).await;
+                    }
+                    if result.is_err() || !session.is_verified() {
+                        not_before = Instant::now() + LeaseClock::alive_interval(session.timeout()) / 5;
                     }
                 }
                 () = time::sleep_until(wake.into()) => {}
@@ -210,7 +214,8 @@ impl Drop for Supervised {
 /// Deletes every node of the session by name and closes it. The nodes come first because clones of the client that
 /// the user keeps would keep the session, and with it the nodes, alive.
 async fn close_session(session: &Arc<Session>) {
-    let Ok(client) = session.client() else { return };
+    // Taken first, so that whoever registers a node from here on sends no create.
+    let Some(client) = session.take_client() else { return };
     let mut states = client.state_watcher();
     let nodes = session.registry().end_all(LossReason::Closed);
     let removals = nodes

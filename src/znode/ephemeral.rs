@@ -14,7 +14,7 @@ use super::path::NodePath;
 use crate::error::Error;
 use crate::session::{End, LossReason, Lost, NodeKey, Outcome, Session, Whereabouts, Witness, find_by_guid, outcome};
 
-/// An ephemeral sequential node of ours in the current session. Dropping it hands it to the reaper.
+/// An ephemeral node of ours in the current session, with a name that nobody else has. Dropping it hands it to the reaper.
 #[derive(Debug)]
 pub(crate) struct Ephemeral {
     claim: Claim,
@@ -99,7 +99,11 @@ impl Ephemeral {
             let client = session.client()?;
             let connection = session.connection();
             let sent = Instant::now();
-            let options = zk::CreateMode::EphemeralSequential.with_acls(session.acls());
+            let mode = match new.tag.is_sequential() {
+                true => zk::CreateMode::EphemeralSequential,
+                false => zk::CreateMode::Ephemeral,
+            };
+            let options = mode.with_acls(session.acls());
             let create = client.create(&prefix, new.data, &options);
             let list = client.list_children(new.parent.as_str());
             let created = tokio::select! {
@@ -108,7 +112,10 @@ impl Ephemeral {
             };
             match created {
                 Ok((stat, sequence)) => {
-                    let path = format!("{prefix}{sequence}");
+                    let path = match new.tag.is_sequential() {
+                        true => format!("{prefix}{sequence}"),
+                        false => prefix,
+                    };
                     claim.found(&path);
                     session.verify(connection, stat.ephemeral_owner)?;
                     session.proved(sent);
@@ -186,6 +193,14 @@ impl Ephemeral {
         if !std::mem::replace(&mut self.watched, true) {
             let version = self.version.clone();
             guardian::spawn(self.session(), self.path.clone(), Arc::clone(self.end()), version);
+        }
+    }
+
+    /// As [`watch`](Self::watch), after a moment: a hold that is released by then costs no watch.
+    pub(crate) fn watch_soon(&mut self) {
+        if !std::mem::replace(&mut self.watched, true) {
+            let version = self.version.clone();
+            guardian::spawn_soon(self.session(), self.path.clone(), Arc::clone(self.end()), version);
         }
     }
 

@@ -7,6 +7,7 @@ use zookeeper_client as zk;
 
 use super::ephemeral::check_length;
 use super::hold::Hold;
+use super::transaction::OPERATION_SIZE;
 use crate::error::Error;
 use crate::session::{LossReason, Lost, Outcome, outcome};
 
@@ -42,6 +43,17 @@ enum Operation {
         path: String,
         version: Option<i32>,
     },
+}
+
+impl Operation {
+    /// What it adds to the request, in bytes, with room for a long ACL.
+    fn size(&self) -> usize {
+        let (path, data) = match self {
+            Self::Create { path, data, .. } | Self::SetData { path, data, .. } => (path, data.len()),
+            Self::Check { path, .. } | Self::Delete { path, .. } => (path, 0),
+        };
+        path.len() + data + OPERATION_SIZE
+    }
 }
 
 impl<'a> CheckWriter<'a> {
@@ -115,10 +127,8 @@ impl<'a> CheckWriter<'a> {
         }
         let mut size = 0;
         for (index, operation) in operations.iter().enumerate() {
-            if let Operation::Create { path, data, .. } | Operation::SetData { path, data, .. } = operation {
-                size += data.len();
-                check_length(path, size)?;
-            }
+            size += operation.size();
+            check_length(self.hold.path(), size)?;
             let added = match operation {
                 Operation::Check { path, version } => writer.add_check_version(path, *version),
                 Operation::Create { path, data, mode } => {
@@ -130,7 +140,11 @@ impl<'a> CheckWriter<'a> {
             added.map_err(|source| FencedWriteError::Refused { index, source })?;
         }
         let sent = Instant::now();
-        match writer.commit().await {
+        let committed = tokio::select! {
+            committed = writer.commit() => committed,
+            _ = session.ended() => return Err(FencedWriteError::Indeterminate),
+        };
+        match committed {
             Ok(mut results) => {
                 session.proved(sent);
                 results.drain(..results.len().min(checks));

@@ -11,16 +11,29 @@ use zookeeper_client as zk;
 
 use crate::session::{End, LossReason, Outcome, Session, outcome};
 
+/// How long a hold goes unwatched. What is shorter costs no watch.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// Pause after a refused watch, which only a change of ACLs can cause.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Watches `path` until `end` is reached, and publishes the version of its data. The first request is sent before this returns, so that it precedes
-/// whatever the caller sends next.
+/// Watches `path` until `end` is reached, and publishes the version of its data. The first request is sent before this
+/// returns, so that it precedes whatever the caller sends next.
 pub(super) fn spawn(session: &Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
     let mut guardian = Box::pin(watch(Arc::clone(session), path, end, version));
     if guardian.as_mut().now_or_never().is_none() {
         session.runtime().spawn(guardian);
     }
+}
+
+/// As [`spawn`], after a moment: a node that is removed by then costs no request.
+pub(super) fn spawn_soon(session: &Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
+    let guardian = watch(Arc::clone(session), path, end, version);
+    session.runtime().spawn(async move {
+        // Not cut short by a release, which would have to wake this task only to end it.
+        tokio::time::sleep(MOMENT).await;
+        guardian.await;
+    });
 }
 
 async fn watch(session: Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
@@ -58,7 +71,7 @@ async fn watch(session: Arc<Session>, path: String, end: Arc<End>, version: watc
 }
 
 fn removed(path: &str, end: &End) {
-    if end.set(LossReason::NodeRemoved) {
+    if end.set(LossReason::NodeRemoved) && !end.is_expected() {
         warn!(path, "our node was removed by somebody else");
     }
 }

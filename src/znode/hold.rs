@@ -171,6 +171,12 @@ impl Hold {
         Ok(Self { node, ..self })
     }
 
+    /// The node, no longer held: no lease is kept up for it.
+    pub(crate) fn into_node(self) -> Result<Ephemeral, Lost> {
+        self.check()?;
+        Ok(self.node)
+    }
+
     /// Gives the place up because another asked for it. The node is removed in the background.
     pub(crate) fn give_up(self) -> Lost {
         let end = self.node.end();

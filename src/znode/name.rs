@@ -17,6 +17,8 @@ pub(crate) enum Tag {
     Write,
     /// A permit of Curator's `InterProcessSemaphoreV2`: `_c_<uuid>-lease-<seq>`.
     Lease,
+    /// A member of Curator's or kazoo's `DoubleBarrier`: `<uuid>`, without a sequence number.
+    Member,
     /// kazoo's `Lock` and `WriteLock`: `<hex>__lock__<seq>`.
     KazooLock,
     /// kazoo's `ReadLock`: `<hex>__rlock__<seq>`.
@@ -31,9 +33,15 @@ impl Tag {
             Self::Read => "__READ__",
             Self::Write => "__WRIT__",
             Self::Lease => "lease-",
+            Self::Member => "",
             Self::KazooLock => "__lock__",
             Self::KazooReadLock => "__rlock__",
         }
+    }
+
+    /// Whether the server appends a sequence number.
+    pub(crate) fn is_sequential(self) -> bool {
+        self != Self::Member
     }
 
     /// A name for a new contender, without the sequence number, and the guid in it. The guid makes it unique for
@@ -45,6 +53,13 @@ impl Tag {
                 let guid = uuid.hyphenated().to_string();
                 NewName {
                     prefix: format!("_c_{guid}-{}", self.text()),
+                    guid,
+                }
+            }
+            Self::Member => {
+                let guid = uuid.hyphenated().to_string();
+                NewName {
+                    prefix: guid.clone(),
                     guid,
                 }
             }
@@ -101,7 +116,14 @@ impl Sequence {
     /// Parses what a server writes, Java's `%010d` of an `int`, and nothing else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let number = text.parse::<i32>().ok()?;
-        (Self(number).to_string() == text).then_some(Self(number))
+        // Told without writing the number again, because a list may hold thousands of names.
+        let sign = text.strip_prefix('-');
+        let is_padded = match text.len() {
+            10 => !text.starts_with('+'),
+            11 => sign.is_some_and(|digits| !digits.starts_with('0')),
+            _ => false,
+        };
+        (is_padded && sign.is_some() == (number < 0)).then_some(Self(number))
     }
 
     /// How far this is behind `reference` in the order of creation; negative if ahead of it. Right across the
@@ -140,10 +162,12 @@ pub(crate) struct ChildName<'a> {
 
 impl<'a> ChildName<'a> {
     /// Parses a child's name; `None` for one that carries none of `tags` right before a sequence number.
-    pub(crate) fn parse(text: &'a str, tags: impl IntoIterator<Item = Tag>) -> Option<Self> {
-        tags.into_iter().find_map(|tag| {
-            let start = text.rfind(tag.text())? + tag.text().len();
-            let sequence = Sequence::parse(text.get(start..)?)?;
+    pub(crate) fn parse(text: &'a str, tags: impl IntoIterator<Item = Tag> + Clone) -> Option<Self> {
+        // Ten characters, or eleven for the largest negative numbers; the tag in front tells a sign from its hyphen.
+        [10, 11].into_iter().find_map(|length| {
+            let (front, number) = text.split_at_checked(text.len().checked_sub(length)?)?;
+            let sequence = Sequence::parse(number)?;
+            let tag = tags.clone().into_iter().find(|tag| front.ends_with(tag.text()))?;
             Some(Self { text, tag, sequence })
         })
     }
@@ -205,6 +229,109 @@ mod tests {
         }
     }
 
+    /// What Curator 5.4.0 and kazoo 2.11.0 wrote on ZooKeeper 3.8.0 with their default settings.
+    const WRITTEN_BY_OTHERS: &[(&str, Tag, i32)] = &[
+        // InterProcessMutex and LeaderSelector; the gate of InterProcessSemaphoreV2
+        ("_c_0b0c2b6e-6c63-4f9c-9d9b-2f1f2c0f6f5e-lock-0000000000", Tag::Lock, 0),
+        ("_c_6d1f8a55-95b1-4c33-8d1a-3ad0f8d1a0b7-lock-0000000001", Tag::Lock, 1),
+        // InterProcessReadWriteLock; the last but one a downgraded writer since 5.5.0, with that writer's number
+        (
+            "_c_6a7e1d0c-0a5b-4a0c-8c53-0e8ff5b7b4a1-__WRIT__0000000000",
+            Tag::Write,
+            0,
+        ),
+        (
+            "_c_92d6dbb0-5d8c-4e59-b2a4-3f3a3b1c9d6e-__READ__0000000001",
+            Tag::Read,
+            1,
+        ),
+        (
+            "_c_92d6dbb0-5d8c-4e59-b2a4-3f3a3b1c9d6e-__READ__0000000000",
+            Tag::Read,
+            0,
+        ),
+        (
+            "_c_d3a4c8d2-3b1e-4b7b-9a0d-5c0d7a4e2f10-__READ__0000000002",
+            Tag::Read,
+            2,
+        ),
+        // InterProcessSemaphoreV2
+        (
+            "_c_f1b9a7d4-1f0c-4c1a-8a6e-7d9b4f2e6c35-lease-0000000000",
+            Tag::Lease,
+            0,
+        ),
+        // LeaderLatch
+        (
+            "_c_27f0c5d1-4b3e-4d5c-9e2b-8c6a1b7d3f42-latch-0000000001",
+            Tag::Latch,
+            1,
+        ),
+        // Lock and WriteLock, ReadLock
+        ("4b2f6ad80c1e4f7f8e0d3a9b5c6d7e8f__lock__0000000003", Tag::KazooLock, 3),
+        (
+            "9c8b7a6f5e4d4c3b8a291807f6e5d4c3__rlock__0000000004",
+            Tag::KazooReadLock,
+            4,
+        ),
+        // Any of them after 2^31 creates
+        (
+            "_c_0b0c2b6e-6c63-4f9c-9d9b-2f1f2c0f6f5e-lock-2147483647",
+            Tag::Lock,
+            i32::MAX,
+        ),
+        (
+            "_c_0b0c2b6e-6c63-4f9c-9d9b-2f1f2c0f6f5e-lock--2147483648",
+            Tag::Lock,
+            i32::MIN,
+        ),
+        (
+            "4b2f6ad80c1e4f7f8e0d3a9b5c6d7e8f__lock__-2147483647",
+            Tag::KazooLock,
+            i32::MIN + 1,
+        ),
+    ];
+
+    /// As above, of recipes that have no line.
+    const NO_CONTENDERS_OF_OTHERS: &[&str] = &[
+        "5d2f1c9a-7b3e-4c6d-8f0a-1b2c3d4e5f60",
+        "5d2f1c9a7b3e4c6d8f0a1b2c3d4e5f60",
+        "ready",
+        "me",
+        "5d2f1c9a7b3e4c6d8f0a1b2c3d4e5f60__party__",
+        "lease_holder",
+        "_c_5d2f1c9a-7b3e-4c6d-8f0a-1b2c3d4e5f60-n-0000000000",
+        "touch",
+        "queue-0000000000",
+        "queue-|id_1_2|0000000000",
+        "queue-1000000050000000000",
+        "queue-0FFFFFFFB0000000001",
+        "queue-|18BCFE56800|0000000000",
+        "qn-0000000000",
+        "entry-100-0000000000",
+    ];
+
+    #[test]
+    fn what_others_wrote_we_read_and_would_write_alike() {
+        use Tag::{KazooLock, KazooReadLock, Latch, Lease, Lock, Read, Write};
+        let every_tag = [Lock, Latch, Read, Write, Lease, KazooLock, KazooReadLock];
+        for (text, tag, number) in WRITTEN_BY_OTHERS {
+            let parsed = ChildName::parse(text, every_tag).map(|name| (name.tag, name.sequence));
+            assert_eq!(parsed, Some((*tag, Sequence(*number))), "{text}");
+            let own = tag.new_name();
+            let guid_at = own.prefix.find(&own.guid).unwrap();
+            let theirs = &text[guid_at..guid_at + own.guid.len()];
+            assert_eq!(
+                format!("{}{}", own.prefix.replace(&own.guid, theirs), Sequence(*number)),
+                *text
+            );
+            assert!(!is_ours(text), "{text}");
+        }
+        for text in NO_CONTENDERS_OF_OTHERS {
+            assert_eq!(ChildName::parse(text, every_tag), None, "{text}");
+        }
+    }
+
     #[test]
     fn foreign_names_are_not_contenders() {
         for name in [
@@ -244,6 +371,12 @@ mod tests {
             let text = format!("{}{number:010}", name.prefix);
             prop_assert!(text.contains(&name.guid));
             prop_assert_eq!(parse(&text), Some((tag, number)));
+        }
+
+        #[test]
+        fn a_number_is_read_only_as_the_server_writes_it(text in "[-+]?(0{0,10}[0-9]{0,11})") {
+            let written = text.parse::<i32>().ok().filter(|number| format!("{number:010}") == text);
+            prop_assert_eq!(Sequence::parse(&text), written.map(Sequence));
         }
 
         #[test]

@@ -62,7 +62,13 @@ impl fmt::Display for NodePath {
     }
 }
 
+/// The longest path, in bytes: far below what a server takes as a request (`jute.maxbuffer`, 1 MiB by default).
+const LENGTH_LIMIT: usize = 16 * 1024;
+
 fn problem(path: &str) -> Option<&'static str> {
+    if path.len() > LENGTH_LIMIT {
+        return Some("a path is at most 16 KiB long");
+    }
     let Some(relative) = path.strip_prefix('/') else {
         return Some("a path starts with '/'");
     };

@@ -171,8 +171,8 @@ impl Register {
                     match mark.was_made(&self.path).await {
                         Ok(true) => return Ok(Attempt::Settled(Written::Applied)),
                         Ok(false) => continue,
-                        Err(Interrupted::Lost(_)) => return Ok(Attempt::Unanswered),
-                        Err(failed) => return Err(failed),
+                        // Also if the mark must not be looked for: the write may have been applied.
+                        Err(_) => return Ok(Attempt::Unanswered),
                     }
                 }
                 Outcome::Busy => {

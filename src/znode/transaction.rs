@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::session::{End, LossReason, Lost, Outcome, Session, Whereabouts, outcome};
 
 /// What an operation of a transaction takes beside its path and data, with room for a long ACL.
-const OPERATION_SIZE: usize = 256;
+pub(super) const OPERATION_SIZE: usize = 256;
 
 /// A node that was created together with others, and the children of its parent right behind that.
 pub(crate) type Created = (Ephemeral, Option<Vec<String>>);
@@ -24,16 +24,7 @@ impl Ephemeral {
     pub(crate) async fn create_all(session: &Arc<Session>, all: &[NewChild<'_>]) -> Result<Vec<Created>, Interrupted> {
         check_total(all)?;
         loop {
-            let end = Arc::new(End::new());
-            let names: Vec<_> = all.iter().map(|new| new.tag.new_name()).collect();
-            let register = |(new, name): (&NewChild<'_>, &NewName)| {
-                let whereabouts = Whereabouts::Sent {
-                    parent: new.parent.as_str().to_owned(),
-                    guid: name.guid.clone(),
-                };
-                Claim::register_with(session, whereabouts, new.witness.cloned(), Arc::clone(&end))
-            };
-            let claims: Vec<_> = all.iter().zip(&names).map(register).collect();
+            let (names, claims) = register_all(session, all);
             let client = session.client()?;
             let connection = session.connection();
             let sent = Instant::now();
@@ -78,19 +69,8 @@ impl Ephemeral {
                 }
                 Err(zk::MultiWriteError::RequestFailed { source }) => {
                     debug!(error = %source, "reply of a transaction lost; looking for its nodes");
-                    let mut found = Vec::with_capacity(all.len());
-                    for ((new, name), claim) in all.iter().zip(&names).zip(claims) {
-                        found.extend(recover(session, new.parent, &name.guid, claim, connection).await?);
-                    }
-                    if found.len() == all.len() {
+                    if let Some(found) = recover_all(session, all, &names, claims, connection).await? {
                         return Ok(found.into_iter().map(|node| (node, None)).collect());
-                    }
-                    if !found.is_empty() {
-                        // They were all there: somebody has removed the others in the meantime.
-                        return Err(Lost {
-                            reason: LossReason::NodeRemoved,
-                        }
-                        .into());
                     }
                 }
             }
@@ -232,8 +212,48 @@ impl Ephemeral {
     }
 }
 
+/// Names all nodes and registers them with one end, before the transaction is sent that creates them.
+pub(super) fn register_all(session: &Arc<Session>, all: &[NewChild<'_>]) -> (Vec<NewName>, Vec<Claim>) {
+    let end = Arc::new(End::new());
+    let names: Vec<_> = all.iter().map(|new| new.tag.new_name()).collect();
+    let register = |(new, name): (&NewChild<'_>, &NewName)| {
+        let whereabouts = Whereabouts::Sent {
+            parent: new.parent.as_str().to_owned(),
+            guid: name.guid.clone(),
+        };
+        Claim::register_with(session, whereabouts, new.witness.cloned(), Arc::clone(&end))
+    };
+    let claims = all.iter().zip(&names).map(register).collect();
+    (names, claims)
+}
+
+/// Finds out whether a transaction whose reply was lost has been applied.
+pub(super) async fn recover_all(
+    session: &Arc<Session>,
+    all: &[NewChild<'_>],
+    names: &[NewName],
+    claims: Vec<Claim>,
+    connection: u64,
+) -> Result<Option<Vec<Ephemeral>>, Interrupted> {
+    let mut found = Vec::with_capacity(all.len());
+    for ((new, name), claim) in all.iter().zip(names).zip(claims) {
+        found.extend(recover(session, new.parent, &name.guid, claim, connection).await?);
+    }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    if found.len() == all.len() {
+        return Ok(Some(found));
+    }
+    // They were all there: somebody has removed the others in the meantime.
+    Err(Lost {
+        reason: LossReason::NodeRemoved,
+    }
+    .into())
+}
+
 /// Makes nodes of ours of what a transaction has created.
-async fn take_over(
+pub(super) async fn take_over(
     claims: Vec<Claim>,
     results: Vec<zk::MultiWriteResult>,
     connection: u64,
@@ -267,7 +287,7 @@ async fn take_over(
 }
 
 /// Waits before a transaction that was refused is sent again, or says that there is no use in that.
-async fn refused_for_now(session: &Session, path: &str, source: zk::Error) -> Result<(), Interrupted> {
+pub(super) async fn refused_for_now(session: &Session, path: &str, source: zk::Error) -> Result<(), Interrupted> {
     if outcome(&source) == Outcome::Refused {
         return Err(Error::from_answer(path, source).into());
     }
@@ -276,7 +296,7 @@ async fn refused_for_now(session: &Session, path: &str, source: zk::Error) -> Re
 }
 
 /// Refuses a transaction that would make the server cut the connection, again and again.
-fn check_total(all: &[NewChild<'_>]) -> Result<(), Error> {
+pub(super) fn check_total(all: &[NewChild<'_>]) -> Result<(), Error> {
     let sizes = all
         .iter()
         .map(|new| new.parent.as_str().len() + new.data.len() + OPERATION_SIZE);

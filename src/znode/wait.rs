@@ -79,7 +79,7 @@ pub(crate) struct NodeWatch {
 }
 
 impl NodeWatch {
-    fn new(session: &Session, watcher: zk::OneshotWatcher) -> Self {
+    pub(super) fn new(session: &Session, watcher: zk::OneshotWatcher) -> Self {
         Self::telling(session, watcher, || {})
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use zookeeper_recipes::{ConnectOptions, Coordinator, FairLock};
@@ -138,6 +139,8 @@ impl Drop for Process {
 #[test]
 #[ignore = "the body of the client processes, which other tests start"]
 fn client_process() {
+    // A stopped process would not see that its input ends. (It is the thread of the test that spawns us, and it stays.)
+    set_parent_process_death_signal(Some(Signal::KILL)).expect("a process may choose this");
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a process has threads");
     match variable(ROLE).as_str() {

@@ -31,7 +31,7 @@ impl Contest {
             let zk = ensemble.connect(fixture, session).await;
             let log = Log::to(&history);
             let who = format!("contender-{index}");
-            let contender = Contender::new(zk, who, log, Pace::Brisk, fastrand::u64(..), stop.subscribe());
+            let contender = Contender::new(zk, who, log, Pace::Crowded, fastrand::u64(..), stop.subscribe());
             contenders.push(tokio::spawn(contender.contend()));
         }
         let contest = Self {

@@ -98,9 +98,9 @@ async fn without_a_quorum_nothing_is_granted_and_after_it_everybody_is() {
     let waiting = tokio::spawn(async move { waiters_lock.acquire().await });
     fixture.until_children("/lock", 2).await;
 
-    ensemble.kill(0).await;
-    ensemble.kill(1).await;
+    ensemble.kill(ensemble.followers().await[0]).await;
     let down = now();
+    ensemble.kill(ensemble.leader().await).await;
     let believing = log.believe(&["/lock"], "holder", Mode::Exclusive, &guard, std::future::pending());
     within(PATIENCE, "the holder is told", believing).await;
     println!(

@@ -13,33 +13,38 @@ use crate::belief::{Entry, Log};
 use crate::ensemble::SESSION;
 use crate::recipes::{DIRECTORIES, RECIPES, Recipe};
 
-/// How many places of each recipe there are to contend for, at each [`Pace`].
-const PLACES: usize = 8;
-
 /// Below which holders leave their tokens, in a node for each place.
 const FENCED: &str = "/fenced";
 
-/// How long places are held. Those that are held long are others than those that are held shortly, so that there is
-/// always somebody for a fault to strike at while he holds, and nobody waits for him who would do much in the meantime.
+/// For how long places are held, and how many there are; each pace has its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
+    /// Few places, so that lines form.
+    Crowded,
+    /// Many places, so that not everybody soon waits behind somebody who is dead.
     Brisk,
-    /// Up to three sessions.
+    /// Held for up to three sessions, so that there is always somebody to strike at while he holds.
     Slow,
 }
 
 impl Pace {
-    const ALL: [Self; 2] = [Self::Brisk, Self::Slow];
+    const ALL: [Self; 3] = [Self::Crowded, Self::Brisk, Self::Slow];
 
     fn longest_hold(self) -> Duration {
         match self {
-            Self::Brisk => Duration::from_millis(40),
+            Self::Crowded | Self::Brisk => Duration::from_millis(40),
             Self::Slow => 3 * SESSION,
         }
     }
 
-    fn places(self) -> impl Iterator<Item = String> {
-        (0..PLACES).map(move |place| format!("{self:?}-{place}"))
+    /// The names of the places.
+    fn places(self) -> impl ExactSizeIterator<Item = String> {
+        let count = match self {
+            Self::Crowded => 2,
+            Self::Brisk => 24,
+            Self::Slow => 8,
+        };
+        (0..count).map(move |place| format!("{self:?}-{place}"))
     }
 }
 
@@ -134,8 +139,8 @@ impl Contender {
 
     /// A random place below `dir`.
     pub(crate) fn place(&mut self, dir: &str) -> String {
-        let place = self.pace.places().nth(self.random.usize(..PLACES));
-        format!("{dir}/{}", place.expect("there are as many"))
+        let place = self.random.choice(self.pace.places());
+        format!("{dir}/{}", place.expect("there are places"))
     }
 
     /// Believes in `hold` for a while.

@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use zookeeper_recipes::{
-    AcquireTimeoutError, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, DowngradeError,
-    ElectionLayout, Error, FairLock, FairLockGuard, FencedWriteError, FencingToken, Group, GroupObserver, Hold,
-    JoinError, Layout, LeaderElection, Leadership, LossReason, Lost, LostSignal, Member, MemberChange, Membership,
-    MultiLock, MultiLockGuard, Observer, Participant, Presence, ProclaimError, ReleaseError, Revocation, RunError,
-    RwLock, RwLockReadGuard, RwLockWriteGuard, SessionState, SharedCounter, SharedCounterError, SharedValue,
-    SharedValueError, TryAcquireError, Versioned, connect,
+    AcquireTimeoutError, Barrier, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, CountDownLatch,
+    DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard, FencedWriteError,
+    FencingToken, Group, GroupObserver, Hold, JoinError, LatchError, LatchTimeoutError, Layout, LeaderElection,
+    Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, MultiLock,
+    MultiLockGuard, Observer, Participant, Permit, PermitError, PermitTimeoutError, Presence, ProclaimError,
+    ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SessionState,
+    SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryAcquireError, TryPermitError, Versioned,
+    WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -19,13 +21,17 @@ fn plain<T: Send + Sync + Unpin>() {}
 #[test]
 fn every_type_is_send_sync_and_unpin() {
     plain::<AcquireTimeoutError>();
+    plain::<Barrier>();
     plain::<CheckWriter<'static>>();
     plain::<ConnectError>();
     plain::<ConnectOptions>();
     plain::<Contender>();
     plain::<Coordinator>();
+    plain::<CountDownLatch>();
+    plain::<DoubleBarrier>();
     plain::<DowngradeError>();
     plain::<ElectionLayout>();
+    plain::<Entered>();
     plain::<Error>();
     plain::<FairLock>();
     plain::<FairLockGuard>();
@@ -35,9 +41,12 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<GroupObserver>();
     plain::<Hold>();
     plain::<JoinError>();
+    plain::<LatchError>();
+    plain::<LatchTimeoutError>();
     plain::<Layout>();
     plain::<LeaderElection>();
     plain::<Leadership>();
+    plain::<LeaveTimeoutError>();
     plain::<LossReason>();
     plain::<Lost>();
     plain::<LostSignal>();
@@ -48,6 +57,9 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<MultiLockGuard>();
     plain::<Observer<u8>>();
     plain::<Participant>();
+    plain::<Permit>();
+    plain::<PermitError>();
+    plain::<PermitTimeoutError>();
     plain::<Presence>();
     plain::<ProclaimError>();
     plain::<ReleaseError>();
@@ -56,13 +68,16 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<RwLock>();
     plain::<RwLockReadGuard>();
     plain::<RwLockWriteGuard>();
+    plain::<Semaphore>();
     plain::<SessionState>();
     plain::<SharedCounter>();
     plain::<SharedCounterError>();
     plain::<SharedValue>();
     plain::<SharedValueError>();
     plain::<TryAcquireError>();
+    plain::<TryPermitError>();
     plain::<Versioned>();
+    plain::<WaitTimeoutError>();
 }
 
 #[test]
@@ -106,6 +121,8 @@ fn guards_are_not_clone() {
     <RwLockReadGuard as Ambiguous<_>>::lacks_clone();
     <RwLockWriteGuard as Ambiguous<_>>::lacks_clone();
     <MultiLockGuard as Ambiguous<_>>::lacks_clone();
+    <Permit as Ambiguous<_>>::lacks_clone();
+    <Entered as Ambiguous<_>>::lacks_clone();
     <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
 }
 
@@ -228,4 +245,38 @@ fn the_stream_of_an_observer_is_plain() {
         observer.into_stream()
     }
     let _ = stream;
+}
+
+/// Only compiled, as well.
+#[allow(dead_code)]
+fn every_future_of_permits_barriers_and_latches(zk: Coordinator, permit: Permit, inside: [Entered; 2]) {
+    let semaphore = Semaphore::new(&zk, "/s", 1).unwrap();
+    future(semaphore.acquire()).lacks_unpin();
+    future(semaphore.acquire_many(2)).lacks_unpin();
+    future(semaphore.try_acquire()).lacks_unpin();
+    future(semaphore.try_acquire_many(2)).lacks_unpin();
+    future(semaphore.acquire_timeout(Duration::ZERO)).lacks_unpin();
+    future(semaphore.acquire_many_timeout(2, Duration::ZERO)).lacks_unpin();
+    future(semaphore.available_permits()).lacks_unpin();
+    future(semaphore.set_permits(2)).lacks_unpin();
+    future(permit.release()).lacks_unpin();
+    let barrier = Barrier::new(&zk, "/b").unwrap();
+    future(barrier.set()).lacks_unpin();
+    future(barrier.lift()).lacks_unpin();
+    future(barrier.wait()).lacks_unpin();
+    future(barrier.wait_timeout(Duration::ZERO)).lacks_unpin();
+    let barrier = DoubleBarrier::new(&zk, "/d", 1).unwrap();
+    future(barrier.enter()).lacks_unpin();
+    future(barrier.enter_timeout(Duration::ZERO)).lacks_unpin();
+    future(barrier.members()).lacks_unpin();
+    let [one, two] = inside;
+    future(one.leave()).lacks_unpin();
+    future(two.leave_timeout(Duration::ZERO)).lacks_unpin();
+    let latch = CountDownLatch::new(&zk, "/c", 1).unwrap();
+    future(latch.count_down()).lacks_unpin();
+    future(latch.count_down_as("")).lacks_unpin();
+    future(latch.count()).lacks_unpin();
+    future(latch.wait()).lacks_unpin();
+    future(latch.wait_timeout(Duration::ZERO)).lacks_unpin();
+    future(latch.remove()).lacks_unpin();
 }

@@ -435,7 +435,16 @@ async fn a_campaign_a_resignation_and_a_proclamation_keep_to_their_budget() {
         lead(&election, "a").await.resign().await.unwrap();
         proxy.reset_counts();
         let leadership = lead(&election, "a").await;
+        // A leadership that ends within a moment costs no watch.
+        let watched = |times| {
+            let proxy = &proxy;
+            eventually(PATIENCE, "watched", move || async move {
+                proxy.requests().of(Op::Exists) == times
+            })
+        };
+        watched(1).await;
         leadership.proclaim("b").await.unwrap();
+        watched(2).await;
         leadership.resign().await.unwrap();
         let counts = proxy.requests().without_heartbeats();
         let expected = [(Op::Create2, 1), (Op::Delete, 1), (Op::GetChildren, 1), (Op::Exists, 2)];

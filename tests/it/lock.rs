@@ -7,7 +7,7 @@ use zookeeper_recipes::zookeeper_client::{self as zk};
 use zookeeper_recipes::{AcquireTimeoutError, ConnectOptions, LossReason, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, granted, join_line, lock, session_id};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock, session_id};
 
 #[tokio::test]
 async fn a_lock_is_held_from_acquire_to_release() {
@@ -164,25 +164,28 @@ async fn of_many_that_try_at_once_at_most_one_has_it_and_nothing_is_left() {
 #[tokio::test]
 async fn an_acquire_that_times_out_has_removed_its_node_when_it_returns() {
     let fixture = Fixture::new("timeout").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    // A slow link: what is only on its way to be removed is still there for a while.
+    let (proxy, servers) = fixture.proxied().await;
+    let (zk, other) = (connect(&fixture).await, connect_to(&servers, LONG).await);
     let guard = acquire(&lock(&zk, "/l")).await;
     let waiter = lock(&other, "/l");
-    let limit = Duration::from_millis(200);
+    let limit = Duration::from_millis(600);
 
+    proxy.delay(Duration::from_millis(100));
     let started = Instant::now();
     let result = within(PATIENCE, "the time is up", waiter.acquire_timeout(limit)).await;
     assert_eq!(result.unwrap_err(), AcquireTimeoutError::Elapsed { after: limit });
-    assert!(started.elapsed() >= limit);
     assert_eq!(
         fixture.ephemerals().await.into_keys().collect::<Vec<_>>(),
         [guard.path()]
     );
+    assert!(started.elapsed() >= limit);
+    assert_eq!(proxy.requests().creates(), 1, "it stood in line");
 
+    proxy.delay(Duration::ZERO);
     guard.release().await.unwrap();
-    let guard = within(PATIENCE, "a free lock is taken", waiter.acquire_timeout(LONG))
-        .await
-        .unwrap();
-    guard.release().await.unwrap();
+    let guard = within(PATIENCE, "a free lock is taken", waiter.acquire_timeout(LONG)).await;
+    guard.unwrap().release().await.unwrap();
     fixture.assert_no_nodes_left(&["/l"]).await;
 }
 

@@ -4,17 +4,21 @@
 #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod sessions;
+mod strike;
 mod support;
 mod warnings;
 
 mod access;
 mod auto_traits;
 mod bad_input;
+mod barrier;
 mod budget;
 mod budget_rw;
+mod budget_semaphore;
 mod cancellation;
 mod close;
 mod connecting;
+mod double_barrier;
 mod each_request;
 mod election;
 mod election_kills;
@@ -23,6 +27,7 @@ mod exclusion;
 mod expiry;
 mod group;
 mod guard;
+mod latch;
 mod layers;
 mod layouts;
 mod lock;
@@ -35,5 +40,6 @@ mod reconnect;
 mod replaced_session;
 mod revocation;
 mod rwlock;
+mod semaphore;
 mod shared_counter;
 mod shared_value;

@@ -27,6 +27,10 @@ impl Leadership {
     /// Publishes another value for all who observe, in place of the one given to the campaign. When it returns, the
     /// ensemble has the value. One write, and the watch on the own node is set again.
     ///
+    /// Not where Curator's `LeaderLatch` stands in line: the one right behind the leader then misses its turn, since it
+    /// looks once at the data ahead of it and afterwards waits for a delete that it is no longer told of. Publish through
+    /// a [`SharedValue`](crate::SharedValue) there. Its `LeaderSelector` is not harmed.
+    ///
     /// # Errors
     /// [`ProclaimError::Lost`] if leadership is lost: nothing is written any more, but the value may have been before.
     ///

@@ -218,8 +218,9 @@ impl Keeper {
             let mut wanted = self.wanted.clone();
             tokio::select! {
                 registered = self.register_with(&data) => {
+                    let registered = registered?;
                     self.written.send_modify(|written| *written = (number, Ok(())));
-                    return registered;
+                    return Ok(registered);
                 }
                 changed = wanted.changed() => changed.map_err(|_| Over)?,
             }

@@ -1,4 +1,4 @@
-//! What every way to a place has in common: one deadline for all of it.
+//! What every call with a limit has in common: one deadline for all of it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,18 +6,17 @@ use std::time::Duration;
 use tokio::time;
 use tracing::debug;
 
-use crate::error::Error;
 use crate::session::{Removal, Witness};
 
 /// How much longer than its deadline a timed call may take to see its nodes removed.
-const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
+pub(crate) const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
 
 /// Gives `acquire` until `limit`; then `None`, and no node is left that was made with its witness, unless the link is
 /// dead, in which case the reaper has it.
-pub(super) async fn in_time<T, F: Future<Output = Result<T, Error>>>(
+pub(crate) async fn in_time<T, E, F: Future<Output = Result<T, E>>>(
     limit: Duration,
     acquire: impl FnOnce(Witness) -> F,
-) -> Result<Option<T>, Error> {
+) -> Result<Option<T>, E> {
     let (witness, mut removal) = Removal::new();
     if let Ok(acquired) = time::timeout(limit, acquire(witness)).await {
         return acquired.map(Some);

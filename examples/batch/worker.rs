@@ -1,0 +1,111 @@
+//! A worker: the same three phases for all, each with its own shares.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use zookeeper_recipes::{ConnectOptions, Coordinator, CountDownLatch, DoubleBarrier, Error, LatchError, Semaphore};
+
+use crate::shares::Shares;
+use crate::{Failure, LINES, PHASES, SHARES, WORKERS};
+
+/// For so long at least, the others wait for a worker that is dead.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) struct Assignment<'a> {
+    pub(crate) number: usize,
+    pub(crate) cluster: &'a str,
+    /// Where this run has its nodes.
+    pub(crate) root: &'a str,
+    pub(crate) bank: SocketAddr,
+    pub(crate) shares: Shares,
+}
+
+pub(crate) async fn connect(name: &str, cluster: &str) -> Result<Coordinator, Failure> {
+    let options = ConnectOptions::new()
+        .session_timeout(SESSION_TIMEOUT)
+        .identity(name.as_bytes().to_vec());
+    Ok(options.connect(cluster).await?)
+}
+
+/// Counts the shares of a phase that are done.
+pub(crate) fn done(zk: &Coordinator, root: &str, phase: usize) -> Result<CountDownLatch, Error> {
+    CountDownLatch::new(zk, &format!("{root}/{}/done", PHASES[phase]), SHARES as u32)
+}
+
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
+    let name = format!("worker {}", assignment.number);
+    let zk = connect(&name, assignment.cluster).await?;
+    let lines = Semaphore::new(&zk, &format!("{}/lines", assignment.root), LINES)?;
+    for (phase, title) in PHASES.iter().enumerate() {
+        let barrier = DoubleBarrier::new(&zk, &format!("{}/{title}/workers", assignment.root), WORKERS as u32)?;
+        let done = done(&zk, assignment.root, phase)?;
+        // A phase that is done was done without us: we are in the place of one who died after it.
+        while done.count().await? > 0 {
+            let inside = barrier.enter().await?;
+            println!("{name} is in phase {title}");
+            let work = async {
+                for share in (0..SHARES).filter(|share| share % WORKERS == assignment.number) {
+                    settle(assignment, &lines, phase, share).await?;
+                    done.count_down_as(&format!("share-{share}")).await?;
+                }
+                // Inside, so that whoever takes a dead worker's place finds the phase open.
+                Ok::<_, Failure>(done.wait().await?)
+            };
+            match inside.run_until_lost(work).await {
+                Ok(worked) => {
+                    worked?;
+                    inside.leave().await?;
+                }
+                Err(lost) => println!("{name}: {lost}; entering again"),
+            }
+        }
+    }
+    zk.close().await;
+    Ok(())
+}
+
+/// Has the bank book a share. It may have done so before, on a call whose answer nobody heard.
+async fn settle(assignment: &Assignment<'_>, lines: &Semaphore, phase: usize, share: usize) -> Result<(), Failure> {
+    loop {
+        let line = lines.acquire().await?;
+        match line.run_until_lost(call(assignment, phase, share)).await {
+            Ok(answer) => {
+                let answer = answer?;
+                if let Err(error) = line.release().await {
+                    println!("worker {}: {error}", assignment.number);
+                }
+                return match answer.as_str() {
+                    "booked" => Ok(()),
+                    "booked before" => {
+                        println!(
+                            "worker {}: the bank has share {share} of phase {} already",
+                            assignment.number, PHASES[phase]
+                        );
+                        Ok(())
+                    }
+                    answer => Err(format!("share {share}: the bank says {answer:?}").into()),
+                };
+            }
+            Err(lost) => println!("worker {}: {lost}; calling again", assignment.number),
+        }
+    }
+}
+
+async fn call(assignment: &Assignment<'_>, phase: usize, share: usize) -> Result<String, Failure> {
+    let mut bank = BufReader::new(TcpStream::connect(assignment.bank).await?);
+    let cents = assignment.shares.cents(share);
+    let call = format!("{} {phase} {share} {cents}\n", assignment.number);
+    bank.write_all(call.as_bytes()).await?;
+    let mut answer = String::new();
+    bank.read_line(&mut answer).await?;
+    Ok(answer.trim_end().to_owned())
+}
+
+/// Waits until all shares of the last phase are done.
+pub(crate) async fn until_done(zk: &Coordinator, root: &str) -> Result<(), LatchError> {
+    done(zk, root, PHASES.len() - 1)?.wait().await
+}

@@ -1,0 +1,38 @@
+//! A place that is not held, but passed on for something else as soon as that can be had.
+
+use std::sync::Arc;
+
+use super::contender::{Enrolled, Purpose};
+use super::{Enrolment, Line};
+use crate::session::{Session, Witness};
+use crate::znode::{Ephemeral, Interrupted, list};
+
+impl Line {
+    /// Waits for the head of the line, in this session. The node is watched, but it is no hold: nobody believes in it,
+    /// so nothing is sent to prove it, and whoever acts on it does so in a transaction that checks it.
+    pub(crate) async fn enter_turnstile(
+        &self,
+        session: &Arc<Session>,
+        witness: Option<&Witness>,
+    ) -> Result<Ephemeral, Interrupted> {
+        let mut place = Enrolled::enrol(self, session, &Enrolment::EXCLUSIVE, witness).await?;
+        place.head_of_line(Purpose::Turnstile).await?;
+        Ok(place.into_node())
+    }
+
+    /// Takes the head of the line if nobody is there.
+    pub(crate) async fn try_turnstile(&self, session: &Arc<Session>) -> Result<Option<Ephemeral>, Interrupted> {
+        let mut place = Enrolled::enrol(self, session, &Enrolment::EXCLUSIVE, None).await?;
+        if place.is_granted().await? {
+            return Ok(Some(place.into_node()));
+        }
+        place.into_node().remove().await?;
+        Ok(None)
+    }
+
+    /// Whether somebody stands in the line: one read.
+    pub(crate) async fn is_occupied(&self, session: &Arc<Session>) -> Result<bool, Interrupted> {
+        let children = list(session, &self.path).await?;
+        Ok(self.is_taken(&children, Enrolment::EXCLUSIVE.mode))
+    }
+}

@@ -1,0 +1,145 @@
+//! Looking at the barrier, and the transactions on `ready`.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+use zookeeper_client as zk;
+
+use super::rule::{Member, Ready};
+use crate::error::Error;
+use crate::session::Session;
+use crate::znode::{Interrupted, NodePath, NodeWatch, Transaction, read, stat, stat_and_watch, stats, transact};
+
+/// Name of the node that opens the barrier.
+const READY: &str = "ready";
+
+/// The directory of a barrier.
+#[derive(Clone, Debug)]
+pub(super) struct Directory {
+    pub(super) path: NodePath,
+}
+
+/// The directory's own data, which every opening writes again: its version is a fence against openings in between.
+#[derive(Debug)]
+pub(super) struct Fence {
+    data: Vec<u8>,
+    version: i32,
+}
+
+impl Directory {
+    pub(super) fn ready(&self) -> String {
+        self.path.child(READY)
+    }
+
+    /// `ready`, if it is there.
+    pub(super) async fn read_ready(&self, session: &Arc<Session>) -> Result<Option<Ready>, Interrupted> {
+        Ok(stat(session, &self.ready()).await?.map(Ready::from))
+    }
+
+    /// `ready`, if it is there, and a watch on it.
+    pub(super) async fn watch_ready(&self, session: &Arc<Session>) -> Result<(Option<Ready>, NodeWatch), Interrupted> {
+        let (stat, watch) = stat_and_watch(session, &self.ready()).await?;
+        Ok((stat.map(Ready::from), watch))
+    }
+
+    /// The members among `children`, without `own`, when they came if `ages` has to be known.
+    pub(super) async fn others<'a>(
+        &self,
+        session: &Arc<Session>,
+        children: &'a [String],
+        own: &str,
+        ages: bool,
+    ) -> Result<Vec<Member<'a>>, Interrupted> {
+        let names = members(children).filter(|name| *name != own);
+        if !ages {
+            return Ok(names.map(|name| Member { name, czxid: 0 }).collect());
+        }
+        let stats = stats(session, &self.path, names).await?;
+        let aged = stats.into_iter().map(|(name, stat)| Member {
+            name,
+            czxid: stat.czxid,
+        });
+        Ok(aged.collect())
+    }
+
+    /// To be read before what is decided on.
+    pub(super) async fn fence(&self, session: &Arc<Session>) -> Result<Option<Fence>, Interrupted> {
+        let read = read(session, self.path.as_str()).await?;
+        Ok(read.map(|(data, stat)| Fence {
+            data,
+            version: stat.version,
+        }))
+    }
+
+    /// Opens the barrier if all these members are there at that moment. False if it was not done, or is to be looked
+    /// at.
+    pub(super) async fn open<'a>(
+        &self,
+        session: &Arc<Session>,
+        fence: &Fence,
+        members: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<bool, Interrupted> {
+        let transaction = transact(session, self.path.as_str(), |multi| {
+            multi.add_set_data(self.path.as_str(), &fence.data, Some(fence.version))?;
+            for member in members.clone() {
+                multi.add_check_version(&self.path.child(member), -1)?;
+            }
+            let options = zk::CreateMode::Persistent.with_acls(session.acls());
+            multi.add_create(&self.ready(), session.identity(), &options)
+        });
+        self.done(transaction.await?)
+    }
+
+    /// Stamps `ready` anew, so that all who are there now are inside, if `inside` is still there.
+    pub(super) async fn join(&self, session: &Arc<Session>, ready: Ready, inside: &str) -> Result<bool, Interrupted> {
+        let transaction = transact(session, self.path.as_str(), |multi| {
+            multi.add_check_version(&self.path.child(inside), -1)?;
+            multi.add_set_data(&self.ready(), session.identity(), Some(ready.version))
+        });
+        self.done(transaction.await?)
+    }
+
+    /// Removes `ready`, unless the barrier was opened since `fence` was read.
+    pub(super) async fn clear(&self, session: &Arc<Session>, fence: &Fence, ready: Ready) -> Result<bool, Interrupted> {
+        let transaction = transact(session, self.path.as_str(), |multi| {
+            multi.add_check_version(self.path.as_str(), fence.version)?;
+            multi.add_delete(&self.ready(), Some(ready.version))
+        });
+        self.done(transaction.await?)
+    }
+
+    /// A transaction that came too late, or whose outcome is not known, means to look again.
+    fn done(&self, transaction: Transaction) -> Result<bool, Interrupted> {
+        match transaction {
+            Transaction::Committed => Ok(true),
+            Transaction::Refused {
+                source: zk::Error::NoNode | zk::Error::NodeExists | zk::Error::BadVersion,
+                ..
+            }
+            | Transaction::Unknown => Ok(false),
+            Transaction::Refused { source, .. } => Err(Error::from_answer(&self.ready(), source).into()),
+        }
+    }
+}
+
+impl From<zk::Stat> for Ready {
+    fn from(stat: zk::Stat) -> Self {
+        Self {
+            czxid: stat.czxid,
+            mzxid: stat.mzxid,
+            version: stat.version,
+        }
+    }
+}
+
+/// The members among the children of a barrier: Curator's and ours are UUIDs, kazoo's the same without hyphens.
+pub(super) fn members(children: &[String]) -> impl Iterator<Item = &str> {
+    children
+        .iter()
+        .map(String::as_str)
+        .filter(|name| Uuid::try_parse(name).is_ok())
+}
+
+pub(super) fn has_ready(children: &[String]) -> bool {
+    children.iter().any(|name| name == READY)
+}

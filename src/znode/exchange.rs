@@ -1,0 +1,158 @@
+//! Nodes that take the place of another one, in one transaction.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::debug;
+use zookeeper_client as zk;
+
+use super::ask::{Transaction, transact};
+use super::ephemeral::{Claim, Ephemeral, Interrupted, NewChild};
+use super::parents;
+use super::transaction::{check_total, recover_all, refused_for_now, register_all, take_over};
+use crate::error::Error;
+use crate::session::{LossReason, Lost, Outcome, outcome};
+
+/// What came of an exchange.
+#[derive(Debug)]
+pub(crate) enum Exchange {
+    /// The new nodes, which share one end. The old one is gone.
+    Done(Vec<Ephemeral>),
+    /// The condition does not hold. The old node is still there.
+    Refused(Ephemeral),
+}
+
+/// What comes before the creates in the transaction.
+const CONDITION: usize = 0;
+const DELETE: usize = 1;
+const CREATES: usize = 2;
+
+impl Ephemeral {
+    /// Creates all nodes and deletes this one, if the data of the node at `path` is still of that version. The whole
+    /// commits only while this node is there. What ends one of the new nodes ends all.
+    pub(crate) async fn exchange(
+        self,
+        all: &[NewChild<'_>],
+        (path, version): (&str, i32),
+    ) -> Result<Exchange, Interrupted> {
+        check_total(all)?;
+        let session = Arc::clone(self.session());
+        loop {
+            if let Some(reason) = self.end().reason() {
+                return Err(Lost { reason }.into());
+            }
+            let (names, claims) = register_all(&session, all);
+            let client = session.client()?;
+            let connection = session.connection();
+            let sent = Instant::now();
+            let options = zk::CreateMode::EphemeralSequential.with_acls(session.acls());
+            let mut multi = client.new_multi_writer();
+            let refused = |error| Error::from_answer(path, error);
+            multi.add_check_version(path, version).map_err(refused)?;
+            multi.add_delete(self.path(), None).map_err(refused)?;
+            for (new, name) in all.iter().zip(&names) {
+                let added = multi.add_create(&new.parent.child(&name.prefix), new.data, &options);
+                added.map_err(|error| Error::from_answer(new.parent.as_str(), error))?;
+            }
+            self.end().expect(true);
+            let committed = tokio::select! {
+                committed = multi.commit() => committed,
+                lost = session.ended() => return Err(lost.into()),
+            };
+            match committed {
+                Ok(mut results) => {
+                    self.end().set(LossReason::Released);
+                    self.forget();
+                    results.drain(..CREATES.min(results.len()));
+                    let nodes = take_over(claims, results, connection).await?;
+                    session.proved(sent);
+                    return Ok(Exchange::Done(nodes));
+                }
+                Err(zk::MultiWriteError::OperationFailed { index, source }) => {
+                    claims.into_iter().for_each(Claim::forget);
+                    self.end().expect(false);
+                    match (index, source) {
+                        (CONDITION, zk::Error::NoNode | zk::Error::BadVersion) => return Ok(Exchange::Refused(self)),
+                        (DELETE, zk::Error::NoNode) => {
+                            self.end().set(LossReason::NodeRemoved);
+                            self.forget();
+                            return Err(Lost {
+                                reason: LossReason::NodeRemoved,
+                            }
+                            .into());
+                        }
+                        (CREATES.., zk::Error::NoNode) => {
+                            for new in all {
+                                parents::ensure(&session, new.parent, new.parents).await?;
+                            }
+                        }
+                        (_, source) => refused_for_now(&session, path, source).await?,
+                    }
+                }
+                Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) != Outcome::Unknown => {
+                    claims.into_iter().for_each(Claim::forget);
+                    self.end().expect(false);
+                    refused_for_now(&session, path, source).await?;
+                }
+                Err(zk::MultiWriteError::RequestFailed { source }) => {
+                    debug!(error = %source, "reply of an exchange lost; looking for its nodes");
+                    let recovered = recover_all(&session, all, &names, claims, connection).await?;
+                    self.end().expect(false);
+                    if let Some(nodes) = recovered {
+                        self.end().set(LossReason::Released);
+                        self.forget();
+                        return Ok(Exchange::Done(nodes));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Deletes this node together with the one at `path`, if that is still of that version; else nothing is done and
+    /// this node comes back.
+    pub(crate) async fn remove_with(self, (path, version): (&str, i32)) -> Result<Option<Self>, Interrupted> {
+        let session = Arc::clone(self.session());
+        let mut sent_before = false;
+        loop {
+            if let Some(reason) = self.end().reason().filter(|_| !sent_before) {
+                return Err(Lost { reason }.into());
+            }
+            self.end().expect(true);
+            let transaction = transact(&session, self.path(), |multi| {
+                multi.add_delete(self.path(), None)?;
+                multi.add_delete(path, Some(version))
+            });
+            match transaction.await? {
+                Transaction::Committed => break,
+                // The same transaction, sent before, whose reply was lost.
+                Transaction::Refused {
+                    index: 0,
+                    source: zk::Error::NoNode,
+                } if sent_before => break,
+                Transaction::Refused {
+                    index: 0,
+                    source: zk::Error::NoNode,
+                } => {
+                    self.end().set(LossReason::NodeRemoved);
+                    self.forget();
+                    return Err(Lost {
+                        reason: LossReason::NodeRemoved,
+                    }
+                    .into());
+                }
+                Transaction::Refused {
+                    index: 1,
+                    source: zk::Error::NoNode | zk::Error::BadVersion,
+                } => {
+                    self.end().expect(false);
+                    return Ok(Some(self));
+                }
+                Transaction::Refused { source, .. } => return Err(Error::from_answer(path, source).into()),
+                Transaction::Unknown => sent_before = true,
+            }
+        }
+        self.end().set(LossReason::Released);
+        self.forget();
+        Ok(None)
+    }
+}

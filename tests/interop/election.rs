@@ -1,0 +1,234 @@
+//! `LeaderElection` with Curator's `LeaderLatch`, with its `LeaderSelector`, and with kazoo's `Election`.
+
+use zookeeper_recipes::{Coordinator, ElectionLayout, FairLock, Layout, LeaderElection};
+use zookeeper_testkit::{Fixture, within};
+
+use crate::line::{Contender, is_served_in_order, still_waits, survives_the_end_of_sessions};
+use crate::peer::{Actor, Peer};
+use crate::support::{PATIENCE, SHORT, connect, connect_mortal, expire};
+
+const PATH: &str = "/leader";
+
+fn election(zk: &Coordinator, layout: ElectionLayout) -> LeaderElection {
+    LeaderElection::new(zk, PATH).expect("a valid path").layout(layout)
+}
+
+fn ours(zk: &Coordinator, layout: ElectionLayout) -> Contender {
+    let election = election(zk, layout);
+    Contender::ours(zk, async move { election.campaign("ours").await })
+}
+
+fn theirs(actor: &Actor) -> Contender {
+    Contender::theirs(actor, "campaign", "resign")
+}
+
+async fn candidate(peer: &Peer, fixture: &Fixture, recipe: &str, options: &[&str]) -> Actor {
+    peer.actor_with(&fixture.connect_string(), SHORT, recipe, PATH, options)
+        .await
+}
+
+#[tokio::test]
+async fn curators_latches_and_we_lead_in_order_of_arrival() {
+    let fixture = Fixture::new("curators_latches_and_we_lead_in_order").await;
+    let curator = Peer::curator();
+    let mut line = Vec::new();
+    for is_ours in [false, true, false, true, true, false] {
+        line.push(if is_ours {
+            ours(&connect(&fixture).await, ElectionLayout::LeaderLatch)
+        } else {
+            theirs(&candidate(&curator, &fixture, "latch", &["java"]).await)
+        });
+    }
+    is_served_in_order(&fixture, PATH, line).await;
+}
+
+#[tokio::test]
+async fn curators_selectors_and_we_lead_in_order_of_arrival() {
+    let fixture = Fixture::new("curators_selectors_and_we_lead_in_order").await;
+    let curator = Peer::curator();
+    let mut line = Vec::new();
+    for is_ours in [true, false, true, false, false, true] {
+        line.push(if is_ours {
+            ours(&connect(&fixture).await, ElectionLayout::LeaderSelector)
+        } else {
+            theirs(&candidate(&curator, &fixture, "selector", &["java"]).await)
+        });
+    }
+    is_served_in_order(&fixture, PATH, line).await;
+}
+
+/// kazoo's election is a lock of kazoo's. It sees our names once its lock is replaced by one that is told to; as it is, a
+/// `FairLock` with kazoo's names stands in line with it.
+#[tokio::test]
+async fn kazoos_elections_and_we_lead_in_order_of_arrival() {
+    let fixture = Fixture::new("kazoos_elections_and_we_lead_in_order").await;
+    let kazoo = Peer::kazoo();
+    let mut line = Vec::new();
+    for is_ours in [false, true, false, false, true] {
+        line.push(if is_ours {
+            ours(&connect(&fixture).await, ElectionLayout::LeaderSelector)
+        } else {
+            theirs(&candidate(&kazoo, &fixture, "election", &["python", "lock-"]).await)
+        });
+    }
+    is_served_in_order(&fixture, PATH, line).await;
+
+    let mut line = Vec::new();
+    for is_ours in [true, false, true, false] {
+        line.push(if is_ours {
+            let zk = connect(&fixture).await;
+            let lock = FairLock::new(&zk, PATH).expect("a path").layout(Layout::Kazoo);
+            Contender::ours(&zk, async move { lock.acquire().await })
+        } else {
+            theirs(&candidate(&kazoo, &fixture, "election", &["python"]).await)
+        });
+    }
+    is_served_in_order(&fixture, PATH, line).await;
+}
+
+#[tokio::test]
+async fn stock_kazoo_elections_do_not_see_our_candidates() {
+    let fixture = Fixture::new("stock_kazoo_elections_do_not_see_ours").await;
+    let zk = connect(&fixture).await;
+    let python = candidate(&Peer::kazoo(), &fixture, "election", &["python"]).await;
+    for layout in [ElectionLayout::LeaderLatch, ElectionLayout::LeaderSelector] {
+        let leadership = election(&zk, layout).campaign("ours").await.expect("nobody is there");
+        assert_eq!(python.ask("campaign 5000").await, "leads", "two leaders");
+        leadership.resign().await.expect("held until now");
+        python.ask("resign").await;
+        fixture.until_children(PATH, 0).await;
+    }
+}
+
+/// Curator's two elections have different names, and do not see each other either.
+#[tokio::test]
+async fn a_latch_does_not_see_a_selector() {
+    let fixture = Fixture::new("a_latch_does_not_see_a_selector").await;
+    let zk = connect(&fixture).await;
+    let selector = candidate(&Peer::curator(), &fixture, "selector", &["java"]).await;
+    selector.ask("campaign").await;
+    let election = election(&zk, ElectionLayout::LeaderLatch);
+    let leadership = within(PATIENCE, "two leaders", election.campaign("ours"))
+        .await
+        .expect("granted");
+    leadership.resign().await.expect("held until now");
+    selector.ask("resign").await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_on_either_side_of_the_latches_line_makes_the_next_lead() {
+    let fixture = Fixture::new("the_end_of_a_session_of_latches").await;
+    let curator = Peer::curator();
+    let (zk_1, zk_2) = (connect_mortal(&fixture).await, connect_mortal(&fixture).await);
+    let line = [
+        theirs(&candidate(&curator, &fixture, "latch", &["java-1"]).await),
+        ours(&zk_1, ElectionLayout::LeaderLatch),
+        theirs(&candidate(&curator, &fixture, "latch", &["java-2"]).await),
+        ours(&zk_2, ElectionLayout::LeaderLatch),
+    ];
+    survives_the_end_of_sessions(&fixture, PATH, line).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_leaders_session_makes_the_next_lead_among_selectors() {
+    let fixture = Fixture::new("the_end_of_a_leaders_session_among_selectors").await;
+    let zk = connect_mortal(&fixture).await;
+    let curator = Peer::curator();
+    let (java_1, java_2) = (
+        candidate(&curator, &fixture, "selector", &["java-1"]).await,
+        candidate(&curator, &fixture, "selector", &["java-2"]).await,
+    );
+    java_1.ask("campaign").await;
+    let campaign = tokio::spawn({
+        let election = election(&zk, ElectionLayout::LeaderSelector);
+        async move { election.campaign("ours").await }
+    });
+    fixture.until_children(PATH, 2).await;
+    let java_campaign = java_2.tell("campaign");
+    fixture.until_children(PATH, 3).await;
+    java_1.expire().await;
+    let leadership = within(PATIENCE, "ours leads", campaign)
+        .await
+        .expect("no panic")
+        .expect("granted");
+    assert!(still_waits(&java_campaign).await);
+    expire(&fixture, &zk).await;
+    within(PATIENCE, "the loss is signalled", leadership.lost()).await;
+    assert_eq!(java_campaign.done().await, "leads");
+    java_2.ask("resign").await;
+    drop(leadership);
+    fixture.assert_no_nodes_left(&[PATH]).await;
+}
+
+#[tokio::test]
+async fn each_side_sees_who_leads_and_who_stands() {
+    let fixture = Fixture::new("each_side_sees_who_leads").await;
+    let zk = connect(&fixture).await;
+    let curator = Peer::curator();
+    for (recipe, layout) in [
+        ("latch", ElectionLayout::LeaderLatch),
+        ("selector", ElectionLayout::LeaderSelector),
+    ] {
+        let election = election(&zk, layout);
+        let mut leader = election.observe().await.expect("observed");
+        let java = candidate(&curator, &fixture, recipe, &["java"]).await;
+        let observer = candidate(&curator, &fixture, recipe, &["observer"]).await;
+        let leadership = election.campaign("ours").await.expect("nobody is there");
+        let campaign = java.tell("campaign");
+        fixture.until_children(PATH, 2).await;
+        assert_eq!(observer.ask("leader").await, "ours*");
+        assert_eq!(observer.ask("participants").await, "ours* java");
+        let names = || async {
+            let participants = election.participants().await.expect("listed").into_iter();
+            let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+            participants
+                .map(|one| (text(&one.value), one.is_leader))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names().await, [("ours".to_owned(), true), ("java".to_owned(), false)]);
+
+        if layout == ElectionLayout::LeaderSelector {
+            leadership.proclaim("still-ours").await.expect("it leads");
+            assert_eq!(observer.ask("leader").await, "still-ours*");
+        }
+        leadership.resign().await.expect("held until now");
+        campaign.done().await;
+        let seen = leader.wait_for(|leader| leader.as_ref().is_some_and(|one| &one.value[..] == b"java"));
+        within(PATIENCE, "ours sees that Curator leads", seen)
+            .await
+            .expect("it goes on");
+        java.ask("resign").await;
+        let seen = leader.wait_for(Option::is_none);
+        within(PATIENCE, "ours sees that nobody leads", seen)
+            .await
+            .expect("it goes on");
+        fixture.assert_no_nodes_left(&[PATH]).await;
+    }
+}
+
+/// A latch of Curator's watches the data of the candidate right ahead, once, and looks again only when that is deleted
+/// (`LeaderLatch.checkLeadership`): after any change of the data it sees nothing more. So a leader with a latch behind it
+/// does not proclaim, nor is it asked to make way; `LeaderSelector` wakes at any change and looks again.
+#[tokio::test]
+async fn a_proclamation_makes_the_latch_of_curators_right_behind_miss_its_turn() {
+    let fixture = Fixture::new("a_proclamation_makes_the_latch_right_behind_miss_its_turn").await;
+    let zk = connect(&fixture).await;
+    let java = candidate(&Peer::curator(), &fixture, "latch", &["java"]).await;
+    let leadership = election(&zk, ElectionLayout::LeaderLatch)
+        .campaign("ours")
+        .await
+        .expect("nobody is there");
+    let campaign = java.tell("campaign");
+    fixture.until_children(PATH, 2).await;
+    // It has set its watch.
+    assert!(still_waits(&campaign).await);
+    leadership.proclaim("still-ours").await.expect("it leads");
+    leadership.resign().await.expect("held until now");
+    assert!(
+        still_waits(&campaign).await,
+        "if it leads now, Curator has mended this: say so in docs/interop.md"
+    );
+    assert_eq!(fixture.children(PATH).await.len(), 1, "nobody else is there");
+    drop((campaign, java));
+    fixture.assert_no_nodes_left_within(PATIENCE, &[PATH]).await;
+}
