@@ -24,9 +24,9 @@
 //! # Guarantees
 //! | | |
 //! |---|---|
-//! | Exclusion | at most one holder per path as seen by the ensemble, and no guard says "held" after the ensemble may have given the place away |
+//! | Exclusion | at most one holder per path as seen by the ensemble, and no guard says "held" after the ensemble may have expired its session |
 //! | Fencing | every guard carries a [`FencingToken`] that grows with every grant; [`Hold::fenced`] writes commit only while it holds |
-//! | Loss is signalled | [`Hold::lost`] tells when and why; [`Hold::run_until_lost`] drops the work at that moment |
+//! | Loss is signalled | per guard: [`Hold::lost`] tells when and why; [`Hold::run_until_lost`] drops the work at that moment |
 //! | Nothing left behind | no dropped future, timeout, lost reply or panic leaves a node beyond moments, or beyond the session at the latest |
 //! | Fair | grants follow the order in which the ensemble created the contenders |
 //! | No herd, no poll | a release wakes one waiter; an idle waiter costs no requests |

@@ -24,7 +24,7 @@ use crate::znode::{Hold, NodePath, ReleaseError};
 /// that loses one of its places joins all lines anew, at their tails.
 ///
 /// # Cost
-/// Acquire: one transaction and a list of each path, sent together, and a watch on each own node beside them. Release:
+/// Acquire: one transaction and a list of each path, sent together, and a watch on each own node. Release:
 /// one transaction. Waiting: one watch at a time. Servers that do not say which transaction it was (ZOOKEEPER-4026,
 /// ZOOKEEPER-4667: 3.8.0, for one) are asked once more in an acquire, one round trip.
 ///

@@ -141,11 +141,6 @@ impl Registry {
         state.entries.keys().copied().collect()
     }
 
-    /// Forgets all nodes: the ensemble removed them together with the session.
-    pub(crate) fn clear(&self) {
-        self.lock().entries.clear();
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

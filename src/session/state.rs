@@ -33,7 +33,8 @@ pub enum LossReason {
     SessionExpired,
     /// No quorum of the ensemble confirmed the session in time, so that it may have expired.
     LeaseLapsed,
-    /// Somebody else deleted the node of this hold.
+    /// Somebody else deleted the node of this hold. Also said where the server closes the session of a connected client
+    /// and the news of the node comes first: the loss is told at once, not when its cause is known.
     NodeRemoved,
     /// Another contender asked for the place, and the holder gave it up for that
     /// ([`FairLock::run_revocable`](crate::FairLock::run_revocable)).

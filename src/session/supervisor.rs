@@ -214,26 +214,22 @@ impl Drop for Supervised {
 /// Deletes every node of the session by name and closes it. The nodes come first because clones of the client that
 /// the user keeps would keep the session, and with it the nodes, alive.
 async fn close_session(session: &Arc<Session>) {
-    // Taken first, so that whoever registers a node from here on sends no create.
+    // Taken before the nodes are counted: whoever registers one from here on sends no create.
     let Some(client) = session.take_client() else { return };
     let mut states = client.state_watcher();
-    let nodes = session.registry().end_all(LossReason::Closed);
-    let removals = nodes
-        .into_iter()
-        .filter_map(|key| session.registry().whereabouts(key))
-        .map(|whereabouts| {
-            let client = &client;
-            async move {
-                let removed = reaper::remove_once(client, &whereabouts).await;
-                if let Err(error) = removed {
-                    debug!(?whereabouts, %error, "left to the end of the session");
-                }
-            }
-        });
-    future::join_all(removals).await;
-    drop(client);
-    session.registry().clear();
+    let registry = session.registry();
+    let nodes = registry.end_all(LossReason::Closed);
+    let nodes: Vec<_> = nodes.into_iter().filter_map(|key| registry.whereabouts(key)).collect();
     session.end(LossReason::Closed);
+    let removals = nodes
+        .iter()
+        .map(|whereabouts| reaper::remove_once(&client, whereabouts));
+    for (whereabouts, removed) in nodes.iter().zip(future::join_all(removals).await) {
+        if let Err(error) = removed {
+            debug!(?whereabouts, %error, "left to the end of the session");
+        }
+    }
+    drop(client);
     while !states.changed().await.is_terminated() {}
 }
 

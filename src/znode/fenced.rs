@@ -46,13 +46,22 @@ enum Operation {
 }
 
 impl Operation {
+    fn path(&self) -> &str {
+        match self {
+            Self::Create { path, .. }
+            | Self::SetData { path, .. }
+            | Self::Check { path, .. }
+            | Self::Delete { path, .. } => path,
+        }
+    }
+
     /// What it adds to the request, in bytes, with room for a long ACL.
     fn size(&self) -> usize {
-        let (path, data) = match self {
-            Self::Create { path, data, .. } | Self::SetData { path, data, .. } => (path, data.len()),
-            Self::Check { path, .. } | Self::Delete { path, .. } => (path, 0),
+        let data = match self {
+            Self::Create { data, .. } | Self::SetData { data, .. } => data.len(),
+            Self::Check { .. } | Self::Delete { .. } => 0,
         };
-        path.len() + data + OPERATION_SIZE
+        self.path().len() + data + OPERATION_SIZE
     }
 }
 
@@ -128,7 +137,7 @@ impl<'a> CheckWriter<'a> {
         let mut size = 0;
         for (index, operation) in operations.iter().enumerate() {
             size += operation.size();
-            check_length(self.hold.path(), size)?;
+            check_length(operation.path(), size)?;
             let added = match operation {
                 Operation::Check { path, version } => writer.add_check_version(path, *version),
                 Operation::Create { path, data, mode } => {

@@ -25,7 +25,7 @@ use zookeeper_recipes::{
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use crate::cancellation::poll_times;
-use crate::sessions::expire;
+use crate::sessions::{assert_expired, expire};
 use crate::strike::strike_each_request;
 use crate::support::{LONG, PATIENCE, connect, connect_to, create, session_id};
 
@@ -305,7 +305,7 @@ async fn a_member_that_dies_inside_is_told_and_not_waited_for() {
 
     expire(&fixture, &zks[2]).await;
     let reason = within(PATIENCE, "told", three.lost()).await;
-    assert_eq!(reason, LossReason::SessionExpired);
+    assert_expired(reason);
     assert_eq!(three.leave().await, Err(ReleaseError::Lost(Lost { reason })));
     assert_waits(&one).await;
 

@@ -15,6 +15,7 @@ use zookeeper_recipes::{
 };
 use zookeeper_testkit::{Fixture, History, Mode, Op, ServerTruth, When, eventually, within};
 
+use crate::sessions::assert_expired;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 const LEADER: &str = "/leader";
@@ -233,10 +234,7 @@ async fn curator_15_573_run_drops_the_work_on_a_loss_and_campaigns_again() {
             let session = zk.client().await.unwrap().session().clone();
             fixture.expire(&session).await;
             let reason = within(PATIENCE, "the work is dropped", dropped.recv()).await.unwrap();
-            assert!(
-                matches!(reason, Some(LossReason::SessionExpired | LossReason::NodeRemoved)),
-                "{reason:?}"
-            );
+            assert_expired(reason.unwrap());
         }
         let terms = within(PATIENCE, "run returns", running).await.unwrap().unwrap();
         assert!(terms.is_sorted() && terms.len() == 3, "{terms:?}");
@@ -495,6 +493,7 @@ async fn a_resignation_takes_one_hand_off() {
         first.resign().await.unwrap();
         let (woken, candidate) = waiting.remove(0);
         let next = elected(candidate).await;
+        // The coordinator of the first is gone with its leadership, and closes its session.
         let counts = first_link.requests().under(LEADER);
         assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
         let counts = woken.requests().under(LEADER);

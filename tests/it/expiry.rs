@@ -32,7 +32,7 @@ use zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{ConnectOptions, LossReason, Lost, ReleaseError, SessionState};
 use zookeeper_testkit::{Fixture, Injection, When, eventually, eventually_some, within};
 
-use crate::sessions::{Acquiring, expire};
+use crate::sessions::{Acquiring, expire, expire_unseen};
 use crate::support::{PATIENCE, connect_to, lock, session_id};
 
 const LOCK: &str = "/lock";
@@ -77,13 +77,14 @@ async fn a_waiter_whose_session_expires_joins_again_at_the_tail() {
 #[tokio::test]
 async fn curator_206_a_holder_whose_session_expires_is_told_and_never_holds_again() {
     let fixture = Fixture::new("expiry-holder").await;
-    let zk = connect_to(&fixture.connect_string(), TIMEOUT).await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, TIMEOUT).await;
     let lock = lock(&zk, LOCK);
     let guard = lock.acquire().await.unwrap();
     let kept = guard.lost();
     assert!(guard.is_held());
 
-    expire(&fixture, &zk).await;
+    expire_unseen(&fixture, &proxy, &zk).await;
     let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
     assert_eq!(reason, LossReason::SessionExpired);
     assert!(!guard.is_held());
@@ -125,7 +126,8 @@ async fn a_drop_of_a_lost_guard_does_not_release_the_next_one() {
 #[tokio::test]
 async fn protected_work_is_dropped_when_the_session_expires() {
     let fixture = Fixture::new("expiry-run").await;
-    let zk = connect_to(&fixture.connect_string(), TIMEOUT).await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, TIMEOUT).await;
     let lock = lock(&zk, LOCK);
     let (started, running) = tokio::sync::oneshot::channel();
     let run = lock.run(|_| async {
@@ -134,7 +136,7 @@ async fn protected_work_is_dropped_when_the_session_expires() {
     });
     let (outcome, _) = tokio::join!(within(PATIENCE, "the work is dropped", run), async {
         running.await.unwrap();
-        expire(&fixture, &zk).await
+        expire_unseen(&fixture, &proxy, &zk).await
     });
     let lost = zookeeper_recipes::RunError::Lost(Lost {
         reason: LossReason::SessionExpired,

@@ -12,6 +12,7 @@ use zookeeper_recipes::{
 use zookeeper_testkit::{Fixture, History, Injection, Mode, Op, When, eventually, within};
 
 use crate::cancellation::poll_times;
+use crate::sessions::assert_expired;
 use crate::support::{PATIENCE, acquire, connect, connect_to, granted as lock_granted, join_line, lock, session_id};
 
 const PATHS: [&str; 3] = ["/m/a", "/m/b", "/other/c"];
@@ -440,10 +441,7 @@ async fn an_expired_waiter_joins_all_lines_again_and_an_expired_holder_is_told()
     let rejoined = || async { session_id(&two).await != before && counts(&fixture).await == [2, 2, 2] };
     eventually(PATIENCE, "joined again", rejoined).await;
     fixture.expire(&one.client().await.unwrap().session().clone()).await;
-    assert_eq!(
-        within(PATIENCE, "told", holder.lost()).await,
-        LossReason::SessionExpired
-    );
+    assert_expired(within(PATIENCE, "told", holder.lost()).await);
     granted(waiting).await.release().await.unwrap();
     drop(holder);
     fixture.assert_no_nodes_left(&PATHS).await;

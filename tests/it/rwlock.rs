@@ -14,6 +14,7 @@ use zookeeper_recipes::{
 use zookeeper_testkit::{Fixture, History, Injection, Mode, Op, When, within};
 
 use crate::cancellation::poll_times;
+use crate::sessions::assert_expired;
 use crate::support::{PATIENCE, connect, connect_to, session_id};
 
 const DIR: &str = "/rw";
@@ -366,10 +367,7 @@ async fn whoever_loses_its_session_waiting_joins_again_and_holding_is_told() {
 
     let session = one.client().await.unwrap().session().clone();
     fixture.expire(&session).await;
-    assert_eq!(
-        within(PATIENCE, "told", holder.lost()).await,
-        LossReason::SessionExpired
-    );
+    assert_expired(within(PATIENCE, "told", holder.lost()).await);
     assert!(!holder.is_held());
     granted(behind).await.release().await.unwrap();
     granted(waiting).await.release().await.unwrap();

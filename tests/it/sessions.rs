@@ -22,6 +22,23 @@ pub(crate) async fn expire(fixture: &Fixture, zk: &Coordinator) -> i64 {
     session.id().0
 }
 
+/// What a holder hears after [`expire`]: the server takes the node away with the session, and may tell of the node first.
+pub(crate) fn assert_expired(reason: LossReason) {
+    let expected = [LossReason::SessionExpired, LossReason::NodeRemoved];
+    assert!(expected.contains(&reason), "{reason:?}");
+}
+
+/// As [`expire`], while the link through `proxy` is silent: the client learns of the end of its session and of nothing
+/// else. Otherwise a server may first tell it that its node is gone, and the connection may stay open, unanswered.
+pub(crate) async fn expire_unseen(fixture: &Fixture, proxy: &Proxy, zk: &Coordinator) -> i64 {
+    let session = session_of(zk).await;
+    proxy.black_hole();
+    fixture.expire(&session).await;
+    proxy.cut();
+    proxy.heal();
+    session.id().0
+}
+
 /// An acquire that goes on by itself.
 pub(crate) struct Acquiring(JoinHandle<Result<FairLockGuard, Error>>);
 
