@@ -2,7 +2,7 @@
 //! believes in it, and gives it back.
 
 use futures::future::{BoxFuture, FutureExt};
-use zookeeper_recipes::{FairLock, LeaderElection, MultiLock, RwLock};
+use zookeeper_recipes::{FairLock, MultiLock, RwLock};
 use zookeeper_testkit::Mode;
 
 use crate::workload::{Contender, text};
@@ -13,11 +13,10 @@ pub(crate) const RECIPES: &[Recipe] = &[
     |contender| lock(contender).boxed(),
     |contender| multi_lock(contender).boxed(),
     |contender| read_write_lock(contender).boxed(),
-    |contender| election(contender).boxed(),
 ];
 
 /// Where their places are.
-pub(crate) const DIRECTORIES: &[&str] = &["/locks", "/rwlocks", "/elections"];
+pub(crate) const DIRECTORIES: &[&str] = &["/locks", "/rwlocks"];
 
 async fn lock(mut contender: Contender) -> Result<(), String> {
     let path = contender.place("/locks");
@@ -72,23 +71,4 @@ async fn read_write_lock(mut contender: Contender) -> Result<(), String> {
     contender.believe(&[&path], Mode::Exclusive, &guard).await;
     contender.write_fenced(&path, &guard).await?;
     contender.give_back(guard.release()).await
-}
-
-async fn election(mut contender: Contender) -> Result<(), String> {
-    let path = contender.place("/elections");
-    let election = LeaderElection::new(&contender.zk, &path).map_err(text)?;
-    let limit = contender.limit();
-    let (tried, limited) = (
-        election.try_campaign("tried"),
-        election.campaign_timeout("limited", limit),
-    );
-    let Some(leadership) = contender
-        .take(limit, tried, limited, election.campaign("waited"))
-        .await?
-    else {
-        return Ok(());
-    };
-    contender.believe(&[&path], Mode::Exclusive, &leadership).await;
-    contender.write_fenced(&path, &leadership).await?;
-    contender.give_back(leadership.resign()).await
 }
