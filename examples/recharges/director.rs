@@ -1,0 +1,199 @@
+//! The director: has the file pushed, twice, starts the workers, kills one, and shows how far they are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
+use tokio::time::{self, Instant};
+use zookeeper_recipes::queue::{NewItem, PushOptions, WorkQueue};
+
+use crate::ledger::Ledger;
+use crate::{Failure, input, worker};
+
+const WORKERS: usize = 4;
+/// The worker that is killed, and in which of its batches.
+const VICTIM: (usize, usize) = (2, 3);
+/// Items pushed in one transaction.
+const CHUNK: usize = 250;
+/// Longer than a run may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the queue did with the file.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The line of each item, by its id: one that was pushed twice is here once.
+    pub(crate) pushed: BTreeMap<String, String>,
+    /// The lines of the items that are dead.
+    pub(crate) dead: Vec<String>,
+    pub(crate) killed: usize,
+}
+
+/// Returns when every item is acknowledged or dead.
+pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<Outcome, Failure> {
+    let root = format!("/recharges-{}", uuid::Uuid::new_v4());
+    let zk = worker::connect("director", cluster).await?;
+    let queue = worker::queue(&zk, &root)?;
+    let mut pushed = BTreeMap::new();
+    let (tell, said) = mpsc::unbounded_channel();
+    let mut cast = Cast {
+        started: Instant::now(),
+        bar: bar(lines.len()),
+        workers: HashMap::new(),
+        said,
+        killed: 0,
+    };
+
+    push(&queue, lines, &mut pushed).await?;
+    cast.note(format_args!("the file is pushed: {} items", pushed.len()));
+    for number in 1..=WORKERS {
+        cast.start(number, &tell, &[cluster, &root], path)?;
+    }
+    push(&queue, lines, &mut pushed).await?;
+    cast.note(format_args!("the file is pushed again: still {} items", pushed.len()));
+
+    let ledger = Ledger::open(path)?;
+    time::timeout(PATIENCE, cast.watch(&queue, &ledger))
+        .await
+        .map_err(|_| format!("not done after {PATIENCE:?}"))??;
+    let dead = queue.dead().await?;
+    let outcome = Outcome {
+        pushed,
+        dead: dead
+            .iter()
+            .map(|item| String::from_utf8_lossy(&item.payload).into_owned())
+            .collect(),
+        killed: cast.killed,
+    };
+    for item in dead {
+        queue.purge(&item.id).await?;
+    }
+    cast.end().await?;
+    zk.close().await;
+    Ok(outcome)
+}
+
+/// Pushes all lines. An item that is known by its key is not pushed again, but its id is answered.
+async fn push(queue: &WorkQueue, lines: &[String], pushed: &mut BTreeMap<String, String>) -> Result<(), Failure> {
+    for chunk in lines.chunks(CHUNK) {
+        let item = |line: &String| NewItem::new(line.clone()).with(PushOptions::new().key(input::key(line)));
+        let ids = queue.push_all(chunk.iter().map(item).collect()).await?;
+        pushed.extend(ids.iter().map(ToString::to_string).zip(chunk.iter().cloned()));
+    }
+    Ok(())
+}
+
+/// The workers, and what they say.
+#[derive(Debug)]
+struct Cast {
+    started: Instant,
+    bar: ProgressBar,
+    workers: HashMap<usize, Worker>,
+    said: mpsc::UnboundedReceiver<(usize, String)>,
+    killed: usize,
+}
+
+/// Dropping it kills it.
+#[derive(Debug)]
+struct Worker {
+    process: Child,
+    /// It ends when this does.
+    input: Option<ChildStdin>,
+}
+
+impl Cast {
+    fn start(
+        &mut self,
+        number: usize,
+        tell: &mpsc::UnboundedSender<(usize, String)>,
+        arguments: &[&str],
+        ledger: &Path,
+    ) -> Result<(), Failure> {
+        let last_batch = if VICTIM.0 == number { VICTIM.1 } else { 0 };
+        let mut process = Command::new(std::env::current_exe()?)
+            .args(["--worker", &number.to_string(), &last_batch.to_string()])
+            .args(arguments)
+            .arg(ledger)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let input = process.stdin.take();
+        let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if tell.send((number, line)).is_err() {
+                    return;
+                }
+            }
+        });
+        self.workers.insert(number, Worker { process, input });
+        Ok(())
+    }
+
+    /// Plays it all, and returns when the queue is empty.
+    async fn watch(&mut self, queue: &WorkQueue, ledger: &Ledger) -> Result<(), Failure> {
+        let mut ticks = time::interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                Some((number, line)) = self.said.recv() => {
+                    self.note(format_args!("worker {number} {line}"));
+                    if line.starts_with("stands still") {
+                        self.kill(number).await?;
+                    }
+                }
+                _ = ticks.tick() => {
+                    self.bar.set_position(ledger.applied()?);
+                    for (number, worker) in &mut self.workers {
+                        if let Some(status) = worker.process.try_wait()? {
+                            return Err(format!("worker {number}: {status}").into());
+                        }
+                    }
+                    if self.killed > 0 && queue.len().await? == 0 {
+                        self.bar.finish();
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn kill(&mut self, number: usize) -> Result<(), Failure> {
+        let mut victim = self.workers.remove(&number).ok_or("no such worker")?;
+        victim.process.kill().await?;
+        self.killed += 1;
+        self.note(format_args!("worker {number} is killed (SIGKILL); its session ends after it"));
+        Ok(())
+    }
+
+    /// Tells those that are left to end, and waits for them.
+    async fn end(mut self) -> Result<(), Failure> {
+        for worker in self.workers.values_mut() {
+            drop(worker.input.take());
+        }
+        for (number, worker) in &mut self.workers {
+            let status = worker.process.wait().await?;
+            if !status.success() {
+                return Err(format!("worker {number}: {status}").into());
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, what: impl std::fmt::Display) {
+        let elapsed = self.started.elapsed().as_secs_f64();
+        self.bar.suspend(|| println!("{elapsed:6.2} s  {what}"));
+    }
+}
+
+/// On standard error, and only if that is a terminal.
+fn bar(items: usize) -> ProgressBar {
+    let bar = ProgressBar::new(items as u64);
+    let style = ProgressStyle::with_template("[{elapsed_precise}] {bar:40} {pos}/{len} applied, {per_sec}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
