@@ -66,3 +66,8 @@ pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,
 };
 pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError, Revocation};
+
+/// Queues: [`FifoQueue`](queue::FifoQueue) on Curator's znodes.
+pub mod queue {
+    pub use crate::recipes::queue::FifoQueue;
+}

@@ -1,0 +1,7 @@
+//! Queues.
+//!
+//! * `fifo` – [`FifoQueue`], at most once, on Curator's znodes
+
+mod fifo;
+
+pub use self::fifo::FifoQueue;
