@@ -69,5 +69,5 @@ pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, Release
 
 /// Queues: [`FifoQueue`](queue::FifoQueue) on Curator's znodes.
 pub mod queue {
-    pub use crate::recipes::queue::FifoQueue;
+    pub use crate::recipes::queue::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
 }

@@ -65,6 +65,35 @@ pub(crate) async fn list_and_watch(
     Ok(answer.map(|(children, watcher)| (children, NodeWatch::new(session, watcher))))
 }
 
+/// The children of the node at `path`, and its state at that moment, if it exists.
+pub(crate) async fn children(
+    session: &Arc<Session>,
+    path: &NodePath,
+) -> Result<Option<(Vec<String>, zk::Stat)>, Interrupted> {
+    let path = path.as_str();
+    ask(session, path, |client| async move { client.get_children(path).await }).await
+}
+
+/// As [`children`], with a watch on them.
+pub(crate) async fn children_and_watch(
+    session: &Arc<Session>,
+    path: &NodePath,
+) -> Result<Option<(Vec<String>, zk::Stat, NodeWatch)>, Interrupted> {
+    let path = path.as_str();
+    let answer = ask(session, path, |client| async move {
+        client.get_and_watch_children(path).await
+    })
+    .await?;
+    Ok(answer.map(|(children, stat, watcher)| (children, stat, NodeWatch::new(session, watcher))))
+}
+
+/// Deletes the node at `path`, whose name nobody else has; it may be gone.
+pub(crate) async fn unlink(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
+    ask(session, path, |client| async move { client.delete(path, None).await })
+        .await
+        .map(|_| ())
+}
+
 /// The state of the node at `path`, if it exists.
 pub(crate) async fn stat(session: &Arc<Session>, path: &str) -> Result<Option<zk::Stat>, Interrupted> {
     let answer = ask(session, path, |client| async move { client.check_stat(path).await }).await?;

@@ -7,6 +7,7 @@
 //! * `named` – one whose name others may use as well
 //! * `set_data` – writing into an ephemeral node that we own
 //! * `transaction` – several of them created, replaced or removed at once
+//! * `ledger` – transactions whose fate is known for sure
 //! * `exchange` – some created in the place of another
 //! * `guardian` – the watch on our own node
 //! * `wait` – watching somebody else's node
@@ -26,6 +27,7 @@ mod fenced;
 mod guardian;
 mod hold;
 mod in_time;
+mod ledger;
 mod name;
 mod named;
 mod observe;
@@ -43,11 +45,13 @@ pub use self::hold::{FencingToken, Hold, ReleaseError};
 pub use self::revocation::Revocation;
 
 pub(crate) use self::ask::{
-    Transaction, ask, catch_up, list_and_watch, read, read_and_watch, stat, stat_and_watch, stats, transact,
+    Transaction, ask, catch_up, children, children_and_watch, list_and_watch, read, read_and_watch, stat,
+    stat_and_watch, stats, transact, unlink,
 };
 pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild, check_size};
 pub(crate) use self::exchange::Exchange;
 pub(crate) use self::in_time::{WITHDRAWAL_GRACE, in_time};
+pub(crate) use self::ledger::{Entry, Ledgers};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::named::Named;
 pub(crate) use self::observe::{NodeData, Sight, View, Watched, observe};
@@ -56,4 +60,5 @@ pub(crate) use self::path::NodePath;
 pub(crate) use self::persevere::persevere;
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, Written};
 pub(crate) use self::revocation::{own_data, request as request_revocation};
+pub(crate) use self::transaction::check_transaction_size;
 pub(crate) use self::wait::{NodeWatch, czxid, list, watch_existing};

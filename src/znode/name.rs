@@ -171,6 +171,10 @@ impl<'a> ChildName<'a> {
             Some(Self { text, tag, sequence })
         })
     }
+
+    pub(crate) fn numbered(&self) -> (&'a str, Sequence) {
+        (self.text, self.sequence)
+    }
 }
 
 #[cfg(test)]

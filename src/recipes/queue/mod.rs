@@ -4,4 +4,4 @@
 
 mod fifo;
 
-pub use self::fifo::FifoQueue;
+pub use self::fifo::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
