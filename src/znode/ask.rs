@@ -140,12 +140,10 @@ pub(crate) async fn stats<'a>(
 /// What is known of a transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Transaction {
-    Committed,
+    /// With the results of its operations, in their order.
+    Committed(Vec<zk::MultiWriteResult>),
     /// Nothing was done, because of this operation.
-    Refused {
-        index: usize,
-        source: zk::Error,
-    },
+    Refused { index: usize, source: zk::Error },
     /// No answer came: all was done or nothing. There is a connection again, or there was a pause.
     Unknown,
 }
@@ -167,9 +165,9 @@ pub(crate) async fn transact(
         };
         drop(client);
         match committed {
-            Ok(_) => {
+            Ok(results) => {
                 session.proved(sent);
-                return Ok(Transaction::Committed);
+                return Ok(Transaction::Committed(results));
             }
             Err(zk::MultiWriteError::OperationFailed { index, source }) if outcome(&source) == Outcome::Refused => {
                 return Ok(Transaction::Refused { index, source });

@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::ask::{Transaction, transact};
+use super::ask::{Transaction, stat, transact};
 use super::ephemeral::{Ephemeral, Interrupted, NewChild};
 use super::name::Tag;
 use super::parents::Parents;
 use super::path::NodePath;
+use crate::error::Error;
 use crate::session::Session;
 
 /// How many idle ledgers are kept: as many transactions as go on at once without a create of their own.
@@ -32,11 +33,20 @@ pub(crate) struct Ledgers {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// All of it was done, once.
-    Committed,
+    Committed(Receipt),
     /// Nothing was done, because of this operation.
     Refused { index: usize, source: zk::Error },
     /// The session ended before an answer came: all was done or nothing. While a node is at `ledger`, it may yet be done.
     Indeterminate { ledger: String },
+}
+
+/// What a committed transaction brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// The ledger right after it, whose `mzxid` is that of the transaction and whose `mtime` is the ensemble's clock.
+    pub(crate) ledger: zk::Stat,
+    /// The results of its operations; none if the reply was lost.
+    pub(crate) results: Vec<zk::MultiWriteResult>,
 }
 
 #[derive(Debug)]
@@ -132,10 +142,20 @@ impl Ledger {
                     sent_before = true;
                     continue;
                 }
-                Ok(Transaction::Committed) => Entry::Committed,
+                Ok(Transaction::Committed(results)) => match Receipt::new(results) {
+                    Some(receipt) => Entry::Committed(receipt),
+                    None => return Err(unreadable(path)),
+                },
                 Ok(Transaction::Refused { index: 0, source }) => match source {
                     // The same transaction, sent before, whose reply was lost.
-                    zk::Error::BadVersion if sent_before => Entry::Committed,
+                    zk::Error::BadVersion if sent_before => match stat(session, self.node.path()).await {
+                        Ok(Some(ledger)) => Entry::Committed(Receipt {
+                            ledger,
+                            results: Vec::new(),
+                        }),
+                        Ok(None) | Err(Interrupted::Lost(_)) => return Ok(Written::Entry(indeterminate(), None)),
+                        Err(failed) => return Err(failed),
+                    },
                     zk::Error::NoNode if sent_before => return Ok(Written::Entry(indeterminate(), None)),
                     zk::Error::NoNode | zk::Error::BadVersion => return Ok(Written::Spoiled),
                     source => Entry::Refused { index: 0, source },
@@ -155,4 +175,22 @@ impl Ledger {
             return Ok(Written::Entry(entry, ledger));
         }
     }
+}
+
+impl Receipt {
+    fn new(mut results: Vec<zk::MultiWriteResult>) -> Option<Self> {
+        if results.is_empty() {
+            return None;
+        }
+        match results.remove(0) {
+            zk::MultiWriteResult::SetData { stat: ledger } => Some(Self { ledger, results }),
+            _ => None,
+        }
+    }
+}
+
+fn unreadable(path: &str) -> Interrupted {
+    let source = zk::Error::UnexpectedError("the reply of a transaction lacks results".to_owned());
+    let path = path.to_owned();
+    Error::Client { path, source }.into()
 }

@@ -7,6 +7,7 @@
 //! * `named` – one whose name others may use as well
 //! * `set_data` – writing into an ephemeral node that we own
 //! * `transaction` – several of them created, replaced or removed at once
+//! * `operation` – one step of a transaction, as a value
 //! * `ledger` – transactions whose fate is known for sure
 //! * `exchange` – some created in the place of another
 //! * `guardian` – the watch on our own node
@@ -31,6 +32,7 @@ mod ledger;
 mod name;
 mod named;
 mod observe;
+mod operation;
 mod parents;
 mod path;
 mod persevere;
@@ -51,10 +53,11 @@ pub(crate) use self::ask::{
 pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild, check_size};
 pub(crate) use self::exchange::Exchange;
 pub(crate) use self::in_time::{WITHDRAWAL_GRACE, in_time};
-pub(crate) use self::ledger::{Entry, Ledgers};
+pub(crate) use self::ledger::{Entry, Ledgers, Receipt};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::named::Named;
 pub(crate) use self::observe::{NodeData, Sight, View, Watched, observe};
+pub(crate) use self::operation::Operation;
 pub(crate) use self::parents::{Parents, ensure as ensure_path};
 pub(crate) use self::path::NodePath;
 pub(crate) use self::persevere::persevere;

@@ -640,11 +640,7 @@ async fn bad_paths_and_items_that_cannot_be_taken_are_errors_that_name_them() {
     );
     fixture.raw().delete(&below, None).await.unwrap();
     let nobody = [zk::Acl::new(zk::Permission::DELETE, zk::AuthId::anyone())];
-    fixture
-        .raw()
-        .set_acl(&first, &nobody, None)
-        .await
-        .unwrap();
+    fixture.raw().set_acl(&first, &nobody, None).await.unwrap();
     let refused = within(PATIENCE, "an error", queue.try_pop()).await;
     assert!(
         matches!(&refused, Err(FifoPopError::Error(Error::Denied { path })) if *path == first),

@@ -231,7 +231,7 @@ impl Shared {
             let options = zk::CreateMode::PersistentSequential.with_acls(session.acls());
             let create = |multi: &mut zk::MultiWriter<'_>| multi.add_create(&prefix, item, &options);
             match self.ledgers.commit(session, path, create).await? {
-                Entry::Committed => return Ok(Ok(())),
+                Entry::Committed(_) => return Ok(Ok(())),
                 Entry::Indeterminate { .. } => return Ok(Err(FifoPushError::Indeterminate)),
                 Entry::Refused {
                     source: zk::Error::NoNode,

@@ -111,7 +111,7 @@ impl Shared {
         } = leaving;
         let delete = |multi: &mut zk::MultiWriter<'_>| multi.add_delete(&path, Some(stat.version));
         match self.ledgers.commit(session, &path, delete).await? {
-            Entry::Committed => {
+            Entry::Committed(_) => {
                 lease.gone();
                 Ok(Some(Ok(Taken::new(&self.kept, item))))
             }
