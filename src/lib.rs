@@ -67,7 +67,11 @@ pub use self::session::{
 };
 pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError, Revocation};
 
-/// Queues: [`FifoQueue`](queue::FifoQueue) on Curator's znodes.
+/// Queues: [`WorkQueue`](queue::WorkQueue) for tasks, [`FifoQueue`](queue::FifoQueue) on Curator's znodes.
 pub mod queue {
-    pub use crate::recipes::queue::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
+    pub use crate::recipes::queue::{
+        AckError, DeadItem, DeadItemError, Delivery, FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue,
+        InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions, PushTimeoutError, ResultError,
+        ResultTimeoutError, WorkQueue,
+    };
 }

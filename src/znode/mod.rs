@@ -50,7 +50,7 @@ pub(crate) use self::ask::{
     Transaction, ask, catch_up, children, children_and_watch, list_and_watch, read, read_and_watch, stat,
     stat_and_watch, stats, transact, unlink,
 };
-pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild, check_size};
+pub(crate) use self::ephemeral::{Announced, Ephemeral, Interrupted, NewChild, check_size};
 pub(crate) use self::exchange::Exchange;
 pub(crate) use self::in_time::{WITHDRAWAL_GRACE, in_time};
 pub(crate) use self::ledger::{Entry, Ledgers, Receipt};
