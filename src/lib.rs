@@ -66,3 +66,12 @@ pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,
 };
 pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError, Revocation};
+
+/// Queues: [`WorkQueue`](queue::WorkQueue) for tasks, [`FifoQueue`](queue::FifoQueue) on Curator's znodes.
+pub mod queue {
+    pub use crate::recipes::queue::{
+        AckError, DeadItem, DeadItemError, Delivery, FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue,
+        InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions, PushTimeoutError, ResultError,
+        ResultTimeoutError, WorkQueue,
+    };
+}

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zookeeper_client as zk;
 
-use super::overflow::Creations;
+use super::overflow::in_order;
 use super::{Contender, Line};
 use crate::error::Error;
 use crate::session::{Outcome, Session, outcome};
-use crate::znode::{
-    ChildName, FencingToken, Interrupted, NodeData, Sequence, Sight, View, Watched, list, own_data, persevere,
-};
+use crate::znode::{ChildName, FencingToken, Interrupted, NodeData, Sight, View, Watched, list, own_data, persevere};
 
 impl Line {
     /// Who is at the head of the line: one list and one read.
@@ -29,16 +27,8 @@ impl Line {
         session: &Arc<Session>,
         children: &'a [String],
     ) -> Result<Vec<ChildName<'a>>, Interrupted> {
-        let mut line: Vec<_> = self.contenders_in(children).map(|(name, _)| name).collect();
-        let Some(oldest) = Sequence::oldest(line.iter().map(|name| name.sequence)) else {
-            return Ok(line);
-        };
-        let creations = match line.iter().find(|name| name.sequence.is_spent()) {
-            Some(spent) => Creations::ask(session, &self.path, spent, line.iter().copied()).await?,
-            None => Creations::default(),
-        };
-        line.sort_by_key(|name| creations.place(oldest, name));
-        Ok(line)
+        let line = self.contenders_in(children).map(|(name, _)| name).collect();
+        in_order(session, &self.path, line, ChildName::numbered).await
     }
 
     async fn head_seen_by(&self, session: &Arc<Session>) -> Result<Option<Contender>, Interrupted> {

@@ -75,7 +75,7 @@ impl Line {
             let Some(oldest) = Sequence::oldest(present.iter().map(|(name, ..)| name.sequence)) else {
                 return Ok(Vec::new());
             };
-            present.sort_by_key(|(name, ..)| creations.place(oldest, name));
+            present.sort_by_key(|(name, ..)| creations.place(oldest, name.numbered()));
             let names: Vec<_> = present.iter().map(|(name, mode, ..)| (*name, *mode)).collect();
             let contenders = present.into_iter().enumerate();
             let contenders = contenders.map(|(position, (name, mode, path, data, stat))| Contender {

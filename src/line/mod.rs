@@ -42,6 +42,7 @@ pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
 pub(crate) use self::head::HeadView;
 pub use self::layout::Layout;
 pub use self::listing::Contender;
+pub(crate) use self::overflow::in_order;
 pub(crate) use self::together::Lines;
 
 /// How a contender of ours joins a line.

@@ -13,6 +13,24 @@ use futures::future;
 use crate::session::Session;
 use crate::znode::{ChildName, Interrupted, NodePath, Sequence, czxid};
 
+/// Sorts children of the node at `path` by the order of their creation, as their numbers tell it, or the server where
+/// those do not.
+pub(crate) async fn in_order<'a, T>(
+    session: &Arc<Session>,
+    path: &NodePath,
+    mut children: Vec<T>,
+    numbered: impl Fn(&T) -> (&'a str, Sequence),
+) -> Result<Vec<T>, Interrupted> {
+    let Some(oldest) = Sequence::oldest(children.iter().map(|child| numbered(child).1)) else {
+        return Ok(children);
+    };
+    let spent = children.iter().map(&numbered).filter(|(_, number)| number.is_spent());
+    let spent: Vec<_> = spent.collect();
+    let creations = Creations::of(session, path, &spent).await?;
+    children.sort_by_key(|child| creations.place(oldest, numbered(child)));
+    Ok(children)
+}
+
 /// When contenders with spent numbers were created, by their names. Empty as long as there are none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Creations(HashMap<String, i64>);
@@ -34,10 +52,10 @@ impl Creations {
     }
 
     /// The place of `name` in a list that begins with the number `oldest`: a total order, whatever the numbers are.
-    pub(super) fn place(&self, oldest: Sequence, name: &ChildName<'_>) -> (u32, i64) {
-        match self.0.get(name.text) {
+    pub(super) fn place(&self, oldest: Sequence, (text, sequence): (&str, Sequence)) -> (u32, i64) {
+        match self.0.get(text) {
             Some(czxid) => (Sequence::LAST.distance_from(oldest).cast_unsigned(), *czxid),
-            None => (name.sequence.distance_from(oldest).cast_unsigned(), 0),
+            None => (sequence.distance_from(oldest).cast_unsigned(), 0),
         }
     }
 
@@ -48,19 +66,26 @@ impl Creations {
         own: &ChildName<'_>,
         names: impl Iterator<Item = ChildName<'a>>,
     ) -> Result<Self, Interrupted> {
-        let mut creations = Self::default();
         if !own.sequence.is_spent() {
-            return Ok(creations);
+            return Ok(Self::default());
         }
-        let spent: Vec<_> = names.filter(|name| name.sequence.is_spent()).collect();
-        let paths: Vec<String> = spent.iter().map(|name| path.child(name.text)).collect();
+        let spent: Vec<_> = names
+            .map(|name| name.numbered())
+            .filter(|(_, number)| number.is_spent())
+            .collect();
+        Self::of(session, path, &spent).await
+    }
+
+    /// Asks the server for all of these, whose numbers are spent.
+    async fn of(session: &Arc<Session>, path: &NodePath, spent: &[(&str, Sequence)]) -> Result<Self, Interrupted> {
+        let paths: Vec<String> = spent.iter().map(|(text, _)| path.child(text)).collect();
         let answers = future::try_join_all(paths.iter().map(|path| czxid(session, path))).await?;
-        for (name, czxid) in spent.iter().zip(answers) {
-            if let Some(czxid) = czxid {
-                creations.add(name, czxid);
-            }
-        }
-        Ok(creations)
+        let known = spent.iter().zip(answers);
+        Ok(Self(
+            known
+                .filter_map(|((text, _), czxid)| Some(((*text).to_owned(), czxid?)))
+                .collect(),
+        ))
     }
 }
 

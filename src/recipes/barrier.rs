@@ -109,7 +109,7 @@ impl Barrier {
                 }
                 let delete = transact(&session, self.path(), |multi| multi.add_delete(self.path(), None));
                 match delete.await? {
-                    Transaction::Committed => return Ok(()),
+                    Transaction::Committed(_) => return Ok(()),
                     Transaction::Refused {
                         source: zk::Error::NoNode,
                         ..

@@ -219,7 +219,7 @@ impl CountDownLatch {
                 }
             });
             match transaction.await? {
-                Transaction::Committed => return Ok(Ok(after)),
+                Transaction::Committed(_) => return Ok(Ok(after)),
                 Transaction::Refused {
                     index: 0,
                     source: zk::Error::NodeExists,

@@ -7,6 +7,7 @@ mod group;
 mod latch;
 mod lock;
 mod multi_lock;
+pub(crate) mod queue;
 mod rwlock;
 mod semaphore;
 mod shared_counter;

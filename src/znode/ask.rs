@@ -65,6 +65,35 @@ pub(crate) async fn list_and_watch(
     Ok(answer.map(|(children, watcher)| (children, NodeWatch::new(session, watcher))))
 }
 
+/// The children of the node at `path`, and its state at that moment, if it exists.
+pub(crate) async fn children(
+    session: &Arc<Session>,
+    path: &NodePath,
+) -> Result<Option<(Vec<String>, zk::Stat)>, Interrupted> {
+    let path = path.as_str();
+    ask(session, path, |client| async move { client.get_children(path).await }).await
+}
+
+/// As [`children`], with a watch on them.
+pub(crate) async fn children_and_watch(
+    session: &Arc<Session>,
+    path: &NodePath,
+) -> Result<Option<(Vec<String>, zk::Stat, NodeWatch)>, Interrupted> {
+    let path = path.as_str();
+    let answer = ask(session, path, |client| async move {
+        client.get_and_watch_children(path).await
+    })
+    .await?;
+    Ok(answer.map(|(children, stat, watcher)| (children, stat, NodeWatch::new(session, watcher))))
+}
+
+/// Deletes the node at `path`, whose name nobody else has; it may be gone.
+pub(crate) async fn unlink(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
+    ask(session, path, |client| async move { client.delete(path, None).await })
+        .await
+        .map(|_| ())
+}
+
 /// The state of the node at `path`, if it exists.
 pub(crate) async fn stat(session: &Arc<Session>, path: &str) -> Result<Option<zk::Stat>, Interrupted> {
     let answer = ask(session, path, |client| async move { client.check_stat(path).await }).await?;
@@ -111,12 +140,10 @@ pub(crate) async fn stats<'a>(
 /// What is known of a transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Transaction {
-    Committed,
+    /// With the results of its operations, in their order.
+    Committed(Vec<zk::MultiWriteResult>),
     /// Nothing was done, because of this operation.
-    Refused {
-        index: usize,
-        source: zk::Error,
-    },
+    Refused { index: usize, source: zk::Error },
     /// No answer came: all was done or nothing. There is a connection again, or there was a pause.
     Unknown,
 }
@@ -138,9 +165,9 @@ pub(crate) async fn transact(
         };
         drop(client);
         match committed {
-            Ok(_) => {
+            Ok(results) => {
                 session.proved(sent);
-                return Ok(Transaction::Committed);
+                return Ok(Transaction::Committed(results));
             }
             Err(zk::MultiWriteError::OperationFailed { index, source }) if outcome(&source) == Outcome::Refused => {
                 return Ok(Transaction::Refused { index, source });

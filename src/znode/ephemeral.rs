@@ -261,6 +261,17 @@ impl Ephemeral {
         }
     }
 
+    /// The node is about to be deleted by a transaction of ours, or, as it turns out, not.
+    pub(crate) fn expect_end(&self, expected: bool) {
+        self.end().expect(expected);
+    }
+
+    /// A transaction of ours has deleted the node: nothing is left to remove.
+    pub(crate) fn deleted(&self) {
+        self.end().set(LossReason::Released);
+        self.session().registry().remove(self.claim.key);
+    }
+
     /// The node is gone.
     pub(super) fn forget(self) {
         self.claim.forget();
@@ -354,6 +365,41 @@ pub(super) async fn recover(
             }
             Err(error) => debug!(%error, guid, "search for a node is retried"),
         }
+    }
+}
+
+/// A node of ours that a transaction is about to create, at a path that nobody else has.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    claim: Claim,
+    path: String,
+    connection: u64,
+}
+
+impl Announced {
+    /// Registers the node before the transaction is sent: from here on, dropping this leaves nothing behind.
+    pub(crate) fn new(session: &Arc<Session>, path: String) -> Self {
+        let claim = Claim::register(session, Whereabouts::At(path.clone()), None);
+        let connection = session.connection();
+        Self {
+            claim,
+            path,
+            connection,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The transaction was committed, with this zxid.
+    pub(crate) fn created(self, zxid: i64) -> Ephemeral {
+        Ephemeral::new(self.claim, self.path, zxid, self.connection)
+    }
+
+    /// The transaction was refused.
+    pub(crate) fn refused(self) {
+        self.claim.forget();
     }
 }
 

@@ -123,7 +123,7 @@ impl Ephemeral {
                 multi.add_delete(path, Some(version))
             });
             match transaction.await? {
-                Transaction::Committed => break,
+                Transaction::Committed(_) => break,
                 // The same transaction, sent before, whose reply was lost.
                 Transaction::Refused {
                     index: 0,

@@ -7,7 +7,7 @@ use zookeeper_client as zk;
 
 use super::ephemeral::check_length;
 use super::hold::Hold;
-use super::transaction::OPERATION_SIZE;
+use super::operation::Operation;
 use crate::error::Error;
 use crate::session::{LossReason, Lost, Outcome, outcome};
 
@@ -21,48 +21,6 @@ use crate::session::{LossReason, Lost, Outcome, outcome};
 pub struct CheckWriter<'a> {
     hold: &'a Hold,
     operations: Vec<Operation>,
-}
-
-#[derive(Debug)]
-enum Operation {
-    Check {
-        path: String,
-        version: i32,
-    },
-    Create {
-        path: String,
-        data: Vec<u8>,
-        mode: zk::CreateMode,
-    },
-    SetData {
-        path: String,
-        data: Vec<u8>,
-        version: Option<i32>,
-    },
-    Delete {
-        path: String,
-        version: Option<i32>,
-    },
-}
-
-impl Operation {
-    fn path(&self) -> &str {
-        match self {
-            Self::Create { path, .. }
-            | Self::SetData { path, .. }
-            | Self::Check { path, .. }
-            | Self::Delete { path, .. } => path,
-        }
-    }
-
-    /// What it adds to the request, in bytes, with room for a long ACL.
-    fn size(&self) -> usize {
-        let data = match self {
-            Self::Create { data, .. } | Self::SetData { data, .. } => data.len(),
-            Self::Check { .. } | Self::Delete { .. } => 0,
-        };
-        self.path().len() + data + OPERATION_SIZE
-    }
 }
 
 impl<'a> CheckWriter<'a> {
@@ -85,7 +43,7 @@ impl<'a> CheckWriter<'a> {
     pub fn add_create(&mut self, path: &str, data: &[u8], mode: zk::CreateMode) -> &mut Self {
         self.add(Operation::Create {
             path: path.to_owned(),
-            data: data.to_vec(),
+            data: data.to_vec().into(),
             mode,
         })
     }
@@ -94,7 +52,7 @@ impl<'a> CheckWriter<'a> {
     pub fn add_set_data(&mut self, path: &str, data: &[u8], version: Option<i32>) -> &mut Self {
         self.add(Operation::SetData {
             path: path.to_owned(),
-            data: data.to_vec(),
+            data: data.to_vec().into(),
             version,
         })
     }
@@ -138,14 +96,7 @@ impl<'a> CheckWriter<'a> {
         for (index, operation) in operations.iter().enumerate() {
             size += operation.size();
             check_length(operation.path(), size)?;
-            let added = match operation {
-                Operation::Check { path, version } => writer.add_check_version(path, *version),
-                Operation::Create { path, data, mode } => {
-                    writer.add_create(path, data, &mode.with_acls(session.acls()))
-                }
-                Operation::SetData { path, data, version } => writer.add_set_data(path, data, *version),
-                Operation::Delete { path, version } => writer.add_delete(path, *version),
-            };
+            let added = operation.add_to(&mut writer, session.acls());
             added.map_err(|source| FencedWriteError::Refused { index, source })?;
         }
         let sent = Instant::now();

@@ -137,7 +137,8 @@ impl Hold {
         CheckWriter::new(self)
     }
 
-    pub(super) fn node(&self) -> &Ephemeral {
+    /// The node that stands for this hold.
+    pub(crate) fn node(&self) -> &Ephemeral {
         &self.node
     }
 
@@ -147,7 +148,7 @@ impl Hold {
     }
 
     /// An error if the hold is lost.
-    pub(super) fn check(&self) -> Result<(), Lost> {
+    pub(crate) fn check(&self) -> Result<(), Lost> {
         if self.is_held() {
             return Ok(());
         }

@@ -7,6 +7,8 @@
 //! * `named` – one whose name others may use as well
 //! * `set_data` – writing into an ephemeral node that we own
 //! * `transaction` – several of them created, replaced or removed at once
+//! * `operation` – one step of a transaction, as a value
+//! * `ledger` – transactions whose fate is known for sure
 //! * `exchange` – some created in the place of another
 //! * `guardian` – the watch on our own node
 //! * `wait` – watching somebody else's node
@@ -26,9 +28,11 @@ mod fenced;
 mod guardian;
 mod hold;
 mod in_time;
+mod ledger;
 mod name;
 mod named;
 mod observe;
+mod operation;
 mod parents;
 mod path;
 mod persevere;
@@ -43,17 +47,21 @@ pub use self::hold::{FencingToken, Hold, ReleaseError};
 pub use self::revocation::Revocation;
 
 pub(crate) use self::ask::{
-    Transaction, ask, catch_up, list_and_watch, read, read_and_watch, stat, stat_and_watch, stats, transact,
+    Transaction, ask, catch_up, children, children_and_watch, list_and_watch, read, read_and_watch, stat,
+    stat_and_watch, stats, transact, unlink,
 };
-pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild, check_size};
+pub(crate) use self::ephemeral::{Announced, Ephemeral, Interrupted, NewChild, check_size};
 pub(crate) use self::exchange::Exchange;
 pub(crate) use self::in_time::{WITHDRAWAL_GRACE, in_time};
+pub(crate) use self::ledger::{Entry, Ledgers, Receipt};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::named::Named;
 pub(crate) use self::observe::{NodeData, Sight, View, Watched, observe};
+pub(crate) use self::operation::Operation;
 pub(crate) use self::parents::{Parents, ensure as ensure_path};
 pub(crate) use self::path::NodePath;
 pub(crate) use self::persevere::persevere;
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, Written};
 pub(crate) use self::revocation::{own_data, request as request_revocation};
+pub(crate) use self::transaction::check_transaction_size;
 pub(crate) use self::wait::{NodeWatch, czxid, list, watch_existing};

@@ -126,6 +126,11 @@ impl Sequence {
         (is_padded && sign.is_some() == (number < 0)).then_some(Self(number))
     }
 
+    /// Whether so many came before it, as long as the counter has not wrapped.
+    pub(crate) fn is_at_least(self, count: usize) -> bool {
+        usize::try_from(self.0).map_or(true, |number| number >= count)
+    }
+
     /// How far this is behind `reference` in the order of creation; negative if ahead of it. Right across the
     /// overflow, as long as fewer than 2^31 creates lie between the two.
     pub(crate) fn distance_from(self, reference: Self) -> i32 {
@@ -170,6 +175,10 @@ impl<'a> ChildName<'a> {
             let tag = tags.clone().into_iter().find(|tag| front.ends_with(tag.text()))?;
             Some(Self { text, tag, sequence })
         })
+    }
+
+    pub(crate) fn numbered(&self) -> (&'a str, Sequence) {
+        (self.text, self.sequence)
     }
 }
 

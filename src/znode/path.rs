@@ -50,6 +50,11 @@ impl NodePath {
         }
     }
 
+    /// A node below this one, at a relative path of our own making.
+    pub(crate) fn descendant(&self, relative: &str) -> Self {
+        Self(self.child(relative).into())
+    }
+
     /// The path of a child.
     pub(crate) fn child(&self, name: &str) -> String {
         format!("{}/{name}", self.0)

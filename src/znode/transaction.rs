@@ -295,6 +295,11 @@ pub(super) async fn refused_for_now(session: &Session, path: &str, source: zk::E
     Ok(())
 }
 
+/// Refuses `size` bytes for a node at or below `path` that go into a transaction with one or two small operations.
+pub(crate) fn check_transaction_size(path: &str, size: usize) -> Result<(), Error> {
+    super::ephemeral::check_length(path, size + 2 * (path.len() + OPERATION_SIZE))
+}
+
 /// Refuses a transaction that would make the server cut the connection, again and again.
 pub(super) fn check_total(all: &[NewChild<'_>]) -> Result<(), Error> {
     let sizes = all

@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use zookeeper_recipes::queue::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, CountDownLatch,
     DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard, FencedWriteError,
@@ -37,6 +38,10 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<FairLockGuard>();
     plain::<FencedWriteError>();
     plain::<FencingToken>();
+    plain::<FifoPopError>();
+    plain::<FifoPopTimeoutError>();
+    plain::<FifoPushError>();
+    plain::<FifoQueue>();
     plain::<Group>();
     plain::<GroupObserver>();
     plain::<Hold>();
@@ -86,10 +91,7 @@ fn every_public_type_is_pinned() {
         .lines()
         .filter(|line| !line.starts_with("//"))
         .collect();
-    let exports = code
-        .split("pub use self::")
-        .skip(1)
-        .filter_map(|rest| rest.split(';').next());
+    let exports = code.split("pub use ").skip(1).filter_map(|rest| rest.split(';').next());
     let names: Vec<&str> = exports
         .flat_map(|export| export.split([':', ',', '{', '}', ' ']))
         .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))

@@ -25,6 +25,7 @@ mod election_kills;
 mod ensemble;
 mod exclusion;
 mod expiry;
+mod fifo_queue;
 mod group;
 mod guard;
 mod latch;

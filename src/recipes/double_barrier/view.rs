@@ -111,7 +111,7 @@ impl Directory {
     /// A transaction that came too late, or whose outcome is not known, means to look again.
     fn done(&self, transaction: Transaction) -> Result<bool, Interrupted> {
         match transaction {
-            Transaction::Committed => Ok(true),
+            Transaction::Committed(_) => Ok(true),
             Transaction::Refused {
                 source: zk::Error::NoNode | zk::Error::NodeExists | zk::Error::BadVersion,
                 ..

@@ -167,7 +167,7 @@ impl Agreement {
                 }
             });
             match change.await? {
-                Transaction::Committed => return Ok(()),
+                Transaction::Committed(_) => return Ok(()),
                 Transaction::Refused {
                     index: 0,
                     source: zk::Error::BadVersion | zk::Error::NoNode,

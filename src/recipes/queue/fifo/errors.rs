@@ -1,0 +1,53 @@
+//! Why an item was not pushed, and why none was popped.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::Error;
+
+/// Why an item is not, or may not be, in the queue.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FifoPushError {
+    /// The session ended before the answer came: the item is in the queue, once, or it is not. Push it again only if
+    /// twice does no harm.
+    #[error("the session ended before the answer came: the item is in the queue once, or it is not")]
+    Indeterminate,
+    /// It cannot be pushed at all, and is not in the queue; [`Error::TooLarge`] says how large an item may be.
+    #[error(transparent)]
+    Error(#[from] Error),
+}
+
+/// Why no item was popped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FifoPopError {
+    /// The session ended before the answer to the removal of this item came, and it is no longer in the queue: we have
+    /// removed it, or another consumer has, who then works on it. Nobody else can tell you what was in it.
+    #[error("the session ended before the answer came: {path} was removed by us or by another consumer")]
+    Indeterminate {
+        /// Path of the item's node, from the chroot.
+        path: String,
+        /// What was in it.
+        item: Bytes,
+    },
+    /// The queue cannot be used at all.
+    #[error(transparent)]
+    Error(#[from] Error),
+}
+
+/// Why no item was popped in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FifoPopTimeoutError {
+    /// The time is up. No item was removed.
+    #[error("no item came within {} ms", after.as_millis())]
+    Elapsed {
+        /// The limit that was given.
+        after: Duration,
+    },
+    /// It failed before.
+    #[error(transparent)]
+    Pop(#[from] FifoPopError),
+}

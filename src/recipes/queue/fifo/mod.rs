@@ -1,0 +1,263 @@
+//! [`FifoQueue`]: items in order, each delivered at most once, on Curator's znodes.
+//!
+//! * `backlog` – the items as listed last, in order
+//! * `take` – the way of one item out of the queue
+//! * `kept` – what was removed for a pop that was dropped
+//! * `errors` – why an item was not pushed or popped
+
+mod backlog;
+mod errors;
+mod kept;
+mod take;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use zookeeper_client as zk;
+
+use self::backlog::{Backlog, PREFIX, sequence};
+use self::kept::{Kept, Taken};
+use crate::error::Error;
+use crate::line::{Dialect, Line};
+use crate::session::{Coordinator, Session, Witness};
+use crate::znode::{
+    Entry, Interrupted, Ledgers, NodePath, Parents, check_transaction_size, ensure_path, in_time, list, persevere, read,
+};
+
+pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
+
+/// A queue of bytes, first in, first out, on the znodes of Curator's `SimpleDistributedQueue`: Java and Rust push and pop
+/// in one queue.
+///
+/// # At most once
+/// An item is removed from the queue before it is handed out. **A consumer that dies in its work has lost the item**;
+/// nothing delivers it again. That is what this layout can do, and what Curator's class does. In what it does we are
+/// stricter: an item is pushed once and delivered once also if replies are lost (Curator's class pushes such an item
+/// twice, or drops it: its `offer` and its `delete` are sent again, and the second answer is taken for the first), and a
+/// dropped future loses nothing.
+///
+/// # Layout
+/// `<path>/qn-<seq>`, persistent, is one item; its data is the item, as it is. Children of other names are ignored.
+/// What only we use stands beside it, so that Curator neither warns of it nor wakes up for it:
+/// `<path>-__fifo__/line/_c_<uuid>-lock-<seq>` is a consumer that waits, `<path>-__fifo__/ledgers/<uuid>` an ephemeral
+/// node that each of our transactions writes, by which the fate of one whose reply was lost is told for sure. Parents are
+/// containers.
+///
+/// # Order
+/// Items leave in the order in which the ensemble took them in. Of consumers who wait, the first in line gets the next
+/// item, unless one that comes just then, or one that runs Curator, is faster.
+///
+/// # Cost
+/// Push: one request. Pop: two requests, a read and a transaction; and a list for each backlog, not for each item, since
+/// what was listed is remembered in the handle. The first use in a session makes a ledger, two requests. A
+/// consumer that waits costs nothing while the queue is idle, and an item wakes one of ours, which lists the queue. (Of
+/// Curator's, it wakes all.) The queue's directory is listed as a whole, so that a backlog is limited by the size of a
+/// reply, 1 MiB by default in Java, which is about 60,000 items.
+///
+/// # When the session is lost
+/// Items stay. Consumers who wait go on in the next session.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::queue::FifoQueue;
+///
+/// let zk = zookeeper_recipes::connect("127.0.0.1:2181").await?;
+/// let mails = FifoQueue::new(&zk, "/mails")?;
+///
+/// mails.push("to: accounts@example.org").await?;
+/// let mail = mails.pop().await?;
+/// assert_eq!(mail, "to: accounts@example.org");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct FifoQueue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    zk: Coordinator,
+    path: NodePath,
+    /// Consumers who wait.
+    line: Line,
+    ledgers: Ledgers,
+    backlog: Arc<Backlog>,
+    kept: Arc<Kept>,
+}
+
+impl FifoQueue {
+    /// A queue at `path`, below the chroot. Nothing is sent; the node at `path` is made by the first push.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`].
+    pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
+        let path = NodePath::new(path)?;
+        let beside = |name: &str| NodePath::new(&format!("{path}-__fifo__/{name}"));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                zk: zk.clone(),
+                line: Line::new(zk.clone(), beside("line")?, Dialect::CURATOR_LOCK),
+                ledgers: Ledgers::new(beside("ledgers")?),
+                backlog: Arc::default(),
+                kept: Arc::new(Kept::new(path.as_str())),
+                path,
+            }),
+        })
+    }
+
+    /// The path of the queue, from the chroot.
+    pub fn path(&self) -> &str {
+        self.shared.path.as_str()
+    }
+
+    /// Puts an item at the end of the queue, once.
+    ///
+    /// # Errors
+    /// * [`FifoPushError::Indeterminate`]: the session ended before an answer came.
+    /// * [`FifoPushError::Error`]: what retrying would not help, among others [`Error::TooLarge`] with the limit.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the item is in the queue.
+    pub async fn push(&self, item: impl Into<Bytes>) -> Result<(), FifoPushError> {
+        let (queue, item) = (&self.shared, &item.into());
+        check_transaction_size(self.path(), item.len())?;
+        persevere(&queue.zk, |session| async move { queue.push_in(&session, item).await }).await?
+    }
+
+    /// Takes the first item, and waits for one if there is none, however long it takes.
+    ///
+    /// # Errors
+    /// * [`FifoPopError::Indeterminate`]: the session ended while an item was being removed, and the item is gone.
+    /// * [`FifoPopError::Error`]: what retrying would not help: [`Error::Denied`] or [`Error::Layout`] for an item that
+    ///   cannot be read or removed, which stays.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no item: one that is being removed at that moment goes to the next pop of this handle or
+    /// a clone of it. If there is none any more, it is lost with the last of them.
+    ///
+    /// # When the session is lost
+    /// The future goes on waiting in the next session.
+    pub async fn pop(&self) -> Result<Bytes, FifoPopError> {
+        self.pop_witnessed(None).await
+    }
+
+    /// Takes the first item if there is one, as seen by the server that we are connected to. An empty queue costs one
+    /// list.
+    ///
+    /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
+    ///
+    /// # Errors
+    /// As [`pop`](Self::pop).
+    ///
+    /// # Cancel safety
+    /// As [`pop`](Self::pop).
+    pub async fn try_pop(&self) -> Result<Option<Bytes>, FifoPopError> {
+        let queue = &self.shared;
+        if let Some(item) = queue.kept.pop() {
+            return Ok(Some(item));
+        }
+        let popped = persevere(&queue.zk, |session| async move { queue.take(&session, None).await }).await?;
+        Ok(popped.transpose()?.map(Taken::deliver))
+    }
+
+    /// [`pop`](Self::pop) for at most `limit`, requests to the ensemble included; after that it may take another half
+    /// second to leave the line, or to see what became of an item that was being removed.
+    ///
+    /// # Errors
+    /// [`FifoPopTimeoutError::Elapsed`] if the time is up.
+    ///
+    /// # Cancel safety
+    /// As [`pop`](Self::pop).
+    pub async fn pop_timeout(&self, limit: Duration) -> Result<Bytes, FifoPopTimeoutError> {
+        let popped = in_time(limit, |witness| async move { self.pop_witnessed(Some(&witness)).await });
+        let in_time = popped.await?;
+        // What was being removed when the time was up.
+        in_time
+            .or_else(|| self.shared.kept.pop())
+            .ok_or(FifoPopTimeoutError::Elapsed { after: limit })
+    }
+
+    /// The first item, which stays in the queue. Another consumer may have it before you.
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help.
+    pub async fn peek(&self) -> Result<Option<Bytes>, Error> {
+        let queue = &self.shared;
+        if let Some(item) = queue.kept.peek() {
+            return Ok(Some(item));
+        }
+        persevere(&queue.zk, |session| async move { queue.peek_in(&session).await }).await
+    }
+
+    /// How many items are in the queue: one list.
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help.
+    pub async fn len(&self) -> Result<usize, Error> {
+        let queue = &self.shared;
+        let children = persevere(&queue.zk, |session| async move { list(&session, &queue.path).await }).await?;
+        Ok(children.iter().filter(|name| sequence(name).is_some()).count())
+    }
+
+    /// Whether the queue is empty: one list.
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help.
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.len().await? == 0)
+    }
+
+    async fn pop_witnessed(&self, witness: Option<&Witness>) -> Result<Bytes, FifoPopError> {
+        let queue = &self.shared;
+        let waiting = persevere(&queue.zk, |session| async move {
+            queue.wait_and_take(&session, witness).await
+        });
+        tokio::select! {
+            biased;
+            item = queue.kept.next() => Ok(item),
+            popped = waiting => popped?.map(Taken::deliver),
+        }
+    }
+}
+
+impl Shared {
+    async fn push_in(&self, session: &Arc<Session>, item: &[u8]) -> Result<Result<(), FifoPushError>, Interrupted> {
+        let path = self.path.as_str();
+        let prefix = self.path.child(PREFIX);
+        loop {
+            let options = zk::CreateMode::PersistentSequential.with_acls(session.acls());
+            let create = |multi: &mut zk::MultiWriter<'_>| multi.add_create(&prefix, item, &options);
+            match self.ledgers.commit(session, path, create).await? {
+                Entry::Committed(_) => return Ok(Ok(())),
+                Entry::Indeterminate { .. } => return Ok(Err(FifoPushError::Indeterminate)),
+                Entry::Refused {
+                    source: zk::Error::NoNode,
+                    ..
+                } => ensure_path(session, &self.path, Parents::Containers).await?,
+                Entry::Refused {
+                    source: zk::Error::NodeExists,
+                    ..
+                } => {
+                    let reason = "its sequence numbers are used up; remove the node once the queue is empty";
+                    let path = path.to_owned();
+                    return Err(Error::Layout { path, reason }.into());
+                }
+                Entry::Refused { source, .. } => return Err(Error::from_answer(path, source).into()),
+            }
+        }
+    }
+
+    async fn peek_in(&self, session: &Arc<Session>) -> Result<Option<Bytes>, Interrupted> {
+        while let Some(first) = self.backlog.first(session, &self.path).await? {
+            match read(session, &self.path.child(&first.name)).await? {
+                Some((item, stat)) if first.is(&stat) => return Ok(Some(item.into())),
+                Some(_) => self.backlog.outdated(&first),
+                None => self.backlog.forget(&first),
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,157 @@
+//! The way of one item out of the queue.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tracing::debug;
+use zookeeper_client as zk;
+
+use super::backlog::Lease;
+use super::kept::Taken;
+use super::{FifoPopError, Shared};
+use crate::error::Error;
+use crate::session::{Lost, Session, Witness};
+use crate::znode::{Entry, Interrupted, catch_up, children_and_watch, persevere, read, stat, stat_and_watch, unlink};
+
+/// What a pop came to: an item, or a failure for its caller.
+pub(super) type Popped = Result<Taken, FifoPopError>;
+
+/// An item that was read, on its way out.
+struct Leaving {
+    lease: Lease,
+    path: String,
+    item: Bytes,
+    stat: zk::Stat,
+}
+
+impl Shared {
+    /// Takes the first item; `None` if there is none.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        witness: Option<&Witness>,
+    ) -> Result<Option<Popped>, Interrupted> {
+        while let Some(lease) = self.backlog.lease(session, &self.path).await? {
+            let path = self.path.child(&lease.item().name);
+            let Some((item, stat)) = read(session, &path).await? else {
+                lease.gone();
+                continue;
+            };
+            if !lease.item().is(&stat) {
+                self.backlog.outdated(lease.item());
+                continue;
+            }
+            let item = Bytes::from(item);
+            let leaving = Leaving {
+                lease,
+                path: path.clone(),
+                item: item.clone(),
+                stat,
+            };
+            // In a task, which goes on if we are dropped: an item that is removed is not lost by that.
+            let (reply, removed) = oneshot::channel();
+            let (queue, session, witness) = (Arc::clone(self), Arc::clone(session), witness.cloned());
+            session.runtime().clone().spawn(async move {
+                let _ = reply.send(queue.remove(&session, leaving).await);
+                drop(witness);
+            });
+            match removed.await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(popped))) => return Ok(Some(popped)),
+                Ok(Err(interrupted)) => return Err(interrupted),
+                // The runtime of the session is being shut down.
+                Err(_) => return Ok(Some(Err(FifoPopError::Indeterminate { path, item }))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the first item, in this session. Of all consumers who wait, one watches the queue.
+    pub(super) async fn wait_and_take(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        witness: Option<&Witness>,
+    ) -> Result<Popped, Interrupted> {
+        if let Some(popped) = self.take(session, witness).await? {
+            return Ok(popped);
+        }
+        let mut place = self.line.enter_turnstile(session, witness).await?;
+        loop {
+            let mut watch = match children_and_watch(session, &self.path).await? {
+                Some((names, stat, watch)) => {
+                    self.backlog.fill(session, &self.path, (names, stat)).await?;
+                    // What is taken, by whomever, uses the watch up.
+                    if let Some(popped) = self.take(session, witness).await? {
+                        return Ok(popped);
+                    }
+                    watch
+                }
+                None => match stat_and_watch(session, self.path.as_str()).await? {
+                    (Some(_), _) => continue,
+                    (None, watch) => watch,
+                },
+            };
+            place.watch();
+            debug!(path = %self.path, place = place.path(), "waiting for an item");
+            tokio::select! {
+                () = watch.changed() => {}
+                reason = place.end().reached() => return Err(Lost { reason }.into()),
+            }
+        }
+    }
+
+    /// Removes an item; `None` if it is not, or no longer, the one that was read.
+    async fn remove(&self, session: &Arc<Session>, leaving: Leaving) -> Result<Option<Popped>, Interrupted> {
+        let Leaving {
+            lease,
+            path,
+            item,
+            stat,
+        } = leaving;
+        let delete = |multi: &mut zk::MultiWriter<'_>| multi.add_delete(&path, Some(stat.version));
+        match self.ledgers.commit(session, &path, delete).await? {
+            Entry::Committed(_) => {
+                lease.gone();
+                Ok(Some(Ok(Taken::new(&self.kept, item))))
+            }
+            Entry::Refused {
+                source: zk::Error::NoNode,
+                ..
+            } => {
+                lease.gone();
+                Ok(None)
+            }
+            // Somebody has written into it: it is read again.
+            Entry::Refused {
+                source: zk::Error::BadVersion,
+                ..
+            } => Ok(None),
+            Entry::Refused {
+                source: zk::Error::NotEmpty,
+                ..
+            } => {
+                let reason = "an item has no children; remove what somebody has put below it";
+                Err(Error::Layout { path, reason }.into())
+            }
+            Entry::Refused { source, .. } => Err(Error::from_answer(&path, source).into()),
+            Entry::Indeterminate { ledger } => {
+                if self.is_still_there(&ledger, &path, stat.czxid).await? {
+                    return Ok(None);
+                }
+                lease.gone();
+                Ok(Some(Err(FifoPopError::Indeterminate { path, item })))
+            }
+        }
+    }
+
+    /// Whether an item is there though the session ended in which we tried to remove it, and nothing of that is to come.
+    async fn is_still_there(&self, ledger: &str, path: &str, czxid: i64) -> Result<bool, Error> {
+        persevere(&self.zk, |session| async move {
+            unlink(&session, ledger).await?;
+            catch_up(&session, path).await?;
+            Ok(stat(&session, path).await?.is_some_and(|stat| stat.czxid == czxid))
+        })
+        .await
+    }
+}

@@ -1,0 +1,200 @@
+//! Items that nobody could handle.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures::future;
+use tracing::info;
+use zookeeper_client as zk;
+
+use super::WorkQueue;
+use super::draft::Role;
+use super::errors::DeadItemError;
+use super::item::{Item, ItemId};
+use super::segment::decode;
+use super::settle::UNREADABLE;
+use super::shared::{Committed, Shared};
+use crate::error::Error;
+use crate::session::Session;
+use crate::znode::{Interrupted, Operation, list, persevere, read, stat};
+
+/// An item that nobody could handle, kept until it is [redriven](WorkQueue::redrive) or [purged](WorkQueue::purge).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadItem {
+    /// The id that its push returned; one of its own for what could not be read as an item.
+    pub id: ItemId,
+    /// What was pushed; all of what was there if that could not be read as an item.
+    pub payload: Bytes,
+    /// How often it was delivered.
+    pub attempts: u32,
+    /// The idempotency key that it was pushed with, which stays taken.
+    pub key: Option<String>,
+    /// Why it is dead.
+    pub reason: String,
+}
+
+/// A dead letter as it is stored.
+struct Letter {
+    reason: String,
+    item: Item,
+    version: i32,
+}
+
+impl Letter {
+    fn parse(data: Vec<u8>, version: i32) -> Option<Self> {
+        let mut data = Bytes::from(data);
+        let length = usize::from(data.try_get_u16().ok()?);
+        if data.len() < length {
+            return None;
+        }
+        let reason = String::from_utf8(data.split_to(length).into()).ok()?;
+        let item = decode(&data)?.pop()?;
+        Some(Self { reason, item, version })
+    }
+}
+
+impl WorkQueue {
+    /// All dead items. One list for each of up to 256 directories, one read for each item.
+    ///
+    /// # Errors
+    /// [`Error`] for what retrying would not help.
+    pub async fn dead(&self) -> Result<Vec<DeadItem>, Error> {
+        persevere(
+            &self.shared.zk,
+            |session| async move { self.shared.dead(&session).await },
+        )
+        .await
+    }
+
+    /// Brings a dead item back, to its place in line and with all of its attempts.
+    ///
+    /// # Errors
+    /// [`DeadItemError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the item is brought back.
+    pub async fn redrive(&self, id: &ItemId) -> Result<(), DeadItemError> {
+        self.settle_dead(id, true).await
+    }
+
+    /// Removes a dead item for good, with its key.
+    ///
+    /// # Errors
+    /// [`DeadItemError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the item is removed.
+    pub async fn purge(&self, id: &ItemId) -> Result<(), DeadItemError> {
+        self.settle_dead(id, false).await
+    }
+
+    async fn settle_dead(&self, id: &ItemId, back: bool) -> Result<(), DeadItemError> {
+        persevere(&self.shared.zk, |session| async move {
+            match self.shared.settle_dead(&session, id, back).await {
+                Ok(()) => Ok(Ok(())),
+                Err(Stop::Told(error)) => Ok(Err(error)),
+                Err(Stop::Interrupted(interrupted)) => Err(interrupted),
+            }
+        })
+        .await?
+    }
+}
+
+/// What ends an attempt in one session.
+enum Stop {
+    Interrupted(Interrupted),
+    Told(DeadItemError),
+}
+
+impl From<Interrupted> for Stop {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::Interrupted(interrupted)
+    }
+}
+
+impl Shared {
+    async fn dead(&self, session: &Arc<Session>) -> Result<Vec<DeadItem>, Interrupted> {
+        let directory = self.layout.directory("dead");
+        let mut dead = Vec::new();
+        for shard in list(session, &directory).await? {
+            let shard = directory.descendant(&shard);
+            let names = list(session, &shard).await?;
+            let letters = names.iter().map(|name| async {
+                let path = shard.child(name);
+                let read = read(session, &path).await?;
+                Ok::<_, Interrupted>(read.and_then(|(data, stat)| Letter::parse(data, stat.version)))
+            });
+            dead.extend(future::try_join_all(letters).await?.into_iter().flatten());
+        }
+        dead.sort_by_key(|letter: &Letter| letter.item.rank());
+        let dead = dead.into_iter().map(|Letter { reason, item, .. }| DeadItem {
+            id: item.id,
+            payload: item.payload,
+            attempts: item.attempt,
+            key: item.key.map(|key| key.to_string()),
+            reason,
+        });
+        Ok(dead.collect())
+    }
+
+    /// Why an item is dead, if it is.
+    pub(super) async fn death_of(&self, session: &Arc<Session>, id: &ItemId) -> Result<Option<String>, Interrupted> {
+        let letter = read(session, &self.layout.dead(id.as_str())).await?;
+        let letter = letter.and_then(|(data, stat)| Letter::parse(data, stat.version));
+        Ok(letter.map(|letter| letter.reason))
+    }
+
+    async fn settle_dead(&self, session: &Arc<Session>, id: &ItemId, back: bool) -> Result<(), Stop> {
+        let path = self.layout.dead(id.as_str());
+        loop {
+            let letter = read(session, &path).await?;
+            let Some(letter) = letter.and_then(|(data, stat)| Letter::parse(data, stat.version)) else {
+                return Err(Stop::Told(DeadItemError::Unknown { id: id.clone() }));
+            };
+            if back && letter.reason == UNREADABLE {
+                return Err(Stop::Told(DeadItemError::Unreadable { id: id.clone() }));
+            }
+            let key = match letter.item.key.as_ref().filter(|_| !back) {
+                Some(key) => Some(self.layout.key(key)),
+                None => None,
+            };
+            let key = match key {
+                Some(path) => stat(session, &path).await?.map(|_| path),
+                None => None,
+            };
+            let committed = self.commit(session, |draft| {
+                draft.delete(path.clone(), Some(letter.version), Role::Source(0));
+                if let Some(key) = &key {
+                    draft.step(
+                        Operation::Delete {
+                            path: key.clone(),
+                            version: None,
+                        },
+                        Role::Source(0),
+                    );
+                }
+                if back {
+                    draft.count(1);
+                    let item = Item {
+                        attempt: 0,
+                        ..letter.item.clone()
+                    };
+                    draft.put_back(item.priority, vec![item]);
+                }
+                Ok(())
+            });
+            match committed.await? {
+                Committed::Done(..) => {
+                    info!(queue = self.path(), item = %id, back, "a dead item is settled");
+                    return Ok(());
+                }
+                Committed::Indeterminate(()) => return Err(Stop::Told(DeadItemError::Indeterminate)),
+                Committed::Refused(Role::Source(_), zk::Error::NoNode | zk::Error::BadVersion) => {}
+                Committed::Refused(_, source) => {
+                    return Err(Stop::Interrupted(Error::from_answer(&path, source).into()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Why a queue did not do what it was asked for.
+
+use std::time::Duration;
+
+use super::item::ItemId;
+use crate::error::Error;
+use crate::session::Lost;
+
+/// Why an item was not, or may not have been, pushed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The queue holds as many items as it may. Nothing was pushed.
+    #[error("{path} holds the {capacity} items that it may; push again later, or let push wait")]
+    QueueFull {
+        /// Path of the queue, from the chroot.
+        path: String,
+        /// How many items it may hold.
+        capacity: u64,
+    },
+    /// More items than the queue may hold at all. Nothing was pushed.
+    #[error("{items} items never fit into {path}, which may hold {capacity}; push fewer at once")]
+    NeverFits {
+        /// Path of the queue, from the chroot.
+        path: String,
+        /// How many items were to be pushed in one transaction.
+        items: u64,
+        /// How many items the queue may hold.
+        capacity: u64,
+    },
+    /// The text cannot be an idempotency key. Nothing was pushed.
+    #[error("an idempotency key has 1 to {limit} bytes, not {size}")]
+    InvalidKey {
+        /// Its length, in bytes.
+        size: usize,
+        /// The largest length, in bytes.
+        limit: usize,
+    },
+    /// The session ended before an answer came: all of these were pushed, or none.
+    ///
+    /// Push again with an idempotency key and this does not happen: such a push is tried until its outcome is known.
+    #[error("the session ended before the answer came: all was pushed or nothing; give items a key to push them again")]
+    Indeterminate {
+        /// The ids that the items have if they were pushed; ask [`status`](super::WorkQueue::status).
+        ids: Vec<ItemId>,
+    },
+    /// Nothing was pushed, and trying again would not help.
+    #[error(transparent)]
+    Error(#[from] Error),
+}
+
+/// Why an item was not pushed in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushTimeoutError {
+    /// The time is up. The item was not pushed, or, if its request was on the way already, may have been.
+    #[error("not pushed within {} ms; if it has no key, it may yet be on its way", after.as_millis())]
+    Elapsed {
+        /// The limit that was given.
+        after: Duration,
+    },
+    /// Waiting is of no use.
+    #[error(transparent)]
+    Push(#[from] PushError),
+}
+
+/// Why an item was not, or may not have been, settled: acknowledged, given back or put aside.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The item was lost before: nothing was done, and somebody else gets it, or has it by now.
+    #[error("nothing was done, the item had been lost: {}", .0.reason)]
+    Lost(#[from] Lost),
+    /// The session ended before an answer came: all of it was done, or nothing and somebody else gets the item.
+    #[error(
+        "the session ended before the answer came: all of it was done, or nothing and another consumer gets the item"
+    )]
+    Indeterminate,
+    /// A next step cannot be pushed: nothing was done, the item goes back.
+    #[error("nothing was done, a next step cannot be pushed: {0}")]
+    Push(PushError),
+    /// Nothing was done, and trying again would not help; the item goes back.
+    #[error(transparent)]
+    Error(#[from] Error),
+}
+
+/// Why there is no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResultError {
+    /// There is no such item: it was never pushed, or done without a result, or its result was kept for its time.
+    #[error("there is no item {id}, nor a result of it")]
+    Unknown {
+        /// The item.
+        id: ItemId,
+    },
+    /// Nobody could handle the item.
+    #[error("item {id} is dead: {reason}")]
+    Dead {
+        /// The item.
+        id: ItemId,
+        /// Why it is dead.
+        reason: String,
+    },
+    /// The ensemble cannot be asked.
+    #[error(transparent)]
+    Error(#[from] Error),
+}
+
+/// Why there is no result in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResultTimeoutError {
+    /// The time is up.
+    #[error("no result within {} ms", after.as_millis())]
+    Elapsed {
+        /// The limit that was given.
+        after: Duration,
+    },
+    /// Waiting is of no use.
+    #[error(transparent)]
+    Result(#[from] ResultError),
+}
+
+/// Why an item was not brought back, or removed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeadItemError {
+    /// There is no dead item of this id.
+    #[error("there is no dead item {id}")]
+    Unknown {
+        /// The item.
+        id: ItemId,
+    },
+    /// What is kept there was never an item that could be read, so that it cannot be delivered; purge it.
+    #[error("{id} cannot be read as an item; look at it with dead() and purge it")]
+    Unreadable {
+        /// The item.
+        id: ItemId,
+    },
+    /// The session ended before an answer came: all was done or nothing.
+    #[error("the session ended before the answer came: all was done or nothing; look again")]
+    Indeterminate,
+    /// The ensemble cannot be asked.
+    #[error(transparent)]
+    Error(#[from] Error),
+}

@@ -1,0 +1,351 @@
+//! What stands at the front of the queue: which items a consumer takes, and when there may be more.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future;
+use tracing::warn;
+use zookeeper_client as zk;
+
+use super::item::Item;
+use super::layout::{Lane, SegmentName, Slots, numbers};
+use super::segment::decode;
+use super::shared::Shared;
+use crate::session::Session;
+use crate::znode::{Interrupted, NodePath, Sequence, ask, list, read};
+
+/// How many bytes of items are taken at once, unless it is a single item.
+const TAKE_BYTES: usize = 256 * 1024;
+
+/// How many segments are taken from at once.
+const TAKE_SEGMENTS: usize = 128;
+
+/// What a consumer takes.
+#[derive(Debug, Default)]
+pub(super) struct Front {
+    pub(super) takes: Vec<Take>,
+    /// Segments that cannot be read.
+    pub(super) unreadable: Vec<Unreadable>,
+    /// When the next item is due, if none is before that.
+    pub(super) next_due: Option<i64>,
+}
+
+/// What is taken of one segment.
+#[derive(Debug)]
+pub(super) struct Take {
+    pub(super) segment: Segment,
+    pub(super) taken: Vec<Item>,
+    pub(super) left: Vec<Item>,
+}
+
+/// Where a segment is.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub(super) block: NodePath,
+    pub(super) name: String,
+}
+
+/// A segment that holds something else.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) path: String,
+    pub(super) priority: u8,
+    pub(super) data: Bytes,
+    pub(super) stat: zk::Stat,
+}
+
+impl Segment {
+    pub(super) fn path(&self) -> String {
+        self.block.child(&self.name)
+    }
+
+    fn parsed(&self) -> Option<SegmentName<'_>> {
+        SegmentName::parse(&self.name)
+    }
+
+    /// Its path when only `count` items are left in it.
+    pub(super) fn shrunk(&self, count: usize) -> String {
+        self.parsed()
+            .map_or_else(|| self.path(), |name| self.block.child(&name.shrunk(count)))
+    }
+}
+
+impl Front {
+    pub(super) fn len(&self) -> usize {
+        self.takes.iter().map(|take| take.taken.len()).sum()
+    }
+
+    fn note_due(&mut self, due: i64) {
+        self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+    }
+}
+
+impl Shared {
+    /// Looks for up to `wanted` items that can be delivered at `now`, the most urgent ones.
+    pub(super) async fn front(&self, session: &Arc<Session>, now: i64, wanted: usize) -> Result<Front, Interrupted> {
+        let (ready, later) = (self.layout.directory("ready"), self.layout.directory("later"));
+        let (ready, later) = future::try_join(list(session, &ready), list(session, &later)).await?;
+        let (ready, later) = (numbers::<u8>(&ready), numbers::<u8>(&later));
+        let mut priorities: Vec<u8> = ready.iter().chain(&later).copied().collect();
+        priorities.sort_unstable();
+        priorities.dedup();
+        let mut front = Front::default();
+        for priority in priorities {
+            let missing = wanted.saturating_sub(front.len());
+            if missing == 0 || front.takes.len() >= TAKE_SEGMENTS {
+                break;
+            }
+            let mut found = Vec::new();
+            if later.contains(&priority) {
+                self.collect_due(session, Slots::Later(priority), now, missing, &mut front, &mut found)
+                    .await?;
+            }
+            if ready.contains(&priority) {
+                let lane = Lane::Ready(priority);
+                self.collect_lane(session, lane, missing, &mut front, &mut found)
+                    .await?;
+            }
+            choose(found, missing, &mut front);
+        }
+        Ok(front)
+    }
+
+    /// Collects what is due in slots, in their order, until there is enough.
+    async fn collect_due(
+        &self,
+        session: &Arc<Session>,
+        slots: Slots,
+        now: i64,
+        wanted: usize,
+        front: &mut Front,
+        found: &mut Vec<(Segment, Vec<Item>)>,
+    ) -> Result<(), Interrupted> {
+        let spans = self.layout.slots(slots);
+        for span in numbers::<i64>(&list(session, &spans).await?) {
+            if Slots::span_start(span) > now && front.next_due.is_some() {
+                return Ok(());
+            }
+            let directory = spans.descendant(&span.to_string());
+            let listed = numbers::<i64>(&list(session, &directory).await?);
+            for slot in &listed {
+                if *slot > now {
+                    front.note_due(*slot);
+                    return Ok(());
+                }
+                if found.iter().map(|(_, items)| items.len()).sum::<usize>() >= wanted {
+                    return Ok(());
+                }
+                let before = found.len();
+                self.collect_lane(session, slots.lane(*slot), wanted, front, found)
+                    .await?;
+                if found.len() == before && front.unreadable.is_empty() {
+                    self.clear_lane(session, slots.lane(*slot)).await?;
+                }
+            }
+            if listed.is_empty() {
+                self.clear(session, &directory).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects the first segments of a lane until there is enough.
+    async fn collect_lane(
+        &self,
+        session: &Arc<Session>,
+        lane: Lane,
+        wanted: usize,
+        front: &mut Front,
+        found: &mut Vec<(Segment, Vec<Item>)>,
+    ) -> Result<(), Interrupted> {
+        let path = self.layout.lane(lane);
+        let mut count = 0;
+        // The first block seen last time most likely still is: what is behind it need not be listed.
+        if let Some(head) = self.head(lane) {
+            count += self
+                .collect_block(session, lane, head, wanted, front, found)
+                .await?
+                .unwrap_or_default();
+            if count > 0 {
+                return Ok(());
+            }
+        }
+        let blocks = numbers::<i32>(&list(session, &path).await?);
+        for (position, block) in blocks.iter().enumerate() {
+            if count >= wanted {
+                break;
+            }
+            let collected = self
+                .collect_block(session, lane, *block, wanted - count, front, found)
+                .await?;
+            match collected {
+                Some(0) if position + 1 < blocks.len() => {
+                    self.clear(session, &self.layout.block(lane, *block)).await?;
+                }
+                Some(items) if items > 0 => {
+                    if count == 0 && matches!(lane, Lane::Ready(_)) {
+                        self.set_head(lane, *block);
+                    }
+                    count += items;
+                }
+                _ => {}
+            }
+        }
+        if count == 0 {
+            self.forget_head(lane);
+        }
+        Ok(())
+    }
+
+    /// Collects the first segments of a block, and says of how many items; `None` if there is something else in it.
+    async fn collect_block(
+        &self,
+        session: &Arc<Session>,
+        lane: Lane,
+        block: i32,
+        wanted: usize,
+        front: &mut Front,
+        found: &mut Vec<(Segment, Vec<Item>)>,
+    ) -> Result<Option<usize>, Interrupted> {
+        let directory = self.layout.block(lane, block);
+        let names = list(session, &directory).await?;
+        let mut segments: Vec<_> = names
+            .iter()
+            .filter_map(|name| SegmentName::parse(name).map(|parsed| (parsed, name)))
+            .collect();
+        if let Some(foreign) = names.iter().find(|name| SegmentName::parse(name).is_none()) {
+            warn!(path = %directory, name = foreign, "a child that is no segment of the queue is left alone");
+        }
+        if segments.is_empty() {
+            return Ok(names.is_empty().then_some(0));
+        }
+        let first = Sequence::oldest(segments.iter().map(|(name, _)| name.sequence));
+        segments.sort_unstable_by_key(|(name, _)| first.map_or(0, |first| name.sequence.distance_from(first)));
+        let mut planned = 0;
+        let chosen: Vec<Segment> = segments
+            .iter()
+            .take(TAKE_SEGMENTS)
+            .take_while(|(name, _)| {
+                let goes_on = planned < wanted;
+                planned += name.count.max(1);
+                goes_on
+            })
+            .map(|(_, name)| Segment {
+                block: directory.clone(),
+                name: (*name).clone(),
+            })
+            .collect();
+        let mut items = 0;
+        let reads = chosen
+            .iter()
+            .map(|segment| async { read(session, &segment.path()).await });
+        for (segment, answer) in chosen.iter().zip(future::try_join_all(reads).await?) {
+            let Some((data, stat)) = answer else { continue };
+            let data = Bytes::from(data);
+            match decode(&data) {
+                Some(mut held) => {
+                    complete(&mut held, &stat);
+                    items += held.len().max(1);
+                    found.push((segment.clone(), held));
+                }
+                None => {
+                    items += 1;
+                    let priority = match lane {
+                        Lane::Ready(priority) | Lane::Later(priority, _) => priority,
+                        Lane::Expiry(_) => 0,
+                    };
+                    front.unreadable.push(Unreadable {
+                        path: segment.path(),
+                        priority,
+                        data,
+                        stat,
+                    });
+                }
+            }
+        }
+        // All of it may be gone by now, or be taken: it is looked at again.
+        Ok(Some(items.max(1)))
+    }
+
+    /// When the next keys and results are to be forgotten, and the segments that tell which by `now`.
+    pub(super) async fn expired(
+        &self,
+        session: &Arc<Session>,
+        now: i64,
+        wanted: usize,
+    ) -> Result<(Vec<(Segment, Vec<Item>)>, Option<i64>), Interrupted> {
+        let (mut front, mut found) = (Front::default(), Vec::new());
+        self.collect_due(session, Slots::Expiry, now, wanted, &mut front, &mut found)
+            .await?;
+        for unreadable in &front.unreadable {
+            self.clear(session, &NodePath::new(&unreadable.path)?).await?;
+        }
+        Ok((found, front.next_due))
+    }
+
+    /// Removes what is left of a lane of a slot once all of it was taken.
+    async fn clear_lane(&self, session: &Arc<Session>, lane: Lane) -> Result<(), Interrupted> {
+        let path = self.layout.lane(lane);
+        for block in list(session, &path).await? {
+            self.clear(session, &path.descendant(&block)).await?;
+        }
+        self.clear(session, &path).await
+    }
+
+    /// Removes a directory, if it is empty. Whoever puts something there at this moment makes it again.
+    async fn clear(&self, session: &Arc<Session>, directory: &NodePath) -> Result<(), Interrupted> {
+        let path = directory.as_str();
+        ask(session, path, |client| async move {
+            match client.delete(path, None).await {
+                Err(zk::Error::NotEmpty) => Ok(()),
+                answer => answer,
+            }
+        })
+        .await
+        .map(|_| ())
+    }
+}
+
+/// What the node tells of items that were pushed with it.
+pub(super) fn complete(items: &mut [Item], stat: &zk::Stat) {
+    for item in items {
+        if item.arrival == 0 {
+            item.arrival = stat.czxid;
+        }
+        if item.due == 0 {
+            item.due = stat.ctime;
+        }
+    }
+}
+
+/// Takes the first `wanted` of the items found, and what is not too much at once.
+fn choose(found: Vec<(Segment, Vec<Item>)>, wanted: usize, front: &mut Front) {
+    let mut ranked: Vec<_> = found
+        .iter()
+        .enumerate()
+        .flat_map(|(segment, (_, items))| items.iter().map(move |item| (item.rank(), segment, item.payload.len())))
+        .collect();
+    ranked.sort_unstable_by_key(|(rank, ..)| *rank);
+    let mut size: usize = front
+        .takes
+        .iter()
+        .flat_map(|take| &take.taken)
+        .map(|item| item.payload.len())
+        .sum();
+    let mut last = None;
+    for (rank, _, bytes) in ranked.iter().take(wanted) {
+        if size > 0 && size + bytes > TAKE_BYTES {
+            break;
+        }
+        size += bytes.max(&1);
+        last = Some(*rank);
+    }
+    for (segment, items) in found {
+        let (taken, left): (Vec<_>, Vec<_>) = items
+            .into_iter()
+            .partition(|item| last.is_some_and(|last| item.rank() <= last));
+        if !taken.is_empty() || left.is_empty() {
+            front.takes.push(Take { segment, taken, left });
+        }
+    }
+}

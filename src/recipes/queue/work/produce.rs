@@ -1,0 +1,307 @@
+//! Pushing: whatever is pushed while a transaction is under way goes into the next one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, trace};
+use zookeeper_client as zk;
+
+use super::draft::Role;
+use super::errors::PushError;
+use super::item::{ItemId, NewItem};
+use super::keys::Batch;
+use super::segment::OVERHEAD;
+use super::shared::{Committed, Shared};
+use crate::error::Error;
+use crate::session::Session;
+use crate::znode::{Interrupted, NodeWatch, read_and_watch};
+
+/// How many items are pushed in one transaction, and how many bytes it carries, about; more if one push has more.
+const PUSHED_ITEMS: usize = 1024;
+const PUSHED_BYTES: usize = 256 * 1024;
+
+/// Items that belong into one transaction.
+#[derive(Debug)]
+pub(super) struct Push {
+    pub(super) items: Vec<NewItem>,
+    /// Whether it waits while the queue is full.
+    pub(super) waits: bool,
+    pub(super) reply: oneshot::Sender<Result<Vec<ItemId>, PushError>>,
+}
+
+impl Push {
+    fn size(&self) -> usize {
+        let size =
+            |item: &NewItem| OVERHEAD + item.payload.len() + item.options.key.as_ref().map_or(0, |key| key.len() + 400);
+        self.items.iter().map(size).sum()
+    }
+
+    fn count(&self) -> u64 {
+        u64::try_from(self.items.len()).unwrap_or(u64::MAX)
+    }
+
+    fn answer(self, answer: Result<Vec<ItemId>, PushError>) {
+        // An error means that the caller is gone.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// What became of pushes in one transaction.
+enum Outcome {
+    Pushed,
+    /// The queue is full: they wait, but for those that do not.
+    Full(Vec<Push>),
+    Again(Vec<Push>),
+}
+
+/// Pushes what comes, in the order in which it comes, until nothing more can come.
+pub(super) async fn push_all(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Push>) {
+    let mut waiting = VecDeque::new();
+    loop {
+        if waiting.is_empty() {
+            match incoming.recv().await {
+                Some(push) => waiting.push_back(push),
+                None => return,
+            }
+        }
+        while let Ok(push) = incoming.try_recv() {
+            waiting.push_back(push);
+        }
+        // Whoever has gone in the meantime does not push.
+        waiting.retain(|push: &Push| !push.reply.is_closed());
+        let mut batch = Vec::new();
+        let (mut items, mut size) = (0, 0);
+        while let Some(push) = waiting.pop_front() {
+            items += push.items.len();
+            size += push.size();
+            if !batch.is_empty() && (items > PUSHED_ITEMS || size > PUSHED_BYTES) {
+                waiting.push_front(push);
+                break;
+            }
+            batch.push(push);
+        }
+        if batch.is_empty() {
+            continue;
+        }
+        let session = match shared.zk.session().await {
+            Ok(session) => session,
+            Err(error) => {
+                batch
+                    .into_iter()
+                    .for_each(|push| push.answer(Err(error.clone().into())));
+                continue;
+            }
+        };
+        match shared.push_in(&session, batch).await {
+            Outcome::Pushed => {}
+            Outcome::Again(batch) => batch.into_iter().rev().for_each(|push| waiting.push_front(push)),
+            Outcome::Full(batch) => {
+                batch.into_iter().rev().for_each(|push| waiting.push_front(push));
+                shared.until_room(&session, &mut waiting, &mut incoming).await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn push_in(&self, session: &Arc<Session>, batch: Vec<Push>) -> Outcome {
+        let mut items = Batch::new(batch.iter().flat_map(|push| &push.items));
+        loop {
+            let mut room = None;
+            let committed = self.commit(session, |draft| {
+                let new: Vec<_> = items.new_items().collect();
+                let bound = draft.known.level.bound;
+                room = bound.map(|bound| (bound, bound.capacity.saturating_sub(bound.items)));
+                if room.is_some_and(|(_, room)| room < u64::try_from(new.len()).unwrap_or(u64::MAX)) {
+                    return Ok(None);
+                }
+                room = None;
+                Ok(Some(draft.push(new)))
+            });
+            let committed = committed.await;
+            if let Some((bound, room)) = room {
+                return self.make_room(session, batch, bound.capacity, room, bound.items).await;
+            }
+            match committed {
+                Ok(Committed::Done(ids, _)) => {
+                    let mut ids = items.with_new(ids.unwrap_or_default()).into_iter();
+                    trace!(queue = self.path(), items = ids.len(), pushes = batch.len(), "pushed");
+                    for push in batch {
+                        let ids = ids.by_ref().take(push.items.len()).collect();
+                        push.answer(Ok(ids));
+                    }
+                    return Outcome::Pushed;
+                }
+                Ok(Committed::Refused(Role::Key, zk::Error::NodeExists)) => {
+                    match self.look_up(session, &mut items).await {
+                        Ok(()) => {}
+                        Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
+                        Err(Interrupted::Failed(error)) => return refuse(batch, &error),
+                    }
+                }
+                Ok(Committed::Refused(_, error)) => return refuse(batch, &Error::from_answer(self.path(), error)),
+                Ok(Committed::Indeterminate(ids)) => {
+                    debug!(queue = self.path(), "not known what was pushed");
+                    let mut ids = items.with_new(ids.unwrap_or_default()).into_iter();
+                    let mut again = Vec::new();
+                    for push in batch {
+                        let ids: Vec<_> = ids.by_ref().take(push.items.len()).collect();
+                        // Keys tell in the next session whether it was.
+                        if push.items.iter().all(|item| item.options.key.is_some()) {
+                            again.push(push);
+                        } else {
+                            push.answer(Err(PushError::Indeterminate { ids }));
+                        }
+                    }
+                    return Outcome::Again(again);
+                }
+                Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
+                Err(Interrupted::Failed(error)) => {
+                    let error = self.zk.ended().unwrap_or(error);
+                    if batch.len() == 1 {
+                        return refuse(batch, &error);
+                    }
+                    // It may be too large only together.
+                    let mut again = Vec::new();
+                    for push in batch {
+                        match Box::pin(self.push_in(session, vec![push])).await {
+                            Outcome::Pushed => {}
+                            Outcome::Full(pushes) | Outcome::Again(pushes) => again.extend(pushes),
+                        }
+                    }
+                    return Outcome::Again(again);
+                }
+            }
+        }
+    }
+
+    /// There is not enough room for all: those who do not wait are told, unless there is room for them alone.
+    async fn make_room(
+        &self,
+        session: &Arc<Session>,
+        batch: Vec<Push>,
+        capacity: u64,
+        room: u64,
+        seen: u64,
+    ) -> Outcome {
+        // What is known may be outdated.
+        match self.load_level(session).await {
+            Ok(level) if level.bound.is_some_and(|bound| bound.items != seen) => return Outcome::Again(batch),
+            Ok(_) => {}
+            Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
+            Err(Interrupted::Failed(error)) => return refuse(batch, &error),
+        }
+        if batch.len() > 1 {
+            let mut full = Vec::new();
+            for push in batch {
+                // In order: a push does not overtake one that waits.
+                if !full.is_empty() && push.waits {
+                    full.push(push);
+                    continue;
+                }
+                match Box::pin(self.push_in(session, vec![push])).await {
+                    Outcome::Pushed => {}
+                    Outcome::Full(pushes) | Outcome::Again(pushes) => full.extend(pushes),
+                }
+            }
+            return if full.is_empty() {
+                Outcome::Pushed
+            } else {
+                Outcome::Full(full)
+            };
+        }
+        let mut waiting = Vec::new();
+        for push in batch {
+            let path = self.path().to_owned();
+            let items = push.count();
+            if items > capacity {
+                push.answer(Err(PushError::NeverFits { path, items, capacity }));
+            } else if push.waits {
+                debug!(queue = path, room, items, "the queue is full; waiting");
+                waiting.push(push);
+            } else {
+                push.answer(Err(PushError::QueueFull { path, capacity }));
+            }
+        }
+        if waiting.is_empty() {
+            Outcome::Pushed
+        } else {
+            Outcome::Full(waiting)
+        }
+    }
+
+    /// Waits until the first of those who wait finds room, or has gone, or until somebody comes who does not wait.
+    async fn until_room(
+        &self,
+        session: &Arc<Session>,
+        waiting: &mut VecDeque<Push>,
+        incoming: &mut mpsc::UnboundedReceiver<Push>,
+    ) {
+        let Some(first) = waiting.front_mut() else { return };
+        let needed = first.count();
+        tokio::select! {
+            () = first.reply.closed() => {}
+            () = self.room(session, needed) => {}
+            Some(push) = incoming.recv() => {
+                // It goes ahead only if it does not wait, and then to be told at once.
+                match push.waits {
+                    true => waiting.push_back(push),
+                    false => waiting.push_front(push),
+                }
+            }
+        }
+    }
+
+    /// Waits until there is room for so many items, or the session ends.
+    async fn room(&self, session: &Arc<Session>, needed: u64) {
+        loop {
+            let watched = read_and_watch(session, self.path()).await;
+            let Ok(Some((data, stat, watch))) = watched else { return };
+            let mut watch: NodeWatch = watch;
+            let level = super::level::Level::parse(&data, stat.version);
+            if level
+                .and_then(|level| level.bound)
+                .is_none_or(|bound| bound.capacity.saturating_sub(bound.items) >= needed)
+            {
+                return;
+            }
+            watch.changed().await;
+            if session.end_reason().is_some() {
+                return;
+            }
+        }
+    }
+}
+
+fn refuse(batch: Vec<Push>, error: &Error) -> Outcome {
+    batch
+        .into_iter()
+        .for_each(|push| push.answer(Err(error.clone().into())));
+    Outcome::Pushed
+}
+
+/// The longest idempotency key, in bytes.
+const KEY_LIMIT: usize = 512;
+
+/// The largest item, in bytes: what fits into a node and into every transaction that moves it.
+pub(super) const ITEM_LIMIT: usize = 1_000_000;
+
+/// Refuses what cannot be pushed, before anything is sent.
+pub(super) fn check_items(path: &str, items: &[NewItem]) -> Result<(), PushError> {
+    for item in items {
+        if let Some(key) = &item.options.key {
+            let size = key.len();
+            if !(1..=KEY_LIMIT).contains(&size) {
+                let limit = KEY_LIMIT;
+                return Err(PushError::InvalidKey { size, limit });
+            }
+        }
+        let size = item.payload.len();
+        if size > ITEM_LIMIT {
+            let (path, limit) = (path.to_owned(), ITEM_LIMIT);
+            return Err(Error::TooLarge { path, size, limit }.into());
+        }
+    }
+    Ok(())
+}
