@@ -34,4 +34,10 @@ impl BenchServer {
     pub(crate) fn cluster(&self) -> &str {
         &self.cluster
     }
+
+    /// The server, if it is its own.
+    #[allow(dead_code, reason = "one bench looks into its server")]
+    pub(crate) fn own(&self) -> Option<&RealServer> {
+        self.own.as_ref()
+    }
 }

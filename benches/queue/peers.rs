@@ -42,7 +42,10 @@ impl Peers {
         let mut rates = Vec::new();
         if let Some(curator) = &mut self.curator {
             rates.push((SAFE, run(curator, "safe", items)?));
-            rates.push(("  the same with an executor of 8 threads", run(curator, "safe8", items)?));
+            rates.push((
+                "  the same with an executor of 8 threads",
+                run(curator, "safe8", items)?,
+            ));
             rates.push(("Curator SimpleDistributedQueue, unsafe", run(curator, "simple", items)?));
         }
         if let Some(kazoo) = &mut self.kazoo {

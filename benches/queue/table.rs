@@ -65,6 +65,10 @@ impl Table {
     }
 }
 
+pub(crate) fn micros(seconds: f64) -> String {
+    format!("{:.0} us", seconds * 1e6)
+}
+
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);

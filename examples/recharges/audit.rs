@@ -78,9 +78,8 @@ impl Audit {
             let should = expected.get(account).copied().unwrap_or(0);
             let is = balances.get(account).copied().unwrap_or(0);
             if should != is {
-                self.findings.push(format!(
-                    "{account} holds {is} cents, but its recharges make {should}"
-                ));
+                self.findings
+                    .push(format!("{account} holds {is} cents, but its recharges make {should}"));
             }
         }
         let sum = |balances: &BTreeMap<&str, i64>| balances.values().sum::<i64>();
@@ -95,8 +94,9 @@ impl Audit {
         unreadable.sort_unstable();
         dead.sort_unstable();
         if unreadable != dead {
-            self.findings
-                .push(format!("{dead:?} are dead, but {unreadable:?} are what nobody can read"));
+            self.findings.push(format!(
+                "{dead:?} are dead, but {unreadable:?} are what nobody can read"
+            ));
         }
     }
 
@@ -171,7 +171,11 @@ mod tests {
             audit(&[one, two], 30, &LINES, &[one, poisoned]),
         ];
         for audit in wrong {
-            assert_eq!((audit.once, audit.findings.len(), audit.is_clean()), (2, 1, false), "{audit:?}");
+            assert_eq!(
+                (audit.once, audit.findings.len(), audit.is_clean()),
+                (2, 1, false),
+                "{audit:?}"
+            );
         }
     }
 }

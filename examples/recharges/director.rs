@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
+use zookeeper_client::Client;
 use zookeeper_recipes::queue::{NewItem, PushOptions, WorkQueue};
 
 use crate::ledger::Ledger;
@@ -20,6 +21,8 @@ const WORKERS: usize = 4;
 const VICTIM: (usize, usize) = (2, 3);
 /// Items pushed in one transaction.
 const CHUNK: usize = 250;
+/// Lines that are expected to end as dead items.
+const DEAD: usize = 1;
 /// Longer than a run may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -57,9 +60,11 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
     cast.note(format_args!("the file is pushed again: still {} items", pushed.len()));
 
     let ledger = Ledger::open(path)?;
-    time::timeout(PATIENCE, cast.watch(&queue, &ledger))
+    let playing = cast.watch(&queue, &ledger, pushed.len());
+    time::timeout(PATIENCE, playing)
         .await
         .map_err(|_| format!("not done after {PATIENCE:?}"))??;
+    let killed = cast.end().await?;
     let dead = queue.dead().await?;
     let outcome = Outcome {
         pushed,
@@ -67,13 +72,10 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
             .iter()
             .map(|item| String::from_utf8_lossy(&item.payload).into_owned())
             .collect(),
-        killed: cast.killed,
+        killed,
     };
-    for item in dead {
-        queue.purge(&item.id).await?;
-    }
-    cast.end().await?;
     zk.close().await;
+    remove(cluster, &root).await?;
     Ok(outcome)
 }
 
@@ -81,8 +83,24 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
 async fn push(queue: &WorkQueue, lines: &[String], pushed: &mut BTreeMap<String, String>) -> Result<(), Failure> {
     for chunk in lines.chunks(CHUNK) {
         let item = |line: &String| NewItem::new(line.clone()).with(PushOptions::new().key(input::key(line)));
-        let ids = queue.push_all(chunk.iter().map(item).collect()).await?;
+        let ids = queue.push_all(chunk.iter().map(item)).await?;
         pushed.extend(ids.iter().map(ToString::to_string).zip(chunk.iter().cloned()));
+    }
+    Ok(())
+}
+
+/// Removes the queue of this run, with its keys.
+async fn remove(cluster: &str, root: &str) -> Result<(), Failure> {
+    let client = Client::connect(cluster).await?;
+    let (mut open, mut found) = (vec![root.to_owned()], Vec::new());
+    while let Some(path) = open.pop() {
+        let children = client.list_children(&path).await.unwrap_or_default();
+        open.extend(children.iter().map(|name| format!("{path}/{name}")));
+        found.push(path);
+    }
+    for path in found.iter().rev() {
+        // The server removes empty containers, too.
+        let _ = client.delete(path, None).await;
     }
     Ok(())
 }
@@ -136,8 +154,8 @@ impl Cast {
         Ok(())
     }
 
-    /// Plays it all, and returns when the queue is empty.
-    async fn watch(&mut self, queue: &WorkQueue, ledger: &Ledger) -> Result<(), Failure> {
+    /// Plays it all, and returns when every item is applied or dead.
+    async fn watch(&mut self, queue: &WorkQueue, ledger: &Ledger, items: usize) -> Result<(), Failure> {
         let mut ticks = time::interval(Duration::from_millis(100));
         loop {
             tokio::select! {
@@ -148,13 +166,16 @@ impl Cast {
                     }
                 }
                 _ = ticks.tick() => {
-                    self.bar.set_position(ledger.applied()?);
+                    let applied = ledger.applied()?;
+                    let open = items - applied as usize;
+                    self.bar.set_position(applied.into());
                     for (number, worker) in &mut self.workers {
                         if let Some(status) = worker.process.try_wait()? {
                             return Err(format!("worker {number}: {status}").into());
                         }
                     }
-                    if self.killed > 0 && queue.len().await? == 0 {
+                    let is_played = self.killed > 0 && open <= DEAD && queue.is_empty().await?;
+                    if is_played && queue.dead().await?.len() >= open {
                         self.bar.finish();
                         return Ok(());
                     }
@@ -167,12 +188,14 @@ impl Cast {
         let mut victim = self.workers.remove(&number).ok_or("no such worker")?;
         victim.process.kill().await?;
         self.killed += 1;
-        self.note(format_args!("worker {number} is killed (SIGKILL); its session ends after it"));
+        self.note(format_args!(
+            "worker {number} is killed (SIGKILL); its session ends after it"
+        ));
         Ok(())
     }
 
-    /// Tells those that are left to end, and waits for them.
-    async fn end(mut self) -> Result<(), Failure> {
+    /// Tells those that are left to end, and waits for them: they finish what they have. Returns how many were killed.
+    async fn end(mut self) -> Result<usize, Failure> {
         for worker in self.workers.values_mut() {
             drop(worker.input.take());
         }
@@ -182,7 +205,7 @@ impl Cast {
                 return Err(format!("worker {number}: {status}").into());
             }
         }
-        Ok(())
+        Ok(self.killed)
     }
 
     fn note(&self, what: impl std::fmt::Display) {

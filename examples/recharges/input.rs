@@ -52,7 +52,13 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_read_says_why() {
-        for line in ["top-1,acc-1,15O0", "top-1,acc-1,-5", "top-1,acc-1", "", "top-1,acc-1,5,6"] {
+        for line in [
+            "top-1,acc-1,15O0",
+            "top-1,acc-1,-5",
+            "top-1,acc-1",
+            "",
+            "top-1,acc-1,5,6",
+        ] {
             let problem = Recharge::parse(line).unwrap_err();
             assert!(problem.contains(line), "{problem}");
         }

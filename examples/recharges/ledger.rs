@@ -21,7 +21,7 @@ pub(crate) struct Books {
     pub(crate) entries: Vec<Recharge>,
     pub(crate) balances: Vec<(String, i64)>,
     /// Deliveries of items that had been applied before.
-    pub(crate) again: usize,
+    pub(crate) again: u32,
 }
 
 impl Ledger {
@@ -73,9 +73,8 @@ impl Ledger {
     }
 
     /// How many items have been applied.
-    pub(crate) fn applied(&self) -> Result<u64> {
-        let count: i64 = self.db.query_row("SELECT count(*) FROM item", [], |row| row.get(0))?;
-        Ok(count.unsigned_abs())
+    pub(crate) fn applied(&self) -> Result<u32> {
+        self.db.query_row("SELECT count(*) FROM item", [], |row| row.get(0))
     }
 
     /// All that the ledger knows, for the audit.
@@ -90,11 +89,10 @@ impl Ledger {
         })?;
         let mut balances = self.db.prepare("SELECT id, balance FROM account ORDER BY id")?;
         let balances = balances.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let again: i64 = self.db.query_row("SELECT count(*) FROM again", [], |row| row.get(0))?;
         Ok(Books {
             entries: entries.collect::<Result<_>>()?,
             balances: balances.collect::<Result<_>>()?,
-            again: usize::try_from(again).unwrap_or(usize::MAX),
+            again: self.db.query_row("SELECT count(*) FROM again", [], |row| row.get(0))?,
         })
     }
 }

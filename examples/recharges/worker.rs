@@ -49,23 +49,20 @@ pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
     let queue = queue(&zk, assignment.queue)?;
     let mut ledger = Ledger::open(assignment.ledger)?;
     println!("works");
-    let work = async {
-        for number in 1.. {
-            let batch = queue.pop_batch(BATCH).await?;
-            if assignment.last_batch == Some(number) {
-                die(batch, &mut ledger).await?;
-            } else {
-                settle(batch, &mut ledger).await?;
-            }
+    let (mut told, mut rest) = (stdin(), Vec::new());
+    let ended = told.read_to_end(&mut rest);
+    tokio::pin!(ended);
+    for number in 1.. {
+        let batch = tokio::select! {
+            // What was on its way goes to another.
+            _ = &mut ended => break,
+            batch = queue.pop_batch(BATCH) => batch?,
+        };
+        if assignment.last_batch == Some(number) {
+            die(batch, &mut ledger).await?;
+        } else {
+            settle(batch, &mut ledger).await?;
         }
-        Ok::<_, Failure>(())
-    };
-    let mut rest = Vec::new();
-    let mut told = stdin();
-    tokio::select! {
-        worked = work => worked?,
-        // Whatever was taken and not acknowledged is given back.
-        ended = told.read_to_end(&mut rest) => drop(ended?),
     }
     zk.close().await;
     Ok(())
