@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use zookeeper_recipes::Coordinator;
 use zookeeper_recipes::queue::WorkQueue;
 
-use crate::ours::{connect, consume, push};
+use crate::ours::{connect, consume, consume_exactly, push};
 use crate::server::BenchServer;
 use crate::table::{median, micros};
 use crate::{Failure, PAYLOAD};
@@ -46,7 +46,7 @@ impl Backlog {
         let started = Instant::now();
         push(&self.queue, items).await?;
         let pushed = Instant::now();
-        consume(std::slice::from_ref(&self.queue), items).await?;
+        consume_exactly(&self.queue, items).await?;
         self.push.push(per_item(pushed - started));
         self.consume.push(per_item(pushed.elapsed()));
         Ok(())

@@ -18,6 +18,9 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 const PUSHES: usize = 1_000;
 /// Items that a consumer has at once.
 const PREFETCH: usize = 512;
+/// Items that are popped at once, and such batches that are acknowledged at once.
+const BATCH: usize = 128;
+const BATCHES: usize = 4;
 
 pub(crate) async fn connect(cluster: &str) -> Result<Coordinator, Failure> {
     Ok(ConnectOptions::new()
@@ -104,4 +107,21 @@ pub(crate) async fn consume(queues: &[WorkQueue], items: usize) -> Result<(), Fa
     });
     future::try_join_all(consumers).await?;
     Ok(())
+}
+
+/// Consumes so many items of a queue that has more, and fetches none ahead: what is given back would stand elsewhere.
+pub(crate) async fn consume_exactly(queue: &WorkQueue, items: usize) -> Result<(), Failure> {
+    let batches = stream::try_unfold(items, |left| async move {
+        if left == 0 {
+            return Ok::<_, Failure>(None);
+        }
+        let batch = queue.pop_batch(left.min(BATCH)).await?;
+        let left = left - batch.len();
+        Ok(Some((batch, left)))
+    });
+    let ack_all = |batch: Vec<Delivery>| async {
+        future::try_join_all(batch.into_iter().map(Delivery::ack)).await?;
+        Ok(())
+    };
+    batches.try_for_each_concurrent(BATCHES, ack_all).await
 }

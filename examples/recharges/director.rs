@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures::future;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -52,18 +53,21 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
     };
 
     push(&queue, lines, &mut pushed).await?;
-    cast.note(format_args!("the file is pushed: {} items", pushed.len()));
+    cast.note("director", &format!("has pushed the file: {} items", pushed.len()));
     for number in 1..=WORKERS {
         cast.start(number, &tell, &[cluster, &root], path)?;
     }
-    push(&queue, lines, &mut pushed).await?;
-    cast.note(format_args!("the file is pushed again: still {} items", pushed.len()));
-
+    let again = async {
+        push(&queue, lines, &mut pushed).await?;
+        let what = format!("has pushed the file again: still {} items", pushed.len());
+        Ok(tell.send(("director".to_owned(), what))?)
+    };
     let ledger = Ledger::open(path)?;
-    let playing = cast.watch(&queue, &ledger, pushed.len());
+    let playing = future::try_join(again, cast.watch(&queue, &ledger, lines.len()));
     time::timeout(PATIENCE, playing)
         .await
         .map_err(|_| format!("not done after {PATIENCE:?}"))??;
+    cast.note("director", "sees that all is done");
     let killed = cast.end().await?;
     let dead = queue.dead().await?;
     let outcome = Outcome {
@@ -92,26 +96,32 @@ async fn push(queue: &WorkQueue, lines: &[String], pushed: &mut BTreeMap<String,
 /// Removes the queue of this run, with its keys.
 async fn remove(cluster: &str, root: &str) -> Result<(), Failure> {
     let client = Client::connect(cluster).await?;
-    let (mut open, mut found) = (vec![root.to_owned()], Vec::new());
-    while let Some(path) = open.pop() {
-        let children = client.list_children(&path).await.unwrap_or_default();
-        open.extend(children.iter().map(|name| format!("{path}/{name}")));
-        found.push(path);
+    let mut levels = vec![vec![root.to_owned()]];
+    while let Some(level) = levels.last().filter(|level| !level.is_empty()) {
+        let lists = future::join_all(level.iter().map(|path| client.list_children(path))).await;
+        let lists = level.iter().zip(lists).flat_map(|(path, names)| {
+            let names = names.unwrap_or_default();
+            names.into_iter().map(move |name| format!("{path}/{name}"))
+        });
+        levels.push(lists.collect());
     }
-    for path in found.iter().rev() {
+    for level in levels.iter().rev() {
         // The server removes empty containers, too.
-        let _ = client.delete(path, None).await;
+        future::join_all(level.iter().map(|path| client.delete(path, None))).await;
     }
     Ok(())
 }
+
+/// Who says what.
+type Said = (String, String);
 
 /// The workers, and what they say.
 #[derive(Debug)]
 struct Cast {
     started: Instant,
     bar: ProgressBar,
-    workers: HashMap<usize, Worker>,
-    said: mpsc::UnboundedReceiver<(usize, String)>,
+    workers: HashMap<String, Worker>,
+    said: mpsc::UnboundedReceiver<Said>,
     killed: usize,
 }
 
@@ -127,7 +137,7 @@ impl Cast {
     fn start(
         &mut self,
         number: usize,
-        tell: &mpsc::UnboundedSender<(usize, String)>,
+        tell: &mpsc::UnboundedSender<Said>,
         arguments: &[&str],
         ledger: &Path,
     ) -> Result<(), Failure> {
@@ -142,15 +152,15 @@ impl Cast {
             .spawn()?;
         let input = process.stdin.take();
         let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
-        let tell = tell.clone();
+        let (name, tell) = (format!("worker {number}"), tell.clone());
+        self.workers.insert(name.clone(), Worker { process, input });
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                if tell.send((number, line)).is_err() {
+                if tell.send((name.clone(), line)).is_err() {
                     return;
                 }
             }
         });
-        self.workers.insert(number, Worker { process, input });
         Ok(())
     }
 
@@ -159,19 +169,19 @@ impl Cast {
         let mut ticks = time::interval(Duration::from_millis(100));
         loop {
             tokio::select! {
-                Some((number, line)) = self.said.recv() => {
-                    self.note(format_args!("worker {number} {line}"));
+                Some((name, line)) = self.said.recv() => {
+                    self.note(&name, &line);
                     if line.starts_with("stands still") {
-                        self.kill(number).await?;
+                        self.kill(&name).await?;
                     }
                 }
                 _ = ticks.tick() => {
                     let applied = ledger.applied()?;
-                    let open = items - applied as usize;
+                    let open = items.saturating_sub(applied as usize);
                     self.bar.set_position(applied.into());
-                    for (number, worker) in &mut self.workers {
+                    for (name, worker) in &mut self.workers {
                         if let Some(status) = worker.process.try_wait()? {
-                            return Err(format!("worker {number}: {status}").into());
+                            return Err(format!("{name}: {status}").into());
                         }
                     }
                     let is_played = self.killed > 0 && open <= DEAD && queue.is_empty().await?;
@@ -184,13 +194,11 @@ impl Cast {
         }
     }
 
-    async fn kill(&mut self, number: usize) -> Result<(), Failure> {
-        let mut victim = self.workers.remove(&number).ok_or("no such worker")?;
+    async fn kill(&mut self, name: &str) -> Result<(), Failure> {
+        let mut victim = self.workers.remove(name).ok_or("no such worker")?;
         victim.process.kill().await?;
         self.killed += 1;
-        self.note(format_args!(
-            "worker {number} is killed (SIGKILL); its session ends after it"
-        ));
+        self.note(name, "is killed (SIGKILL); its items come back when its session ends");
         Ok(())
     }
 
@@ -199,18 +207,18 @@ impl Cast {
         for worker in self.workers.values_mut() {
             drop(worker.input.take());
         }
-        for (number, worker) in &mut self.workers {
+        for (name, worker) in &mut self.workers {
             let status = worker.process.wait().await?;
             if !status.success() {
-                return Err(format!("worker {number}: {status}").into());
+                return Err(format!("{name}: {status}").into());
             }
         }
         Ok(self.killed)
     }
 
-    fn note(&self, what: impl std::fmt::Display) {
+    fn note(&self, name: &str, what: &str) {
         let elapsed = self.started.elapsed().as_secs_f64();
-        self.bar.suspend(|| println!("{elapsed:6.2} s  {what}"));
+        self.bar.suspend(|| println!("{elapsed:6.2} s  {name} {what}"));
     }
 }
 
