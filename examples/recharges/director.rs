@@ -186,7 +186,7 @@ impl Cast {
                     }
                     let is_played = self.killed > 0 && open <= DEAD && queue.is_empty().await?;
                     if is_played && queue.dead().await?.len() >= open {
-                        self.bar.finish();
+                        self.bar.abandon();
                         return Ok(());
                     }
                 }
