@@ -44,3 +44,4 @@ mod rwlock;
 mod semaphore;
 mod shared_counter;
 mod shared_value;
+mod work_queue;
