@@ -8,6 +8,7 @@ use tracing::debug;
 use zookeeper_client as zk;
 
 use super::guardian;
+use super::ledger::Receipt;
 use super::name::{ChildName, Tag};
 use super::parents::{self, Parents};
 use super::path::NodePath;
@@ -392,9 +393,13 @@ impl Announced {
         &self.path
     }
 
-    /// The transaction was committed, with this zxid.
-    pub(crate) fn created(self, zxid: i64) -> Ephemeral {
-        Ephemeral::new(self.claim, self.path, zxid, self.connection)
+    /// The transaction was committed.
+    pub(crate) fn created(self, receipt: &Receipt) -> Result<Ephemeral, Lost> {
+        // It was sent on the connection of then, or on a later one.
+        let owner = receipt.ledger.ephemeral_owner;
+        self.claim.session.verify(self.connection, owner)?;
+        let zxid = receipt.ledger.mzxid;
+        Ok(Ephemeral::new(self.claim, self.path, zxid, self.connection))
     }
 
     /// The transaction was refused.

@@ -131,8 +131,8 @@ impl Shared {
             }
         };
         place.deleted();
-        session.verify(session.connection(), receipt.ledger.ephemeral_owner)?;
-        let mut node = announced.created(receipt.ledger.mzxid);
+        let mut node = announced.created(&receipt)?;
+        node.recheck_after_reconnect().await?;
         session.prove().await?;
         node.watch_soon();
         let hold = Hold::new(node, self.zk.clone());
