@@ -4,6 +4,7 @@
 //! * `name` – child names of the layouts that we share with Curator and kazoo, and their order
 //! * `parents` – making the directories above a node
 //! * `ephemeral` – an ephemeral node that we own, created exactly once and removed for sure
+//! * `claim` – the duty to remove a node, from before its creation on
 //! * `named` – one whose name others may use as well
 //! * `set_data` – writing into an ephemeral node that we own
 //! * `transaction` – several of them created, replaced or removed at once
@@ -20,6 +21,7 @@
 //! * `fenced` – [`CheckWriter`], writes that commit only while a hold lasts
 
 mod ask;
+mod claim;
 mod ephemeral;
 mod exchange;
 mod fenced;
@@ -43,7 +45,7 @@ pub use self::hold::{FencingToken, Hold, ReleaseError};
 pub use self::revocation::Revocation;
 
 pub(crate) use self::ask::{
-    Transaction, ask, catch_up, list_and_watch, read, read_and_watch, stat, stat_and_watch, stats, transact,
+    Transaction, ask, catch_up, list_and_watch, read, read_and_watch, reads, stat, stat_and_watch, stats, transact,
 };
 pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild, check_size};
 pub(crate) use self::exchange::Exchange;
@@ -55,5 +57,5 @@ pub(crate) use self::parents::{Parents, ensure as ensure_path};
 pub(crate) use self::path::NodePath;
 pub(crate) use self::persevere::persevere;
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, Written};
-pub(crate) use self::revocation::{own_data, request as request_revocation};
+pub(crate) use self::revocation::{check_listener, own_data, request as request_revocation};
 pub(crate) use self::wait::{NodeWatch, czxid, list, watch_existing};

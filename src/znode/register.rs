@@ -12,7 +12,8 @@ use tracing::debug;
 use uuid::Uuid;
 use zookeeper_client as zk;
 
-use super::ephemeral::{Claim, Interrupted, check_size};
+use super::claim::Claim;
+use super::ephemeral::{Interrupted, check_size};
 use super::observe::{NodeData, Sight, View, Watched};
 use super::parents::{self, Parents};
 use super::path::NodePath;
