@@ -9,7 +9,7 @@ use zookeeper_recipes::{
 };
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
-use crate::budget::Counted;
+use crate::budget::{Counted, make_dir};
 use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock};
 
 pub(crate) const CURATORS: &[u8] = b"__REVOKE__";
@@ -237,6 +237,7 @@ async fn readers_writers_and_multi_locks_can_be_asked_too() {
 #[tokio::test]
 async fn a_request_costs_the_asker_a_read_and_a_write_and_the_holder_what_it_looks_at() {
     let fixture = Fixture::new("cost").await;
+    make_dir(&fixture, "/l").await;
     let (holder, asker) = (Counted::connect(&fixture).await, Counted::connect(&fixture).await);
     let guard = acquire(&lock(&holder.zk, "/l")).await;
     let line = lock(&asker.zk, "/l").contenders().await.unwrap();

@@ -333,9 +333,11 @@ async fn asking_for_permits_costs_a_read_and_a_write_and_wakes_nobody_but_the_ho
         (1, 3, 4),
         "{counts}"
     );
-    // Its watches on the permits, their number and its own place are set.
+    // It has set its watches: on its own place, on the permits and, last of all, on their number.
     eventually(PATIENCE, "it waits", || async {
-        waiter.proxy.requests().of(Op::Exists) == 1
+        let counts = waiter.proxy.requests();
+        let own = counts.requests().iter().position(|request| request.op == Op::Exists);
+        own.is_some_and(|own| counts.requests()[own..].iter().any(|request| request.op == Op::GetData))
     })
     .await;
     waiter.requests(0).await;
