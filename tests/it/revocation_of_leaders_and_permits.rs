@@ -71,7 +71,7 @@ async fn a_leader_learns_who_asks_and_why_and_decides_itself() {
         assert_eq!(asked(&leadership).await, by("the asker", "a reboot"), "seen again");
         // To all others it is the leader that it was.
         assert_eq!(theirs.leader().await.unwrap().unwrap(), before);
-        assert_eq!(theirs.participants().await.unwrap(), [before.clone()]);
+        assert_eq!(theirs.participants().await.unwrap(), std::slice::from_ref(&before));
         assert_eq!(observer.current().as_ref(), Some(&before));
         leadership.resign().await.unwrap();
         let gone = within(PATIENCE, "nobody leads", observer.wait_for(Option::is_none));
