@@ -96,7 +96,7 @@ async fn election(mut contender: Contender) -> Result<(), String> {
 /// One to all of three permits.
 async fn semaphore(mut contender: Contender) -> Result<(), String> {
     const PERMITS: u32 = 3;
-    let path = contender.place("/semaphores");
+    let path = contender.meeting_place("/semaphores");
     let semaphore = Semaphore::new(&contender.zk, &path, PERMITS).map_err(text)?;
     let (limit, wanted) = (contender.limit(), contender.random.u32(1..=PERMITS));
     let (tried, limited) = (
@@ -117,7 +117,7 @@ async fn semaphore(mut contender: Contender) -> Result<(), String> {
 
 /// For two. Nobody is owed a second one, so nobody waits for ever.
 async fn double_barrier(mut contender: Contender) -> Result<(), String> {
-    let path = contender.place("/barriers");
+    let path = contender.meeting_place("/barriers");
     let barrier = DoubleBarrier::new(&contender.zk, &path, 2).map_err(text)?;
     let limit = contender.limit();
     let Some(inside) = taken(barrier.enter_timeout(limit).await)? else {

@@ -139,6 +139,14 @@ impl Contender {
         format!("{dir}/{}", place.expect("there are places"))
     }
 
+    /// As [`place`](Self::place), of a few: where contenders are to be together.
+    pub(crate) fn meeting_place(&mut self, dir: &str) -> String {
+        let places = self.pace.places();
+        let few = places.len().div_ceil(6);
+        let place = self.random.choice(places.take(few));
+        format!("{dir}/{}", place.expect("there are places"))
+    }
+
     /// Believes in `hold` for a while.
     pub(crate) async fn believe(&mut self, paths: &[&str], mode: Mode, hold: &Hold) {
         let longest = if self.patient { Pace::Brisk } else { self.pace }.longest_hold();
