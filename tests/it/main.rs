@@ -40,6 +40,7 @@ mod partition;
 mod reconnect;
 mod replaced_session;
 mod revocation;
+mod revocation_of_leaders_and_permits;
 mod rwlock;
 mod semaphore;
 mod shared_counter;
