@@ -16,6 +16,9 @@ main() {
     local tests=(cargo test --quiet --features _ensemble-tests --test ensemble)
     # Built before the servers are there, to which a busy machine would look like a fault.
     "${tests[@]}" --no-run
+    if [ $# -eq 0 ]; then
+        cargo build --quiet --examples
+    fi
 
     # A session of 5 s is shorter than what a follower takes to see that it is cut off: 500 ms * 16, see SYNC_LIMIT in
     # tests/ensemble/ensemble.rs.
@@ -29,9 +32,9 @@ main() {
 
 # Both Compose files as they are, with what their README tells to run.
 examples() {
-    local payments=(cargo run --quiet --example payments)
-    step "payments on docker/compose.yaml" scripts/with-ensemble.sh --single "${payments[@]}"
-    step "payments on docker/ensemble.yaml" scripts/with-ensemble.sh "${payments[@]}"
+    local all='set -e; for example in payments batch scheduler; do cargo run --quiet --example "$example"; done'
+    step "examples on docker/compose.yaml" scripts/with-ensemble.sh --single bash -c "$all"
+    step "examples on docker/ensemble.yaml" scripts/with-ensemble.sh bash -c "$all"
 }
 
 step() {

@@ -58,9 +58,9 @@ pub use self::observer::Observer;
 pub use self::recipes::{
     Barrier, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock, FairLockGuard, Group,
     GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection, Leadership, LeaveTimeoutError, Member,
-    MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Permit, PermitError, PermitTimeoutError,
-    Presence, ProclaimError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SharedCounter, SharedCounterError,
-    SharedValue, SharedValueError, TryPermitError, Versioned,
+    MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Permit, PermitError, PermitHolder,
+    PermitTimeoutError, Presence, ProclaimError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SharedCounter,
+    SharedCounterError, SharedValue, SharedValueError, TryPermitError, Versioned,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future;
-use zookeeper_client as zk;
 
 use super::Line;
 use super::blocker::{Mode, Standing, standing};
 use super::overflow::Creations;
 use crate::error::Error;
-use crate::session::{Outcome, Session, outcome};
-use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data, persevere};
+use crate::session::Session;
+use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data, persevere, reads};
 
 /// One contender of a line, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,51 +40,31 @@ impl Line {
     }
 
     async fn contenders_seen_by(&self, session: &Arc<Session>) -> Result<Vec<Contender>, Interrupted> {
-        'again: loop {
-            let children = list(session, &self.path).await?;
-            let line: Vec<(ChildName<'_>, Mode)> = self.contenders_in(&children).collect();
-            let client = session.client()?;
-            let reads = line.iter().map(|(name, _)| {
-                let (client, path) = (&client, self.path.child(name.text));
-                async move { (client.get_data(&path).await, path) }
-            });
-            let answers = tokio::select! {
-                answers = future::join_all(reads) => answers,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            let mut present = Vec::with_capacity(answers.len());
-            let mut creations = Creations::default();
-            for ((answer, path), (name, mode)) in answers.into_iter().zip(&line) {
-                match answer {
-                    Ok((data, stat)) => {
-                        creations.add(name, stat.czxid);
-                        present.push((*name, *mode, path, data, stat));
-                    }
-                    Err(zk::Error::NoNode) => {}
-                    Err(error) if outcome(&error) == Outcome::Refused => {
-                        return Err(Error::from_answer(&path, error).into());
-                    }
-                    Err(_) => {
-                        session.pause_before_retry().await;
-                        continue 'again;
-                    }
-                }
+        let children = list(session, &self.path).await?;
+        let line: Vec<(ChildName<'_>, Mode)> = self.contenders_in(&children).collect();
+        let answers = reads(session, &self.path, line.iter().map(|(name, _)| name.text)).await?;
+        let mut present = Vec::with_capacity(answers.len());
+        let mut creations = Creations::default();
+        for (answer, (name, mode)) in answers.into_iter().zip(&line) {
+            if let Some((path, data, stat)) = answer {
+                creations.add(name, stat.czxid);
+                present.push((*name, *mode, path, data, stat));
             }
-            let Some(oldest) = Sequence::oldest(present.iter().map(|(name, ..)| name.sequence)) else {
-                return Ok(Vec::new());
-            };
-            present.sort_by_key(|(name, ..)| creations.place(oldest, name.numbered()));
-            let names: Vec<_> = present.iter().map(|(name, mode, ..)| (*name, *mode)).collect();
-            let contenders = present.into_iter().enumerate();
-            let contenders = contenders.map(|(position, (name, mode, path, data, stat))| Contender {
-                path,
-                identity: Bytes::copy_from_slice(own_data(&data)),
-                token: FencingToken::from_i64(stat.czxid),
-                position,
-                is_holder: standing(&name, mode, names.iter().copied(), &creations) == Standing::Granted,
-                session_id: stat.ephemeral_owner,
-            });
-            return Ok(contenders.collect());
         }
+        let Some(oldest) = Sequence::oldest(present.iter().map(|(name, ..)| name.sequence)) else {
+            return Ok(Vec::new());
+        };
+        present.sort_by_key(|(name, ..)| creations.place(oldest, name.numbered()));
+        let names: Vec<_> = present.iter().map(|(name, mode, ..)| (*name, *mode)).collect();
+        let contenders = present.into_iter().enumerate();
+        let contenders = contenders.map(|(position, (name, mode, path, data, stat))| Contender {
+            path,
+            identity: Bytes::copy_from_slice(own_data(&data)),
+            token: FencingToken::from_i64(stat.czxid),
+            position,
+            is_holder: standing(&name, mode, names.iter().copied(), &creations) == Standing::Granted,
+            session_id: stat.ephemeral_owner,
+        });
+        Ok(contenders.collect())
     }
 }

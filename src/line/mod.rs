@@ -215,10 +215,10 @@ impl Line {
         hold.replace(self.path.child(&shared)).await
     }
 
-    /// Asks `contender` to give its place up; false if it has left the line already.
-    pub(crate) async fn request_revocation(&self, contender: &Contender, reason: &str) -> Result<bool, Error> {
+    /// Asks the contender whose node is at `path` to give its place up; false if it has left the line already.
+    pub(crate) async fn request_revocation(&self, path: &str, reason: &str) -> Result<bool, Error> {
         persevere(&self.coordinator, |session| async move {
-            request_revocation(&session, &contender.path, reason).await
+            request_revocation(&session, path, reason).await
         })
         .await
     }

@@ -199,7 +199,7 @@ impl FairLock {
     /// # Cost
     /// One read and one write.
     pub async fn request_revocation(&self, contender: &Contender, reason: &str) -> Result<bool, Error> {
-        self.line.request_revocation(contender, reason).await
+        self.line.request_revocation(&contender.path, reason).await
     }
 
     /// Releases the lock behind work that is done.

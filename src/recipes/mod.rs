@@ -21,6 +21,6 @@ pub use self::latch::{CountDownLatch, LatchError, LatchTimeoutError};
 pub use self::lock::{FairLock, FairLockGuard};
 pub use self::multi_lock::{MultiLock, MultiLockGuard};
 pub use self::rwlock::{DowngradeError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-pub use self::semaphore::{Permit, PermitError, PermitTimeoutError, Semaphore, TryPermitError};
+pub use self::semaphore::{Permit, PermitError, PermitHolder, PermitTimeoutError, Semaphore, TryPermitError};
 pub use self::shared_counter::{SharedCounter, SharedCounterError};
 pub use self::shared_value::{SharedValue, SharedValueError, Versioned};

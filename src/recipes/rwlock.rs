@@ -187,7 +187,7 @@ impl RwLock {
     /// # Cancel safety
     /// Dropping the future leaves open whether the contender is asked.
     pub async fn request_revocation(&self, contender: &Contender, reason: &str) -> Result<bool, Error> {
-        self.line.request_revocation(contender, reason).await
+        self.line.request_revocation(&contender.path, reason).await
     }
 
     fn written(&self, hold: Hold) -> RwLockWriteGuard {

@@ -98,7 +98,37 @@ impl Session {
         let client = self.client()?;
         let connection = self.connection();
         let sent = Instant::now();
-        let path = format!("{}_c_{}-probe", own.directory(), Uuid::new_v4());
+        // No right to do that there, or no such directory any more: committed nevertheless.
+        if self.probe_in(&own.directory()).await?.is_some() {
+            self.look_for_own_node(&client, connection, &own).await?;
+            self.proved(sent);
+        }
+        Ok(())
+    }
+
+    /// Whether the session is shown to be ours, by a [probe](Self::probe) in `directory`, or above if there is no such
+    /// node. False if that is refused: then it is not known.
+    pub(crate) async fn is_ours(self: &Arc<Self>, directory: &str) -> Result<bool, Missed> {
+        let mut directory = directory.trim_end_matches('/');
+        while !self.is_verified() {
+            match (
+                self.probe_in(&format!("{directory}/")).await?,
+                directory.rsplit_once('/'),
+            ) {
+                (None, _) => {}
+                (Some(zk::Error::NoNode), Some((above, _))) => directory = above,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends a probe in `directory`, which ends with a slash. Returns why it was refused there, if it was.
+    async fn probe_in(self: &Arc<Self>, directory: &str) -> Result<Option<zk::Error>, Missed> {
+        let client = self.client()?;
+        let connection = self.connection();
+        let sent = Instant::now();
+        let path = format!("{directory}_c_{}-probe", Uuid::new_v4());
         let mut multi = client.new_multi_writer();
         let options = zk::CreateMode::Ephemeral.with_acls(self.acls());
         multi.add_create(&path, &[], &options).map_err(Missed::Unanswered)?;
@@ -111,15 +141,12 @@ impl Session {
                     _ => None,
                 });
                 self.verify(connection, owner.unwrap_or_default())?;
+                self.proved(sent);
+                Ok(None)
             }
-            Err(zk::MultiWriteError::RequestFailed { source }) => return Err(Missed::Unanswered(source)),
-            // No right to do that there, or no such directory any more. Committed nevertheless.
-            Err(zk::MultiWriteError::OperationFailed { .. }) => {
-                self.look_for_own_node(&client, connection, &own).await?;
-            }
+            Err(zk::MultiWriteError::RequestFailed { source }) => Err(Missed::Unanswered(source)),
+            Err(zk::MultiWriteError::OperationFailed { source, .. }) => Ok(Some(source)),
         }
-        self.proved(sent);
-        Ok(())
     }
 
     /// Asks whether a node of ours belongs to the session that the server takes us for.

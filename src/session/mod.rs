@@ -25,6 +25,7 @@ pub use self::coordinator::Coordinator;
 pub use self::options::{ConnectError, ConnectOptions};
 pub use self::state::{LossReason, Lost, LostSignal, SessionState};
 
+pub(crate) use self::heartbeat::Missed;
 pub(crate) use self::live::{LeaseHold, Session};
 pub(crate) use self::outcome::{Outcome, outcome};
 pub(crate) use self::reaper::find_by_guid;

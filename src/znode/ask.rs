@@ -137,6 +137,21 @@ pub(crate) async fn stats<'a>(
     Ok(answers?.into_iter().flatten().collect())
 }
 
+/// The paths, data and states of the children of `path` with these names, `None` for those that are gone. All are asked
+/// for together.
+pub(crate) async fn reads<'a>(
+    session: &Arc<Session>,
+    path: &NodePath,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<Option<(String, Vec<u8>, zk::Stat)>>, Interrupted> {
+    let asked = names.into_iter().map(|name| async move {
+        let child = path.child(name);
+        let answer = read(session, &child).await?;
+        Ok(answer.map(|(data, stat)| (child, data, stat)))
+    });
+    future::try_join_all(asked).await
+}
+
 /// What is known of a transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Transaction {

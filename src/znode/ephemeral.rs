@@ -1,18 +1,20 @@
 //! [`Ephemeral`]: an ephemeral node that we own, created exactly once and removed for sure.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
 
 use tokio::sync::watch;
 use tracing::debug;
 use zookeeper_client as zk;
 
+use super::claim::Claim;
 use super::guardian;
 use super::name::{ChildName, Tag};
 use super::parents::{self, Parents};
 use super::path::NodePath;
 use crate::error::Error;
-use crate::session::{End, LossReason, Lost, NodeKey, Outcome, Session, Whereabouts, Witness, find_by_guid, outcome};
+use crate::session::{End, LossReason, Lost, Outcome, Session, Whereabouts, Witness, find_by_guid, outcome};
 
 /// An ephemeral node of ours in the current session, with a name that nobody else has. Dropping it hands it to the reaper.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Ephemeral {
     connection: u64,
     /// The version of its data, from the guardian.
     version: watch::Sender<i32>,
+    /// The version at which its data is what we wrote and nothing else; negative if that is not known.
+    own_version: AtomicI32,
     watched: bool,
 }
 
@@ -156,6 +160,7 @@ impl Ephemeral {
             czxid,
             connection,
             version: watch::Sender::new(0),
+            own_version: AtomicI32::new(0),
             watched: false,
         }
     }
@@ -207,6 +212,15 @@ impl Ephemeral {
     /// The version of the node's data, once it is watched; 0 as created.
     pub(super) fn version(&self) -> watch::Receiver<i32> {
         self.version.subscribe()
+    }
+
+    /// The version at which the node's data is what we wrote and nothing else, if that is known.
+    pub(super) fn own_version(&self) -> Option<i32> {
+        Some(self.own_version.load(Ordering::Relaxed)).filter(|version| *version >= 0)
+    }
+
+    pub(super) fn set_own_version(&self, version: Option<i32>) {
+        self.own_version.store(version.unwrap_or(-1), Ordering::Relaxed);
     }
 
     /// Whether the node is still ours, asked only if the connection changed since its creation.
@@ -364,93 +378,6 @@ pub(super) async fn recover(
                 return Err(Error::from_answer(parent.as_str(), error).into());
             }
             Err(error) => debug!(%error, guid, "search for a node is retried"),
-        }
-    }
-}
-
-/// A node of ours that a transaction is about to create, at a path that nobody else has.
-#[derive(Debug)]
-pub(crate) struct Announced {
-    claim: Claim,
-    path: String,
-    connection: u64,
-}
-
-impl Announced {
-    /// Registers the node before the transaction is sent: from here on, dropping this leaves nothing behind.
-    pub(crate) fn new(session: &Arc<Session>, path: String) -> Self {
-        let claim = Claim::register(session, Whereabouts::At(path.clone()), None);
-        let connection = session.connection();
-        Self {
-            claim,
-            path,
-            connection,
-        }
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The transaction was committed, with this zxid.
-    pub(crate) fn created(self, zxid: i64) -> Ephemeral {
-        Ephemeral::new(self.claim, self.path, zxid, self.connection)
-    }
-
-    /// The transaction was refused.
-    pub(crate) fn refused(self) {
-        self.claim.forget();
-    }
-}
-
-/// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
-#[derive(Debug)]
-pub(super) struct Claim {
-    pub(super) session: Arc<Session>,
-    pub(super) key: NodeKey,
-    pub(super) end: Arc<End>,
-    pub(super) done: bool,
-}
-
-impl Claim {
-    pub(super) fn register(session: &Arc<Session>, whereabouts: Whereabouts, witness: Option<Witness>) -> Self {
-        Self::register_with(session, whereabouts, witness, Arc::new(End::new()))
-    }
-
-    /// As [`register`](Self::register), with an end that may be shared with other nodes.
-    pub(super) fn register_with(
-        session: &Arc<Session>,
-        whereabouts: Whereabouts,
-        witness: Option<Witness>,
-        end: Arc<End>,
-    ) -> Self {
-        let key = session.registry().insert(whereabouts, witness, Arc::clone(&end));
-        Self {
-            session: Arc::clone(session),
-            key,
-            end,
-            done: false,
-        }
-    }
-
-    /// The node is at `path`.
-    pub(super) fn found(&self, path: &str) {
-        self.session.registry().found(self.key, path);
-    }
-
-    /// There is no node, or no longer.
-    pub(super) fn forget(self) {
-        let mut this = self;
-        this.session.registry().remove(this.key);
-        this.done = true;
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if !self.done {
-            self.end.set(LossReason::Released);
-            self.session.discard(self.key);
         }
     }
 }

@@ -7,7 +7,8 @@ use tracing::debug;
 use zookeeper_client as zk;
 
 use super::ask::{Transaction, transact};
-use super::ephemeral::{Claim, Ephemeral, Interrupted, NewChild};
+use super::claim::Claim;
+use super::ephemeral::{Ephemeral, Interrupted, NewChild};
 use super::parents;
 use super::transaction::{check_total, recover_all, refused_for_now, register_all, take_over};
 use crate::error::Error;

@@ -6,7 +6,8 @@ use std::time::Instant;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::ephemeral::{Claim, Ephemeral, Interrupted, check_size};
+use super::claim::Claim;
+use super::ephemeral::{Ephemeral, Interrupted, check_size};
 use super::parents::{self, Parents};
 use super::path::NodePath;
 use super::wait::{NodeWatch, retry_or_fail};

@@ -12,14 +12,15 @@ use tracing::debug;
 use uuid::Uuid;
 use zookeeper_client as zk;
 
-use super::ephemeral::{Claim, Interrupted, check_size};
+use super::claim::Claim;
+use super::ephemeral::{Interrupted, check_size};
 use super::observe::{NodeData, Sight, View, Watched};
 use super::parents::{self, Parents};
 use super::path::NodePath;
 use super::persevere::persevere;
 use super::wait::retry_or_fail;
 use crate::error::Error;
-use crate::session::{Coordinator, Outcome, Session, Whereabouts, find_by_guid, outcome};
+use crate::session::{Coordinator, Missed, Outcome, Session, Whereabouts, find_by_guid, outcome};
 
 /// A node that holds a value.
 #[derive(Clone, Debug)]
@@ -247,7 +248,8 @@ impl Mark {
     }
 
     /// Whether it is there, after a reply was lost. Exact: the same session's next connection answers behind a `sync`,
-    /// and the leader refuses what the old connection might still send.
+    /// and the leader refuses what the old connection might still send. That it is the same session is asked for before
+    /// an absence is believed: a server that puts another one in its place has removed the mark with it.
     async fn was_made(self, register: &NodePath) -> Result<bool, Interrupted> {
         let session = Arc::clone(&self.claim.session);
         loop {
@@ -261,10 +263,18 @@ impl Mark {
                 lost = session.ended() => return Err(lost.into()),
             };
             match found {
-                Ok(found) if found.is_empty() => {
-                    self.claim.forget();
-                    return Ok(false);
-                }
+                Ok(found) if found.is_empty() => match session.is_ours(register.as_str()).await {
+                    Ok(true) => {
+                        self.claim.forget();
+                        return Ok(false);
+                    }
+                    Ok(false) => {
+                        let path = register.as_str().to_owned();
+                        return Err(Error::Denied { path }.into());
+                    }
+                    Err(Missed::Unanswered(error)) => debug!(%error, "the session could not be verified yet"),
+                    Err(Missed::Lost) => return Err(session.ended().await.into()),
+                },
                 Ok(_) => {
                     self.found();
                     return Ok(true);

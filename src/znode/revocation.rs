@@ -14,6 +14,7 @@ use super::ephemeral::{Ephemeral, Interrupted, check_size};
 use super::hold::Hold;
 use super::name;
 use super::wait::retry_or_fail;
+use crate::error::Error;
 use crate::session::{Lost, Session};
 
 /// What Curator writes: `LockInternals.REVOKE_MESSAGE`.
@@ -31,8 +32,8 @@ pub struct Revocation {
 
 impl Hold {
     /// Waits until another contender asks for this place: through
-    /// [`FairLock::request_revocation`](crate::FairLock::request_revocation) and its like, or with Curator's
-    /// `Revoker`. A request made before this is called is not missed, and one that was seen is seen again.
+    /// [`FairLock::request_revocation`](crate::FairLock::request_revocation), its like of the other locks, the election
+    /// and the semaphore, or with Curator's `Revoker`. A request made before this is called is not missed, and one that was seen is seen again.
     ///
     /// Nothing happens by itself: the holder decides whether it gives the place up, and when. What it does not look
     /// at costs no request.
@@ -127,9 +128,30 @@ pub(crate) async fn request(session: &Arc<Session>, path: &str, reason: &str) ->
     }
 }
 
+/// Refuses the node of another client at which nobody would read a request: it would only cost it its data.
+pub(crate) fn check_listener(path: &str) -> Result<(), Error> {
+    if name::is_ours(path) {
+        return Ok(());
+    }
+    Err(Error::Layout {
+        path: path.to_owned(),
+        reason: "it belongs to another client, which does not listen to requests here; ask its operator",
+    })
+}
+
 /// What the owner of a node wrote into it, whoever has asked it to go since.
 pub(crate) fn own_data(data: &[u8]) -> &[u8] {
     Message::parse(data).map_or(data, |message| message.replaced)
+}
+
+/// `now` with other data of the owner's; a request in it stays. `None` if it has none.
+pub(super) fn behind_request(now: &[u8], own: &[u8]) -> Option<Vec<u8>> {
+    let message = Message::parse(now)?;
+    let message = Message {
+        replaced: own,
+        ..message
+    };
+    Some(message.encode())
 }
 
 async fn read(session: &Arc<Session>, path: &str) -> Result<Option<(Vec<u8>, i32)>, Interrupted> {
@@ -238,6 +260,17 @@ mod tests {
             let data = message.encode();
             prop_assert_eq!(own_data(&data), &replaced[..]);
             prop_assert_eq!(Message::parse(&data), Some(message));
+        }
+
+        #[test]
+        fn other_data_of_the_owner_leaves_a_request_as_it_is(requester: Vec<u8>, reason: String, own: Vec<u8>) {
+            for now in [REVOKE.to_vec(), Message { requester: &requester, reason: &reason, replaced: b"a" }.encode()] {
+                let after = behind_request(&now, &own).unwrap();
+                prop_assert_eq!(own_data(&after), &own[..]);
+                let asked = |data| Message::parse(data).map(Revocation::from);
+                prop_assert_eq!(asked(&after), asked(&now));
+            }
+            prop_assert_eq!(behind_request(b"127.0.0.1", &own), None);
         }
 
         #[test]

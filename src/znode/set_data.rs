@@ -2,19 +2,43 @@
 
 use zookeeper_client as zk;
 
+use super::ask::read;
 use super::ephemeral::{Ephemeral, Interrupted, check_size};
+use super::revocation::behind_request;
 use crate::error::Error;
 use crate::session::{LossReason, Lost, Outcome, outcome};
 
 impl Ephemeral {
-    /// Replaces the node's data: one write. The node's name must be unique for ever.
+    /// Replaces the node's data, but for a request to give its place up, which stays in front of it: one write; after a
+    /// request or a lost reply also a read. The node's name must be unique for ever.
     ///
-    /// A lost reply is answered by writing again, which changes nothing more: nobody else writes here, and what an old
-    /// connection of the session might still send is refused.
+    /// Every write is conditional on what it replaces, so that no request is lost that is made at the same moment.
     pub(crate) async fn set_data(&self, data: &[u8]) -> Result<(), Interrupted> {
         check_size(self.path(), data)?;
-        while !self.write(data, None).await? {}
-        Ok(())
+        if let Some(version) = self.own_version() {
+            if let Some(version) = self.write(data, version).await? {
+                self.set_own_version(Some(version));
+                return Ok(());
+            }
+        }
+        loop {
+            let Some((now, stat)) = read(self.session(), self.path()).await? else {
+                return Err(self.removed().into());
+            };
+            let behind = behind_request(&now, data);
+            let next = behind.as_deref().unwrap_or(data);
+            check_size(self.path(), next)?;
+            let version = if now == next {
+                // Our write, whose reply was lost.
+                Some(stat.version)
+            } else {
+                self.write(next, stat.version).await?
+            };
+            if version.is_some() {
+                self.set_own_version(version.filter(|_| behind.is_none()));
+                return Ok(());
+            }
+        }
     }
 
     /// As [`set_data`](Self::set_data), where others may use the name: one read and one write, conditional on the node
@@ -23,38 +47,42 @@ impl Ephemeral {
         check_size(self.path(), data)?;
         loop {
             let version = self.look().await?.version;
-            if self.write(data, Some(version)).await? {
+            if self.write(data, version).await?.is_some() {
                 return Ok(());
             }
         }
     }
 
-    /// Sends one write; false if it should be sent again.
-    async fn write(&self, data: &[u8], version: Option<i32>) -> Result<bool, Interrupted> {
+    /// Sends one write, and returns the version that it made; `None` if there is another version than this one, or no
+    /// answer.
+    async fn write(&self, data: &[u8], version: i32) -> Result<Option<i32>, Interrupted> {
         let session = self.session();
         if let Some(reason) = self.end().reason() {
             return Err(Lost { reason }.into());
         }
         let client = session.client()?;
         let written = tokio::select! {
-            written = client.set_data(self.path(), data, version) => written,
+            written = client.set_data(self.path(), data, Some(version)) => written,
             lost = session.ended() => return Err(lost.into()),
         };
         drop(client);
         match written {
-            Ok(_) => Ok(true),
-            // By ourselves, before its reply was lost, or by another task.
-            Err(zk::Error::BadVersion) => Ok(false),
-            Err(zk::Error::NoNode) => {
-                self.end().set(LossReason::NodeRemoved);
-                let reason = self.end().reason().unwrap_or(LossReason::NodeRemoved);
-                Err(Lost { reason }.into())
-            }
+            Ok(stat) => Ok(Some(stat.version)),
+            // By ourselves, before its reply was lost, or by somebody else.
+            Err(zk::Error::BadVersion) => Ok(None),
+            Err(zk::Error::NoNode) => Err(self.removed().into()),
             Err(error) if outcome(&error) == Outcome::Refused => Err(Error::from_answer(self.path(), error).into()),
             Err(_) => {
                 session.pause_before_retry().await;
-                Ok(false)
+                Ok(None)
             }
         }
+    }
+
+    /// Somebody else has removed the node.
+    fn removed(&self) -> Lost {
+        self.end().set(LossReason::NodeRemoved);
+        let reason = self.end().reason().unwrap_or(LossReason::NodeRemoved);
+        Lost { reason }
     }
 }

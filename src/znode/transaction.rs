@@ -7,7 +7,8 @@ use futures::future;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::ephemeral::{Claim, Ephemeral, Interrupted, NewChild, check_size, recover};
+use super::claim::Claim;
+use super::ephemeral::{Ephemeral, Interrupted, NewChild, check_size, recover};
 use super::name::NewName;
 use super::parents;
 use crate::error::Error;

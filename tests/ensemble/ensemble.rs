@@ -160,7 +160,16 @@ impl Ensemble {
 
     /// Freezes it: silence. Docker goes on accepting connections in its place.
     pub(crate) async fn pause(&self, server: usize) {
-        docker(&["pause", &self.servers[server].container]).await;
+        // Where the kernel has cgroups of version 1, runc gives up on a container in which a process is just being
+        // started, as the health check does now and then: "unable to freeze".
+        eventually(HEAL_PATIENCE, "the server is paused", || async {
+            match try_docker(&["pause", &self.servers[server].container]).await {
+                Ok(_) => true,
+                Err(error) if error.contains("unable to freeze") => false,
+                Err(error) => panic!("docker pause: {error}"),
+            }
+        })
+        .await;
     }
 
     /// Cuts it off from the other servers; its clients stay connected to it.
@@ -209,14 +218,21 @@ pub(crate) async fn connect(servers: &str, session: Duration) -> Coordinator {
 
 /// Runs `docker` and returns what it says.
 pub(crate) async fn docker(arguments: &[&str]) -> String {
+    let said = try_docker(arguments).await;
+    said.unwrap_or_else(|error| panic!("docker {}: {error}", arguments.join(" ")))
+}
+
+/// Runs `docker` and returns what it says, or what went wrong.
+async fn try_docker(arguments: &[&str]) -> Result<String, String> {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     background::blocking(move || {
         let output = Command::new("docker").args(&arguments).output();
         let output = output.unwrap_or_else(|err| panic!("docker {}: {err}", arguments.join(" ")));
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "docker {}: {error}", arguments.join(" "));
-        said
+        match output.status.success() {
+            true => Ok(said),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        }
     })
     .await
 }

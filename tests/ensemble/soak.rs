@@ -1,5 +1,6 @@
 //! Client processes with random recipes, under all faults at random, for as long as one likes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,7 @@ async fn random_faults_at_servers_and_clients_break_no_promise() {
     println!("soak: faults: {struck}");
     if let Ok(summary) = &checked {
         println!("soak: {summary}");
+        println!("soak: grants: {}", by_recipe(&history));
     }
     println!(
         "soak: {PROCESSES} processes, {} s: operations: {}, faults: {}, violations: {violations}",
@@ -93,6 +95,20 @@ async fn random_faults_at_servers_and_clients_break_no_promise() {
     assert!(records.broken.is_empty(), "seed {seed}: {:#?}", records.broken);
     history.assert_sound();
     assert!(records.operations > PROCESSES, "nothing was tested");
+}
+
+/// How many grants there were in each directory.
+fn by_recipe(history: &History) -> String {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for grant in history.grants() {
+        let directory = grant.path.split('/').nth(1).unwrap_or_default();
+        *counts.entry(directory.to_owned()).or_default() += 1;
+    }
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(recipe, count)| format!("{recipe} {count}"))
+        .collect();
+    counts.join(", ")
 }
 
 /// Strikes at the servers, one fault after the other.

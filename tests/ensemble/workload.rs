@@ -6,7 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use zookeeper_client as zk;
-use zookeeper_recipes::{AcquireTimeoutError, Coordinator, Error, Hold, ReleaseError, TryAcquireError};
+use zookeeper_recipes::{
+    AcquireTimeoutError, Coordinator, Hold, PermitTimeoutError, ReleaseError, TryAcquireError, TryPermitError,
+    WaitTimeoutError,
+};
 use zookeeper_testkit::{Fixture, Mode};
 
 use crate::belief::{Entry, Log};
@@ -114,32 +117,33 @@ impl Contender {
     pub(crate) async fn take<G>(
         &mut self,
         limit: Duration,
-        tried: impl Future<Output = Result<G, TryAcquireError>>,
-        limited: impl Future<Output = Result<G, AcquireTimeoutError>>,
-        waited: impl Future<Output = Result<G, Error>>,
+        tried: impl Future<Output = Result<G, impl NotNow>>,
+        limited: impl Future<Output = Result<G, impl NotNow>>,
+        waited: impl Future<Output = Result<G, impl ToString>>,
     ) -> Result<Option<G>, String> {
         let way = if self.patient { 9 } else { self.random.u8(..10) };
-        let taken = match way {
-            0 => match timeout(limit, tried).await {
-                Ok(Err(TryAcquireError::Contended)) | Err(_) => return Ok(None),
-                Ok(taken) => taken.map_err(text),
-            },
-            1 | 2 => match limited.await {
-                Err(AcquireTimeoutError::Elapsed { .. }) => return Ok(None),
-                taken => taken.map_err(text),
-            },
+        match way {
+            0 => timeout(limit, tried).await.map_or(Ok(None), taken),
+            1 | 2 => taken(limited.await),
             3 => match timeout(limit, waited).await {
-                Err(_) => return Ok(None),
-                Ok(taken) => taken.map_err(text),
+                Err(_) => Ok(None),
+                Ok(place) => place.map(Some).map_err(text),
             },
-            _ => waited.await.map_err(text),
-        };
-        taken.map(Some)
+            _ => waited.await.map(Some).map_err(text),
+        }
     }
 
     /// A random place below `dir`.
     pub(crate) fn place(&mut self, dir: &str) -> String {
         let place = self.random.choice(self.pace.places());
+        format!("{dir}/{}", place.expect("there are places"))
+    }
+
+    /// As [`place`](Self::place), of a few: where contenders are to be together.
+    pub(crate) fn meeting_place(&mut self, dir: &str) -> String {
+        let places = self.pace.places();
+        let few = places.len().div_ceil(6);
+        let place = self.random.choice(places.take(few));
         format!("{dir}/{}", place.expect("there are places"))
     }
 
@@ -211,6 +215,50 @@ pub(crate) async fn prepare(fixture: &Fixture) {
     for place in all_places() {
         let made = fixture.raw().mkdir(&format!("{FENCED}{place}"), &options).await;
         made.expect("a fresh chroot takes nodes");
+    }
+}
+
+/// An error that may say no more than that there was no place at the moment.
+pub(crate) trait NotNow: ToString {
+    fn is_not_now(&self) -> bool;
+}
+
+impl NotNow for TryAcquireError {
+    fn is_not_now(&self) -> bool {
+        matches!(self, Self::Contended)
+    }
+}
+
+impl NotNow for AcquireTimeoutError {
+    fn is_not_now(&self) -> bool {
+        matches!(self, Self::Elapsed { .. })
+    }
+}
+
+impl NotNow for TryPermitError {
+    fn is_not_now(&self) -> bool {
+        matches!(self, Self::NoPermits)
+    }
+}
+
+impl NotNow for PermitTimeoutError {
+    fn is_not_now(&self) -> bool {
+        matches!(self, Self::Elapsed { .. })
+    }
+}
+
+impl NotNow for WaitTimeoutError {
+    fn is_not_now(&self) -> bool {
+        matches!(self, Self::Elapsed { .. })
+    }
+}
+
+/// What was taken; `None` if there was no place at the moment.
+pub(crate) fn taken<G>(place: Result<G, impl NotNow>) -> Result<Option<G>, String> {
+    match place {
+        Ok(place) => Ok(Some(place)),
+        Err(error) if error.is_not_now() => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -10,10 +10,10 @@ use zookeeper_recipes::{
     DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard, FencedWriteError,
     FencingToken, Group, GroupObserver, Hold, JoinError, LatchError, LatchTimeoutError, Layout, LeaderElection,
     Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, MultiLock,
-    MultiLockGuard, Observer, Participant, Permit, PermitError, PermitTimeoutError, Presence, ProclaimError,
-    ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SessionState,
-    SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryAcquireError, TryPermitError, Versioned,
-    WaitTimeoutError, connect,
+    MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError, Presence,
+    ProclaimError, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore,
+    SessionState, SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryAcquireError, TryPermitError,
+    Versioned, WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -64,6 +64,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Participant>();
     plain::<Permit>();
     plain::<PermitError>();
+    plain::<PermitHolder>();
     plain::<PermitTimeoutError>();
     plain::<Presence>();
     plain::<ProclaimError>();
@@ -208,6 +209,7 @@ fn every_future_of_the_other_locks_too(
 fn every_future_of_the_election_the_group_and_the_values_too(
     zk: Coordinator,
     (leadership, membership, mut observer): (Leadership, Membership, GroupObserver),
+    participant: Participant,
 ) {
     let election = LeaderElection::new(&zk, "/e").unwrap();
     future(election.campaign("")).lacks_unpin();
@@ -217,6 +219,7 @@ fn every_future_of_the_election_the_group_and_the_values_too(
     future(election.leader()).lacks_unpin();
     future(election.participants()).lacks_unpin();
     future(election.observe()).lacks_unpin();
+    future(election.request_revocation(&participant, "")).lacks_unpin();
     future(leadership.proclaim("")).lacks_unpin();
     future(leadership.resign()).lacks_unpin();
     let group = Group::new(&zk, "/g").unwrap();
@@ -251,7 +254,12 @@ fn the_stream_of_an_observer_is_plain() {
 
 /// Only compiled, as well.
 #[allow(dead_code)]
-fn every_future_of_permits_barriers_and_latches(zk: Coordinator, permit: Permit, inside: [Entered; 2]) {
+fn every_future_of_permits_barriers_and_latches(
+    zk: Coordinator,
+    permit: Permit,
+    holder: PermitHolder,
+    inside: [Entered; 2],
+) {
     let semaphore = Semaphore::new(&zk, "/s", 1).unwrap();
     future(semaphore.acquire()).lacks_unpin();
     future(semaphore.acquire_many(2)).lacks_unpin();
@@ -261,6 +269,8 @@ fn every_future_of_permits_barriers_and_latches(zk: Coordinator, permit: Permit,
     future(semaphore.acquire_many_timeout(2, Duration::ZERO)).lacks_unpin();
     future(semaphore.available_permits()).lacks_unpin();
     future(semaphore.set_permits(2)).lacks_unpin();
+    future(semaphore.holders()).lacks_unpin();
+    future(semaphore.request_revocation(&holder, "")).lacks_unpin();
     future(permit.release()).lacks_unpin();
     let barrier = Barrier::new(&zk, "/b").unwrap();
     future(barrier.set()).lacks_unpin();

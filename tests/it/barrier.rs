@@ -7,6 +7,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Barrier, Coordinator, Error, WaitTimeoutError};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
+use crate::cancellation::poll_times;
 use crate::sessions::expire;
 use crate::strike::strike_each_request;
 use crate::support::{LONG, PATIENCE, connect, connect_to, create, faults, session_id};
@@ -232,6 +233,49 @@ async fn curator_654_a_wait_that_times_out_leaves_no_watch() {
     }
     eventually(PATIENCE, "no watch is left", || async { watches().await == before }).await;
     gate.lift().await.unwrap();
+    fixture.assert_no_nodes_left(&["/gates"]).await;
+}
+
+/// Whether a call that was dropped has closed or opened the barrier is open; that the next calls do what they say is not.
+#[tokio::test]
+async fn calls_dropped_at_any_await_point_leave_nothing_behind_them() {
+    let fixture = Fixture::new("cancelled").await;
+    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let id = session_id(&zk).await;
+    let mut rounds = 0;
+    for form in ["set", "lift", "wait", "wait_timeout"] {
+        for polls in 0.. {
+            rounds += 1;
+            if form != "set" {
+                barrier(&other).set().await.unwrap();
+            }
+            let gate = barrier(&zk);
+            let mut attempt = Box::pin(async move {
+                match form {
+                    "set" => gate.set().await.unwrap(),
+                    "lift" => gate.lift().await.unwrap(),
+                    "wait" => gate.wait().await.unwrap(),
+                    _ => gate.wait_timeout(LONG).await.unwrap(),
+                }
+            });
+            // Who waits at the closed barrier waits for ever.
+            let polled = tokio::time::timeout(Duration::from_millis(200), poll_times(attempt.as_mut(), polls));
+            let done = polled.await.unwrap_or(Some(()));
+            drop(attempt);
+            // What was on its way has arrived when this is answered.
+            zk.client().await.unwrap().sync("/").await.unwrap();
+            let again = barrier(&other);
+            again.set().await.unwrap();
+            let waiter = wait(&zk);
+            again.lift().await.unwrap();
+            passes(waiter).await;
+            if done.is_some() {
+                break;
+            }
+        }
+    }
+    assert!(rounds > 8, "nothing was dropped half-way");
+    assert_eq!(session_id(&zk).await, id, "the session outlives what was cancelled");
     fixture.assert_no_nodes_left(&["/gates"]).await;
 }
 

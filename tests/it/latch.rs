@@ -8,6 +8,7 @@ use zookeeper_recipes::{Coordinator, CountDownLatch, Error, LatchError, LatchTim
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use crate::budget::Counted;
+use crate::cancellation::poll_times;
 use crate::sessions::expire;
 use crate::strike::strike_each_request;
 use crate::support::{LONG, PATIENCE, connect, connect_to, create, session_id};
@@ -218,6 +219,52 @@ async fn a_count_whose_reply_is_lost_is_counted_once() {
         assert_eq!(settled.count().await.unwrap(), missing);
     }
     finish(&fixture, &settled).await;
+}
+
+/// With its id a count that was dropped is made up for, and counted once.
+#[tokio::test]
+async fn calls_dropped_at_any_await_point_count_once_or_not_at_all() {
+    let fixture = Fixture::new("cancelled").await;
+    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let id = session_id(&zk).await;
+    let (mut counted, mut not) = (0, 0);
+    for form in ["count_down_as", "wait", "wait_timeout"] {
+        for polls in 0.. {
+            let ours = latch(&zk, 2);
+            let mut attempt = Box::pin(async move {
+                match form {
+                    "count_down_as" => assert_eq!(ours.count_down_as("a").await.unwrap(), 1),
+                    "wait" => ours.wait().await.unwrap(),
+                    _ => ours.wait_timeout(LONG).await.unwrap(),
+                }
+            });
+            // Who waits at the closed latch waits for ever.
+            let polled = tokio::time::timeout(Duration::from_millis(200), poll_times(attempt.as_mut(), polls));
+            let done = polled.await.unwrap_or(Some(()));
+            drop(attempt);
+            // What was on its way has arrived when this is answered.
+            zk.client().await.unwrap().sync("/").await.unwrap();
+            let settled = latch(&other, 2);
+            other.client().await.unwrap().sync("/").await.unwrap();
+            match settled.count().await.unwrap() {
+                1 if form == "count_down_as" => counted += 1,
+                missing => {
+                    assert_eq!(missing, 2, "{form} after {polls} polls");
+                    not += 1;
+                }
+            }
+            assert_eq!(settled.count_down_as("a").await.unwrap(), 1);
+            let waiter = wait(&zk, 2);
+            assert_eq!(settled.count_down_as("b").await.unwrap(), 0);
+            passes(waiter).await;
+            finish(&fixture, &settled).await;
+            if done.is_some() {
+                break;
+            }
+        }
+    }
+    assert!(counted > 0 && not > 0, "{counted} counted, {not} not");
+    assert_eq!(session_id(&zk).await, id, "the session outlives what was cancelled");
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use zookeeper_embedded::Op as EmbeddedOp;
-use zookeeper_recipes::LossReason;
-use zookeeper_testkit::{Fixture, eventually, within};
+use zookeeper_recipes::{LossReason, SharedCounter, SharedCounterError};
+use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
-use crate::support::{PATIENCE, acquire, connect, connect_to, faults, granted, join_line, lock, session_id};
+use crate::budget::make_dir;
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, faults, granted, join_line, lock, session_id};
 
 #[tokio::test]
 async fn a_holder_whose_session_is_silently_replaced_learns_that_it_expired() {
@@ -75,5 +76,45 @@ async fn a_waiter_whose_session_is_silently_replaced_joins_again_and_is_granted(
         assert!(fixture.ephemerals().await[guard.path()] != before);
         guard.release().await.unwrap();
         fixture.assert_no_nodes_left(&["/l"]).await;
+    }
+}
+
+/// What tells that a write was applied is gone with the session in which it was sent.
+#[tokio::test]
+async fn an_addition_before_the_session_is_silently_replaced_is_not_made_twice() {
+    for (number, injection) in [(1, Injection::LoseReply), (0, Injection::CutBefore)] {
+        for is_there in [true, false] {
+            let fixture = Fixture::with_embedded_server("replaced counter").await;
+            make_dir(&fixture, "/counts").await;
+            let (proxy, servers) = fixture.proxied().await;
+            let zk = connect_to(&servers, LONG).await;
+            let counter = SharedCounter::new(&zk, "/counts/a").unwrap();
+            if is_there {
+                counter.set(0).await.unwrap();
+            }
+            let session = zk.client().await.unwrap().session().clone();
+            let before = session_id(&zk).await;
+            let fault = proxy.inject(When::request(Op::Multi).path("/counts/a"), injection);
+            let replace = async {
+                fault.fired().await;
+                proxy.refuse().await;
+                fixture.expire(&session).await;
+                faults(&fixture).adopt_new_sessions(true);
+                proxy.accept().await;
+            };
+            let added = async { tokio::join!(counter.fetch_add(1), replace).0 };
+            let added = within(PATIENCE, "an answer", added).await;
+            // The next session finds the counter changed, by us or by somebody else; or as it was.
+            let expected = match number {
+                1 => Err(SharedCounterError::Indeterminate),
+                _ => Ok(0),
+            };
+            assert_eq!(added, expected, "{injection:?}, {is_there}");
+            faults(&fixture).adopt_new_sessions(false);
+            let other = SharedCounter::new(&connect(&fixture).await, "/counts/a").unwrap();
+            assert_eq!(other.get().await.unwrap(), 1, "{injection:?}, {is_there}");
+            assert_ne!(session_id(&zk).await, before, "that session is given up");
+            fixture.assert_no_nodes_left(&["/counts/a"]).await;
+        }
     }
 }

@@ -9,12 +9,12 @@ use zookeeper_recipes::{
 };
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
-use crate::budget::Counted;
+use crate::budget::{Counted, make_dir};
 use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock};
 
-const CURATORS: &[u8] = b"__REVOKE__";
+pub(crate) const CURATORS: &[u8] = b"__REVOKE__";
 
-async fn connect_as(fixture: &Fixture, identity: &'static str) -> Coordinator {
+pub(crate) async fn connect_as(fixture: &Fixture, identity: &'static str) -> Coordinator {
     let options = ConnectOptions::new().session_timeout(LONG).identity(identity);
     options.connect(&fixture.connect_string()).await.unwrap()
 }
@@ -23,11 +23,11 @@ fn parts(revocation: Revocation) -> (Option<Bytes>, Option<String>) {
     (revocation.requester, revocation.reason)
 }
 
-async fn asked(hold: &zookeeper_recipes::Hold) -> (Option<Bytes>, Option<String>) {
+pub(crate) async fn asked(hold: &zookeeper_recipes::Hold) -> (Option<Bytes>, Option<String>) {
     parts(within(PATIENCE, "asked", hold.revocation()).await.unwrap())
 }
 
-fn by(who: &'static str, why: &str) -> (Option<Bytes>, Option<String>) {
+pub(crate) fn by(who: &'static str, why: &str) -> (Option<Bytes>, Option<String>) {
     (Some(Bytes::from_static(who.as_bytes())), Some(why.to_owned()))
 }
 
@@ -237,6 +237,7 @@ async fn readers_writers_and_multi_locks_can_be_asked_too() {
 #[tokio::test]
 async fn a_request_costs_the_asker_a_read_and_a_write_and_the_holder_what_it_looks_at() {
     let fixture = Fixture::new("cost").await;
+    make_dir(&fixture, "/l").await;
     let (holder, asker) = (Counted::connect(&fixture).await, Counted::connect(&fixture).await);
     let guard = acquire(&lock(&holder.zk, "/l")).await;
     let line = lock(&asker.zk, "/l").contenders().await.unwrap();

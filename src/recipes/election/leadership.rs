@@ -25,7 +25,8 @@ impl Leadership {
     }
 
     /// Publishes another value for all who observe, in place of the one given to the campaign. When it returns, the
-    /// ensemble has the value. One write, and the watch on the own node is set again.
+    /// ensemble has the value. One write, and the watch on the own node is set again. A
+    /// [request to resign](crate::LeaderElection::request_revocation) stays, and costs a read and a write more.
     ///
     /// Not where Curator's `LeaderLatch` stands in line: the one right behind the leader then misses its turn, since it
     /// looks once at the data ahead of it and afterwards waits for a delete that it is no longer told of. Publish through

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Dialect, Enrolment, Line, Mode, TryAcquireError};
 use crate::session::Coordinator;
-use crate::znode::{NodePath, ReleaseError};
+use crate::znode::{NodePath, ReleaseError, check_listener};
 
 pub use self::leadership::{Leadership, ProclaimError};
 pub use self::observe::Participant;
@@ -200,6 +200,53 @@ impl LeaderElection {
                 Err(lost) => info!(path = self.path(), reason = %lost.reason, "leadership lost; standing again"),
             }
         }
+    }
+
+    /// Asks `participant`, usually the leader, to resign or to withdraw, and says why. Whether it does is its own
+    /// decision: it sees the request with [`Hold::revocation`](crate::Hold::revocation) of its [`Leadership`], also one
+    /// that was made while it waited.
+    ///
+    /// Returns false if the participant is gone already. A later request replaces an earlier one; a
+    /// [proclamation](Leadership::proclaim) does not.
+    ///
+    /// Not where Curator's `LeaderLatch` stands in line, for the reason that [`proclaim`](Leadership::proclaim) gives.
+    ///
+    /// ```no_run
+    /// # async fn example(election: zookeeper_recipes::LeaderElection) -> Result<(), Box<dyn std::error::Error>> {
+    /// // The one who asks for the leadership:
+    /// if let Some(leader) = election.leader().await? {
+    ///     election.request_revocation(&leader, "this host is to be rebooted").await?;
+    /// }
+    ///
+    /// // The leader:
+    /// use std::ops::ControlFlow;
+    /// election
+    ///     .run("scheduler-7", |leadership| async move {
+    ///         tokio::select! {
+    ///             () = schedule() => ControlFlow::Break(()),
+    ///             // Hands over, and stands again behind all others.
+    ///             _ = leadership.revocation() => ControlFlow::Continue(()),
+    ///         }
+    ///     })
+    ///     .await?;
+    /// # async fn schedule() {}
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help: [`Error::Denied`] if the participant's node may not be written,
+    /// [`Error::Layout`] for one that runs Curator, which has no ear for it: neither `LeaderLatch` nor `LeaderSelector`
+    /// is `Revocable` (CURATOR-650).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the participant is asked.
+    ///
+    /// # Cost
+    /// One read and one write.
+    pub async fn request_revocation(&self, participant: &Participant, reason: &str) -> Result<bool, Error> {
+        check_listener(&participant.path)?;
+        self.line.request_revocation(&participant.path, reason).await
     }
 
     /// Resigns. The work was done while leading; that the end came too late takes nothing from it.

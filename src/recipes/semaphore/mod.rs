@@ -3,10 +3,12 @@
 //! * `limit` – how many, agreed by all: pure rules and the node that says it
 //! * `acquire` – the way to permits: turnstile, count, exchange
 //! * `permit` – what is held
+//! * `holders` – who holds it, and asking them to give it back
 //! * `errors` – why it is not
 
 mod acquire;
 mod errors;
+mod holders;
 mod limit;
 mod permit;
 
@@ -20,6 +22,7 @@ use crate::session::Coordinator;
 use crate::znode::{NodePath, in_time, persevere};
 
 pub use self::errors::{PermitError, PermitTimeoutError, TryPermitError};
+pub use self::holders::PermitHolder;
 pub use self::permit::Permit;
 
 /// Permits that are shared by all processes: at most so many connections to the bank at once.

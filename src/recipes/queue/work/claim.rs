@@ -20,6 +20,7 @@ use super::layout::Lane;
 use super::segment::{decode, encode};
 use super::settle::{Failure, fail};
 use super::shared::{Committed, Shared};
+use crate::error::Error;
 use crate::session::{LossReason, Lost, Session};
 use crate::znode::{Announced, Ephemeral, Hold, Interrupted, NodePath, NodeWatch, list, list_and_watch, read};
 
@@ -123,16 +124,21 @@ impl Shared {
                 let reason = LossReason::NodeRemoved;
                 return Err(Lost { reason }.into());
             }
-            Committed::Refused(role, error) => {
-                debug!(queue = self.path(), ?role, %error, "what was to be claimed has changed");
+            Committed::Refused(Role::Source(_), zk::Error::NoNode) => {
+                debug!(queue = self.path(), "what was to be claimed is gone");
                 announced.refused();
                 place.expect_end(false);
                 return Ok(Err(place));
             }
+            Committed::Refused(_, source) => {
+                announced.refused();
+                place.expect_end(false);
+                return Err(Error::from_answer(self.path(), source).into());
+            }
         };
         place.deleted();
-        session.verify(session.connection(), receipt.ledger.ephemeral_owner)?;
-        let mut node = announced.created(receipt.ledger.mzxid);
+        let mut node = announced.created(&receipt)?;
+        node.recheck_after_reconnect().await?;
         session.prove().await?;
         node.watch_soon();
         let hold = Hold::new(node, self.zk.clone());
@@ -231,7 +237,7 @@ impl Shared {
             Committed::Done(..) | Committed::Refused(Role::Claimed(_), zk::Error::NoNode | zk::Error::BadVersion) => {
                 Ok(())
             }
-            Committed::Refused(_, source) => Err(crate::error::Error::from_answer(&path, source).into()),
+            Committed::Refused(_, source) => Err(Error::from_answer(&path, source).into()),
             Committed::Indeterminate(()) => Err(ended(session)),
         }
     }
@@ -280,7 +286,7 @@ impl Shared {
             Committed::Refused(Role::Source(_), zk::Error::NoNode | zk::Error::BadVersion) | Committed::Done(..) => {
                 Ok(())
             }
-            Committed::Refused(_, source) => Err(crate::error::Error::from_answer(path, source).into()),
+            Committed::Refused(_, source) => Err(Error::from_answer(path, source).into()),
         }
     }
 }

@@ -197,7 +197,7 @@ impl Shared {
                 return Ok(None);
             }
             let next = [front.next_due, next_claim, next_expiry].into_iter().flatten().min();
-            if front.len() > 0 || !front.takes.is_empty() {
+            if front.len() > 0 {
                 match self.claim(session, place, now, front).await? {
                     Ok(claim) => return Ok(Some(claim)),
                     Err(back) => place = back,

@@ -243,12 +243,12 @@ impl Shared {
             let Some((data, stat)) = answer else { continue };
             let data = Bytes::from(data);
             match decode(&data) {
-                Some(mut held) => {
+                Some(mut held) if !held.is_empty() => {
                     complete(&mut held, &stat);
-                    items += held.len().max(1);
+                    items += held.len();
                     found.push((segment.clone(), held));
                 }
-                None => {
+                _ => {
                     items += 1;
                     let priority = match lane {
                         Lane::Ready(priority) | Lane::Later(priority, _) => priority,
@@ -344,7 +344,7 @@ fn choose(found: Vec<(Segment, Vec<Item>)>, wanted: usize, front: &mut Front) {
         let (taken, left): (Vec<_>, Vec<_>) = items
             .into_iter()
             .partition(|item| last.is_some_and(|last| item.rank() <= last));
-        if !taken.is_empty() || left.is_empty() {
+        if !taken.is_empty() {
             front.takes.push(Take { segment, taken, left });
         }
     }

@@ -350,10 +350,13 @@ pub(super) fn fail(draft: &mut Draft<'_>, max_attempts: u32, items: &[Item], fai
             continue;
         }
         let mut item = item.clone();
+        if *failure == Failure::NotDelivered {
+            item.attempt = item.attempt.saturating_sub(1);
+        }
         match failure {
-            Failure::NotDelivered => item.attempt = item.attempt.saturating_sub(1),
             Failure::GivenBack { delay } if !delay.is_zero() => item.due = Lane::slot_after(draft.known.now, *delay),
-            _ => {}
+            // Due at once, also if the ensemble's clock was set back.
+            _ => item.due = item.due.min(draft.known.now),
         }
         back.entry(item.priority).or_default().push(item);
     }

@@ -1,0 +1,103 @@
+//! Who has the permits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Semaphore;
+use crate::error::Error;
+use crate::session::Session;
+use crate::znode::{
+    ChildName, FencingToken, Interrupted, Tag, check_listener, list, own_data, persevere, reads, request_revocation,
+};
+
+/// One who has permits of a semaphore, as seen at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PermitHolder {
+    /// How many, as one [`Permit`](crate::Permit).
+    pub permits: u32,
+    /// What it says of itself: [`ConnectOptions::identity`](crate::ConnectOptions::identity), or what another client
+    /// wrote.
+    pub identity: Bytes,
+    /// The token of its [`Permit`](crate::Permit).
+    pub token: FencingToken,
+    /// Path of the node of one of its permits, from the chroot.
+    pub path: String,
+    /// The session that it belongs to.
+    pub session_id: i64,
+}
+
+impl Semaphore {
+    /// Who has permits, in the order in which they were given: one list, and one read for each permit, all sent
+    /// together.
+    ///
+    /// It is what the ensemble sees: a holder whose process has died is seen until its session expires.
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn holders(&self) -> Result<Vec<PermitHolder>, Error> {
+        persevere(&self.zk, |session| async move { self.holders_seen_by(&session).await }).await
+    }
+
+    /// Asks `holder` to give its permits back, and says why. Whether it does is its own decision: it sees the request
+    /// with [`Hold::revocation`](crate::Hold::revocation) of its [`Permit`](crate::Permit), which is one for all of its
+    /// permits.
+    ///
+    /// Returns false if it has given them back already. A later request replaces an earlier one.
+    ///
+    /// ```no_run
+    /// # async fn example(semaphore: zookeeper_recipes::Semaphore) -> Result<(), Box<dyn std::error::Error>> {
+    /// // The newest holder of many makes way.
+    /// let holders = semaphore.holders().await?;
+    /// if let Some(holder) = holders.iter().rev().find(|holder| holder.permits > 1) {
+    ///     semaphore.request_revocation(holder, "a payment of the first class").await?;
+    /// }
+    /// let permit = semaphore.acquire().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help: [`Error::Denied`] if the holder's node may not be written,
+    /// [`Error::Layout`] for a holder that runs Curator, which has no ear for it: its semaphore is not `Revocable`
+    /// (CURATOR-650).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the holder is asked.
+    ///
+    /// # Cost
+    /// One read and one write. It wakes nobody but the holder.
+    pub async fn request_revocation(&self, holder: &PermitHolder, reason: &str) -> Result<bool, Error> {
+        check_listener(&holder.path)?;
+        persevere(&self.zk, |session| async move {
+            request_revocation(&session, &holder.path, reason).await
+        })
+        .await
+    }
+
+    async fn holders_seen_by(&self, session: &Arc<Session>) -> Result<Vec<PermitHolder>, Interrupted> {
+        let children = list(session, &self.leases).await?;
+        let leases = children
+            .iter()
+            .filter(|name| ChildName::parse(name, [Tag::Lease]).is_some());
+        let answers = reads(session, &self.leases, leases.map(String::as_str)).await?;
+        let mut holders: BTreeMap<i64, PermitHolder> = BTreeMap::new();
+        for (path, data, stat) in answers.into_iter().flatten() {
+            // The permits of one holder, and of nobody else, were created in one transaction.
+            let holder = holders.entry(stat.czxid).or_insert_with(|| PermitHolder {
+                permits: 0,
+                identity: Bytes::copy_from_slice(own_data(&data)),
+                token: FencingToken::from_i64(stat.czxid),
+                path,
+                session_id: stat.ephemeral_owner,
+            });
+            holder.permits += 1;
+        }
+        Ok(holders.into_values().collect())
+    }
+}

@@ -1,0 +1,54 @@
+//! The work queue: no item is lost, and none is done twice.
+
+mod basics;
+
+use std::time::Duration;
+
+use zookeeper_recipes::Coordinator;
+use zookeeper_recipes::queue::{Delivery, WorkQueue};
+use zookeeper_testkit::{Fixture, within};
+
+use crate::support::PATIENCE;
+
+const PATH: &str = "/queues/recharges";
+
+fn queue(zk: &Coordinator) -> WorkQueue {
+    WorkQueue::new(zk, PATH).unwrap()
+}
+
+async fn pop(queue: &WorkQueue) -> Delivery {
+    within(PATIENCE, "an item", queue.pop()).await.unwrap()
+}
+
+fn text(delivery: &Delivery) -> String {
+    String::from_utf8(delivery.payload().to_vec()).unwrap()
+}
+
+/// Takes and acknowledges all that is there.
+async fn drain(queue: &WorkQueue) -> Vec<String> {
+    let mut items = Vec::new();
+    while let Some(delivery) = within(PATIENCE, "an answer", queue.try_pop()).await.unwrap() {
+        items.push(text(&delivery));
+        delivery.ack().await.unwrap();
+    }
+    items
+}
+
+/// No item, no claim and no contender is left.
+async fn clean(fixture: &Fixture, queues: impl IntoIterator<Item = WorkQueue>) {
+    drop(queues.into_iter().collect::<Vec<_>>());
+    let directory = |name: &str| format!("{PATH}/{name}");
+    let directories = ["claims", "claimed", "consumers", "ledgers"].map(directory);
+    let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
+    fixture.assert_no_nodes_left(&directories).await;
+    let tree = fixture.tree().await;
+    let waiting = tree
+        .keys()
+        .filter(|path| path.contains("/ready/") || path.contains("/later/"));
+    let segments: Vec<_> = waiting
+        .filter(|path| path.rsplit('/').next().is_some_and(|name| name.contains('-')))
+        .collect();
+    assert!(segments.is_empty(), "items are left: {segments:?}");
+}
+
+const MOMENT: Duration = Duration::from_millis(300);
