@@ -56,11 +56,11 @@ pub use self::error::{Error, WaitTimeoutError};
 pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
 pub use self::recipes::{
-    Barrier, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock, FairLockGuard, Group,
-    GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection, Leadership, LeaveTimeoutError, Member,
-    MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Permit, PermitError, PermitTimeoutError,
-    Presence, ProclaimError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SharedCounter, SharedCounterError,
-    SharedValue, SharedValueError, TryPermitError, Versioned,
+    Barrier, CompleteError, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock,
+    FairLockGuard, Group, GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection, Leadership,
+    LeaveTimeoutError, Member, MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Permit, PermitError,
+    PermitTimeoutError, Presence, ProclaimError, Relay, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore,
+    SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryPermitError, Turn, Versioned,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,

@@ -13,7 +13,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Coordinator, Error};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
-use crate::budget::Counted;
+use crate::budget::{Counted, make_dir};
 use crate::cancellation::poll_times;
 use crate::sessions::{expire, expire_unseen, session_of};
 use crate::strike::strike_each_request;
@@ -534,7 +534,10 @@ async fn many_producers_and_consumers_lose_nothing_and_double_nothing() {
             }
         }));
     }
+    let links = Arc::new(links);
+    let trouble = Arc::clone(&links);
     let trouble = tokio::spawn(async move {
+        let links = trouble;
         for round in 0_usize.. {
             let link = &links[round % links.len()];
             let fault = link.inject(
@@ -640,11 +643,7 @@ async fn bad_paths_and_items_that_cannot_be_taken_are_errors_that_name_them() {
     );
     fixture.raw().delete(&below, None).await.unwrap();
     let nobody = [zk::Acl::new(zk::Permission::DELETE, zk::AuthId::anyone())];
-    fixture
-        .raw()
-        .set_acl(&first, &nobody, None)
-        .await
-        .unwrap();
+    fixture.raw().set_acl(&first, &nobody, None).await.unwrap();
     let refused = within(PATIENCE, "an error", queue.try_pop()).await;
     assert!(
         matches!(&refused, Err(FifoPopError::Error(Error::Denied { path })) if *path == first),
@@ -709,9 +708,10 @@ async fn a_push_is_one_request_and_a_pop_two_and_a_backlog_is_listed_once() {
 #[tokio::test]
 async fn consumers_that_wait_cost_nothing_and_an_item_wakes_one() {
     let fixture = Fixture::new("herd").await;
+    // Not reaped meanwhile.
+    make_dir(&fixture, "/queues").await;
+    make_dir(&fixture, PATH).await;
     let producer = queue(&connect(&fixture).await);
-    push(&producer, "first").await;
-    assert_eq!(pop(&producer).await, "first");
     let (mut counted, mut queues, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for place in 1..=4 {
         let consumer = Counted::connect(&fixture).await;

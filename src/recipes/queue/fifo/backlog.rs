@@ -30,6 +30,8 @@ struct Listed {
     session: i64,
     /// The zxid that no item in the list is younger than.
     until: i64,
+    /// The list is empty because items in it were younger than it said.
+    doubted: bool,
     /// By their place in the list.
     names: BTreeMap<usize, String>,
 }
@@ -86,6 +88,7 @@ impl Backlog {
         if listed.number == item.number {
             *listed = Listed {
                 number: listed.number + 1,
+                doubted: true,
                 ..Listed::default()
             };
         }
@@ -105,7 +108,13 @@ impl Backlog {
         *listed = Listed {
             number: listed.number + 1,
             session: session.id(),
-            until: stat.pzxid,
+            // A server whose counter has come to its end no longer notes when a child was created. And what looks younger
+            // than a list that is new is not.
+            until: match listed.doubted || stat.cversion == i32::MAX {
+                true => i64::MAX,
+                false => stat.pzxid,
+            },
+            doubted: false,
             names,
         };
         Ok(())
@@ -222,6 +231,7 @@ mod tests {
             number,
             session: 1,
             until: 9,
+            doubted: false,
             names,
         };
         Arc::new(backlog)
