@@ -112,7 +112,7 @@ async fn many_of_both_take_each_item_once() {
     let curator = Peer::curator();
     let servers = fixture.connect_string();
     let mut actors = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..2 {
         actors.push(curator.actor_with(&servers, SHORT, "queue", PATH, &[]).await);
     }
     let ours: Vec<_> = sessions[1..].iter().map(queue).collect();
@@ -130,6 +130,7 @@ async fn many_of_both_take_each_item_once() {
         }));
     }
     let (taker, producer) = (actors.remove(0), actors.remove(0));
+    let mortal = taker.clone();
     let java_consumer = tokio::spawn(async move {
         let mut taken = Vec::new();
         loop {
@@ -140,6 +141,7 @@ async fn many_of_both_take_each_item_once() {
         }
     });
     expire(&fixture, &sessions[1]).await;
+    mortal.expire().await;
     let first = queue(&sessions[0]);
     for number in 0..ITEMS {
         match number % 2 {

@@ -709,8 +709,9 @@ async fn a_push_is_one_request_and_a_pop_two_and_a_backlog_is_listed_once() {
 async fn consumers_that_wait_cost_nothing_and_an_item_wakes_one() {
     let fixture = Fixture::new("herd").await;
     // Not reaped meanwhile.
-    make_dir(&fixture, "/queues").await;
-    make_dir(&fixture, PATH).await;
+    for directory in ["/queues", PATH, "/queues/mails-__fifo__", LINE] {
+        make_dir(&fixture, directory).await;
+    }
     let producer = queue(&connect(&fixture).await);
     let (mut counted, mut queues, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for place in 1..=4 {

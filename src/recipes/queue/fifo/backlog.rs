@@ -94,13 +94,13 @@ impl Backlog {
         }
     }
 
-    /// Takes over what a list of the queue says.
+    /// Takes over what a list of the queue says, and whether there is anything in it.
     pub(super) async fn fill(
         &self,
         session: &Arc<Session>,
         path: &NodePath,
         (names, stat): (Vec<String>, zk::Stat),
-    ) -> Result<(), Interrupted> {
+    ) -> Result<bool, Interrupted> {
         let items = names.iter().filter_map(|name| Some((name.as_str(), sequence(name)?)));
         let items = in_order(session, path, items.collect(), |item| *item).await?;
         let names = items.into_iter().map(|(name, _)| name.to_owned()).enumerate().collect();
@@ -117,7 +117,7 @@ impl Backlog {
             doubted: false,
             names,
         };
-        Ok(())
+        Ok(!listed.names.is_empty())
     }
 
     async fn next(

@@ -80,9 +80,10 @@ impl Shared {
         loop {
             let mut watch = match children_and_watch(session, &self.path).await? {
                 Some((names, stat, watch)) => {
-                    self.backlog.fill(session, &self.path, (names, stat)).await?;
+                    let some = self.backlog.fill(session, &self.path, (names, stat)).await?;
                     // What is taken, by whomever, uses the watch up.
-                    if let Some(popped) = self.take(session, witness).await? {
+                    let taken = if some { self.take(session, witness).await? } else { None };
+                    if let Some(popped) = taken {
                         return Ok(popped);
                     }
                     watch
