@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`LeaderElection`], [`Group`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`], [`SharedValue`], [`SharedCounter`] |
+//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`LeaderElection`], [`Group`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`], [`SharedValue`], [`SharedCounter`], [`queue::FifoQueue`], [`Relay`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |

@@ -220,7 +220,8 @@ mod tests {
             ("_c_x-qn-0000000000", false),
             ("entry-100-0000000000", false),
         ] {
-            assert_eq!(sequence(name).is_some(), is_item, "{name}");
+            let written = sequence(name).map(|sequence| format!("{PREFIX}{sequence}"));
+            assert_eq!(written.as_deref(), is_item.then_some(name));
         }
     }
 

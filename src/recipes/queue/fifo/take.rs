@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tracing::debug;
+use tracing::{debug, warn};
 use zookeeper_client as zk;
 
 use super::backlog::Lease;
@@ -137,8 +137,10 @@ impl Shared {
             }
             Entry::Refused { source, .. } => Err(Error::from_answer(&path, source).into()),
             Entry::Indeterminate { ledger } => {
-                if self.is_still_there(&ledger, &path, stat.czxid).await? {
-                    return Ok(None);
+                match self.is_still_there(&ledger, &path, stat.czxid).await {
+                    Ok(true) => return Ok(None),
+                    Ok(false) => {}
+                    Err(error) => warn!(path, %error, "cannot find out what became of an item"),
                 }
                 lease.gone();
                 Ok(Some(Err(FifoPopError::Indeterminate { path, item })))
