@@ -55,7 +55,7 @@ async fn what_curator_offers_we_pop_and_what_we_push_it_takes_in_order_and_as_it
     let items = bytes_of_all_kinds();
     for (number, item) in items.iter().enumerate() {
         match number % 2 {
-            0 => _ = java.ask(&format!("offer {}", hex(item))).await,
+            0 => drop(java.ask(&format!("offer {}", hex(item))).await),
             _ => ours.push(item.clone()).await.expect("pushed"),
         }
     }
@@ -147,9 +147,8 @@ async fn many_of_both_take_each_item_once() {
         match number % 2 {
             0 => first.push(format!("{number:03}")).await.expect("pushed"),
             _ => {
-                _ = producer
-                    .ask(&format!("offer {}", hex(format!("{number:03}").as_bytes())))
-                    .await
+                let offer = format!("offer {}", hex(format!("{number:03}").as_bytes()));
+                producer.ask(&offer).await;
             }
         }
     }
