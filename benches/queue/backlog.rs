@@ -15,7 +15,7 @@ const LARGE: usize = 100_000;
 /// Items of one `push_all`.
 const BATCH: usize = 512;
 /// Items that are pushed and consumed in one round.
-const ROUND: usize = 2_000;
+const ROUND: usize = 5_000;
 /// Claims whose times are taken, one after the other.
 const CLAIMS: usize = 200;
 

@@ -127,8 +127,8 @@ async fn measure(cluster: &str, dir: &str, effort: Effort) -> Result<(), Failure
     }
     drop(peers);
     ours.close().await;
-    table.print(FLOOR);
-    let growth = backlog::compare(cluster, dir, effort.scale, effort.rounds).await?;
+    table.print("/ raw", FLOOR);
+    let growth = backlog::compare(cluster, dir, effort.scale, 3 * effort.rounds).await?;
 
     let rates = |name| table.rates(name).ok_or("not measured");
     let (one, eight) = (rates(OURS)?, rates(OURS_EIGHT)?);

@@ -43,10 +43,10 @@ impl Table {
     }
 
     /// Prints all rates, and each in terms of those of `base`.
-    pub(crate) fn print(&self, base: &str) {
+    pub(crate) fn print(&self, ratio: &str, base: &str) {
         println!(
             "{:<44} {:>10} {:>8} {:>12} {:>8}",
-            "items per second", "push", "/ base", "pop + ack", "/ base"
+            "items per second", "push", ratio, "pop + ack", ratio
         );
         let base = self.rates(base);
         for (name, _) in &self.rows {

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use zookeeper_recipes::queue::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
 use zookeeper_recipes::{
-    AcquireTimeoutError, Barrier, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, CountDownLatch,
-    DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard, FencedWriteError,
-    FencingToken, Group, GroupObserver, Hold, JoinError, LatchError, LatchTimeoutError, Layout, LeaderElection,
-    Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, MultiLock,
-    MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError, Presence,
-    ProclaimError, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore,
+    AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, Coordinator,
+    CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard,
+    FencedWriteError, FencingToken, Group, GroupObserver, Hold, JoinError, LatchError, LatchTimeoutError, Layout,
+    LeaderElection, Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership,
+    MultiLock, MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError, Presence,
+    ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore,
     SessionState, SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryAcquireError, TryPermitError,
-    Versioned, WaitTimeoutError, connect,
+    Turn, Versioned, WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -24,6 +24,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<AcquireTimeoutError>();
     plain::<Barrier>();
     plain::<CheckWriter<'static>>();
+    plain::<CompleteError>();
     plain::<ConnectError>();
     plain::<ConnectOptions>();
     plain::<Contender>();
@@ -68,6 +69,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<PermitTimeoutError>();
     plain::<Presence>();
     plain::<ProclaimError>();
+    plain::<Relay>();
     plain::<ReleaseError>();
     plain::<Revocation>();
     plain::<RunError>();
@@ -82,6 +84,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<SharedValueError>();
     plain::<TryAcquireError>();
     plain::<TryPermitError>();
+    plain::<Turn>();
     plain::<Versioned>();
     plain::<WaitTimeoutError>();
 }
@@ -125,6 +128,7 @@ fn guards_are_not_clone() {
     <RwLockWriteGuard as Ambiguous<_>>::lacks_clone();
     <MultiLockGuard as Ambiguous<_>>::lacks_clone();
     <Permit as Ambiguous<_>>::lacks_clone();
+    <Turn as Ambiguous<_>>::lacks_clone();
     <Entered as Ambiguous<_>>::lacks_clone();
     <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
 }
@@ -291,4 +295,27 @@ fn every_future_of_permits_barriers_and_latches(
     future(latch.wait()).lacks_unpin();
     future(latch.wait_timeout(Duration::ZERO)).lacks_unpin();
     future(latch.remove()).lacks_unpin();
+}
+
+/// Only compiled, as well.
+#[allow(dead_code)]
+fn every_future_of_the_fifo_queue_and_the_relay(zk: Coordinator, turns: [Turn; 2]) {
+    let queue = FifoQueue::new(&zk, "/q").unwrap();
+    future(queue.push("")).lacks_unpin();
+    future(queue.pop()).lacks_unpin();
+    future(queue.try_pop()).lacks_unpin();
+    future(queue.pop_timeout(Duration::ZERO)).lacks_unpin();
+    future(queue.peek()).lacks_unpin();
+    future(queue.len()).lacks_unpin();
+    future(queue.is_empty()).lacks_unpin();
+    let relay = Relay::new(&zk, "/r").unwrap();
+    future(relay.join()).lacks_unpin();
+    future(relay.try_join()).lacks_unpin();
+    future(relay.join_timeout(Duration::ZERO)).lacks_unpin();
+    future(relay.latest()).lacks_unpin();
+    future(relay.contenders()).lacks_unpin();
+    future(relay.remove()).lacks_unpin();
+    let [one, two] = turns;
+    future(one.complete("")).lacks_unpin();
+    future(two.release()).lacks_unpin();
 }
