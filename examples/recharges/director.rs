@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
@@ -49,6 +49,7 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
         bar: bar(lines.len()),
         workers: HashMap::new(),
         said,
+        ready: 0,
         killed: 0,
     };
 
@@ -122,6 +123,7 @@ struct Cast {
     bar: ProgressBar,
     workers: HashMap<String, Worker>,
     said: mpsc::UnboundedReceiver<Said>,
+    ready: usize,
     killed: usize,
 }
 
@@ -171,7 +173,12 @@ impl Cast {
             tokio::select! {
                 Some((name, line)) = self.said.recv() => {
                     self.note(&name, &line);
-                    if line.starts_with("stands still") {
+                    if line == "is ready" {
+                        self.ready += 1;
+                        if self.ready == WORKERS {
+                            self.begin().await?;
+                        }
+                    } else if line.starts_with("stands still") {
                         self.kill(&name).await?;
                     }
                 }
@@ -192,6 +199,14 @@ impl Cast {
                 }
             }
         }
+    }
+
+    async fn begin(&mut self) -> Result<(), Failure> {
+        for worker in self.workers.values_mut() {
+            let input = worker.input.as_mut().ok_or("no input")?;
+            input.write_all(b"begin\n").await?;
+        }
+        Ok(())
     }
 
     async fn kill(&mut self, name: &str) -> Result<(), Failure> {

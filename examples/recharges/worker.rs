@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::io::{AsyncReadExt, stdin};
+use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use zookeeper_recipes::queue::{Delivery, WorkQueue};
 use zookeeper_recipes::{ConnectOptions, Coordinator, Error};
 
@@ -43,14 +43,16 @@ pub(crate) fn queue(zk: &Coordinator, path: &str) -> Result<WorkQueue, Error> {
     Ok(WorkQueue::new(zk, path)?.max_attempts(MAX_ATTEMPTS))
 }
 
-/// Works until standard input ends.
+/// Works from the first line of standard input to its end.
 pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
     let zk = connect(assignment.name, assignment.cluster).await?;
     let queue = queue(&zk, assignment.queue)?;
     let mut ledger = Ledger::open(assignment.ledger)?;
-    println!("works");
-    let (mut told, mut rest) = (stdin(), Vec::new());
-    let ended = told.read_to_end(&mut rest);
+    let mut orders = BufReader::new(stdin()).lines();
+    println!("is ready");
+    // All begin together, so that none is done before another is there.
+    orders.next_line().await?;
+    let ended = orders.next_line();
     tokio::pin!(ended);
     for number in 1.. {
         let batch = tokio::select! {
