@@ -74,4 +74,7 @@ pub mod queue {
         InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions, PushTimeoutError, ResultError,
         ResultTimeoutError, WorkQueue,
     };
+    #[cfg(feature = "serde")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+    pub use crate::recipes::queue::{TypedDelivery, TypedQueue};
 }

@@ -240,6 +240,8 @@ impl Shared {
 
     /// The ensemble's clock, in milliseconds; about a link's delay behind.
     pub(super) async fn now(&self, session: &Arc<Session>) -> Result<i64, Interrupted> {
+        // Nothing is put below a node that is no queue.
+        self.level(session).await?;
         loop {
             if let Some(now) = self.clock() {
                 return Ok(now);
