@@ -54,7 +54,10 @@ async fn priority_goes_before_due_time_and_that_before_arrival() {
         later().await;
         queues[0].push(item("c 2", with(255))).await.unwrap();
         queues[1].push(item("a 1", with(0))).await.unwrap();
-        queues[2].push_all([item("a 2", with(0)), item("b 2b", with(100)), item("a 3", with(0))]).await.unwrap();
+        queues[2]
+            .push_all([item("a 2", with(0)), item("b 2b", with(100)), item("a 3", with(0))])
+            .await
+            .unwrap();
         queues[0].push("b 2c").await.unwrap();
         // All of them are due.
         later().await;
@@ -108,9 +111,30 @@ async fn items_that_were_apart_are_apart_again_when_they_are_given_back_together
         let both = [first, last].into_iter().flatten();
         future::try_join_all(both.map(Delivery::nack)).await.unwrap();
         future::try_join_all([two, five].map(Delivery::nack)).await.unwrap();
-        future::try_join_all(middle.into_iter().map(Delivery::nack)).await.unwrap();
+        future::try_join_all(middle.into_iter().map(Delivery::nack))
+            .await
+            .unwrap();
         assert_eq!(drain_by(&theirs, most).await, all, "{most} at once");
     }
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn what_a_lost_consumer_held_comes_before_what_came_after_it() {
+    let fixture = Fixture::new("lost").await;
+    let (zk, theirs) = (connect(&fixture).await, queue(&connect(&fixture).await));
+    let ours = queue(&zk);
+    ours.push("1").await.unwrap();
+    ours.push("2").await.unwrap();
+    let held = batch(&ours, 1).await;
+    zk.close().await;
+    for item in ["1", "2"] {
+        let delivery = within(PATIENCE, "an answer", theirs.try_pop()).await.unwrap().unwrap();
+        assert_eq!(text(&delivery), item);
+        delivery.ack().await.unwrap();
+    }
+    assert!(!held[0].is_held());
+    drop(held);
     clean(&fixture, [ours, theirs]).await;
 }
 
@@ -159,7 +183,9 @@ async fn a_long_queue_stays_in_order_over_its_blocks() {
     // The order in which the ensemble saw them, by the guids of their nodes.
     let lane = format!("{PATH}/ready/100/");
     let tree = fixture.tree().await;
-    let segments = tree.iter().filter(|(path, _)| path.strip_prefix(&lane).is_some_and(|rest| rest.contains('/')));
+    let segments = tree
+        .iter()
+        .filter(|(path, _)| path.strip_prefix(&lane).is_some_and(|rest| rest.contains('/')));
     let arrivals: BTreeMap<i64, &str> = segments
         .map(|(path, stat)| (stat.czxid, path.rsplit('/').next().unwrap().split('-').nth(1).unwrap()))
         .collect();
@@ -174,7 +200,9 @@ async fn a_long_queue_stays_in_order_over_its_blocks() {
         let most = [1, 100, 128][turn % 3];
         let taken = within(PATIENCE, "a batch", consumer.pop_batch(most)).await.unwrap();
         delivered.extend(taken.iter().map(|delivery| delivery.id().clone()));
-        future::try_join_all(taken.into_iter().map(Delivery::ack)).await.unwrap();
+        future::try_join_all(taken.into_iter().map(Delivery::ack))
+            .await
+            .unwrap();
         if delivered.len() == 2 * EACH {
             break;
         }

@@ -23,6 +23,10 @@ fn recharge(cents: u64) -> Recharge {
     }
 }
 
+fn untyped<T>(queue: TypedQueue<T>) -> WorkQueue {
+    queue.queue().clone()
+}
+
 /// What JSON cannot hold: keys that are no texts.
 type Unencodable = BTreeMap<(u8, u8), u8>;
 
@@ -42,7 +46,10 @@ async fn values_come_out_as_they_were_pushed() {
     assert_eq!(again, ids[5]);
 
     let urgent = within(PATIENCE, "an item", theirs.pop()).await.unwrap();
-    assert_eq!((urgent.value(), urgent.id(), urgent.key()), (&recharge(6), &ids[6], Some("6")));
+    assert_eq!(
+        (urgent.value(), urgent.id(), urgent.key()),
+        (&recharge(6), &ids[6], Some("6"))
+    );
     assert!(urgent.is_held() && urgent.attempt() == 1 && urgent.priority() == 1);
     urgent.nack().await.unwrap();
     let (value, urgent) = theirs.try_pop().await.unwrap().unwrap().into_parts();
@@ -53,7 +60,10 @@ async fn values_come_out_as_they_were_pushed() {
     let mut deliveries = theirs.deliveries(2);
     for cents in 1..=5 {
         let delivery = within(PATIENCE, "an item", deliveries.next()).await.unwrap().unwrap();
-        assert_eq!((delivery.value(), delivery.id()), (&recharge(cents), &ids[cents as usize]));
+        assert_eq!(
+            (delivery.value(), delivery.id()),
+            (&recharge(cents), &ids[cents as usize])
+        );
         delivery.ack_with("done").await.unwrap();
     }
     let last = within(PATIENCE, "an item", deliveries.next()).await.unwrap().unwrap();
@@ -61,10 +71,14 @@ async fn values_come_out_as_they_were_pushed() {
     drop(deliveries);
     let late = last.ack_then_with([(&recharge(8), keyed("8"))]).await.unwrap();
     assert_eq!(ours.queue().result(&ids[1]).await.unwrap(), "done");
-    let late_one = within(PATIENCE, "an item", theirs.pop_batch(10)).await.unwrap().pop().unwrap();
+    let late_one = within(PATIENCE, "an item", theirs.pop_batch(10))
+        .await
+        .unwrap()
+        .pop()
+        .unwrap();
     assert_eq!((late_one.id(), late_one.key()), (&late[0], Some("8")));
     late_one.ack().await.unwrap();
-    clean(&fixture, [ours.queue().clone(), theirs.queue().clone()]).await;
+    clean(&fixture, [untyped(ours), untyped(theirs)]).await;
 }
 
 /// Whatever is asked for, what cannot be read is in nobody's way, and kept.
@@ -83,7 +97,10 @@ async fn what_is_no_value_is_put_aside_with_the_reason_and_the_next_one_is_deliv
             1 => typed.try_pop().await.unwrap().unwrap(),
             2 => typed.pop_timeout(PATIENCE).await.unwrap(),
             3 => typed.pop_batch(2).await.unwrap().pop().unwrap(),
-            _ => within(PATIENCE, "an item", typed.deliveries(8).next()).await.unwrap().unwrap(),
+            _ => within(PATIENCE, "an item", typed.deliveries(8).next())
+                .await
+                .unwrap()
+                .unwrap(),
         };
         assert_eq!(delivery.value(), &recharge(round));
         delivery.ack().await.unwrap();
@@ -96,7 +113,10 @@ async fn what_is_no_value_is_put_aside_with_the_reason_and_the_next_one_is_deliv
     }
     assert!(typed.try_pop().await.unwrap().is_none());
     let dead = raw.dead().await.unwrap();
-    assert_eq!(dead.iter().map(|item| item.id.clone()).collect::<BTreeSet<_>>(), bad.iter().cloned().collect());
+    assert_eq!(
+        dead.iter().map(|item| item.id.clone()).collect::<BTreeSet<_>>(),
+        bad.iter().cloned().collect()
+    );
     for item in &dead {
         assert!(
             item.reason.contains("Recharge") && item.reason.contains("number"),
@@ -107,7 +127,7 @@ async fn what_is_no_value_is_put_aside_with_the_reason_and_the_next_one_is_deliv
         raw.redrive(&item.id).await.unwrap();
     }
     assert_eq!(drain(&raw).await.len(), bad.len(), "they can be read without a type");
-    clean(&fixture, [raw, theirs, typed.queue().clone()]).await;
+    clean(&fixture, [raw, theirs, untyped(typed)]).await;
 }
 
 #[tokio::test]
@@ -115,7 +135,9 @@ async fn a_batch_of_which_nothing_is_a_value_is_waited_through() {
     let fixture = Fixture::new("waited through").await;
     let ours = queue(&connect(&fixture).await);
     let typed = ours.clone().typed::<Recharge>();
-    ours.push_all(["[]", "", "null", "{\"number\":1,\"cents\":2}"]).await.unwrap();
+    ours.push_all(["[]", "", "null", "{\"number\":1,\"cents\":2}"])
+        .await
+        .unwrap();
     let waiting = tokio::spawn({
         let typed = typed.clone();
         async move { typed.pop_batch(10).await }
@@ -129,7 +151,7 @@ async fn a_batch_of_which_nothing_is_a_value_is_waited_through() {
     assert_eq!((batch.len(), batch[0].value()), (1, &recharge(1)));
     batch.pop().unwrap().ack().await.unwrap();
     assert!(typed.pop_batch(0).await.unwrap().is_empty());
-    clean(&fixture, [ours, typed.queue().clone()]).await;
+    clean(&fixture, [ours, untyped(typed)]).await;
 }
 
 #[tokio::test]
@@ -151,7 +173,7 @@ async fn a_value_that_json_cannot_hold_is_not_pushed() {
     let again = pop(&ours).await;
     assert_eq!((text(&again).as_str(), again.attempt()), ("{}", 2));
     again.ack().await.unwrap();
-    clean(&fixture, [ours, typed.queue().clone()]).await;
+    clean(&fixture, [ours, untyped(typed)]).await;
 }
 
 fn serde_json(recharge: &Recharge) -> String {

@@ -199,7 +199,10 @@ impl Shared {
                 place.remove().await?;
                 return Ok(None);
             }
-            let next = [front.next_due, recovered.next_claim, next_expiry].into_iter().flatten().min();
+            let next = [front.next_due, recovered.next_claim, next_expiry]
+                .into_iter()
+                .flatten()
+                .min();
             if front.len() > 0 {
                 match self.claim(session, place, now, front).await? {
                     Ok(claim) => return Ok(Some(claim)),
@@ -212,6 +215,7 @@ impl Shared {
                 place.remove().await?;
                 return Ok(None);
             }
+            let mut arrived = false;
             if let (Some(mut arrivals), Some(mut claims)) = (arrivals, recovered.watch) {
                 debug!(place = place.path(), ?next, "waiting for items");
                 place.watch();
@@ -225,14 +229,15 @@ impl Shared {
                     }
                 };
                 tokio::select! {
-                    () = arrivals.changed() => {}
+                    () = arrivals.changed() => arrived = true,
                     () = claims.changed() => {}
                     () = timer => {}
                     () = demands.changed() => {}
                     reason = place.end().reached() => return Err(Lost { reason }.into()),
                 }
             }
-            watched = true;
+            // What has arrived is most likely there to be taken, so that no watches are needed.
+            watched = !arrived;
         }
     }
 

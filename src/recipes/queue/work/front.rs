@@ -133,7 +133,10 @@ impl Shared {
                     return Ok(());
                 }
                 // What is in this slot is due at its beginning or later; what was found may be due later than that.
-                let earlier = found.iter().flat_map(|(_, items)| items).filter(|item| item.due < *slot);
+                let earlier = found
+                    .iter()
+                    .flat_map(|(_, items)| items)
+                    .filter(|item| item.due < *slot);
                 if earlier.count() >= wanted {
                     return Ok(());
                 }
@@ -302,8 +305,8 @@ impl Shared {
     /// Removes what is left of a lane of a slot once all of it was taken.
     async fn clear_lane(&self, session: &Arc<Session>, lane: Lane) -> Result<(), Interrupted> {
         let path = self.layout.lane(lane);
-        for block in list(session, &path).await? {
-            self.clear(session, &path.descendant(&block)).await?;
+        for block in numbers::<i32>(&list(session, &path).await?) {
+            self.clear(session, &self.layout.block(lane, block)).await?;
         }
         self.clear(session, &path).await.map(|_| ())
     }

@@ -281,9 +281,7 @@ fn encode_all<T: Serialize, V: Borrow<T>>(
     values: impl IntoIterator<Item = (V, PushOptions)>,
 ) -> Result<Vec<NewItem>, PushError> {
     let values = values.into_iter();
-    values
-        .map(|(value, options)| encode(value.borrow(), options))
-        .collect()
+    values.map(|(value, options)| encode(value.borrow(), options)).collect()
 }
 
 /// The item with its value; or as it is, with the reason why it has none of this type.
