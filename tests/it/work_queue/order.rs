@@ -122,20 +122,25 @@ async fn items_that_were_apart_are_apart_again_when_they_are_given_back_together
 #[tokio::test]
 async fn what_a_lost_consumer_held_comes_before_what_came_after_it() {
     let fixture = Fixture::new("lost").await;
-    let (zk, theirs) = (connect(&fixture).await, queue(&connect(&fixture).await));
-    let ours = queue(&zk);
-    ours.push("1").await.unwrap();
-    ours.push("2").await.unwrap();
-    let held = batch(&ours, 1).await;
-    zk.close().await;
-    for item in ["1", "2"] {
-        let delivery = within(PATIENCE, "an answer", theirs.try_pop()).await.unwrap().unwrap();
-        assert_eq!(text(&delivery), item);
-        delivery.ack().await.unwrap();
+    let theirs = queue(&connect(&fixture).await);
+    for waits in [true, false] {
+        let zk = connect(&fixture).await;
+        let ours = queue(&zk);
+        ours.push("1").await.unwrap();
+        ours.push("2").await.unwrap();
+        let held = batch(&ours, 1).await;
+        zk.close().await;
+        for item in ["1", "2"] {
+            let delivery = match waits {
+                true => pop(&theirs).await,
+                false => within(PATIENCE, "an answer", theirs.try_pop()).await.unwrap().unwrap(),
+            };
+            assert_eq!(text(&delivery), item);
+            delivery.ack().await.unwrap();
+        }
+        assert!(!held[0].is_held());
     }
-    assert!(!held[0].is_held());
-    drop(held);
-    clean(&fixture, [ours, theirs]).await;
+    clean(&fixture, [theirs]).await;
 }
 
 /// Curator puts it back without its priority.
