@@ -15,8 +15,8 @@ main() {
     need_c_compiler
     need_server
 
-    step "tests on the embedded server" env ZK_TEST_SERVER=embedded cargo test "$@"
-    step "tests on a real ZooKeeper" env ZK_TEST_SERVER=real cargo test --workspace "$@"
+    step "tests on the embedded server" env ZK_TEST_SERVER=embedded cargo test --features serde "$@"
+    step "tests on a real ZooKeeper" env ZK_TEST_SERVER=real cargo test --workspace --features serde "$@"
     if [ $# -eq 0 ]; then
         all_else
     fi
@@ -31,6 +31,8 @@ all_else() {
     step "payments on a real server" with_zookeeper cargo run --quiet --example payments
     step "batch on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example batch
     step "batch on a real server" with_zookeeper cargo run --quiet --example batch
+    step "relay on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example relay
+    step "relay on a real server" with_zookeeper cargo run --quiet --example relay
     step "scheduler on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example scheduler
     step "scheduler on a real server" with_zookeeper cargo run --quiet --example scheduler
 }

@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`LeaderElection`], [`Group`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`], [`SharedValue`], [`SharedCounter`] |
+//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`LeaderElection`], [`Group`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`], [`SharedValue`], [`SharedCounter`], [`queue::WorkQueue`], [`queue::FifoQueue`], [`Relay`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
@@ -56,11 +56,11 @@ pub use self::error::{Error, WaitTimeoutError};
 pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
 pub use self::recipes::{
-    Barrier, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock, FairLockGuard, Group,
-    GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection, Leadership, LeaveTimeoutError, Member,
-    MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Permit, PermitError, PermitHolder,
-    PermitTimeoutError, Presence, ProclaimError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SharedCounter,
-    SharedCounterError, SharedValue, SharedValueError, TryPermitError, Versioned,
+    Barrier, CompleteError, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock,
+    FairLockGuard, Group, GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection, Leadership,
+    LeaveTimeoutError, Member, MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Permit, PermitError,
+    PermitHolder, PermitTimeoutError, Presence, ProclaimError, Relay, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    Semaphore, SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryPermitError, Turn, Versioned,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,

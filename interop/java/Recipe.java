@@ -27,6 +27,8 @@ interface Recipe {
                 return new Values.Bytes(actor, path, arguments[0]);
             case "long":
                 return new Values.AtomicLong(actor, path);
+            case "queue":
+                return new Queue(actor, path);
             case "group":
                 return new Group(actor, path, arguments[0], arguments[1]);
             default:

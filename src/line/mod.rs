@@ -232,7 +232,12 @@ impl Line {
         enrolled.grant_or_withdraw().await
     }
 
-    async fn acquire_witnessed(&self, enrolment: &Enrolment, witness: Option<&Witness>) -> Result<Hold, Error> {
+    /// As [`acquire`](Self::acquire), with a witness of what is left to be removed.
+    pub(crate) async fn acquire_witnessed(
+        &self,
+        enrolment: &Enrolment,
+        witness: Option<&Witness>,
+    ) -> Result<Hold, Error> {
         persevere(&self.coordinator, |session| async move {
             let enrolled = Enrolled::enrol(self, &session, enrolment, witness).await?;
             enrolled.granted().await

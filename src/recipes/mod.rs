@@ -8,6 +8,7 @@ mod latch;
 mod lock;
 mod multi_lock;
 pub(crate) mod queue;
+mod relay;
 mod rwlock;
 mod semaphore;
 mod shared_counter;
@@ -20,6 +21,7 @@ pub use self::group::{Group, GroupObserver, JoinError, Member, MemberChange, Mem
 pub use self::latch::{CountDownLatch, LatchError, LatchTimeoutError};
 pub use self::lock::{FairLock, FairLockGuard};
 pub use self::multi_lock::{MultiLock, MultiLockGuard};
+pub use self::relay::{CompleteError, Relay, Turn};
 pub use self::rwlock::{DowngradeError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use self::semaphore::{Permit, PermitError, PermitHolder, PermitTimeoutError, Semaphore, TryPermitError};
 pub use self::shared_counter::{SharedCounter, SharedCounterError};

@@ -112,48 +112,92 @@ impl Ephemeral {
     /// Deletes this node together with the one at `path`, if that is still of that version; else nothing is done and
     /// this node comes back.
     pub(crate) async fn remove_with(self, (path, version): (&str, i32)) -> Result<Option<Self>, Interrupted> {
+        match self.leave(|multi| multi.add_delete(path, Some(version))).await? {
+            (Departure::Committed, _) | (Departure::Gone, Sent::Before) => Ok(None),
+            (Departure::Gone, Sent::Once) => Err(Lost {
+                reason: LossReason::NodeRemoved,
+            }
+            .into()),
+            (
+                Departure::Refused {
+                    node,
+                    source: zk::Error::NoNode | zk::Error::BadVersion,
+                },
+                _,
+            ) => Ok(Some(node)),
+            (Departure::Refused { source, .. }, _) => Err(Error::from_answer(path, source).into()),
+        }
+    }
+
+    /// Deletes this node together with what `add` adds to the transaction: all of it is done, or nothing.
+    pub(crate) async fn leave_with(
+        self,
+        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
+    ) -> Result<Departure, Interrupted> {
+        self.leave(add).await.map(|(departure, _)| departure)
+    }
+
+    async fn leave(
+        self,
+        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
+    ) -> Result<(Departure, Sent), Interrupted> {
         let session = Arc::clone(self.session());
-        let mut sent_before = false;
+        let mut sent = Sent::Once;
         loop {
-            if let Some(reason) = self.end().reason().filter(|_| !sent_before) {
+            if let Some(reason) = self.end().reason().filter(|_| sent == Sent::Once) {
                 return Err(Lost { reason }.into());
             }
             self.end().expect(true);
             let transaction = transact(&session, self.path(), |multi| {
                 multi.add_delete(self.path(), None)?;
-                multi.add_delete(path, Some(version))
+                add(multi)
             });
             match transaction.await? {
-                Transaction::Committed(_) => break,
-                // The same transaction, sent before, whose reply was lost.
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NoNode,
-                } if sent_before => break,
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NoNode,
-                } => {
-                    self.end().set(LossReason::NodeRemoved);
+                Transaction::Committed(_) => {
+                    self.end().set(LossReason::Released);
                     self.forget();
-                    return Err(Lost {
-                        reason: LossReason::NodeRemoved,
-                    }
-                    .into());
+                    return Ok((Departure::Committed, sent));
                 }
+                Transaction::Unknown => sent = Sent::Before,
                 Transaction::Refused {
-                    index: 1,
-                    source: zk::Error::NoNode | zk::Error::BadVersion,
+                    index: 0,
+                    source: zk::Error::NoNode,
                 } => {
-                    self.end().expect(false);
-                    return Ok(Some(self));
+                    self.end().set(match sent {
+                        Sent::Before => LossReason::Released,
+                        Sent::Once => LossReason::NodeRemoved,
+                    });
+                    self.forget();
+                    return Ok((Departure::Gone, sent));
                 }
-                Transaction::Refused { source, .. } => return Err(Error::from_answer(path, source).into()),
-                Transaction::Unknown => sent_before = true,
+                Transaction::Refused { index: 0, source } => {
+                    return Err(Error::from_answer(self.path(), source).into());
+                }
+                Transaction::Refused { source, .. } => {
+                    self.end().expect(false);
+                    return Ok((Departure::Refused { node: self, source }, sent));
+                }
             }
         }
-        self.end().set(LossReason::Released);
-        self.forget();
-        Ok(None)
     }
+}
+
+/// What came of a node that was to go together with something else.
+#[derive(Debug)]
+pub(crate) enum Departure {
+    Committed,
+    /// Something else was refused; nothing was done.
+    Refused {
+        node: Ephemeral,
+        source: zk::Error,
+    },
+    /// The node is gone: by this transaction, whose reply was lost, or by somebody else before it.
+    Gone,
+}
+
+/// Whether the same transaction was sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Once,
+    Before,
 }

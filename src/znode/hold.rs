@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ephemeral::{Ephemeral, Interrupted};
 use super::fenced::CheckWriter;
 use crate::error::Error;
-use crate::session::{Coordinator, LeaseHold, LossReason, Lost, LostSignal};
+use crate::session::{Coordinator, LeaseHold, LossReason, Lost, LostSignal, Session};
 
 /// A number that grows with every grant on a path: the zxid at which the holder's node was created.
 ///
@@ -135,6 +136,11 @@ impl Hold {
     /// ```
     pub fn fenced(&self) -> CheckWriter<'_> {
         CheckWriter::new(self)
+    }
+
+    /// The session that holds.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        self.node.session()
     }
 
     /// The node that stands for this hold.

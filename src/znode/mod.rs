@@ -56,7 +56,7 @@ pub(crate) use self::ask::{
     stat_and_watch, stats, transact, unlink,
 };
 pub(crate) use self::ephemeral::{Ephemeral, Interrupted, NewChild, check_size};
-pub(crate) use self::exchange::Exchange;
+pub(crate) use self::exchange::{Departure, Exchange};
 pub(crate) use self::in_time::{WITHDRAWAL_GRACE, in_time};
 pub(crate) use self::ledger::{Entry, Ledgers, Receipt};
 pub(crate) use self::name::{ChildName, Sequence, Tag};

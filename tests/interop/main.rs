@@ -15,6 +15,7 @@ mod double_barrier;
 mod election;
 mod group;
 mod mutex;
+mod queue;
 mod revocation;
 mod rwlock;
 mod semaphore;

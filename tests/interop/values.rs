@@ -5,7 +5,7 @@ use zookeeper_recipes::{Error, SharedCounter, SharedCounterError, SharedValue, S
 use zookeeper_testkit::{Fixture, within};
 
 use crate::peer::Peer;
-use crate::support::{PATIENCE, SHORT, connect};
+use crate::support::{PATIENCE, SHORT, connect, connect_mortal, expire};
 
 const PATH: &str = "/value";
 
@@ -40,6 +40,30 @@ async fn curators_shared_value_and_ours_are_one() {
         .await
         .expect("unchanged");
     assert_eq!(java.ask("await fourth").await, "");
+    fixture.assert_no_nodes_left(&[PATH]).await;
+}
+
+#[tokio::test]
+async fn each_side_goes_on_following_the_value_after_the_end_of_its_session() {
+    let fixture = Fixture::new("values_after_the_end_of_sessions").await;
+    let (zk, other) = (connect_mortal(&fixture).await, connect(&fixture).await);
+    let (ours, others) = (
+        SharedValue::new(&zk, PATH).expect("a path"),
+        SharedValue::new(&other, PATH).expect("a path"),
+    );
+    let java = Peer::curator()
+        .actor_with(&fixture.connect_string(), SHORT, "value", PATH, &["seed"])
+        .await;
+    let mut observer = ours.observe().await.expect("observed");
+    java.expire().await;
+    expire(&fixture, &zk).await;
+    others.set("first").await.expect("set");
+    assert_eq!(java.ask("await first").await, "");
+    java.ask("set second").await;
+    let seen = observer.wait_for(|value| value.as_ref().is_some_and(|value| value.value == "second"));
+    within(PATIENCE, "ours sees it", seen).await.expect("it goes on");
+    ours.set("third").await.expect("set");
+    assert_eq!(java.ask("await third").await, "");
     fixture.assert_no_nodes_left(&[PATH]).await;
 }
 

@@ -12,14 +12,14 @@ use zookeeper_recipes::queue::{
 #[cfg(feature = "serde")]
 use zookeeper_recipes::queue::{TypedDelivery, TypedQueue};
 use zookeeper_recipes::{
-    AcquireTimeoutError, Barrier, CheckWriter, ConnectError, ConnectOptions, Contender, Coordinator, CountDownLatch,
-    DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard, FencedWriteError,
-    FencingToken, Group, GroupObserver, Hold, JoinError, LatchError, LatchTimeoutError, Layout, LeaderElection,
-    Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, MultiLock,
-    MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError, Presence,
-    ProclaimError, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore,
+    AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, Coordinator,
+    CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard,
+    FencedWriteError, FencingToken, Group, GroupObserver, Hold, JoinError, LatchError, LatchTimeoutError, Layout,
+    LeaderElection, Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership,
+    MultiLock, MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError, Presence,
+    ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore,
     SessionState, SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryAcquireError, TryPermitError,
-    Versioned, WaitTimeoutError, connect,
+    Turn, Versioned, WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -31,6 +31,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<AcquireTimeoutError>();
     plain::<Barrier>();
     plain::<CheckWriter<'static>>();
+    plain::<CompleteError>();
     plain::<ConnectError>();
     plain::<ConnectOptions>();
     plain::<Contender>();
@@ -85,6 +86,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<PushError>();
     plain::<PushOptions>();
     plain::<PushTimeoutError>();
+    plain::<Relay>();
     plain::<ReleaseError>();
     plain::<ResultError>();
     plain::<ResultTimeoutError>();
@@ -105,6 +107,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<TypedDelivery<u8>>();
     #[cfg(feature = "serde")]
     plain::<TypedQueue<std::cell::Cell<u8>>>();
+    plain::<Turn>();
     plain::<Versioned>();
     plain::<WaitTimeoutError>();
     plain::<WorkQueue>();
@@ -152,6 +155,7 @@ fn guards_are_not_clone() {
     <Delivery as Ambiguous<_>>::lacks_clone();
     #[cfg(feature = "serde")]
     <TypedDelivery<u8> as Ambiguous<_>>::lacks_clone();
+    <Turn as Ambiguous<_>>::lacks_clone();
     <Entered as Ambiguous<_>>::lacks_clone();
     <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
 }
@@ -322,14 +326,30 @@ fn every_future_of_permits_barriers_and_latches(
 
 /// Only compiled, as well.
 #[allow(dead_code)]
-fn every_future_of_the_queues(zk: Coordinator, id: ItemId, deliveries: [Delivery; 6]) {
-    let fifo = FifoQueue::new(&zk, "/f").unwrap();
-    future(fifo.push("")).lacks_unpin();
-    future(fifo.pop()).lacks_unpin();
-    future(fifo.try_pop()).lacks_unpin();
-    future(fifo.pop_timeout(Duration::ZERO)).lacks_unpin();
-    future(fifo.peek()).lacks_unpin();
-    future(fifo.len()).lacks_unpin();
+fn every_future_of_the_fifo_queue_and_the_relay(zk: Coordinator, turns: [Turn; 2]) {
+    let queue = FifoQueue::new(&zk, "/q").unwrap();
+    future(queue.push("")).lacks_unpin();
+    future(queue.pop()).lacks_unpin();
+    future(queue.try_pop()).lacks_unpin();
+    future(queue.pop_timeout(Duration::ZERO)).lacks_unpin();
+    future(queue.peek()).lacks_unpin();
+    future(queue.len()).lacks_unpin();
+    future(queue.is_empty()).lacks_unpin();
+    let relay = Relay::new(&zk, "/r").unwrap();
+    future(relay.join()).lacks_unpin();
+    future(relay.try_join()).lacks_unpin();
+    future(relay.join_timeout(Duration::ZERO)).lacks_unpin();
+    future(relay.latest()).lacks_unpin();
+    future(relay.contenders()).lacks_unpin();
+    future(relay.remove()).lacks_unpin();
+    let [one, two] = turns;
+    future(one.complete("")).lacks_unpin();
+    future(two.release()).lacks_unpin();
+}
+
+/// Only compiled, as well.
+#[allow(dead_code)]
+fn every_future_of_the_work_queue(zk: Coordinator, id: ItemId, deliveries: [Delivery; 6]) {
     let queue = WorkQueue::new(&zk, "/q").unwrap();
     future(queue.push("")).lacks_unpin();
     future(queue.push_with("", PushOptions::new())).lacks_unpin();

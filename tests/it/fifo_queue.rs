@@ -13,7 +13,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Coordinator, Error};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
-use crate::budget::Counted;
+use crate::budget::{Counted, make_dir};
 use crate::cancellation::poll_times;
 use crate::sessions::{expire, expire_unseen, session_of};
 use crate::strike::strike_each_request;
@@ -352,7 +352,9 @@ async fn curator_308_a_consumer_waits_on_when_the_queues_directory_is_removed() 
     for round in 0..3 {
         let waiting = wait_in_line(&fixture, &consumer, 1).await;
         if round > 0 {
-            fixture.raw().delete(PATH, None).await.unwrap();
+            // The server may have reaped it before us.
+            let deleted = fixture.raw().delete(PATH, None).await;
+            assert!(matches!(deleted, Ok(()) | Err(zk::Error::NoNode)), "{deleted:?}");
         }
         push(&producer, "b").await;
         assert_eq!(popped(waiting).await, "b", "round {round}");
@@ -370,7 +372,8 @@ async fn what_was_listed_before_the_directory_was_made_anew_does_not_jump_the_qu
     }
     assert_eq!(pop(&ours).await, "a", "and lists b and c");
     assert_eq!(drain(&other).await, ["b", "c"]);
-    fixture.raw().delete(PATH, None).await.unwrap();
+    let deleted = fixture.raw().delete(PATH, None).await;
+    assert!(matches!(deleted, Ok(()) | Err(zk::Error::NoNode)), "{deleted:?}");
     for item in ["1", "2", "3"] {
         push(&other, item).await;
     }
@@ -484,6 +487,57 @@ async fn a_pop_that_is_dropped_anywhere_loses_nothing() {
     clean(&fixture, [ours, other]).await;
 }
 
+/// An item that was being removed for a pop that was dropped goes to one that waits.
+#[tokio::test]
+async fn an_item_taken_for_a_dropped_pop_goes_to_another_one_of_the_handle() {
+    let fixture = Fixture::new("kept").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let ours = queue(&connect_to(&servers, LONG).await);
+    for item in ["a", "b"] {
+        push(&ours, item).await;
+    }
+    assert_eq!(pop(&ours).await, "a");
+    let fault = proxy.inject(When::request(Op::Multi).path("qn-"), Injection::SilenceReply);
+    let popping = |queue: FifoQueue| tokio::spawn(async move { queue.pop().await });
+    let dropped = popping(ours.clone());
+    fault.fired().await;
+    dropped.abort();
+    assert!(within(PATIENCE, "dropped", dropped).await.is_err());
+    let other = popping(ours.clone());
+    proxy.heal();
+    assert_eq!(popped(other).await, "b");
+    clean(&fixture, [ours]).await;
+}
+
+#[tokio::test]
+async fn a_push_that_is_dropped_anywhere_is_in_the_queue_once_or_not_and_leaves_nothing_else() {
+    let fixture = Fixture::new("dropped push").await;
+    let ours = queue(&connect(&fixture).await);
+    for polls in 1..12 {
+        let mut pushing = Box::pin(ours.push("a"));
+        let done = within(PATIENCE, "polled", poll_times(pushing.as_mut(), polls)).await;
+        drop(pushing);
+        // Behind whatever it has sent.
+        push(&ours, "z").await;
+        let items = drain(&ours).await;
+        let expected: &[&[&str]] = if done.is_some() {
+            &[&["a", "z"]]
+        } else {
+            &[&["z"], &["a", "z"]]
+        };
+        assert!(
+            expected.contains(&items.iter().map(String::as_str).collect::<Vec<_>>().as_slice()),
+            "{items:?}"
+        );
+    }
+    // That of the handle.
+    eventually(PATIENCE, "one ledger is left", || async {
+        fixture.ephemerals().await.len() <= 1
+    })
+    .await;
+    clean(&fixture, [ours]).await;
+}
+
 /// Each item exactly once, while links are cut, replies lost and sessions taken away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_producers_and_consumers_lose_nothing_and_double_nothing() {
@@ -534,7 +588,10 @@ async fn many_producers_and_consumers_lose_nothing_and_double_nothing() {
             }
         }));
     }
+    let links = Arc::new(links);
+    let trouble = Arc::clone(&links);
     let trouble = tokio::spawn(async move {
+        let links = trouble;
         for round in 0_usize.. {
             let link = &links[round % links.len()];
             let fault = link.inject(
@@ -554,7 +611,7 @@ async fn many_producers_and_consumers_lose_nothing_and_double_nothing() {
     assert_eq!(once.len(), delivered.len(), "delivered twice");
     let all = (0..3).flat_map(|producer| (0..ITEMS / 3).map(move |number| format!("{producer}-{number:05}")));
     let lost: Vec<_> = all.filter(|item| !once.contains(item)).collect();
-    let in_doubt = in_doubt.lock().unwrap();
+    let in_doubt = in_doubt.lock().unwrap().clone();
     assert!(lost.iter().all(|item| in_doubt.contains(item)), "lost: {lost:?}");
     // No session has ended, so that nothing may be in doubt at all.
     assert!(in_doubt.is_empty(), "{in_doubt:?}");
@@ -705,9 +762,11 @@ async fn a_push_is_one_request_and_a_pop_two_and_a_backlog_is_listed_once() {
 #[tokio::test]
 async fn consumers_that_wait_cost_nothing_and_an_item_wakes_one() {
     let fixture = Fixture::new("herd").await;
+    // Not reaped meanwhile.
+    for directory in ["/queues", PATH, "/queues/mails-__fifo__", LINE] {
+        make_dir(&fixture, directory).await;
+    }
     let producer = queue(&connect(&fixture).await);
-    push(&producer, "first").await;
-    assert_eq!(pop(&producer).await, "first");
     let (mut counted, mut queues, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for place in 1..=4 {
         let consumer = Counted::connect(&fixture).await;

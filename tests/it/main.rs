@@ -39,6 +39,7 @@ mod operator;
 mod overflow;
 mod partition;
 mod reconnect;
+mod relay;
 mod replaced_session;
 mod revocation;
 mod revocation_of_leaders_and_permits;

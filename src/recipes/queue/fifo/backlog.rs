@@ -30,6 +30,8 @@ struct Listed {
     session: i64,
     /// The zxid that no item in the list is younger than.
     until: i64,
+    /// The list is empty because items in it were younger than it said.
+    doubted: bool,
     /// By their place in the list.
     names: BTreeMap<usize, String>,
 }
@@ -86,18 +88,19 @@ impl Backlog {
         if listed.number == item.number {
             *listed = Listed {
                 number: listed.number + 1,
+                doubted: true,
                 ..Listed::default()
             };
         }
     }
 
-    /// Takes over what a list of the queue says.
+    /// Takes over what a list of the queue says, and whether there is anything in it.
     pub(super) async fn fill(
         &self,
         session: &Arc<Session>,
         path: &NodePath,
         (names, stat): (Vec<String>, zk::Stat),
-    ) -> Result<(), Interrupted> {
+    ) -> Result<bool, Interrupted> {
         let items = names.iter().filter_map(|name| Some((name.as_str(), sequence(name)?)));
         let items = in_order(session, path, items.collect(), |item| *item).await?;
         let names = items.into_iter().map(|(name, _)| name.to_owned()).enumerate().collect();
@@ -105,10 +108,16 @@ impl Backlog {
         *listed = Listed {
             number: listed.number + 1,
             session: session.id(),
-            until: stat.pzxid,
+            // A server whose counter has come to its end no longer notes when a child was created. And what looks younger
+            // than a list that is new is not.
+            until: match listed.doubted || stat.cversion == i32::MAX {
+                true => i64::MAX,
+                false => stat.pzxid,
+            },
+            doubted: false,
             names,
         };
-        Ok(())
+        Ok(!listed.names.is_empty())
     }
 
     async fn next(
@@ -211,7 +220,8 @@ mod tests {
             ("_c_x-qn-0000000000", false),
             ("entry-100-0000000000", false),
         ] {
-            assert_eq!(sequence(name).is_some(), is_item, "{name}");
+            let written = sequence(name).map(|sequence| format!("{PREFIX}{sequence}"));
+            assert_eq!(written.as_deref(), is_item.then_some(name));
         }
     }
 
@@ -222,6 +232,7 @@ mod tests {
             number,
             session: 1,
             until: 9,
+            doubted: false,
             names,
         };
         Arc::new(backlog)

@@ -23,8 +23,9 @@ pub enum FifoPushError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FifoPopError {
-    /// The session ended before the answer to the removal of this item came, and it is no longer in the queue: we have
-    /// removed it, or another consumer has, who then works on it. Nobody else can tell you what was in it.
+    /// The session ended before the answer to the removal of this item came, and it is not known to be in the queue still:
+    /// we have removed it, or another consumer has, who then works on it. The item is handed over with the error, since
+    /// nobody may see it again.
     #[error("the session ended before the answer came: {path} was removed by us or by another consumer")]
     Indeterminate {
         /// Path of the item's node, from the chroot.

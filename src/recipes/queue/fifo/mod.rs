@@ -51,8 +51,9 @@ pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
 /// # Cost
 /// Push: one request. Pop: two requests, a read and a transaction; and a list for each backlog, not for each item, since
 /// what was listed is remembered in the handle. The first use in a session makes a ledger, two requests. A
-/// consumer that waits costs nothing while the queue is idle, and an item wakes one of ours, which lists the queue. (Of
-/// Curator's, it wakes all.) The queue's directory is listed as a whole, so that a backlog is limited by the size of a
+/// consumer that begins to wait sends five more (its place in line, and three watches or lists), and one when it leaves;
+/// while the queue is idle it costs nothing, and an item wakes one of ours, which lists the queue. (Of Curator's, it wakes
+/// all.) The queue's directory is listed as a whole, so that a backlog is limited by the size of a
 /// reply, 1 MiB by default in Java, which is about 60,000 items.
 ///
 /// # When the session is lost

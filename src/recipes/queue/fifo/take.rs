@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tracing::debug;
+use tracing::{debug, warn};
 use zookeeper_client as zk;
 
 use super::backlog::Lease;
@@ -80,9 +80,10 @@ impl Shared {
         loop {
             let mut watch = match children_and_watch(session, &self.path).await? {
                 Some((names, stat, watch)) => {
-                    self.backlog.fill(session, &self.path, (names, stat)).await?;
+                    let some = self.backlog.fill(session, &self.path, (names, stat)).await?;
                     // What is taken, by whomever, uses the watch up.
-                    if let Some(popped) = self.take(session, witness).await? {
+                    let taken = if some { self.take(session, witness).await? } else { None };
+                    if let Some(popped) = taken {
                         return Ok(popped);
                     }
                     watch
@@ -136,8 +137,10 @@ impl Shared {
             }
             Entry::Refused { source, .. } => Err(Error::from_answer(&path, source).into()),
             Entry::Indeterminate { ledger } => {
-                if self.is_still_there(&ledger, &path, stat.czxid).await? {
-                    return Ok(None);
+                match self.is_still_there(&ledger, &path, stat.czxid).await {
+                    Ok(true) => return Ok(None),
+                    Ok(false) => {}
+                    Err(error) => warn!(path, %error, "cannot find out what became of an item"),
                 }
                 lease.gone();
                 Ok(Some(Err(FifoPopError::Indeterminate { path, item })))

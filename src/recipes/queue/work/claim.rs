@@ -139,10 +139,10 @@ impl Shared {
                 debug!(queue = self.path(), ?role, error = %source, "not claimed");
                 announced.refused();
                 place.expect_end(false);
-                return match source {
-                    // What was to be claimed has changed.
-                    zk::Error::NoNode | zk::Error::NodeExists => Ok(Err(place)),
-                    source => {
+                return match (role, source) {
+                    // What was to be claimed is gone.
+                    (Role::Source(_), zk::Error::NoNode) => Ok(Err(place)),
+                    (role, source) => {
                         let path = match role {
                             Role::Source(position) => front.takes.get(position).map(|take| take.segment.path()),
                             _ => None,

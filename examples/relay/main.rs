@@ -1,0 +1,137 @@
+//! A settlement chain: each step needs the result of the one before, several processes take turns, and one of them is
+//! killed in the middle of its turn.
+//!
+//! ```text
+//! cargo run --example relay
+//! ```
+//!
+//! A day's payments are settled in batches, strictly one after the other: a batch begins with the balance and the seal of
+//! the batch before it, and ends with a balance and a seal of its own, as the pages of an account book do. Four processes
+//! (the example starts itself) join a `Relay` again and again; whoever has the turn is given the `previous` result,
+//! settles the next batch, and completes the turn with the new one. That is stored in the transaction that gives the turn
+//! up, so that there is one chain: nobody can add to it who does not have the turn.
+//!
+//! Half-way, the director kills the process that has the turn (SIGKILL), when it has written half of its batch to the
+//! bank's journal. Its successor gets the last completed result and is told that its predecessor was lost: it strikes the
+//! unfinished batch out of the journal and settles it again.
+//!
+//! At the end the chain and the journal are compared with the input; the exit status is 1 if anything is wrong.
+//!
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
+//! what the crate does.
+
+mod chain;
+mod director;
+#[path = "../common/ensemble.rs"]
+mod ensemble;
+mod journal;
+#[path = "../common/scratch.rs"]
+mod scratch;
+mod settler;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+
+use self::chain::{Batches, Page};
+use self::director::Director;
+use self::ensemble::Ensemble;
+use self::journal::Journal;
+use self::scratch::ScratchDir;
+use self::settler::Assignment;
+
+const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/payments.csv");
+const BATCHES: usize = 40;
+const PROCESSES: usize = 4;
+/// The batch in which a process is killed.
+const FATAL: usize = BATCHES / 2;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["--process", name, cluster, root, journal, fatal] => settle(name, cluster, root, journal, fatal == "fatal"),
+        [] => direct(),
+        _ => {
+            eprintln!("usage: relay");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("relay: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn settle(name: &str, cluster: &str, root: &str, journal: &str, fatal: bool) -> Result<bool, Failure> {
+    let assignment = Assignment {
+        name,
+        cluster,
+        root,
+        journal: Journal::open(Path::new(journal))?,
+        batches: Batches::read(Path::new(INPUT))?,
+        fatal,
+    };
+    Runtime::new()?.block_on(settler::run(assignment))?;
+    Ok(true)
+}
+
+/// Whether everything went well and the chain is right.
+fn direct() -> Result<bool, Failure> {
+    let runtime = Runtime::new()?;
+    let ensemble = runtime.block_on(Ensemble::from_env())?;
+    println!("{ensemble}");
+    let batches = Batches::read(Path::new(INPUT))?;
+    println!("input: {} payments in {BATCHES} batches, {INPUT}", batches.payments());
+    let scratch = ScratchDir::create()?;
+    let journal = scratch.path().join("journal.csv");
+    let outcome = runtime.block_on(Director::new(ensemble.connect_string(), &journal).run())?;
+    let entries = Journal::open(&journal)?.entries()?;
+    Ok(audit(&batches, &outcome, &entries))
+}
+
+/// Compares the end of the chain, and the journal, with the input.
+fn audit(batches: &Batches, outcome: &director::Outcome, entries: &[journal::Entry]) -> bool {
+    let mut expected = Page::default();
+    for number in 0..BATCHES {
+        expected = expected.next(batches.of(number).iter().map(|payment| payment.cents).sum());
+    }
+    let mut settled = std::collections::HashMap::<&str, usize>::new();
+    for entry in entries {
+        *settled.entry(&entry.id).or_default() += 1;
+    }
+    let once = batches
+        .all()
+        .filter(|payment| settled.get(payment.id.as_str()) == Some(&1))
+        .count();
+    let twice = settled.values().filter(|times| **times > 1).count();
+    let in_order = entries.is_sorted_by_key(|entry| entry.batch);
+    let balance: i64 = entries.iter().map(|entry| entry.cents).sum();
+    let is_right = outcome.end == expected && balance == expected.balance && in_order;
+    println!(
+        "relay: {} batches in one chain, {} payments due, {once} settled once, {twice} twice, {} lost, {} of {PROCESSES} \
+         processes killed, {} lost predecessor told and mended, {} cents, chain {}",
+        outcome.end.number,
+        batches.payments(),
+        batches.payments() - once - twice,
+        outcome.killed,
+        outcome.mended,
+        balance,
+        if is_right { "right" } else { "WRONG" },
+    );
+    // The run is no test of anything if nobody was killed in its turn.
+    is_right && once == batches.payments() && twice == 0 && outcome.killed == 1 && outcome.mended == 1
+}

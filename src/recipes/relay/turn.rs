@@ -1,0 +1,277 @@
+//! [`Turn`]: one step of the chain, from its beginning to its result.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future;
+use tracing::{debug, info, warn};
+use zookeeper_client as zk;
+
+use super::Relay;
+use super::record::{Fate, Record};
+use crate::error::Error;
+use crate::session::{LossReason, Lost};
+use crate::znode::{
+    Departure, Hold, Interrupted, ReleaseError, Transaction, catch_up, check_transaction_size, persevere, read,
+    transact, unlink,
+};
+
+/// It is our turn while this guard lives; it dereferences to [`Hold`].
+///
+/// [`complete`](Self::complete) it with its result. Dropping it gives the turn up without one: the next participant gets
+/// the same [`previous`](Self::previous) as this one, and hears that its [predecessor was
+/// lost](Self::predecessor_lost).
+#[must_use = "the turn is given up as soon as this is dropped"]
+#[clippy::has_significant_drop]
+#[derive(Debug)]
+pub struct Turn {
+    hold: Hold,
+    relay: Relay,
+    previous: Option<Bytes>,
+    predecessor_lost: bool,
+    begun: Begun,
+}
+
+/// The record as this turn has written it.
+#[derive(Clone, Debug)]
+struct Begun {
+    record: Record,
+    version: i32,
+}
+
+/// Turns that one call has begun and not come to return, because its session ended: they are no predecessors.
+#[derive(Debug, Default)]
+pub(super) struct Unreturned(Vec<(i64, bool)>);
+
+impl Turn {
+    /// The result of the last completed turn, whoever was lost in between; `None` if none was completed yet. Costs no
+    /// request.
+    pub fn previous(&self) -> Option<&Bytes> {
+        self.previous.as_ref()
+    }
+
+    /// Whether the turn before this one was begun and not completed: its holder died, was lost, or gave it up. What it has
+    /// done outside may be done in part. Costs no request.
+    ///
+    /// It says nothing of participants who left before it was their turn. A turn that began while its call was being
+    /// dropped, or timed out, counts as lost.
+    pub fn predecessor_lost(&self) -> bool {
+        self.predecessor_lost
+    }
+
+    /// How many turns were completed before this one. Costs no request.
+    pub fn step(&self) -> u64 {
+        self.begun.record.completed
+    }
+
+    /// Completes the turn with its result, which is given to the next participant: one transaction stores the result and
+    /// gives the place up. It commits only while the place is ours.
+    ///
+    /// # Errors
+    /// After an error the turn is over, and this one is its successor's lost predecessor, unless said otherwise.
+    /// * [`CompleteError::Lost`]: the turn was lost before; the result was not stored.
+    /// * [`CompleteError::Indeterminate`]: the session ended before an answer came, and more than a dozen turns were
+    ///   completed before it could be found out whether this one was.
+    /// * [`CompleteError::Error`]: the result was not stored, among others [`Error::TooLarge`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the turn is completed.
+    ///
+    /// # When the session is lost
+    /// If that happens while the result is on its way, the next session finds out what became of it.
+    pub async fn complete(self, result: impl Into<Bytes>) -> Result<(), CompleteError> {
+        let result = result.into();
+        let Self { hold, relay, begun, .. } = self;
+        check_transaction_size(&relay.result, result.len())?;
+        let token = hold.token().as_i64();
+        let record = begun.record.completed_by(token).to_string();
+        let node = hold.into_node()?;
+        let path = node.path().to_owned();
+        let left = node.leave_with(|multi| {
+            multi.add_set_data(&relay.turn, record.as_bytes(), Some(begun.version))?;
+            multi.add_set_data(&relay.result, &result, None)
+        });
+        let lost = match left.await {
+            Ok(Departure::Committed) => {
+                info!(path, "turn completed");
+                return Ok(());
+            }
+            Ok(Departure::Refused { source, .. }) => {
+                return Err(match source {
+                    zk::Error::BadVersion | zk::Error::NoNode => relay.tampered_with(),
+                    source => Error::from_answer(&relay.result, source),
+                }
+                .into());
+            }
+            Ok(Departure::Gone) => Lost {
+                reason: LossReason::NodeRemoved,
+            },
+            Err(Interrupted::Lost(lost)) => lost,
+            Err(Interrupted::Failed(error)) => return Err(relay.zk.ended().unwrap_or(error).into()),
+        };
+        debug!(path, reason = %lost.reason, "looking what became of a result");
+        match relay.fate(&path, token, &begun.record).await {
+            Ok(Fate::Completed) => Ok(()),
+            Ok(Fate::Lost) => Err(lost.into()),
+            Ok(Fate::Unknown) => Err(CompleteError::Indeterminate),
+            Err(error) => {
+                warn!(path, %error, "cannot find out what became of a result");
+                Err(CompleteError::Indeterminate)
+            }
+        }
+    }
+
+    /// Gives the turn up without a result, and returns when the place is free: one delete.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Lost`] if the turn had been lost before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the turn up in the background.
+    pub async fn release(self) -> Result<(), ReleaseError> {
+        self.hold.release().await
+    }
+}
+
+impl Deref for Turn {
+    type Target = Hold;
+
+    fn deref(&self) -> &Hold {
+        &self.hold
+    }
+}
+
+impl Relay {
+    /// Begins the turn of `hold`, who is at the head of the line: writes down that it is on, so that whoever comes next
+    /// knows.
+    pub(super) async fn begin(&self, hold: Hold, unreturned: &mut Unreturned) -> Result<Turn, Interrupted> {
+        let session = Arc::clone(hold.session());
+        let token = hold.token().as_i64();
+        let options = zk::CreateMode::Persistent.with_acls(session.acls());
+        loop {
+            let (record, result) = future::try_join(read(&session, &self.turn), read(&session, &self.result)).await?;
+            let found = match &record {
+                Some((data, stat)) => Some((self.parse(data)?, stat.version)),
+                None => None,
+            };
+            let (record, version) = found.clone().unwrap_or((Record::default(), -1));
+            let previous = match (record.completed, &result) {
+                (0, _) => None,
+                (_, Some((data, _))) => Some(Bytes::copy_from_slice(data)),
+                (_, None) => return Err(self.tampered_with().into()),
+            };
+            if let Some(predecessor_lost) = unreturned.told(token).filter(|_| record.on_turn == Some(token)) {
+                debug!("the reply that the turn has begun was lost");
+                let begun = Begun { record, version };
+                return Ok(self.turn(hold, previous, predecessor_lost, begun));
+            }
+            let predecessor_lost = record
+                .on_turn
+                .is_some_and(|before| unreturned.told(before).unwrap_or(true));
+            unreturned.add(token, predecessor_lost);
+            let begun = Begun {
+                record: record.begun_by(token),
+                version: version.wrapping_add(1),
+            };
+            let text = begun.record.to_string();
+            let transaction = transact(&session, &self.turn, |multi| {
+                multi.add_check_version(hold.path(), -1)?;
+                match &found {
+                    Some((_, version)) => multi.add_set_data(&self.turn, text.as_bytes(), Some(*version))?,
+                    None => multi.add_create(&self.turn, text.as_bytes(), &options)?,
+                }
+                match &result {
+                    Some(_) => Ok(()),
+                    None => multi.add_create(&self.result, &[], &options),
+                }
+            });
+            match transaction.await? {
+                Transaction::Committed(_) => return Ok(self.turn(hold, previous, predecessor_lost, begun)),
+                Transaction::Unknown => {}
+                Transaction::Refused {
+                    index: 0,
+                    source: zk::Error::NoNode,
+                } => {
+                    let reason = LossReason::NodeRemoved;
+                    return Err(Lost { reason }.into());
+                }
+                // What we have read is of the past, or our own transaction has come first.
+                Transaction::Refused {
+                    source: zk::Error::BadVersion | zk::Error::NoNode | zk::Error::NodeExists,
+                    ..
+                } => catch_up(&session, &self.turn).await?,
+                Transaction::Refused { source, .. } => return Err(Error::from_answer(&self.turn, source).into()),
+            }
+        }
+    }
+
+    fn turn(&self, hold: Hold, previous: Option<Bytes>, predecessor_lost: bool, begun: Begun) -> Turn {
+        info!(node = hold.path(), token = %hold.token(), step = begun.record.completed, predecessor_lost, "turn begun");
+        Turn {
+            hold,
+            relay: self.clone(),
+            previous,
+            predecessor_lost,
+            begun,
+        }
+    }
+
+    /// What became of the turn of the contender at `path`, whose session may have ended. Nothing of it is to come
+    /// afterwards, since its node is gone.
+    async fn fate(&self, path: &str, token: i64, begun: &Record) -> Result<Fate, Error> {
+        persevere(&self.zk, |session| async move {
+            unlink(&session, path).await?;
+            catch_up(&session, &self.turn).await?;
+            let now = match read(&session, &self.turn).await? {
+                Some((data, _)) => Some(self.parse(&data)?),
+                None => None,
+            };
+            Ok(begun.fate(token, now.as_ref()))
+        })
+        .await
+    }
+
+    pub(super) fn parse(&self, data: &[u8]) -> Result<Record, Error> {
+        Record::parse(data).ok_or_else(|| Error::Layout {
+            path: self.turn.clone(),
+            reason: "its data is not that of a relay; use another path",
+        })
+    }
+
+    fn tampered_with(&self) -> Error {
+        Error::Layout {
+            path: self.turn.clone(),
+            reason: "somebody else has written or removed what the relay remembers; remove the relay and begin anew",
+        }
+    }
+}
+
+impl Unreturned {
+    fn add(&mut self, token: i64, predecessor_lost: bool) {
+        self.0.retain(|(known, _)| *known != token);
+        self.0.push((token, predecessor_lost));
+    }
+
+    /// What `token` was told of its predecessor, if it is one of these.
+    fn told(&self, token: i64) -> Option<bool> {
+        let found = self.0.iter().find(|(known, _)| *known == token);
+        found.map(|(_, predecessor_lost)| *predecessor_lost)
+    }
+}
+
+/// Why a turn was not, or may not have been, completed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompleteError {
+    /// The turn was lost before it was completed. The result was not stored; the next participant hears of a lost
+    /// predecessor.
+    #[error("the result was not stored: {0}")]
+    Lost(#[from] Lost),
+    /// The session ended before the answer came, and it can no longer be found out whether the result was stored.
+    #[error("the session ended before the answer came: the result was stored or not")]
+    Indeterminate,
+    /// The result was not stored, for a reason that stays.
+    #[error(transparent)]
+    Error(#[from] Error),
+}
