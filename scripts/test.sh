@@ -15,8 +15,8 @@ main() {
     need_c_compiler
     need_server
 
-    step "tests on the embedded server" env ZK_TEST_SERVER=embedded cargo test "$@"
-    step "tests on a real ZooKeeper" env ZK_TEST_SERVER=real cargo test --workspace "$@"
+    step "tests on the embedded server" env ZK_TEST_SERVER=embedded cargo test --features serde "$@"
+    step "tests on a real ZooKeeper" env ZK_TEST_SERVER=real cargo test --workspace --features serde "$@"
     if [ $# -eq 0 ]; then
         all_else
     fi

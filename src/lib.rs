@@ -16,7 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`LeaderElection`], [`Group`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`], [`SharedValue`], [`SharedCounter`], [`queue::FifoQueue`], [`Relay`] |
+//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`LeaderElection`], [`Group`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`], [`SharedValue`], [`SharedCounter`], [`queue::WorkQueue`], [`queue::FifoQueue`], [`Relay`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
 //! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
@@ -74,4 +74,7 @@ pub mod queue {
         InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions, PushTimeoutError, ResultError,
         ResultTimeoutError, WorkQueue,
     };
+    #[cfg(feature = "serde")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+    pub use crate::recipes::queue::{TypedDelivery, TypedQueue};
 }

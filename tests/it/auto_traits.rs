@@ -4,7 +4,13 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use zookeeper_recipes::queue::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
+use zookeeper_recipes::queue::{
+    AckError, DeadItem, DeadItemError, Delivery, FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue,
+    InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions, PushTimeoutError, ResultError,
+    ResultTimeoutError, WorkQueue,
+};
+#[cfg(feature = "serde")]
+use zookeeper_recipes::queue::{TypedDelivery, TypedQueue};
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, Coordinator,
     CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard,
@@ -21,6 +27,7 @@ fn plain<T: Send + Sync + Unpin>() {}
 /// One line per public type; the test below finds what is missing here.
 #[test]
 fn every_type_is_send_sync_and_unpin() {
+    plain::<AckError>();
     plain::<AcquireTimeoutError>();
     plain::<Barrier>();
     plain::<CheckWriter<'static>>();
@@ -30,6 +37,9 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Contender>();
     plain::<Coordinator>();
     plain::<CountDownLatch>();
+    plain::<DeadItem>();
+    plain::<DeadItemError>();
+    plain::<Delivery>();
     plain::<DoubleBarrier>();
     plain::<DowngradeError>();
     plain::<ElectionLayout>();
@@ -46,6 +56,9 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Group>();
     plain::<GroupObserver>();
     plain::<Hold>();
+    plain::<InvalidItemId>();
+    plain::<ItemId>();
+    plain::<ItemStatus>();
     plain::<JoinError>();
     plain::<LatchError>();
     plain::<LatchTimeoutError>();
@@ -61,6 +74,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Membership>();
     plain::<MultiLock>();
     plain::<MultiLockGuard>();
+    plain::<NewItem>();
     plain::<Observer<u8>>();
     plain::<Participant>();
     plain::<Permit>();
@@ -69,8 +83,13 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<PermitTimeoutError>();
     plain::<Presence>();
     plain::<ProclaimError>();
+    plain::<PushError>();
+    plain::<PushOptions>();
+    plain::<PushTimeoutError>();
     plain::<Relay>();
     plain::<ReleaseError>();
+    plain::<ResultError>();
+    plain::<ResultTimeoutError>();
     plain::<Revocation>();
     plain::<RunError>();
     plain::<RwLock>();
@@ -84,9 +103,14 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<SharedValueError>();
     plain::<TryAcquireError>();
     plain::<TryPermitError>();
+    #[cfg(feature = "serde")]
+    plain::<TypedDelivery<u8>>();
+    #[cfg(feature = "serde")]
+    plain::<TypedQueue<std::cell::Cell<u8>>>();
     plain::<Turn>();
     plain::<Versioned>();
     plain::<WaitTimeoutError>();
+    plain::<WorkQueue>();
 }
 
 #[test]
@@ -128,6 +152,9 @@ fn guards_are_not_clone() {
     <RwLockWriteGuard as Ambiguous<_>>::lacks_clone();
     <MultiLockGuard as Ambiguous<_>>::lacks_clone();
     <Permit as Ambiguous<_>>::lacks_clone();
+    <Delivery as Ambiguous<_>>::lacks_clone();
+    #[cfg(feature = "serde")]
+    <TypedDelivery<u8> as Ambiguous<_>>::lacks_clone();
     <Turn as Ambiguous<_>>::lacks_clone();
     <Entered as Ambiguous<_>>::lacks_clone();
     <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
@@ -318,4 +345,75 @@ fn every_future_of_the_fifo_queue_and_the_relay(zk: Coordinator, turns: [Turn; 2
     let [one, two] = turns;
     future(one.complete("")).lacks_unpin();
     future(two.release()).lacks_unpin();
+}
+
+/// Only compiled, as well.
+#[allow(dead_code)]
+fn every_future_of_the_work_queue(zk: Coordinator, id: ItemId, deliveries: [Delivery; 6]) {
+    let queue = WorkQueue::new(&zk, "/q").unwrap();
+    future(queue.push("")).lacks_unpin();
+    future(queue.push_with("", PushOptions::new())).lacks_unpin();
+    future(queue.try_push("")).lacks_unpin();
+    future(queue.push_timeout("", Duration::ZERO)).lacks_unpin();
+    future(queue.push_all([""])).lacks_unpin();
+    future(queue.pop()).lacks_unpin();
+    future(queue.try_pop()).lacks_unpin();
+    future(queue.pop_timeout(Duration::ZERO)).lacks_unpin();
+    future(queue.pop_batch(1)).lacks_unpin();
+    future(queue.len()).lacks_unpin();
+    future(queue.is_empty()).lacks_unpin();
+    future(queue.status(&id)).lacks_unpin();
+    future(queue.result(&id)).lacks_unpin();
+    future(queue.result_timeout(&id, Duration::ZERO)).lacks_unpin();
+    future(queue.dead()).lacks_unpin();
+    future(queue.redrive(&id)).lacks_unpin();
+    future(queue.purge(&id)).lacks_unpin();
+    let [a, b, c, d, e, f] = deliveries;
+    future(a.ack()).lacks_unpin();
+    future(b.ack_with("")).lacks_unpin();
+    future(c.ack_then([""])).lacks_unpin();
+    future(d.nack()).lacks_unpin();
+    future(e.nack_after(Duration::ZERO)).lacks_unpin();
+    future(f.reject("")).lacks_unpin();
+}
+
+/// Also of values that only one thread may look at, as long as they are not pushed.
+#[cfg(feature = "serde")]
+#[allow(dead_code)]
+fn every_future_of_the_typed_queue(zk: Coordinator, deliveries: [TypedDelivery<u8>; 7]) {
+    let queue = TypedQueue::<u8>::new(&zk, "/q").unwrap();
+    future(queue.push(0)).lacks_unpin();
+    future(queue.push_with(0, PushOptions::new())).lacks_unpin();
+    future(queue.try_push(0)).lacks_unpin();
+    future(queue.push_timeout(0, Duration::ZERO)).lacks_unpin();
+    future(queue.push_all([0])).lacks_unpin();
+    future(queue.push_all_with([(0, PushOptions::new())])).lacks_unpin();
+    let [a, b, c, d, e, f, g] = deliveries;
+    future(a.ack()).lacks_unpin();
+    future(b.ack_with("")).lacks_unpin();
+    future(c.ack_then([0])).lacks_unpin();
+    future(d.ack_then_with([(0, PushOptions::new())])).lacks_unpin();
+    future(e.nack()).lacks_unpin();
+    future(f.nack_after(Duration::ZERO)).lacks_unpin();
+    future(g.reject("")).lacks_unpin();
+    let queue = TypedQueue::<std::cell::Cell<u8>>::new(&zk, "/q").unwrap();
+    future(queue.pop()).lacks_unpin();
+    future(queue.try_pop()).lacks_unpin();
+    future(queue.pop_timeout(Duration::ZERO)).lacks_unpin();
+    future(queue.pop_batch(1)).lacks_unpin();
+}
+
+#[test]
+fn the_streams_of_a_queue_are_send_and_unpin() {
+    fn stream(queue: &WorkQueue) -> impl Send + Unpin + use<> {
+        queue.deliveries(1)
+    }
+    let _ = stream;
+    #[cfg(feature = "serde")]
+    {
+        fn typed(queue: &TypedQueue<u8>) -> impl Send + Unpin + use<> {
+            queue.deliveries(1)
+        }
+        let _ = typed;
+    }
 }

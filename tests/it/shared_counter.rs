@@ -193,6 +193,6 @@ async fn a_result_without_room_is_an_error_and_nothing_is_counted() {
     int.set(i32::MAX.into()).await.unwrap();
     assert_eq!(int.fetch_add(1).await, Err(SharedCounterError::Overflow));
     assert_eq!(int.set(1 << 40).await, Err(SharedCounterError::Overflow));
-    assert_eq!(int.get().await.unwrap(), i32::MAX.into());
+    assert_eq!(int.get().await.unwrap(), i64::from(i32::MAX));
     fixture.assert_no_nodes_left(&["/long", "/int"]).await;
 }

@@ -11,3 +11,5 @@ pub use self::work::{
     AckError, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions,
     PushTimeoutError, ResultError, ResultTimeoutError, WorkQueue,
 };
+#[cfg(feature = "serde")]
+pub use self::work::{TypedDelivery, TypedQueue};

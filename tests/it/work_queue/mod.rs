@@ -1,6 +1,10 @@
 //! The work queue: no item is lost, and none is done twice.
 
+mod bad_input;
 mod basics;
+mod order;
+#[cfg(feature = "serde")]
+mod typed;
 
 use std::time::Duration;
 

@@ -77,6 +77,17 @@ impl ClaimName {
     }
 }
 
+/// What a look at the claims brought.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// Items went back, so that what waits has to be looked at again.
+    pub(super) gave_back: bool,
+    /// When the next claim is due to be taken away.
+    pub(super) next_claim: Option<i64>,
+    /// A watch on the claims, if it was asked for.
+    pub(super) watch: Option<NodeWatch>,
+}
+
 impl Shared {
     /// Takes the items in exchange for the place in line, which comes back if they are gone already.
     pub(super) async fn claim(
@@ -124,16 +135,21 @@ impl Shared {
                 let reason = LossReason::NodeRemoved;
                 return Err(Lost { reason }.into());
             }
-            Committed::Refused(Role::Source(_), zk::Error::NoNode) => {
-                debug!(queue = self.path(), "what was to be claimed is gone");
+            Committed::Refused(role, source) => {
+                debug!(queue = self.path(), ?role, error = %source, "not claimed");
                 announced.refused();
                 place.expect_end(false);
-                return Ok(Err(place));
-            }
-            Committed::Refused(_, source) => {
-                announced.refused();
-                place.expect_end(false);
-                return Err(Error::from_answer(self.path(), source).into());
+                return match (role, source) {
+                    // What was to be claimed is gone.
+                    (Role::Source(_), zk::Error::NoNode) => Ok(Err(place)),
+                    (role, source) => {
+                        let path = match role {
+                            Role::Source(position) => front.takes.get(position).map(|take| take.segment.path()),
+                            _ => None,
+                        };
+                        Err(Error::from_answer(path.as_deref().unwrap_or(self.path()), source).into())
+                    }
+                };
             }
         };
         place.deleted();
@@ -148,20 +164,23 @@ impl Shared {
         Ok(Ok(Arc::new(Claim { hold, claimed, open })))
     }
 
-    /// Gives back what consumers held that are gone, or that took too long. Says when the next claim is due to be taken
-    /// away, and watches the claims if `watched`.
+    /// Gives back what consumers held that are gone, or that took too long, and watches the claims if `watched`.
     pub(super) async fn recover(
         &self,
         session: &Arc<Session>,
         now: i64,
         watched: bool,
-    ) -> Result<(Option<i64>, Option<NodeWatch>), Interrupted> {
+    ) -> Result<Recovered, Interrupted> {
         let claims = self.layout.directory("claims");
         // In this order: who is seen in the first list and not in the second is gone, not new.
         let claimed = self.layout.directory("claimed");
         let held = list(session, &claimed);
         let (held, (alive, watch)) = future::try_join(held, self.alive(session, &claims, watched)).await?;
-        let mut next = None::<i64>;
+        let mut recovered = Recovered {
+            gave_back: false,
+            next_claim: None,
+            watch,
+        };
         for name in held {
             let Some(claim) = ClaimName::parse(&name) else {
                 warn!(queue = self.path(), name, "a child that is no claim is left alone");
@@ -176,8 +195,12 @@ impl Shared {
                         "a consumer took longer than the claim timeout; its items go back"
                     );
                     self.give_back(session, &claim, true).await?;
+                    recovered.gave_back = true;
                 }
-                Some(deadline) if lives => next = Some(next.map_or(deadline, |next| next.min(deadline))),
+                Some(deadline) if lives => {
+                    let next = recovered.next_claim.unwrap_or(deadline);
+                    recovered.next_claim = Some(next.min(deadline));
+                }
                 None if lives => {}
                 _ => {
                     info!(
@@ -186,10 +209,11 @@ impl Shared {
                         "a consumer is gone; its items go back"
                     );
                     self.give_back(session, &claim, false).await?;
+                    recovered.gave_back = true;
                 }
             }
         }
-        Ok((next, watch))
+        Ok(recovered)
     }
 
     async fn alive(

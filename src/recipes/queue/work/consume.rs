@@ -177,7 +177,6 @@ impl Shared {
                 true => Some(self.watch_arrivals(session).await?),
                 false => None,
             };
-            let (next_claim, claims) = self.recover(session, now, watched).await?;
             let next_expiry = if watched || swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL) {
                 *swept = Some(Instant::now());
                 self.sweep(session, now).await?
@@ -185,7 +184,11 @@ impl Shared {
                 None
             };
             demands.refresh();
-            let front = self.front(session, now, demands.wanted()).await?;
+            let recover = self.recover(session, now, watched);
+            let (recovered, front) = future::try_join(recover, self.front(session, now, demands.wanted())).await?;
+            if recovered.gave_back {
+                continue;
+            }
             for unreadable in &front.unreadable {
                 self.bury_unreadable(session, unreadable).await?;
             }
@@ -196,7 +199,10 @@ impl Shared {
                 place.remove().await?;
                 return Ok(None);
             }
-            let next = [front.next_due, next_claim, next_expiry].into_iter().flatten().min();
+            let next = [front.next_due, recovered.next_claim, next_expiry]
+                .into_iter()
+                .flatten()
+                .min();
             if front.len() > 0 {
                 match self.claim(session, place, now, front).await? {
                     Ok(claim) => return Ok(Some(claim)),
@@ -209,7 +215,8 @@ impl Shared {
                 place.remove().await?;
                 return Ok(None);
             }
-            if let (Some(mut arrivals), Some(mut claims)) = (arrivals, claims) {
+            let mut arrived = false;
+            if let (Some(mut arrivals), Some(mut claims)) = (arrivals, recovered.watch) {
                 debug!(place = place.path(), ?next, "waiting for items");
                 place.watch();
                 let timer = async {
@@ -222,14 +229,15 @@ impl Shared {
                     }
                 };
                 tokio::select! {
-                    () = arrivals.changed() => {}
+                    () = arrivals.changed() => arrived = true,
                     () = claims.changed() => {}
                     () = timer => {}
                     () = demands.changed() => {}
                     reason = place.end().reached() => return Err(Lost { reason }.into()),
                 }
             }
-            watched = true;
+            // What has arrived is most likely there to be taken, so that no watches are needed.
+            watched = !arrived;
         }
     }
 
@@ -245,10 +253,11 @@ impl Shared {
                 // Those ahead may be idle, so that we would wait with them: it is looked whether there is something at
                 // all, each time when somebody has taken something.
                 let now = self.now(session).await?;
-                let (_, Some(mut claims)) = self.recover(session, now, true).await? else {
+                let recover = self.recover(session, now, true);
+                let (recovered, front) = future::try_join(recover, self.front(session, now, 1)).await?;
+                let Some(mut claims) = recovered.watch.filter(|_| !recovered.gave_back) else {
                     continue;
                 };
-                let front = self.front(session, now, 1).await?;
                 if front.len() == 0 && front.unreadable.is_empty() {
                     demands.nothing();
                 }

@@ -159,6 +159,12 @@ impl Delivery {
             .map(|_| ())
     }
 
+    /// As [`reject`](Self::reject), in the background.
+    #[cfg(feature = "serde")]
+    pub(super) fn reject_soon(mut self, reason: String) {
+        self.send(Verdict::Failed(Failure::Rejected { reason }), None);
+    }
+
     async fn done(self, result: Option<Bytes>, next: Vec<NewItem>) -> Result<Vec<ItemId>, AckError> {
         self.settle(Verdict::Done { result, next }).await
     }

@@ -36,6 +36,13 @@ pub enum PushError {
         /// The largest length, in bytes.
         limit: usize,
     },
+    /// The value cannot be written as JSON, which only a [typed queue](super::WorkQueue#typed-items) does. Nothing was
+    /// pushed.
+    #[error("the value cannot be written as JSON, so that nothing was pushed: {reason}")]
+    Unencodable {
+        /// What its `Serialize` says.
+        reason: String,
+    },
     /// The session ended before an answer came: all of these were pushed, or none.
     ///
     /// Push again with an idempotency key and this does not happen: such a push is tried until its outcome is known.

@@ -132,7 +132,12 @@ impl Shared {
                     front.note_due(*slot);
                     return Ok(());
                 }
-                if found.iter().map(|(_, items)| items.len()).sum::<usize>() >= wanted {
+                // What is in this slot is due at its beginning or later; what was found may be due later than that.
+                let earlier = found
+                    .iter()
+                    .flat_map(|(_, items)| items)
+                    .filter(|item| item.due < *slot);
+                if earlier.count() >= wanted {
                     return Ok(());
                 }
                 let before = found.len();
@@ -170,26 +175,40 @@ impl Shared {
                 return Ok(());
             }
         }
-        let blocks = numbers::<i32>(&list(session, &path).await?);
-        for (position, block) in blocks.iter().enumerate() {
-            if count >= wanted {
-                break;
-            }
-            let collected = self
-                .collect_block(session, lane, *block, wanted - count, front, found)
-                .await?;
-            match collected {
-                Some(0) if position + 1 < blocks.len() => {
-                    self.clear(session, &self.layout.block(lane, *block)).await?;
+        let before = found.len();
+        'again: loop {
+            let blocks = numbers::<i32>(&list(session, &path).await?);
+            let mut passed = Vec::new();
+            for (position, block) in blocks.iter().enumerate() {
+                if count >= wanted {
+                    break;
                 }
-                Some(items) if items > 0 => {
-                    if count == 0 && matches!(lane, Lane::Ready(_)) {
-                        self.set_head(lane, *block);
+                let collected = self
+                    .collect_block(session, lane, *block, wanted - count, front, found)
+                    .await?;
+                match collected {
+                    Some(0) if position + 1 < blocks.len() => passed.push(*block),
+                    Some(items) if items > 0 => {
+                        // Once there is something in a later block, nothing is put into those before it.
+                        for block in passed.drain(..) {
+                            if !self.clear(session, &self.layout.block(lane, block)).await? {
+                                found.truncate(before);
+                                count = 0;
+                                continue 'again;
+                            }
+                        }
+                        if count == 0 && matches!(lane, Lane::Ready(_)) {
+                            self.set_head(lane, *block);
+                        }
+                        count += items;
                     }
-                    count += items;
+                    _ => {}
                 }
-                _ => {}
             }
+            for block in passed {
+                self.clear(session, &self.layout.block(lane, block)).await?;
+            }
+            break;
         }
         if count == 0 {
             self.forget_head(lane);
@@ -221,13 +240,13 @@ impl Shared {
         }
         let first = Sequence::oldest(segments.iter().map(|(name, _)| name.sequence));
         segments.sort_unstable_by_key(|(name, _)| first.map_or(0, |first| name.sequence.distance_from(first)));
-        let mut planned = 0;
+        let mut planned = 0_usize;
         let chosen: Vec<Segment> = segments
             .iter()
             .take(TAKE_SEGMENTS)
             .take_while(|(name, _)| {
                 let goes_on = planned < wanted;
-                planned += name.count.max(1);
+                planned = planned.saturating_add(name.count.max(1));
                 goes_on
             })
             .map(|(_, name)| Segment {
@@ -286,23 +305,23 @@ impl Shared {
     /// Removes what is left of a lane of a slot once all of it was taken.
     async fn clear_lane(&self, session: &Arc<Session>, lane: Lane) -> Result<(), Interrupted> {
         let path = self.layout.lane(lane);
-        for block in list(session, &path).await? {
-            self.clear(session, &path.descendant(&block)).await?;
+        for block in numbers::<i32>(&list(session, &path).await?) {
+            self.clear(session, &self.layout.block(lane, block)).await?;
         }
-        self.clear(session, &path).await
+        self.clear(session, &path).await.map(|_| ())
     }
 
-    /// Removes a directory, if it is empty. Whoever puts something there at this moment makes it again.
-    async fn clear(&self, session: &Arc<Session>, directory: &NodePath) -> Result<(), Interrupted> {
+    /// Removes a directory, if it is empty; false if it is not. Whoever puts something there at this moment makes it
+    /// again.
+    async fn clear(&self, session: &Arc<Session>, directory: &NodePath) -> Result<bool, Interrupted> {
         let path = directory.as_str();
-        ask(session, path, |client| async move {
+        let cleared = ask(session, path, |client| async move {
             match client.delete(path, None).await {
-                Err(zk::Error::NotEmpty) => Ok(()),
-                answer => answer,
+                Err(zk::Error::NotEmpty) => Ok(false),
+                answer => answer.map(|()| true),
             }
-        })
-        .await
-        .map(|_| ())
+        });
+        Ok(cleared.await?.unwrap_or(true))
     }
 }
 
@@ -349,3 +368,6 @@ fn choose(found: Vec<(Segment, Vec<Item>)>, wanted: usize, front: &mut Front) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

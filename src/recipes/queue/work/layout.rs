@@ -237,6 +237,27 @@ mod tests {
         }
 
         #[test]
+        fn slots_are_in_the_order_of_their_times(
+            now in 0_i64..4_000_000_000_000,
+            one in 0_u64..400_000_000_000,
+            other in 0_u64..400_000_000_000,
+        ) {
+            let (sooner, later) = (Duration::from_millis(one.min(other)), Duration::from_millis(one.max(other)));
+            prop_assert!(Lane::slot_after(now, sooner) <= Lane::slot_after(now, later));
+            let (due, later_due) = (now + i64::try_from(one.min(other)).unwrap(), now + i64::try_from(one.max(other)).unwrap());
+            prop_assert!(Lane::slot_of(due) <= Lane::slot_of(later_due));
+            prop_assert!(Lane::slot_of(due) <= due && due - Lane::slot_of(due) < GRAIN);
+        }
+
+        #[test]
+        fn a_span_begins_before_all_of_its_slots(due in any::<i64>()) {
+            let slot = Lane::slot_of(due);
+            let span = slot.div_euclid(SPAN);
+            prop_assert!(Slots::span_start(span) <= slot);
+            prop_assert!(span == i64::MAX.div_euclid(SPAN) || Slots::span_start(span + 1) > slot);
+        }
+
+        #[test]
         fn keys_are_told_apart(one in ".{1,20}", other in ".{1,20}") {
             prop_assert_eq!(one == other, escaped(&one) == escaped(&other));
             prop_assert!(!escaped(&one).contains('/') && !escaped(&one).contains('.'));

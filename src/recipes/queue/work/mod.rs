@@ -7,6 +7,7 @@
 //! * `front`, `claim`, `consume` – what is next, taking it, and waiting for it
 //! * `delivery`, `settle` – an item that is being worked on, and what becomes of it
 //! * `inspect`, `dead` – what is known of an item, and those that nobody could handle
+//! * `typed` – items that are values, as JSON; with the feature `serde`
 //! * `errors`, `options` – what users are told, and what they choose
 
 mod claim;
@@ -27,6 +28,8 @@ mod segment;
 mod settle;
 mod shared;
 mod stream;
+#[cfg(feature = "serde")]
+mod typed;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,6 +52,8 @@ pub use self::delivery::Delivery;
 pub use self::errors::{AckError, DeadItemError, PushError, PushTimeoutError, ResultError, ResultTimeoutError};
 pub use self::inspect::ItemStatus;
 pub use self::item::{InvalidItemId, ItemId, NewItem, PushOptions};
+#[cfg(feature = "serde")]
+pub use self::typed::{TypedDelivery, TypedQueue};
 
 /// A queue of tasks: each item is delivered to one consumer at a time, again if that one fails, until one of them
 /// acknowledges it.
@@ -67,6 +72,9 @@ pub use self::item::{InvalidItemId, ItemId, NewItem, PushOptions};
 /// # Order and fairness
 /// By priority, then by due time, then by arrival as the ensemble saw it. An item that was given back keeps its place.
 /// Consumers are served in the order in which they came, process by process; those of one process share a place.
+///
+/// # Typed items
+/// Items are bytes. With the feature `serde`, `typed()` makes a `TypedQueue` of the queue, whose items are values.
 ///
 /// # Layout
 /// Ours; see `docs/queue.md`. Items that are pushed together stand in one node, up to 128, and no request lists a backlog.
@@ -190,6 +198,13 @@ impl WorkQueue {
     #[must_use]
     pub fn result_retention(self, retention: Duration) -> Self {
         self.with(|settings| settings.result_retention = retention)
+    }
+
+    /// The queue as one of values, which are written as JSON.
+    #[cfg(feature = "serde")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+    pub fn typed<T>(self) -> TypedQueue<T> {
+        TypedQueue::of(self)
     }
 
     /// The path of the queue, from the chroot.

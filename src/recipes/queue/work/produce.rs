@@ -137,10 +137,13 @@ impl Shared {
                     match self.look_up(session, &mut items).await {
                         Ok(()) => {}
                         Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
-                        Err(Interrupted::Failed(error)) => return refuse(batch, &error),
+                        Err(Interrupted::Failed(error)) => return self.push_singly(session, batch, &error).await,
                     }
                 }
-                Ok(Committed::Refused(_, error)) => return refuse(batch, &Error::from_answer(self.path(), error)),
+                Ok(Committed::Refused(_, error)) => {
+                    let error = Error::from_answer(self.path(), error);
+                    return self.push_singly(session, batch, &error).await;
+                }
                 Ok(Committed::Indeterminate(ids)) => {
                     debug!(queue = self.path(), "not known what was pushed");
                     let mut ids = items.with_new(ids.unwrap_or_default()).into_iter();
@@ -159,21 +162,26 @@ impl Shared {
                 Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
                 Err(Interrupted::Failed(error)) => {
                     let error = self.zk.ended().unwrap_or(error);
-                    if batch.len() == 1 {
-                        return refuse(batch, &error);
-                    }
-                    // It may be too large only together.
-                    let mut again = Vec::new();
-                    for push in batch {
-                        match Box::pin(self.push_in(session, vec![push])).await {
-                            Outcome::Pushed => {}
-                            Outcome::Full(pushes) | Outcome::Again(pushes) => again.extend(pushes),
-                        }
-                    }
-                    return Outcome::Again(again);
+                    return self.push_singly(session, batch, &error).await;
                 }
             }
         }
+    }
+
+    /// What several cannot have together, for example because of one of them, or because it is too much, each of them
+    /// may have alone.
+    async fn push_singly(&self, session: &Arc<Session>, batch: Vec<Push>, error: &Error) -> Outcome {
+        if batch.len() == 1 {
+            return refuse(batch, error);
+        }
+        let mut again = Vec::new();
+        for push in batch {
+            match Box::pin(self.push_in(session, vec![push])).await {
+                Outcome::Pushed => {}
+                Outcome::Full(pushes) | Outcome::Again(pushes) => again.extend(pushes),
+            }
+        }
+        Outcome::Again(again)
     }
 
     /// There is not enough room for all: those who do not wait are told, unless there is room for them alone.

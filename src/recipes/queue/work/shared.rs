@@ -223,11 +223,12 @@ impl Shared {
 
     /// Looks where a lane ends, and makes it if there is none.
     async fn find_tail(&self, session: &Arc<Session>, lane: Lane) -> Result<(), Interrupted> {
-        let path = self.layout.lane(lane);
-        let tail = loop {
-            match stat(session, path.as_str()).await? {
-                Some(stat) => break stat.version,
-                None => ensure_path(session, &self.layout.block(lane, 0), Parents::Containers).await?,
+        let tail = match stat(session, self.layout.lane(lane).as_str()).await? {
+            Some(stat) => stat.version,
+            // If somebody else makes it and goes on to another block, this turns out in the transaction.
+            None => {
+                ensure_path(session, &self.layout.block(lane, 0), Parents::Containers).await?;
+                0
             }
         };
         let mut seen = self.seen();
@@ -240,6 +241,8 @@ impl Shared {
 
     /// The ensemble's clock, in milliseconds; about a link's delay behind.
     pub(super) async fn now(&self, session: &Arc<Session>) -> Result<i64, Interrupted> {
+        // Nothing is put below a node that is no queue.
+        self.level(session).await?;
         loop {
             if let Some(now) = self.clock() {
                 return Ok(now);
@@ -286,11 +289,17 @@ impl Shared {
                 Some(level) => level,
                 None if empty => {
                     // A directory that somebody made for it.
-                    transact(session, path, |multi| {
+                    let made = transact(session, path, |multi| {
                         multi.add_set_data(path, &first, Some(stat.version))
-                    })
-                    .await?;
-                    continue;
+                    });
+                    match made.await? {
+                        Transaction::Refused { source, .. }
+                            if !matches!(source, zk::Error::BadVersion | zk::Error::NoNode) =>
+                        {
+                            return Err(Error::from_answer(path, source).into());
+                        }
+                        _ => continue,
+                    }
                 }
                 None => {
                     let reason = "it holds something else than a work queue of this crate; choose another path";
