@@ -1,6 +1,9 @@
 //! The work queue: no item is lost, and none is done twice.
 
 mod basics;
+mod faults;
+mod history;
+mod strikes;
 
 use std::time::Duration;
 
