@@ -1,8 +1,14 @@
 //! The work queue: no item is lost, and none is done twice.
 
 mod basics;
+mod books;
+mod bounded;
+mod cancel;
 mod faults;
 mod history;
+mod operator;
+mod rows;
+mod rows_claims;
 mod strikes;
 
 use std::time::Duration;
