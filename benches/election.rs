@@ -6,12 +6,13 @@
 //! ours is measured. The server is the one that `ZOOKEEPER_CONNECT` names, or a real one of its own whose transactions
 //! wait for the disk as in production.
 
+#[path = "common/peer.rs"]
+mod peer;
 #[path = "common/quantiles.rs"]
 mod quantiles;
+#[path = "common/server.rs"]
+mod server;
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -19,7 +20,9 @@ use zookeeper_client::{Acls, Client, CreateMode};
 use zookeeper_recipes::{ConnectOptions, Coordinator, LeaderElection, Leadership};
 use zookeeper_testkit::RealServer;
 
+use self::peer::Peer;
 use self::quantiles::Quantiles;
+use self::server::BenchServer;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -27,15 +30,6 @@ const ROUNDS: usize = 500;
 /// Until the peer's code is compiled.
 const WARM_UP: usize = 300;
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
-const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/curator/LatchHandOff.java");
-const JARS: [&str; 6] = [
-    "curator-recipes",
-    "curator-framework",
-    "curator-client",
-    "zookeeper",
-    "guava",
-    "slf4j-simple",
-];
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -44,33 +38,17 @@ async fn main() -> Result<(), Failure> {
         true => (ROUNDS, WARM_UP),
         false => (1, 1),
     };
-    let given = std::env::var("ZOOKEEPER_CONNECT")
-        .ok()
-        .filter(|given| !given.is_empty());
-    let own = match given {
-        Some(_) => None,
-        None => Some(RealServer::options().force_sync(true).start().await),
-    };
-    let cluster = given
-        .or_else(|| own.as_ref().map(RealServer::connect_string))
-        .unwrap_or_default();
-    println!(
-        "server: {cluster}{}",
-        if own.is_some() {
-            ", started for this, with fsync"
-        } else {
-            ""
-        }
-    );
+    let server = BenchServer::find_or_start(RealServer::options()).await;
+    let cluster = server.cluster();
 
-    let root = Client::connect(&cluster).await?;
+    let root = Client::connect(cluster).await?;
     let dir = format!("/bench-{}", Uuid::new_v4());
     let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
     for path in [&dir, &format!("{dir}/ours"), &format!("{dir}/theirs")] {
         root.create(path, b"", &persistent).await?;
     }
-    let mut ours = Ours::start(&root, &cluster, &format!("{dir}/ours")).await?;
-    let mut theirs = Theirs::start(&cluster, &format!("{dir}/theirs"));
+    let mut ours = Ours::start(&root, cluster, &format!("{dir}/ours")).await?;
+    let mut theirs = Theirs::start(cluster, &format!("{dir}/theirs"));
     if let Err(reason) = &theirs {
         println!("without Curator: {reason}");
     }
@@ -158,65 +136,14 @@ impl Ours {
 }
 
 /// Two sessions of Curator that lead in turns, in a JVM.
-struct Theirs {
-    jvm: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
+struct Theirs(Peer);
 
 impl Theirs {
     fn start(cluster: &str, path: &str) -> Result<Self, Failure> {
-        let jars = JARS.map(|jar| format!("/usr/share/java/{jar}.jar"));
-        if let Some(missing) = jars.iter().find(|jar| !Path::new(jar).exists()) {
-            return Err(format!("no {missing}; apt-get install libcurator-recipes-java default-jdk-headless").into());
-        }
-        let classes = std::env::temp_dir().join(format!("bench-{}", Uuid::new_v4()));
-        let classpath = format!("{}:{}", jars.join(":"), classes.display());
-        let compiled = Command::new("javac")
-            .args(["-cp", &classpath, "-d"])
-            .arg(&classes)
-            .arg(PEER)
-            .status()?;
-        if !compiled.success() {
-            return Err(format!("javac: {compiled}").into());
-        }
-        let mut jvm = Command::new("java")
-            .args([
-                "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
-                "-cp",
-                &classpath,
-                "LatchHandOff",
-                cluster,
-                path,
-            ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let orders = jvm.stdin.take().ok_or("no input")?;
-        let answers = BufReader::new(jvm.stdout.take().ok_or("no output")?);
-        let mut theirs = Self { jvm, orders, answers };
-        theirs.answer()?;
-        // The classes are loaded.
-        std::fs::remove_dir_all(classes)?;
-        Ok(theirs)
+        Peer::curator("LatchHandOff", &[cluster, path]).map(Self)
     }
 
     fn hand_over(&mut self) -> Result<Duration, Failure> {
-        writeln!(self.orders)?;
-        Ok(Duration::from_nanos(self.answer()?.trim().parse()?))
-    }
-
-    fn answer(&mut self) -> Result<String, Failure> {
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
-        Ok(answer)
-    }
-}
-
-impl Drop for Theirs {
-    fn drop(&mut self) {
-        // It ends without being asked twice.
-        let _ = self.jvm.kill();
-        let _ = self.jvm.wait();
+        Ok(Duration::from_nanos(self.0.ask("")?.parse()?))
     }
 }

@@ -6,6 +6,8 @@
 
 #[path = "common/quantiles.rs"]
 mod quantiles;
+#[path = "common/server.rs"]
+mod server;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use zookeeper_recipes::{ConnectOptions, Coordinator, FairLock, FairLockGuard};
 use zookeeper_testkit::RealServer;
 
 use self::quantiles::Quantiles;
+use self::server::BenchServer;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -35,24 +38,9 @@ async fn main() -> Result<(), Failure> {
     } else {
         1
     };
-    let given = std::env::var("ZOOKEEPER_CONNECT").ok();
-    let own = match given {
-        Some(_) => None,
-        None => Some(RealServer::options().force_sync(true).start().await),
-    };
-    let cluster = given
-        .or_else(|| own.as_ref().map(RealServer::connect_string))
-        .unwrap_or_default();
-    println!(
-        "server: {cluster}{}",
-        if own.is_some() {
-            ", started for this, with fsync"
-        } else {
-            ""
-        }
-    );
+    let server = BenchServer::find_or_start(RealServer::options()).await;
 
-    let bench = Bench::set_up(&cluster).await?;
+    let bench = Bench::set_up(server.cluster()).await?;
     let mut cycles = [const { Vec::new() }; 3];
     let mut hand_offs = [const { Vec::new() }; WAITERS.len()];
     let mut lists = [const { Vec::new() }; WAITERS.len()];

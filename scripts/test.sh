@@ -31,6 +31,8 @@ all_else() {
     step "payments on a real server" with_zookeeper cargo run --quiet --example payments
     step "batch on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example batch
     step "batch on a real server" with_zookeeper cargo run --quiet --example batch
+    step "recharges on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example recharges
+    step "recharges on a real server" with_zookeeper cargo run --quiet --example recharges
     step "relay on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example relay
     step "relay on a real server" with_zookeeper cargo run --quiet --example relay
     step "scheduler on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example scheduler

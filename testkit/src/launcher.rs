@@ -22,6 +22,7 @@ while read -r word; do
     thaw) kill -CONT "$server" ;;
     kill) kill -KILL "$server"; wait "$server"; server=; true ;;
     alive) [ -n "$server" ] && kill -0 "$server" ;;
+    memory) grep VmRSS "/proc/$server/status" >"$dir/memory" ;;
     log) ;;
     esac && echo ok || echo failed
 done
@@ -41,6 +42,7 @@ while read -r word; do
     thaw) docker unpause "$name" ;;
     kill) docker kill "$name" || { docker unpause "$name"; docker kill "$name"; }; true ;;
     alive) [ "$(docker inspect -f '{{.State.Running}}' "$name")" = true ] ;;
+    memory) false ;;
     log) docker logs --tail 50 "$name" >>"$dir/server.log" 2>&1 ;;
     esac >/dev/null && echo ok || echo failed
 done
@@ -70,6 +72,7 @@ pub(crate) enum Word {
     Thaw,
     Kill,
     Alive,
+    Memory,
     Log,
 }
 
@@ -114,6 +117,7 @@ impl Launcher {
             Word::Thaw => "thaw\n",
             Word::Kill => "kill\n",
             Word::Alive => "alive\n",
+            Word::Memory => "memory\n",
             Word::Log => "log\n",
         };
         let mut shell = lock(&self.shell);
@@ -123,6 +127,15 @@ impl Launcher {
             .is_some_and(|stdin| stdin.write_all(word.as_bytes()).is_ok());
         let mut answer = String::new();
         sent && shell.stdout.read_line(&mut answer).is_ok() && answer == "ok\n"
+    }
+
+    /// What `/proc` says of the server's memory, in bytes.
+    pub(crate) fn resident_memory(&self) -> Option<u64> {
+        let line = self
+            .tell(Word::Memory)
+            .then(|| std::fs::read_to_string(self.dir.join("memory")).ok())??;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib * 1024)
     }
 
     /// The end of the server's log, for a message.

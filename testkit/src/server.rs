@@ -34,6 +34,7 @@ pub struct ServerOptions {
     container_check_interval: Duration,
     extended_types: bool,
     force_sync: bool,
+    heap_mib: Option<u32>,
     config: Vec<(String, String)>,
 }
 
@@ -46,6 +47,7 @@ impl Default for ServerOptions {
             container_check_interval: Duration::from_millis(500),
             extended_types: true,
             force_sync: false,
+            heap_mib: None,
             config: Vec::new(),
         }
     }
@@ -91,6 +93,12 @@ impl ServerOptions {
     /// all the same, only not a killed machine. Benchmarks say true.
     pub fn force_sync(mut self, sync: bool) -> Self {
         self.force_sync = sync;
+        self
+    }
+
+    /// How large the server's heap may grow, in MiB. Default: 128, or what the Docker image says.
+    pub fn heap_mib(mut self, mib: u32) -> Self {
+        self.heap_mib = Some(mib);
         self
     }
 
@@ -252,6 +260,12 @@ impl RealServer {
             .expect("zk_packets_received is a number")
     }
 
+    /// The memory that the process has of the machine's, in bytes. `None` where the server is a container.
+    pub async fn resident_memory(&self) -> Option<u64> {
+        let launcher = Arc::clone(&self.launcher);
+        background::blocking(move || launcher.resident_memory()).await
+    }
+
     async fn tell(&self, word: Word) -> bool {
         let launcher = Arc::clone(&self.launcher);
         background::blocking(move || launcher.tell(word)).await
@@ -265,7 +279,8 @@ impl RealServer {
         }
         let config = dir.join("zoo.cfg");
         std::fs::write(&config, options.config_file(&dir, port)).expect("a fresh directory is writable");
-        let mut command: Vec<String> = ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        let heap = format!("-Xmx{}m", options.heap_mib.unwrap_or(128));
+        let mut command: Vec<String> = ["java", &heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
             .map(str::to_owned)
             .into_iter()
             .chain(options.system_properties())
@@ -291,6 +306,8 @@ impl RealServer {
         for (key, value) in &options.config {
             let _ = write!(extra, " {key}={value}");
         }
+        let mut flags = options.system_properties();
+        flags.extend(options.heap_mib.map(|mib| format!("-Xmx{mib}m")));
         let environment = [
             format!("ZOO_TICK_TIME={}", options.tick_time.as_millis()),
             "ZOO_MAX_CLIENT_CNXNS=0".to_owned(),
@@ -298,7 +315,7 @@ impl RealServer {
             "ZOO_ADMINSERVER_ENABLED=false".to_owned(),
             "ZOO_4LW_COMMANDS_WHITELIST=*".to_owned(),
             format!("ZOO_CFG_EXTRA={extra}"),
-            format!("JVMFLAGS={}", options.system_properties().join(" ")),
+            format!("JVMFLAGS={}", flags.join(" ")),
         ];
         let mut run = vec!["-p".to_owned(), format!("127.0.0.1:{port}:2181")];
         for variable in environment {

@@ -2,7 +2,16 @@
 
 mod bad_input;
 mod basics;
+mod books;
+mod bounded;
+mod cancel;
+mod faults;
+mod history;
+mod operator;
 mod order;
+mod rows;
+mod rows_claims;
+mod strikes;
 #[cfg(feature = "serde")]
 mod typed;
 

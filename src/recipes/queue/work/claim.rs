@@ -22,7 +22,7 @@ use super::settle::{Failure, fail};
 use super::shared::{Committed, Shared};
 use crate::error::Error;
 use crate::session::{LossReason, Lost, Session};
-use crate::znode::{Announced, Ephemeral, Hold, Interrupted, NodePath, NodeWatch, list, list_and_watch, read};
+use crate::znode::{Announced, Ephemeral, Hold, Interrupted, NodePath, NodeWatch, list, list_and_watch, read, stat};
 
 /// What stands behind the name of a claim that has no deadline.
 const NO_DEADLINE: &str = "none";
@@ -202,6 +202,8 @@ impl Shared {
                     recovered.next_claim = Some(next.min(deadline));
                 }
                 None if lives => {}
+                // Where a cut made the first list come after the second, it is asked for once more.
+                _ if stat(session, &self.layout.claim(&name)).await?.is_some() => {}
                 _ => {
                     info!(
                         queue = self.path(),

@@ -45,7 +45,8 @@ pub enum PushError {
     },
     /// The session ended before an answer came: all of these were pushed, or none.
     ///
-    /// Push again with an idempotency key and this does not happen: such a push is tried until its outcome is known.
+    /// Push with an idempotency key and this does not happen: such a push is tried until its outcome is known, or the
+    /// coordinator has ended.
     #[error("the session ended before the answer came: all was pushed or nothing; give items a key to push them again")]
     Indeterminate {
         /// The ids that the items have if they were pushed; ask [`status`](super::WorkQueue::status).

@@ -228,7 +228,9 @@ impl Shared {
                 return Ok(Some(waiting(&item)));
             }
         }
-        Ok(None)
+        // One of several items of a claim may have died meanwhile, without a trace in what tells of changes.
+        let reason = self.death_of(session, id).await?;
+        Ok(reason.map(|reason| ItemStatus::Dead { reason }))
     }
 
     /// The item, if it is in a segment of this block, or in the one with this guid.

@@ -50,6 +50,10 @@ impl Batch {
         all.filter(|(position, _)| self.is_new(*position)).map(|(_, item)| item)
     }
 
+    pub(super) fn has_new_keys(&self) -> bool {
+        self.new_items().any(|item| item.options.key.is_some())
+    }
+
     /// The ids of all, once those of the new ones are known.
     pub(super) fn with_new(&self, new: Vec<ItemId>) -> Vec<ItemId> {
         let mut new = new.into_iter();

@@ -217,8 +217,8 @@ impl WorkQueue {
     /// Adds an item, and returns its id once the ensemble has it. Waits while a bounded queue is full.
     ///
     /// # Errors
-    /// * [`PushError::Indeterminate`]: the session ended before the answer came; not with a
-    ///   [key](PushOptions::key).
+    /// * [`PushError::Indeterminate`]: the session ended before the answer came; with a [key](PushOptions::key) only if
+    ///   the coordinator has ended as well.
     /// * [`Error::TooLarge`] for more than 1,000,000 bytes.
     ///
     /// # Cancel safety
@@ -292,7 +292,12 @@ impl WorkQueue {
         }
         self.start().await?;
         let (reply, pushed) = oneshot::channel();
-        let push = Push { items, waits, reply };
+        let push = Push {
+            items,
+            waits,
+            doubtful: None,
+            reply,
+        };
         // Errors mean that the task is gone with its runtime.
         if self.tasks.pushes.send(push).is_err() {
             return Err(Error::Closed.into());

@@ -15,7 +15,7 @@ use super::segment::OVERHEAD;
 use super::shared::{Committed, Shared};
 use crate::error::Error;
 use crate::session::Session;
-use crate::znode::{Interrupted, NodeWatch, read_and_watch};
+use crate::znode::{Interrupted, NodeWatch, catch_up, read_and_watch};
 
 /// How many items are pushed in one transaction, and how many bytes it carries, about; more if one push has more.
 const PUSHED_ITEMS: usize = 1024;
@@ -27,6 +27,8 @@ pub(super) struct Push {
     pub(super) items: Vec<NewItem>,
     /// Whether it waits while the queue is full.
     pub(super) waits: bool,
+    /// The ids that the items have if an earlier transaction was committed, of which that is not known.
+    pub(super) doubtful: Option<Vec<ItemId>>,
     pub(super) reply: oneshot::Sender<Result<Vec<ItemId>, PushError>>,
 }
 
@@ -42,6 +44,10 @@ impl Push {
     }
 
     fn answer(self, answer: Result<Vec<ItemId>, PushError>) {
+        let answer = match (answer, self.doubtful) {
+            (Err(PushError::Error(_)), Some(ids)) => Err(PushError::Indeterminate { ids }),
+            (answer, _) => answer,
+        };
         // An error means that the caller is gone.
         let _ = self.reply.send(answer);
     }
@@ -107,6 +113,7 @@ pub(super) async fn push_all(shared: Arc<Shared>, mut incoming: mpsc::UnboundedR
 impl Shared {
     async fn push_in(&self, session: &Arc<Session>, batch: Vec<Push>) -> Outcome {
         let mut items = Batch::new(batch.iter().flat_map(|push| &push.items));
+        let mut looked_up = false;
         loop {
             let mut room = None;
             let committed = self.commit(session, |draft| {
@@ -121,6 +128,21 @@ impl Shared {
             });
             let committed = committed.await;
             if let Some((bound, room)) = room {
+                // What was pushed before needs no room.
+                if !looked_up && items.has_new_keys() {
+                    looked_up = true;
+                    let looked = async {
+                        catch_up(session, self.path()).await?;
+                        self.look_up(session, &mut items).await
+                    };
+                    match looked.await {
+                        Ok(()) => continue,
+                        Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
+                        Err(Interrupted::Failed(error)) => {
+                            return self.push_each_or_refuse(session, batch, &error).await;
+                        }
+                    }
+                }
                 return self.make_room(session, batch, bound.capacity, room, bound.items).await;
             }
             match committed {
@@ -137,21 +159,24 @@ impl Shared {
                     match self.look_up(session, &mut items).await {
                         Ok(()) => {}
                         Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
-                        Err(Interrupted::Failed(error)) => return self.push_singly(session, batch, &error).await,
+                        Err(Interrupted::Failed(error)) => {
+                            return self.push_each_or_refuse(session, batch, &error).await;
+                        }
                     }
                 }
                 Ok(Committed::Refused(_, error)) => {
                     let error = Error::from_answer(self.path(), error);
-                    return self.push_singly(session, batch, &error).await;
+                    return self.push_each_or_refuse(session, batch, &error).await;
                 }
                 Ok(Committed::Indeterminate(ids)) => {
                     debug!(queue = self.path(), "not known what was pushed");
                     let mut ids = items.with_new(ids.unwrap_or_default()).into_iter();
                     let mut again = Vec::new();
-                    for push in batch {
+                    for mut push in batch {
                         let ids: Vec<_> = ids.by_ref().take(push.items.len()).collect();
                         // Keys tell in the next session whether it was.
                         if push.items.iter().all(|item| item.options.key.is_some()) {
+                            push.doubtful = Some(ids);
                             again.push(push);
                         } else {
                             push.answer(Err(PushError::Indeterminate { ids }));
@@ -162,26 +187,44 @@ impl Shared {
                 Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
                 Err(Interrupted::Failed(error)) => {
                     let error = self.zk.ended().unwrap_or(error);
-                    return self.push_singly(session, batch, &error).await;
+                    return self.push_each_or_refuse(session, batch, &error).await;
                 }
             }
         }
     }
 
-    /// What several cannot have together, for example because of one of them, or because it is too much, each of them
-    /// may have alone.
-    async fn push_singly(&self, session: &Arc<Session>, batch: Vec<Push>, error: &Error) -> Outcome {
+    /// What cannot be pushed together may be pushed alone, and what cannot be pushed takes nothing else with it.
+    async fn push_each_or_refuse(&self, session: &Arc<Session>, batch: Vec<Push>, error: &Error) -> Outcome {
         if batch.len() == 1 {
             return refuse(batch, error);
         }
-        let mut again = Vec::new();
+        debug!(queue = self.path(), %error, "pushing one by one");
+        self.push_each(session, batch).await
+    }
+
+    /// Pushes one by one, in order: a push does not overtake one that waits.
+    async fn push_each(&self, session: &Arc<Session>, batch: Vec<Push>) -> Outcome {
+        let (mut left, mut all_full) = (Vec::new(), true);
         for push in batch {
+            if !left.is_empty() && push.waits {
+                left.push(push);
+                continue;
+            }
             match Box::pin(self.push_in(session, vec![push])).await {
                 Outcome::Pushed => {}
-                Outcome::Full(pushes) | Outcome::Again(pushes) => again.extend(pushes),
+                Outcome::Full(pushes) => left.extend(pushes),
+                Outcome::Again(pushes) => {
+                    all_full = false;
+                    left.extend(pushes);
+                }
             }
         }
-        Outcome::Again(again)
+        match (left.is_empty(), all_full) {
+            (true, _) => Outcome::Pushed,
+            (false, true) => Outcome::Full(left),
+            // Those who do not wait are not left with those who do.
+            (false, false) => Outcome::Again(left),
+        }
     }
 
     /// There is not enough room for all: those who do not wait are told, unless there is room for them alone.
@@ -201,23 +244,7 @@ impl Shared {
             Err(Interrupted::Failed(error)) => return refuse(batch, &error),
         }
         if batch.len() > 1 {
-            let mut full = Vec::new();
-            for push in batch {
-                // In order: a push does not overtake one that waits.
-                if !full.is_empty() && push.waits {
-                    full.push(push);
-                    continue;
-                }
-                match Box::pin(self.push_in(session, vec![push])).await {
-                    Outcome::Pushed => {}
-                    Outcome::Full(pushes) | Outcome::Again(pushes) => full.extend(pushes),
-                }
-            }
-            return if full.is_empty() {
-                Outcome::Pushed
-            } else {
-                Outcome::Full(full)
-            };
+            return self.push_each(session, batch).await;
         }
         let mut waiting = Vec::new();
         for push in batch {

@@ -168,7 +168,7 @@ impl Shared {
                 Ok(Committed::Refused(Role::Key, zk::Error::NodeExists)) => {
                     match self.look_up(session, &mut next).await {
                         Ok(()) => {}
-                        Err(Interrupted::Failed(error)) => return refuse_all(batch, &error),
+                        Err(Interrupted::Failed(error)) => return self.settle_each_or_refuse(batch, &error).await,
                         Err(Interrupted::Lost(_)) => return batch,
                     }
                 }
@@ -185,7 +185,8 @@ impl Shared {
                     return batch;
                 }
                 Ok(Committed::Refused(_, error)) => {
-                    return refuse_all(batch, &Error::from_answer(self.path(), error));
+                    let error = Error::from_answer(self.path(), error);
+                    return self.settle_each_or_refuse(batch, &error).await;
                 }
                 Ok(Committed::Indeterminate(_)) => {
                     debug!(queue = self.path(), error = ?ended(session), "not known what was settled");
@@ -195,17 +196,21 @@ impl Shared {
                     return Vec::new();
                 }
                 Err(Interrupted::Lost(_)) => return batch,
-                Err(Interrupted::Failed(error)) if batch.len() == 1 => return refuse_all(batch, &error),
-                Err(Interrupted::Failed(error)) => {
-                    // It may be too large only together.
-                    debug!(queue = self.path(), %error, "settling one by one");
-                    for settlement in batch {
-                        Box::pin(self.settle(vec![settlement])).await;
-                    }
-                    return Vec::new();
-                }
+                Err(Interrupted::Failed(error)) => return self.settle_each_or_refuse(batch, &error).await,
             }
         }
+    }
+
+    /// What cannot be settled together may be settled alone, and what cannot be settled takes nothing else with it.
+    async fn settle_each_or_refuse(&self, batch: Vec<Settlement>, error: &Error) -> Vec<Settlement> {
+        if batch.len() == 1 {
+            return refuse_all(batch, error);
+        }
+        debug!(queue = self.path(), %error, "settling one by one");
+        for settlement in batch {
+            Box::pin(self.settle(vec![settlement])).await;
+        }
+        Vec::new()
     }
 
     fn draft(

@@ -1,0 +1,124 @@
+//! A worker: takes a batch of items, applies them in one transaction, acknowledges them; until its input ends.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+use zookeeper_recipes::queue::{Delivery, WorkQueue};
+use zookeeper_recipes::{ConnectOptions, Coordinator, Error};
+
+use crate::Failure;
+use crate::input::Recharge;
+use crate::ledger::Ledger;
+
+/// For so long, the items of a worker that is dead wait for another.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+/// Deliveries of an item before it is dead.
+pub(crate) const MAX_ATTEMPTS: u32 = 3;
+const BATCH: usize = 25;
+/// What a batch takes beside the ledger.
+const EFFORT: Duration = Duration::from_millis(20);
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) struct Assignment<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) cluster: &'a str,
+    /// The queue of this run.
+    pub(crate) queue: &'a str,
+    pub(crate) ledger: &'a Path,
+    /// The batch during which it stands still, if any, for the director to kill it.
+    pub(crate) last_batch: Option<usize>,
+}
+
+pub(crate) async fn connect(name: &str, cluster: &str) -> Result<Coordinator, Failure> {
+    let options = ConnectOptions::new()
+        .session_timeout(SESSION_TIMEOUT)
+        .identity(name.as_bytes().to_vec());
+    Ok(options.connect(cluster).await?)
+}
+
+pub(crate) fn queue(zk: &Coordinator, path: &str) -> Result<WorkQueue, Error> {
+    Ok(WorkQueue::new(zk, path)?.max_attempts(MAX_ATTEMPTS))
+}
+
+/// Works from the first line of standard input to its end.
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
+    let zk = connect(assignment.name, assignment.cluster).await?;
+    let queue = queue(&zk, assignment.queue)?;
+    let mut ledger = Ledger::open(assignment.ledger)?;
+    let mut orders = BufReader::new(stdin()).lines();
+    println!("is ready");
+    // All begin together, so that none is done before another is there.
+    orders.next_line().await?;
+    let ended = orders.next_line();
+    tokio::pin!(ended);
+    for number in 1.. {
+        let batch = tokio::select! {
+            // What was on its way goes to another.
+            _ = &mut ended => break,
+            batch = queue.pop_batch(BATCH) => batch?,
+        };
+        if assignment.last_batch == Some(number) {
+            die(batch, &mut ledger).await?;
+        } else {
+            settle(batch, &mut ledger).await?;
+        }
+    }
+    zk.close().await;
+    Ok(())
+}
+
+/// Applies a batch, then acknowledges it. If the acknowledgement does not get there, the items come again, to whomever:
+/// the ledger knows them by their ids.
+async fn settle(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), Failure> {
+    let (readable, unreadable) = read(batch);
+    apply(&readable, ledger)?;
+    tokio::time::sleep(EFFORT).await;
+    let acks = readable.into_iter().map(|(delivery, _)| delivery.ack());
+    for lost in join_all(acks).await.into_iter().filter_map(Result::err) {
+        println!("cannot acknowledge: {lost}");
+    }
+    for (delivery, problem) in unreadable {
+        println!("attempt {} of {MAX_ATTEMPTS}: {problem}", delivery.attempt());
+        if let Err(lost) = delivery.nack().await {
+            println!("cannot give back: {lost}");
+        }
+    }
+    Ok(())
+}
+
+/// Applies one half of a batch, acknowledges none of it, and waits to be killed.
+async fn die(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), Failure> {
+    let (readable, _unreadable) = read(batch);
+    let applied = &readable[..readable.len().div_ceil(2)];
+    apply(applied, ledger)?;
+    println!(
+        "stands still: {} of its {} items are applied, none is acknowledged",
+        applied.len(),
+        readable.len()
+    );
+    std::future::pending().await
+}
+
+type Read<T> = Vec<(Delivery, T)>;
+
+fn read(batch: Vec<Delivery>) -> (Read<Recharge>, Read<String>) {
+    let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
+    for delivery in batch {
+        match Recharge::parse(&String::from_utf8_lossy(delivery.payload())) {
+            Ok(recharge) => readable.push((delivery, recharge)),
+            Err(problem) => unreadable.push((delivery, problem)),
+        }
+    }
+    (readable, unreadable)
+}
+
+fn apply(readable: &[(Delivery, Recharge)], ledger: &mut Ledger) -> Result<(), Failure> {
+    let items: Vec<(String, &Recharge)> = readable
+        .iter()
+        .map(|(delivery, recharge)| (delivery.id().to_string(), recharge))
+        .collect();
+    Ok(ledger.apply(items.iter().map(|(item, recharge)| (item.as_str(), *recharge)))?)
+}

@@ -1,0 +1,232 @@
+//! Consumers and producers that are lost, stuck or closed, and a server that is.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::future;
+use tokio::task::JoinHandle;
+use zookeeper_recipes::queue::{AckError, Delivery, ItemStatus, PushError, WorkQueue};
+use zookeeper_recipes::zookeeper_client::CreateMode;
+use zookeeper_recipes::{Coordinator, Error, LossReason, Lost};
+use zookeeper_testkit::{Fixture, eventually, within};
+
+use super::{MOMENT, PATH, clean, drain, pop, queue, text};
+use crate::sessions::{assert_expired, expire, expire_unseen};
+use crate::support::{LONG, PATIENCE, connect, connect_to};
+
+/// A pop that goes on in a task, and stands in line as number `place`.
+async fn wait_in_line(fixture: &Fixture, queue: &WorkQueue, place: usize) -> JoinHandle<Result<Delivery, Error>> {
+    let queue = queue.clone();
+    let popping = tokio::spawn(async move { queue.pop().await });
+    fixture.until_children(&format!("{PATH}/consumers"), place).await;
+    popping
+}
+
+async fn popped(popping: JoinHandle<Result<Delivery, Error>>) -> Delivery {
+    within(PATIENCE, "an item", popping).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_consumer_whose_session_expires_while_it_waits_goes_on_in_the_next_one() {
+    let fixture = Fixture::new("expiry while waiting").await;
+    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (ours, theirs) = (queue(&zk), queue(&other));
+    let waiting = wait_in_line(&fixture, &ours, 1).await;
+    expire(&fixture, &zk).await;
+    theirs.push("a").await.unwrap();
+    let delivery = popped(waiting).await;
+    assert_eq!(text(&delivery), "a");
+    delivery.ack().await.unwrap();
+    clean(&fixture, [ours, theirs]).await;
+}
+
+/// Nobody does anything but wait, when the consumer of the only item dies.
+#[tokio::test]
+async fn the_items_of_a_dead_consumer_are_given_to_an_idle_one_at_once() {
+    let fixture = Fixture::new("expiry while holding").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, LONG).await;
+    let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
+    let ids = theirs.push_all(["a", "b"]).await.unwrap();
+    let mut lost = within(PATIENCE, "items", ours.pop_batch(2)).await.unwrap();
+    assert_eq!(lost.len(), 2);
+    let waiting = wait_in_line(&fixture, &theirs, 1).await;
+    expire_unseen(&fixture, &proxy, &zk).await;
+    let second = popped(waiting).await;
+    assert_eq!((second.id(), second.attempt()), (&ids[0], 2));
+    assert!(second.token() > lost[0].token());
+    assert_expired(within(PATIENCE, "the consumer is told", lost[0].lost()).await);
+    for late in lost.drain(..) {
+        assert!(matches!(late.ack().await, Err(AckError::Lost(_))));
+    }
+    assert!(second.is_held(), "a late ack does not touch what belongs to another");
+    second.ack().await.unwrap();
+    assert_eq!(drain(&theirs).await, ["b"]);
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn the_items_of_a_dropped_coordinator_are_given_to_an_idle_one() {
+    let fixture = Fixture::new("dropped in mid-work").await;
+    let theirs = queue(&connect(&fixture).await);
+    for how in ["dropped", "closed"] {
+        let zk = connect(&fixture).await;
+        theirs.push(how).await.unwrap();
+        let delivery = pop(&queue(&zk)).await;
+        let waiting = wait_in_line(&fixture, &theirs, 1).await;
+        match how {
+            "dropped" => drop((delivery, zk)),
+            _ => {
+                zk.close().await;
+                assert_eq!(
+                    delivery.ack().await,
+                    Err(AckError::Lost(Lost {
+                        reason: LossReason::Closed
+                    }))
+                );
+            }
+        }
+        let again = popped(waiting).await;
+        assert_eq!((text(&again).as_str(), again.attempt()), (how, 2));
+        again.ack().await.unwrap();
+    }
+    clean(&fixture, [theirs]).await;
+}
+
+#[tokio::test]
+async fn a_closed_coordinator_ends_whoever_waits() {
+    let fixture = Fixture::new("closed while waiting").await;
+    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (ours, theirs) = (queue(&zk).capacity(1), queue(&other).capacity(1));
+    theirs.push("a").await.unwrap();
+    let held = pop(&theirs).await;
+    let waiting = wait_in_line(&fixture, &ours, 1).await;
+    let pushing = tokio::spawn({
+        let ours = ours.clone();
+        async move { ours.push("b").await }
+    });
+    zk.close().await;
+    let popped = within(PATIENCE, "the pop ends", waiting).await.unwrap();
+    assert_eq!(popped.err(), Some(Error::Closed));
+    let pushed = within(PATIENCE, "the push ends", pushing).await.unwrap();
+    assert_eq!(pushed, Err(PushError::Error(Error::Closed)));
+    assert_eq!(ours.try_pop().await.err(), Some(Error::Closed));
+    assert_eq!(ours.len().await, Err(Error::Closed));
+    held.ack().await.unwrap();
+    assert_eq!(drain(&theirs).await, Vec::<String>::new());
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn an_item_is_taken_from_a_stuck_consumer_whose_late_ack_fails() {
+    let fixture = Fixture::new("claim timeout").await;
+    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (stuck, theirs) = (queue(&zk).claim_timeout(MOMENT), queue(&other));
+    let id = stuck.push("a").await.unwrap();
+    let late = pop(&stuck).await;
+    // An idle consumer sees to it, though nothing else happens.
+    let waiting = wait_in_line(&fixture, &theirs, 1).await;
+    let again = popped(waiting).await;
+    assert_eq!((again.id(), again.attempt()), (&id, 2));
+    assert!(again.token() > late.token());
+    let reason = within(PATIENCE, "the stuck one is told", late.lost()).await;
+    assert_eq!(reason, LossReason::NodeRemoved);
+    let mut write = late.fenced();
+    write.add_create("/late", b"", CreateMode::Persistent);
+    assert!(write.commit().await.is_err());
+    assert_eq!(late.ack().await, Err(AckError::Lost(Lost { reason })));
+    assert!(again.is_held());
+    again.ack().await.unwrap();
+    assert_eq!(theirs.status(&id).await.unwrap(), ItemStatus::Unknown);
+    clean(&fixture, [stuck, theirs]).await;
+}
+
+/// Two take at once, and none of them takes what the other has just taken for an item of a dead consumer.
+#[tokio::test]
+async fn who_looks_does_not_give_back_what_another_takes_at_that_moment() {
+    const ITEMS: usize = 200;
+    let fixture = Fixture::new("looking").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let (ours, theirs) = (
+        queue(&connect(&fixture).await),
+        queue(&connect_to(&servers, LONG).await),
+    );
+    let done = AtomicUsize::new(0);
+    let take = async |queue: &WorkQueue| {
+        while done.load(Ordering::Relaxed) < ITEMS {
+            if let Some(delivery) = queue.try_pop().await.unwrap() {
+                assert_eq!(delivery.attempt(), 1, "it was given back while it was held");
+                delivery.ack().await.unwrap();
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let push = async || {
+        for number in 0..ITEMS {
+            ours.push(number.to_string()).await.unwrap();
+            if number % 20 == 0 {
+                proxy.cut();
+            }
+        }
+    };
+    let all = future::join3(take(&ours), take(&theirs), push());
+    within(4 * PATIENCE, "all items", all).await;
+    clean(&fixture, [ours, theirs]).await;
+}
+
+async fn with_own_server(name: &str) -> (Fixture, [Coordinator; 2]) {
+    let fixture = Fixture::with_own_server(name).await;
+    let sessions = [connect(&fixture).await, connect(&fixture).await];
+    (fixture, sessions)
+}
+
+#[tokio::test]
+async fn all_goes_on_when_a_killed_server_is_back() {
+    let (fixture, [zk, other]) = with_own_server("server killed").await;
+    let (ours, theirs) = (queue(&zk), queue(&other));
+    ours.push_all(["held", "waiting"]).await.unwrap();
+    let held = pop(&ours).await;
+    let second = pop(&ours).await;
+    let idle = wait_in_line(&fixture, &theirs, 1).await;
+    fixture.server().kill().await;
+    let acking = tokio::spawn(held.ack());
+    let pushing = tokio::spawn({
+        let ours = ours.clone();
+        async move { ours.push("pushed meanwhile").await }
+    });
+    fixture.server().restart().await;
+    within(PATIENCE, "acked", acking).await.unwrap().unwrap();
+    within(PATIENCE, "pushed", pushing).await.unwrap().unwrap();
+    assert!(second.is_held());
+    let woken = popped(idle).await;
+    assert_eq!(text(&woken), "pushed meanwhile");
+    woken.ack().await.unwrap();
+    second.nack().await.unwrap();
+    eventually(PATIENCE, "the last one", || async { theirs.len().await.unwrap() == 1 }).await;
+    assert_eq!(drain(&theirs).await, ["waiting"]);
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_silent_loses_its_items_when_its_lease_is_over() {
+    let fixture = Fixture::new("silent").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, Duration::from_secs(2)).await;
+    let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
+    theirs.push("a").await.unwrap();
+    let silent = pop(&ours).await;
+    let waiting = wait_in_line(&fixture, &theirs, 1).await;
+    proxy.black_hole();
+    let lost = tokio::spawn(async move {
+        within(PATIENCE, "it is told", silent.lost()).await;
+        (std::time::Instant::now(), silent)
+    });
+    let again = popped(waiting).await;
+    let delivered = std::time::Instant::now();
+    let (told, silent) = lost.await.unwrap();
+    assert!(told <= delivered, "two consumers believe to hold one item");
+    proxy.heal();
+    assert!(matches!(silent.ack().await, Err(AckError::Lost(_))));
+    again.ack().await.unwrap();
+    clean(&fixture, [ours, theirs]).await;
+}

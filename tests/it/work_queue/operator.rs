@@ -1,0 +1,249 @@
+//! Somebody deletes nodes of a queue by hand, or puts others there.
+
+use tokio::task::JoinHandle;
+use zookeeper_recipes::queue::{AckError, Delivery, NewItem, PushError, PushOptions, WorkQueue};
+use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
+use zookeeper_recipes::{Error, LossReason, Lost};
+use zookeeper_testkit::{Fixture, within};
+
+use super::{PATH, clean, drain, pop, queue, text};
+use crate::support::{PATIENCE, connect};
+
+async fn delete(fixture: &Fixture, path: &str) {
+    fixture.raw().delete(path, None).await.unwrap();
+}
+
+/// Deletes a node with all that is below it, whatever others put there meanwhile.
+async fn delete_all(fixture: &Fixture, path: &str) {
+    loop {
+        let tree = fixture.tree().await;
+        let nodes = tree.keys().rev().filter(|node| node.starts_with(path));
+        let mut left = false;
+        for node in nodes {
+            left = true;
+            // It may be gone, or have got a child again.
+            let _ = fixture.raw().delete(node, None).await;
+        }
+        if !left {
+            return;
+        }
+    }
+}
+
+async fn wait_in_line(fixture: &Fixture, queue: &WorkQueue) -> JoinHandle<Result<Delivery, Error>> {
+    let queue = queue.clone();
+    let popping = tokio::spawn(async move { queue.pop().await });
+    fixture.until_children(&format!("{PATH}/consumers"), 1).await;
+    popping
+}
+
+async fn popped(popping: JoinHandle<Result<Delivery, Error>>) -> String {
+    let delivery = within(PATIENCE, "an item", popping).await.unwrap().unwrap();
+    let item = text(&delivery);
+    delivery.ack().await.unwrap();
+    item
+}
+
+const REMOVED: AckError = AckError::Lost(Lost {
+    reason: LossReason::NodeRemoved,
+});
+
+#[tokio::test]
+async fn a_claim_that_is_deleted_takes_the_items_from_their_consumer() {
+    let fixture = Fixture::new("claim deleted").await;
+    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    ours.push_all(["a", "b"]).await.unwrap();
+    let mut held = within(PATIENCE, "items", ours.pop_batch(2)).await.unwrap();
+    let waiting = wait_in_line(&fixture, &theirs).await;
+    delete(&fixture, held[0].path()).await;
+    let told = within(PATIENCE, "the consumer is told", held[0].lost()).await;
+    assert_eq!(told, LossReason::NodeRemoved);
+    assert_eq!(popped(waiting).await, "a");
+    for late in held.drain(..) {
+        assert_eq!(late.ack().await, Err(REMOVED));
+    }
+    assert_eq!(drain(&ours).await, ["b"]);
+    clean(&fixture, [ours, theirs]).await;
+}
+
+/// The claim is gone and its consumer does not know it yet: it is the transaction that refuses the ack.
+#[tokio::test]
+async fn an_ack_of_some_items_of_a_deleted_claim_is_refused() {
+    let fixture = Fixture::new("claim deleted before an ack").await;
+    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    ours.push_all(["a", "b"]).await.unwrap();
+    let mut held = within(PATIENCE, "items", ours.pop_batch(2)).await.unwrap();
+    delete(&fixture, held[0].path()).await;
+    assert_eq!(held.remove(0).ack().await, Err(REMOVED));
+    assert_eq!(drain(&theirs).await, ["a", "b"]);
+    assert_eq!(held.remove(0).ack().await, Err(REMOVED));
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn items_whose_node_is_deleted_while_they_are_held_are_lost_to_the_consumer_too() {
+    let fixture = Fixture::new("claimed deleted").await;
+    let ours = queue(&connect(&fixture).await);
+    ours.push("a").await.unwrap();
+    let held = pop(&ours).await;
+    delete(&fixture, &held.path().replace("/claims/", "/claimed/")).await;
+    assert_eq!(held.ack().await, Err(REMOVED));
+    fixture.until_children(&format!("{PATH}/claims"), 0).await;
+    ours.push("b").await.unwrap();
+    assert_eq!(drain(&ours).await, ["b"]);
+    clean(&fixture, [ours]).await;
+}
+
+#[tokio::test]
+async fn the_queue_goes_on_without_what_was_deleted_of_it() {
+    let fixture = Fixture::new("deleted").await;
+    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let segments = format!("{PATH}/ready/100/0");
+    for part in [
+        "segment",
+        "/ready/100/0",
+        "/ready/100",
+        "/ready",
+        "/ledgers",
+        "/claims",
+        "/consumers",
+        "",
+    ] {
+        ours.push("a").await.unwrap();
+        let again = pop(&ours).await;
+        again.nack().await.unwrap();
+        drain(&theirs).await;
+        ours.push("gone").await.unwrap();
+        let path = match part {
+            "segment" => format!("{segments}/{}", fixture.children(&segments).await[0]),
+            part => format!("{PATH}{part}"),
+        };
+        delete_all(&fixture, &path).await;
+        let kept = matches!(part, "/ledgers" | "/claims" | "/consumers");
+        assert_eq!(ours.len().await.unwrap(), u64::from(kept), "{part}");
+        ours.push("b").await.unwrap();
+        assert_eq!(
+            drain(&theirs).await,
+            if kept { vec!["gone", "b"] } else { vec!["b"] },
+            "{part}"
+        );
+        theirs.push("c").await.unwrap();
+        assert_eq!(drain(&ours).await, ["c"], "{part}");
+    }
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn an_idle_consumer_survives_the_deletion_of_its_place_and_of_the_queue() {
+    let fixture = Fixture::new("deleted while waiting").await;
+    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    for part in ["place", "/consumers", "/claims", ""] {
+        let waiting = wait_in_line(&fixture, &ours).await;
+        let path = match part {
+            "place" => {
+                let line = format!("{PATH}/consumers");
+                format!("{line}/{}", fixture.children(&line).await[0])
+            }
+            part => format!("{PATH}{part}"),
+        };
+        match part {
+            // It is made again as soon as it is gone.
+            "/claims" => drop(fixture.raw().delete(&path, None).await),
+            "place" => delete(&fixture, &path).await,
+            _ => {
+                let mut nodes: Vec<_> = fixture.tree().await.into_keys().collect();
+                nodes.retain(|node| node.starts_with(&path));
+                for node in nodes.iter().rev() {
+                    let _ = fixture.raw().delete(node, None).await;
+                }
+            }
+        }
+        theirs.push("a").await.unwrap();
+        assert_eq!(popped(waiting).await, "a", "{part}");
+    }
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn an_ack_into_a_queue_that_was_deleted_fails() {
+    let fixture = Fixture::new("queue deleted while holding").await;
+    let ours = queue(&connect(&fixture).await);
+    ours.push("a").await.unwrap();
+    let held = pop(&ours).await;
+    delete_all(&fixture, PATH).await;
+    assert_eq!(held.ack().await, Err(REMOVED));
+    ours.push("b").await.unwrap();
+    assert_eq!(drain(&ours).await, ["b"]);
+    clean(&fixture, [ours]).await;
+}
+
+/// What is pushed together travels together, but fails alone.
+#[tokio::test]
+async fn a_key_that_holds_something_else_is_told_to_its_producer_alone() {
+    let fixture = Fixture::new("foreign key").await;
+    let ours = queue(&connect(&fixture).await);
+    let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
+    ours.push(keyed("bad")).await.unwrap();
+    let tree = fixture.tree().await;
+    let path = tree.keys().find(|path| path.ends_with("/bad")).unwrap();
+    fixture.raw().set_data(path, b"something else", None).await.unwrap();
+    let pushes = tokio::join!(ours.push("a"), ours.push(keyed("bad")), ours.push(keyed("good")));
+    pushes.0.unwrap();
+    assert!(
+        matches!(pushes.1, Err(PushError::Error(Error::Layout { .. }))),
+        "{:?}",
+        pushes.1
+    );
+    pushes.2.unwrap();
+    assert_eq!(drain(&ours).await, ["bad", "a", "good"]);
+    // And so are acknowledgements with next steps.
+    ours.push_all(["one", "two", "three"]).await.unwrap();
+    let mut held = within(PATIENCE, "items", ours.pop_batch(3)).await.unwrap().into_iter();
+    let mut next = || held.next().unwrap();
+    let acks = tokio::join!(next().ack(), next().ack_then([keyed("bad")]), next().ack_then(["next"]));
+    acks.0.unwrap();
+    assert!(
+        matches!(acks.1, Err(AckError::Error(Error::Layout { .. }))),
+        "{:?}",
+        acks.1
+    );
+    acks.2.unwrap();
+    assert_eq!(drain(&ours).await, ["two", "next"]);
+    clean(&fixture, [ours]).await;
+}
+
+#[tokio::test]
+async fn what_others_put_into_the_directories_of_a_queue_is_left_alone() {
+    let fixture = Fixture::new("foreign children").await;
+    let ours = queue(&connect(&fixture).await);
+    ours.push("a").await.unwrap();
+    pop(&ours).await.nack().await.unwrap();
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let foreign: Vec<String> = [
+        "claimed",
+        "claims",
+        "ready",
+        "ready/100",
+        "later",
+        "consumers",
+        "dead",
+        "keys",
+    ]
+    .iter()
+    .map(|directory| format!("{PATH}/{directory}/foreign"))
+    .collect();
+    for directory in ["dead", "keys"] {
+        let path = format!("{PATH}/{directory}");
+        let _ = fixture.raw().create(&path, b"", &options).await;
+    }
+    for path in &foreign {
+        fixture.raw().create(path, b"x", &options).await.unwrap();
+    }
+    ours.push("b").await.unwrap();
+    assert_eq!(drain(&ours).await, ["a", "b"]);
+    assert_eq!((ours.len().await.unwrap(), ours.dead().await.unwrap().len()), (0, 0));
+    for path in &foreign {
+        delete(&fixture, path).await;
+    }
+    clean(&fixture, [ours]).await;
+}
