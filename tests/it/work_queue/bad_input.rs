@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, future};
 use zookeeper_recipes::queue::{
-    AckError, DeadItemError, ItemId, ItemStatus, NewItem, PushError, PushOptions, ResultError, WorkQueue,
+    AckError, DeadItemError, Delivery, ItemId, ItemStatus, NewItem, PushError, PushOptions, ResultError, WorkQueue,
 };
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{ConnectOptions, Coordinator, Error};
@@ -212,7 +212,7 @@ async fn numbers_of_items_that_make_no_sense_are_bounded() {
     assert!(within(PATIENCE, "nothing", ours.pop_batch(0)).await.unwrap().is_empty());
     let batch = within(PATIENCE, "a batch", ours.pop_batch(usize::MAX)).await.unwrap();
     assert_eq!(batch.len(), 128);
-    future::try_join_all(batch.into_iter().map(|delivery| delivery.ack()))
+    future::try_join_all(batch.into_iter().map(Delivery::ack))
         .await
         .unwrap();
     for prefetch in [0, usize::MAX] {

@@ -99,7 +99,8 @@ impl Delivery {
     /// [`result_retention`](super::WorkQueue::result_retention). One transaction.
     ///
     /// # Errors
-    /// As [`ack`](Self::ack), and [`Error::TooLarge`](crate::Error::TooLarge).
+    /// As [`ack`](Self::ack), and [`Error::TooLarge`](crate::Error::TooLarge) for a result that does not fit into one
+    /// request of 1 MiB: nothing was done, the item goes back.
     ///
     /// # Cancel safety
     /// As [`ack`](Self::ack).

@@ -91,6 +91,12 @@ impl WorkQueue {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
+    ///
+    /// # When the session is lost
+    /// It goes on in the next session.
+    ///
+    /// # Cost
+    /// A sync and six reads or so to begin with, and those of [`status`](Self::status); while it waits, nothing.
     pub async fn result(&self, id: &ItemId) -> Result<Bytes, ResultError> {
         persevere(&self.shared.zk, |session| async move {
             match self.shared.result(&session, id).await {

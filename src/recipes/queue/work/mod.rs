@@ -70,7 +70,8 @@ pub use self::typed::{TypedDelivery, TypedQueue};
 /// to the dead ones, never away.
 ///
 /// # Order and fairness
-/// By priority, then by due time, then by arrival as the ensemble saw it. An item that was given back keeps its place.
+/// By priority, then by due time, then by arrival as the ensemble saw it. An item that was given back keeps its place
+/// among those that were due in another eighth of a second; within one, those that were given back later may come later.
 /// Consumers are served in the order in which they came, process by process; those of one process share a place.
 ///
 /// # Typed items
@@ -82,7 +83,8 @@ pub use self::typed::{TypedDelivery, TypedQueue};
 ///
 /// # Cost
 /// Push: one transaction; what one process pushes at the same time shares it. Pop: a create and a list to join the line,
-/// some reads, one transaction; up to 128 items at once. Ack: one transaction, shared like that of a push. A waiting
+/// five lists (two more while something of that priority was given back or delayed), a read for each node with items, one
+/// transaction; up to 128 items at once. Ack: one transaction, shared like that of a push. A waiting
 /// consumer, and an idle queue, cost nothing. An arriving item wakes the first consumer in line.
 ///
 /// # When the session is lost
@@ -266,7 +268,8 @@ impl WorkQueue {
     /// no room for all.
     ///
     /// # Errors
-    /// As [`push`](Self::push), and [`PushError::NeverFits`].
+    /// As [`push`](Self::push), [`Error::TooLarge`] also if they do not fit into one request, and
+    /// [`PushError::NeverFits`] if they are more than a bounded queue may hold.
     ///
     /// # Cancel safety
     /// As [`push`](Self::push).

@@ -23,7 +23,14 @@ impl WorkQueue {
     /// yielded, so that work need not wait for requests; they belong to this consumer already. Dropping the stream gives
     /// back what was not yielded, which does not count as an attempt.
     ///
-    /// After an error, which is one that retrying would not help, the next item is tried for again.
+    /// # Errors
+    /// As [`pop`](Self::pop). After an error, which is one that retrying would not help, the next item is tried for again.
+    ///
+    /// # Cancel safety
+    /// Dropping what waits for the next item loses nothing: what was fetched stays in the stream.
+    ///
+    /// # When the session is lost
+    /// What was fetched and not yielded is lost with it, and not yielded; the stream goes on in the next session.
     pub fn deliveries(&self, prefetch: usize) -> impl Stream<Item = Result<Delivery, Error>> + Send + Unpin + use<> {
         let prefetch = Prefetch {
             queue: self.clone(),
@@ -41,7 +48,7 @@ impl WorkQueue {
 impl Prefetch {
     async fn next(&mut self) -> Result<Delivery, Error> {
         loop {
-            if let Some(arrived) = self.coming.as_mut().and_then(|coming| coming.now_or_never()) {
+            if let Some(arrived) = self.coming.as_mut().and_then(FutureExt::now_or_never) {
                 self.coming = None;
                 self.fetched.extend(arrived.unwrap_or(Err(Error::Closed))?);
             }

@@ -236,7 +236,11 @@ impl<T: DeserializeOwned> TypedQueue<T> {
     /// The items as they come, without end, as [`WorkQueue::deliveries`] yields them. Items of another type are put
     /// aside.
     ///
-    /// After an error, which is one that retrying would not help, the next item is tried for again.
+    /// # Errors
+    /// As [`WorkQueue::deliveries`].
+    ///
+    /// # Cancel safety
+    /// As [`WorkQueue::deliveries`].
     pub fn deliveries(
         &self,
         prefetch: usize,
@@ -284,16 +288,13 @@ fn encode_all<T: Serialize, V: Borrow<T>>(
     values.map(|(value, options)| encode(value.borrow(), options)).collect()
 }
 
-/// The item with its value; or as it is, with the reason why it has none of this type.
-fn decode<T: DeserializeOwned>(delivery: Delivery) -> Result<TypedDelivery<T>, (Delivery, String)> {
-    match serde_json::from_slice(delivery.payload()) {
-        Ok(value) => Ok(TypedDelivery::new(delivery, value)),
-        Err(error) => {
-            let reason = format!("its payload is not JSON of {}: {error}", type_name::<T>());
-            warn!(item = %delivery.id(), claim = delivery.path(), reason, "put aside as dead");
-            Err((delivery, reason))
-        }
-    }
+/// The value of the item; or the reason why it has none of this type.
+fn decode<T: DeserializeOwned>(delivery: &Delivery) -> Result<T, String> {
+    serde_json::from_slice(delivery.payload()).map_err(|error| {
+        let reason = format!("its payload is not JSON of {}: {error}", type_name::<T>());
+        warn!(item = %delivery.id(), claim = delivery.path(), reason, "put aside as dead");
+        reason
+    })
 }
 
 /// Those of the items that have a value, if any does, while the others are put aside; else these, with the reasons.
@@ -302,9 +303,9 @@ fn decode_any<T: DeserializeOwned>(
 ) -> Result<Vec<TypedDelivery<T>>, Vec<(Delivery, String)>> {
     let (mut good, mut others) = (Vec::new(), Vec::new());
     for delivery in deliveries {
-        match decode(delivery) {
-            Ok(delivery) => good.push(delivery),
-            Err(other) => others.push(other),
+        match decode(&delivery) {
+            Ok(value) => good.push(TypedDelivery::new(delivery, value)),
+            Err(reason) => others.push((delivery, reason)),
         }
     }
     if good.is_empty() {
@@ -318,9 +319,9 @@ fn decode_any<T: DeserializeOwned>(
 }
 
 async fn decode_or_reject<T: DeserializeOwned>(delivery: Delivery) -> Result<Option<TypedDelivery<T>>, Error> {
-    let (delivery, reason) = match decode(delivery) {
-        Ok(delivery) => return Ok(Some(delivery)),
-        Err(other) => other,
+    let reason = match decode(&delivery) {
+        Ok(value) => return Ok(Some(TypedDelivery::new(delivery, value))),
+        Err(reason) => reason,
     };
     reject(delivery, reason).await.map(|()| None)
 }
