@@ -25,7 +25,7 @@ use crate::support::connect_to;
 const PRODUCERS: usize = 3;
 const CONSUMERS: [usize; 4] = [2, 2, 1, 1];
 const WAVE: usize = 50;
-const TIMEOUT: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(240);
 
 struct Stage {
@@ -105,7 +105,7 @@ impl Stage {
         let mut over = self.over.subscribe();
         loop {
             let batch = tokio::select! {
-                batch = queue.pop_batch(random.usize(1..40)) => batch.unwrap(),
+                batch = queue.pop_batch(random.usize(1..=128)) => batch.unwrap(),
                 _ = over.wait_for(|over| *over) => return,
             };
             for delivery in &batch {
@@ -165,12 +165,12 @@ enum Strike {
 async fn strike(stage: &Arc<Stage>, sites: &mut [Site], random: &mut Rng) -> BTreeMap<Strike, usize> {
     let (mut struck, mut armed, mut silent) = (BTreeMap::new(), Vec::new(), Vec::new());
     let mut settled = stage.settled.subscribe();
-    let rounds = (stage.items / 100).clamp(10, 60);
+    let rounds = (stage.items / 100).clamp(10, 30);
     for round in 0..rounds {
         let due = round * stage.items / (rounds + 4);
         let progress = settled.wait_for(|settled| *settled >= due);
         // The time is up: nothing goes on until a session has expired.
-        let _ = tokio::time::timeout(TIMEOUT / 4, progress).await;
+        let _ = tokio::time::timeout(TIMEOUT / 2, progress).await;
         let consumers = random.usize(..CONSUMERS.len());
         let any = random.usize(..sites.len());
         let strike = match round {
