@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 use futures::future;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, info_span, warn};
 use zookeeper_client as zk;
 
 use super::claim::{Claim, ended};
 use super::delivery::Delivery;
 use super::draft::Role;
+use super::item::Item;
 use super::settle::Settlement;
 use super::shared::{Committed, Shared};
 use crate::error::Error;
 use crate::session::{Lost, Session};
-use crate::znode::{Ephemeral, Interrupted, NodeWatch, read_and_watch, stat};
+use crate::znode::{Ephemeral, Interrupted, NodeWatch, read, read_and_watch, stat};
 
 /// How many items are claimed at once.
 pub(super) const CLAIM_ITEMS: usize = 128;
@@ -71,8 +72,8 @@ impl Demands {
         wanted.min(CLAIM_ITEMS)
     }
 
-    fn all_impatient(&self) -> bool {
-        self.waiting.iter().all(|demand| !demand.waits)
+    fn any_impatient(&self) -> bool {
+        self.waiting.iter().any(|demand| !demand.waits)
     }
 
     /// Waits until somebody else wants items, or somebody has gone.
@@ -179,7 +180,11 @@ impl Shared {
             };
             let next_expiry = if watched || swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL) {
                 *swept = Some(Instant::now());
-                self.sweep(session, now).await?
+                let (next, more) = self.sweep(session, now).await?;
+                if more {
+                    *swept = None;
+                }
+                next
             } else {
                 None
             };
@@ -249,7 +254,7 @@ impl Shared {
     ) -> Result<Option<Ephemeral>, Interrupted> {
         let mut entering = Box::pin(self.line.enter_turnstile(session, None));
         loop {
-            if demands.all_impatient() {
+            if demands.any_impatient() {
                 // Those ahead may be idle, so that we would wait with them: it is looked whether there is something at
                 // all, each time when somebody has taken something.
                 let now = self.now(session).await?;
@@ -292,39 +297,54 @@ impl Shared {
         }
     }
 
-    /// Forgets the keys and results whose time is over; says when the next one's is.
-    async fn sweep(&self, session: &Arc<Session>, now: i64) -> Result<Option<i64>, Interrupted> {
-        loop {
-            let (expired, next) = self.expired(session, now, CLAIM_ITEMS).await?;
-            if expired.is_empty() {
-                return Ok(next);
+    /// Forgets some of the keys and results whose time is over: a transaction's worth, since consumers wait meanwhile.
+    /// Says when the next one's is, and whether there were some.
+    async fn sweep(&self, session: &Arc<Session>, now: i64) -> Result<(Option<i64>, bool), Interrupted> {
+        let (expired, next) = self.expired(session, now, CLAIM_ITEMS).await?;
+        if expired.is_empty() {
+            return Ok((next, false));
+        }
+        let items = expired.iter().flat_map(|(_, items)| items);
+        let forgotten = items.map(|item| self.forgotten(session, item));
+        let paths: Vec<String> = future::try_join_all(forgotten).await?.into_iter().flatten().collect();
+        debug!(queue = self.path(), nodes = paths.len(), "forgetting keys and results");
+        let committed = self.commit(session, |draft| {
+            for (segment, _) in &expired {
+                draft.delete(segment.path(), None, Role::Source(0));
             }
-            for (segment, items) in expired {
-                let mut paths = Vec::new();
-                for item in &items {
-                    let key = item.key.as_ref().map(|key| self.layout.key(key));
-                    let result = (!item.payload.is_empty()).then(|| self.layout.result(item.id.as_str()));
-                    for path in [key, result].into_iter().flatten() {
-                        if stat(session, &path).await?.is_some() {
-                            paths.push(path);
-                        }
-                    }
-                }
-                debug!(queue = self.path(), nodes = paths.len(), "forgetting keys and results");
-                let committed = self.commit(session, |draft| {
-                    draft.delete(segment.path(), None, Role::Source(0));
-                    for path in &paths {
-                        draft.delete(path.clone(), None, Role::Other);
-                    }
-                    Ok(())
-                });
-                match committed.await? {
-                    // Refused: somebody else was there. It is looked at again.
-                    Committed::Done(..) | Committed::Refused(_, zk::Error::NoNode) => {}
-                    Committed::Refused(_, source) => return Err(Error::from_answer(self.path(), source).into()),
-                    Committed::Indeterminate(()) => return Err(ended(session)),
-                }
+            for path in &paths {
+                draft.delete(path.clone(), None, Role::Other);
+            }
+            Ok(())
+        });
+        match committed.await? {
+            Committed::Done(..) => Ok((Some(now), true)),
+            // Somebody else was there. It is looked at again.
+            Committed::Refused(_, zk::Error::NoNode) => Ok((Some(now), true)),
+            Committed::Refused(role, error) => {
+                warn!(queue = self.path(), ?role, %error, "keys and results whose time is over cannot be removed");
+                Ok((None, false))
+            }
+            Committed::Indeterminate(()) => Err(ended(session)),
+        }
+    }
+
+    /// What is there of an item that is to be forgotten: its key, unless that is another one's by now, and its result.
+    async fn forgotten(&self, session: &Arc<Session>, item: &Item) -> Result<Vec<String>, Interrupted> {
+        let mut paths = Vec::new();
+        if let Some(key) = &item.key {
+            let path = self.layout.key(key);
+            let id = read(session, &path).await?.map(|(id, _)| id);
+            if id.is_some_and(|id| id == item.id.as_str().as_bytes()) {
+                paths.push(path);
             }
         }
+        if !item.payload.is_empty() {
+            let path = self.layout.result(item.id.as_str());
+            if stat(session, &path).await?.is_some() {
+                paths.push(path);
+            }
+        }
+        Ok(paths)
     }
 }

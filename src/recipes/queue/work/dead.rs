@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use futures::future;
-use tracing::info;
+use tracing::{info, warn};
 use zookeeper_client as zk;
 
 use super::WorkQueue;
 use super::draft::Role;
 use super::errors::DeadItemError;
-use super::item::{Item, ItemId};
+use super::item::{DEFAULT_PRIORITY, Item, ItemId};
 use super::segment::decode;
 use super::settle::UNREADABLE;
 use super::shared::{Committed, Shared};
@@ -42,8 +42,30 @@ struct Letter {
 }
 
 impl Letter {
-    fn parse(data: Vec<u8>, version: i32) -> Option<Self> {
-        let mut data = Bytes::from(data);
+    /// The letter at the node of this item; also what somebody else has put there.
+    fn read(id: &ItemId, data: Vec<u8>, stat: &zk::Stat) -> Self {
+        let data = Bytes::from(data);
+        Self::parse(data.clone(), stat.version).unwrap_or_else(|| Self {
+            reason: UNREADABLE.to_owned(),
+            item: Item {
+                id: id.clone(),
+                priority: DEFAULT_PRIORITY,
+                due: stat.ctime,
+                arrival: stat.czxid,
+                attempt: 0,
+                key: None,
+                payload: data,
+            },
+            version: stat.version,
+        })
+    }
+
+    /// Whether it was never an item: such a one was never delivered.
+    fn is_unreadable(&self) -> bool {
+        self.reason == UNREADABLE && self.item.attempt == 0
+    }
+
+    fn parse(mut data: Bytes, version: i32) -> Option<Self> {
         let length = usize::from(data.try_get_u16().ok()?);
         if data.len() < length {
             return None;
@@ -120,10 +142,14 @@ impl Shared {
         for shard in list(session, &directory).await? {
             let shard = directory.descendant(&shard);
             let names = list(session, &shard).await?;
-            let letters = names.iter().map(|name| async {
-                let path = shard.child(name);
-                let read = read(session, &path).await?;
-                Ok::<_, Interrupted>(read.and_then(|(data, stat)| Letter::parse(data, stat.version)))
+            let shard = &shard;
+            let letters = names.iter().map(|name| async move {
+                let Some(id) = ItemId::from_stored(name) else {
+                    warn!(path = %shard, name = %name, "a child that is no dead item is left alone");
+                    return Ok(None);
+                };
+                let read = read(session, &shard.child(name)).await?;
+                Ok::<_, Interrupted>(read.map(|(data, stat)| Letter::read(&id, data, &stat)))
             });
             dead.extend(future::try_join_all(letters).await?.into_iter().flatten());
         }
@@ -141,18 +167,17 @@ impl Shared {
     /// Why an item is dead, if it is.
     pub(super) async fn death_of(&self, session: &Arc<Session>, id: &ItemId) -> Result<Option<String>, Interrupted> {
         let letter = read(session, &self.layout.dead(id.as_str())).await?;
-        let letter = letter.and_then(|(data, stat)| Letter::parse(data, stat.version));
-        Ok(letter.map(|letter| letter.reason))
+        Ok(letter.map(|(data, stat)| Letter::read(id, data, &stat).reason))
     }
 
     async fn settle_dead(&self, session: &Arc<Session>, id: &ItemId, back: bool) -> Result<(), Stop> {
         let path = self.layout.dead(id.as_str());
         loop {
             let letter = read(session, &path).await?;
-            let Some(letter) = letter.and_then(|(data, stat)| Letter::parse(data, stat.version)) else {
+            let Some(letter) = letter.map(|(data, stat)| Letter::read(id, data, &stat)) else {
                 return Err(Stop::Told(DeadItemError::Unknown { id: id.clone() }));
             };
-            if back && letter.reason == UNREADABLE {
+            if back && letter.is_unreadable() {
                 return Err(Stop::Told(DeadItemError::Unreadable { id: id.clone() }));
             }
             let key = letter.item.key.as_ref().filter(|_| !back);

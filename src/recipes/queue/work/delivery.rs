@@ -172,25 +172,28 @@ impl Delivery {
 
     async fn settle(mut self, verdict: Verdict) -> Result<Vec<ItemId>, AckError> {
         let (reply, settled) = oneshot::channel();
-        self.send(verdict, Some(reply));
-        match settled.await {
-            Ok(answer) => answer,
+        if !self.send(verdict, Some(reply)) {
             // The task is gone with its runtime, and the session with it.
-            Err(_) => Err(AckError::Lost(Lost {
+            return Err(AckError::Lost(Lost {
                 reason: self.lost().reason().unwrap_or(LossReason::Closed),
-            })),
+            }));
         }
+        // An error means the same, maybe while this was on its way.
+        settled.await.unwrap_or(Err(AckError::Indeterminate))
     }
 
-    fn send(&mut self, verdict: Verdict, reply: Option<oneshot::Sender<Result<Vec<ItemId>, AckError>>>) {
-        let Some(settling) = self.settling.take() else { return };
-        // An error means that the task is gone with its runtime: the item goes back with the session.
-        let _ = settling.send(Settlement {
+    /// False if the task is gone with its runtime: then the item goes back with the session.
+    fn send(&mut self, verdict: Verdict, reply: Option<oneshot::Sender<Result<Vec<ItemId>, AckError>>>) -> bool {
+        let Some(settling) = self.settling.take() else {
+            return false;
+        };
+        let settlement = Settlement {
             claim: Arc::clone(&self.claim),
             id: self.item.id.clone(),
             verdict,
             reply,
-        });
+        };
+        settling.send(settlement).is_ok()
     }
 }
 

@@ -159,7 +159,9 @@ impl<'a> Draft<'a> {
 
     fn put(&mut self, lane: Lane, guid: &str, items: impl IntoIterator<Item = Item>) {
         let block = self.tail(lane);
-        self.ring();
+        if !matches!(lane, Lane::Expiry(_)) {
+            self.ring();
+        }
         let mut segment: Vec<Item> = Vec::new();
         let mut size = 0;
         for item in items {

@@ -49,7 +49,8 @@ pub enum PushError {
     /// coordinator has ended.
     #[error("the session ended before the answer came: all was pushed or nothing; give items a key to push them again")]
     Indeterminate {
-        /// The ids that the items have if they were pushed; ask [`status`](super::WorkQueue::status).
+        /// The ids that the items have if they were pushed; ask [`status`](super::WorkQueue::status). None if the runtime
+        /// of the coordinator was shut down meanwhile.
         ids: Vec<ItemId>,
     },
     /// Nothing was pushed, and trying again would not help.

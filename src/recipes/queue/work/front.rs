@@ -20,6 +20,9 @@ const TAKE_BYTES: usize = 256 * 1024;
 /// How many segments are looked into at once.
 const TAKE_SEGMENTS: usize = 128;
 
+/// How many segments are read at first; more if they turn out to be small.
+const FIRST_READS: usize = 16;
+
 /// How many bytes the segments have, about, of which something is taken at once, unless it is a single one: what is left
 /// in them is written again.
 const MOVED_BYTES: usize = 512 * 1024;
@@ -32,6 +35,8 @@ pub(super) struct Front {
     pub(super) unreadable: Vec<Unreadable>,
     /// When the next item is due, if none is before that.
     pub(super) next_due: Option<i64>,
+    /// Whether there is more of what was looked at, so that nothing less urgent may be taken.
+    cut: bool,
 }
 
 /// What is taken of one segment.
@@ -93,10 +98,11 @@ impl Shared {
         let mut priorities: Vec<u8> = ready.iter().chain(&later).copied().collect();
         priorities.sort_unstable();
         priorities.dedup();
+        self.keep_heads(&ready);
         let mut front = Front::default();
         for priority in priorities {
             let missing = wanted.saturating_sub(front.len());
-            if missing == 0 || front.takes.len() >= TAKE_SEGMENTS {
+            if missing == 0 || front.cut || front.takes.len() >= TAKE_SEGMENTS {
                 break;
             }
             let mut found = Vec::new();
@@ -109,7 +115,7 @@ impl Shared {
                 self.collect_lane(session, lane, missing, &mut front, &mut found)
                     .await?;
             }
-            choose(found, missing, &mut front);
+            choose(found, missing, self.settings.max_attempts, &mut front);
         }
         Ok(front)
     }
@@ -126,7 +132,8 @@ impl Shared {
     ) -> Result<(), Interrupted> {
         let spans = self.layout.slots(slots);
         for span in numbers::<i64>(&list(session, &spans).await?) {
-            if Slots::span_start(span) > now && front.next_due.is_some() {
+            // Another priority may have told a later time.
+            if Slots::span_start(span) > now && front.next_due.is_some_and(|next| next <= Slots::span_start(span)) {
                 return Ok(());
             }
             let directory = spans.descendant(&span.to_string());
@@ -168,17 +175,17 @@ impl Shared {
         found: &mut Vec<(Segment, Vec<Item>)>,
     ) -> Result<(), Interrupted> {
         let path = self.layout.lane(lane);
-        let mut count = 0;
         // The first block seen last time most likely still is: what is behind it need not be listed.
-        if let Some(head) = self.head(lane) {
-            count += self
-                .collect_block(session, lane, head, wanted, front, found)
-                .await?
-                .unwrap_or_default();
-            if count > 0 {
-                return Ok(());
-            }
+        let head = self.head(lane);
+        let of_head = match head {
+            Some(head) => self.collect_block(session, lane, head, wanted, front, found).await?,
+            None => None,
+        };
+        let of_head = of_head.unwrap_or_default();
+        if of_head >= wanted {
+            return Ok(());
         }
+        let mut count = of_head;
         let before = found.len();
         'again: loop {
             let blocks = numbers::<i32>(&list(session, &path).await?);
@@ -186,6 +193,9 @@ impl Shared {
             for (position, block) in blocks.iter().enumerate() {
                 if count >= wanted {
                     break;
+                }
+                if of_head > 0 && head == Some(*block) {
+                    continue;
                 }
                 // What was given back is in no order: of that, all has to be seen.
                 let missing = match lane.is_given_back() {
@@ -200,7 +210,7 @@ impl Shared {
                         for block in passed.drain(..) {
                             if !self.clear(session, &self.layout.block(lane, block)).await? {
                                 found.truncate(before);
-                                count = 0;
+                                count = of_head;
                                 continue 'again;
                             }
                         }
@@ -261,11 +271,19 @@ impl Shared {
                 name: (*name).clone(),
             })
             .collect();
-        let mut items = 0;
-        let reads = chosen
-            .iter()
-            .map(|segment| async { read(session, &segment.path()).await });
-        for (segment, answer) in chosen.iter().zip(future::try_join_all(reads).await?) {
+        let (mut items, mut size, mut step, mut rest) = (0, 0, FIRST_READS, chosen.as_slice());
+        let mut answers = Vec::new();
+        while !rest.is_empty() && size < TAKE_BYTES {
+            let (now, later) = rest.split_at(step.min(rest.len()));
+            let reads = now.iter().map(|segment| async { read(session, &segment.path()).await });
+            for answer in future::try_join_all(reads).await? {
+                size += answer.as_ref().map_or(0, |(data, _)| data.len());
+                answers.push(answer);
+            }
+            (rest, step) = (later, step * 4);
+        }
+        let is_cut = !rest.is_empty() || (chosen.len() == TAKE_SEGMENTS && segments.len() > TAKE_SEGMENTS);
+        for (segment, answer) in chosen.iter().zip(answers) {
             let Some((data, stat)) = answer else { continue };
             let data = Bytes::from(data);
             match decode(&data) {
@@ -288,6 +306,10 @@ impl Shared {
                     });
                 }
             }
+        }
+        if is_cut {
+            front.cut = true;
+            return Ok(Some(items.max(wanted)));
         }
         // All of it may be gone by now, or be taken: it is looked at again.
         Ok(Some(items.max(1)))
@@ -344,12 +366,17 @@ pub(super) fn complete(items: &mut [Item], stat: &zk::Stat) {
     }
 }
 
-/// Takes the first `wanted` of the items found, and what is not too much at once.
-fn choose(found: Vec<(Segment, Vec<Item>)>, wanted: usize, front: &mut Front) {
+/// Takes the first `wanted` of the items found, and what is not too much at once. An item is taken alone for its last
+/// attempt: if its consumer dies of it, no other item pays for that.
+fn choose(found: Vec<(Segment, Vec<Item>)>, wanted: usize, max_attempts: u32, front: &mut Front) {
     let mut ranked: Vec<_> = found
         .iter()
         .enumerate()
-        .flat_map(|(segment, (_, items))| items.iter().map(move |item| (item.rank(), segment, item.payload.len())))
+        .flat_map(|(segment, (_, items))| {
+            items
+                .iter()
+                .map(move |item| (item.rank(), segment, item.payload.len(), item.attempt))
+        })
         .collect();
     ranked.sort_unstable_by_key(|(rank, ..)| *rank);
     let weight = |items: &[Item]| items.iter().map(|item| item.payload.len() + OVERHEAD).sum::<usize>();
@@ -359,13 +386,19 @@ fn choose(found: Vec<(Segment, Vec<Item>)>, wanted: usize, front: &mut Front) {
     let mut moved: usize = moved.sum();
     let mut untouched: Vec<usize> = found.iter().map(|(_, items)| weight(items)).collect();
     let mut last = None;
-    for (rank, segment, bytes) in ranked.iter().take(wanted) {
-        if size > 0 && (size + bytes > TAKE_BYTES || moved + untouched[*segment] > MOVED_BYTES) {
+    for (rank, segment, bytes, attempt) in ranked.iter().take(wanted) {
+        let is_last_attempt = attempt.saturating_add(1) >= max_attempts;
+        if size > 0 && (is_last_attempt || size + bytes > TAKE_BYTES || moved + untouched[*segment] > MOVED_BYTES) {
+            front.cut = true;
             break;
         }
         size += bytes.max(&1);
         moved += std::mem::take(&mut untouched[*segment]);
         last = Some(*rank);
+        if is_last_attempt {
+            front.cut = true;
+            break;
+        }
     }
     for (segment, items) in found {
         let (taken, left): (Vec<_>, Vec<_>) = items

@@ -24,6 +24,13 @@ pub(super) struct Bound {
     pub(super) items: u64,
 }
 
+impl Bound {
+    /// How many items more it may hold.
+    pub(super) fn room(&self) -> u64 {
+        self.capacity.saturating_sub(self.items)
+    }
+}
+
 impl Level {
     pub(super) fn parse(data: &[u8], version: i32) -> Option<Self> {
         let mut lines = std::str::from_utf8(data).ok()?.lines();

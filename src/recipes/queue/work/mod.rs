@@ -296,13 +296,16 @@ impl WorkQueue {
             items,
             waits,
             doubtful: None,
+            needed: 0,
             reply,
         };
-        // Errors mean that the task is gone with its runtime.
+        // Errors mean that the task is gone with its runtime, maybe while this was on its way.
         if self.tasks.pushes.send(push).is_err() {
             return Err(Error::Closed.into());
         }
-        pushed.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+        pushed
+            .await
+            .unwrap_or_else(|_| Err(PushError::Indeterminate { ids: Vec::new() }))
     }
 
     /// Waits for an item, however long it takes: lost connections, expired sessions and servers that are away are waited

@@ -11,6 +11,7 @@ use super::draft::Role;
 use super::errors::PushError;
 use super::item::{ItemId, NewItem};
 use super::keys::Batch;
+use super::level::{Bound, Level};
 use super::segment::OVERHEAD;
 use super::shared::{Committed, Shared};
 use crate::error::Error;
@@ -29,6 +30,8 @@ pub(super) struct Push {
     pub(super) waits: bool,
     /// The ids that the items have if an earlier transaction was committed, of which that is not known.
     pub(super) doubtful: Option<Vec<ItemId>>,
+    /// For how many items it needs room; fewer than it has if some were pushed before.
+    pub(super) needed: u64,
     pub(super) reply: oneshot::Sender<Result<Vec<ItemId>, PushError>>,
 }
 
@@ -37,10 +40,6 @@ impl Push {
         let size =
             |item: &NewItem| OVERHEAD + item.payload.len() + item.options.key.as_ref().map_or(0, |key| key.len() + 400);
         self.items.iter().map(size).sum()
-    }
-
-    fn count(&self) -> u64 {
-        u64::try_from(self.items.len()).unwrap_or(u64::MAX)
     }
 
     fn answer(self, answer: Result<Vec<ItemId>, PushError>) {
@@ -64,6 +63,7 @@ enum Outcome {
 /// Pushes what comes, in the order in which it comes, until nothing more can come.
 pub(super) async fn push_all(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Push>) {
     let mut waiting = VecDeque::new();
+    let mut full = false;
     loop {
         if waiting.is_empty() {
             match incoming.recv().await {
@@ -73,6 +73,10 @@ pub(super) async fn push_all(shared: Arc<Shared>, mut incoming: mpsc::UnboundedR
         }
         while let Ok(push) = incoming.try_recv() {
             waiting.push_back(push);
+        }
+        if std::mem::take(&mut full) {
+            // Who does not wait is told at once, whoever waits.
+            waiting.make_contiguous().sort_by_key(|push: &Push| push.waits);
         }
         // Whoever has gone in the meantime does not push.
         waiting.retain(|push: &Push| !push.reply.is_closed());
@@ -104,6 +108,7 @@ pub(super) async fn push_all(shared: Arc<Shared>, mut incoming: mpsc::UnboundedR
             Outcome::Again(batch) => batch.into_iter().rev().for_each(|push| waiting.push_front(push)),
             Outcome::Full(batch) => {
                 batch.into_iter().rev().for_each(|push| waiting.push_front(push));
+                full = true;
                 shared.until_room(&session, &mut waiting, &mut incoming).await;
             }
         }
@@ -115,19 +120,19 @@ impl Shared {
         let mut items = Batch::new(batch.iter().flat_map(|push| &push.items));
         let mut looked_up = false;
         loop {
-            let mut room = None;
+            let mut full = None;
             let committed = self.commit(session, |draft| {
                 let new: Vec<_> = items.new_items().collect();
                 let bound = draft.known.level.bound;
-                room = bound.map(|bound| (bound, bound.capacity.saturating_sub(bound.items)));
-                if room.is_some_and(|(_, room)| room < u64::try_from(new.len()).unwrap_or(u64::MAX)) {
+                let needed = u64::try_from(new.len()).unwrap_or(u64::MAX);
+                full = bound.filter(|bound| bound.room() < needed);
+                if full.is_some() {
                     return Ok(None);
                 }
-                room = None;
                 Ok(Some(draft.push(new)))
             });
             let committed = committed.await;
-            if let Some((bound, room)) = room {
+            if let Some(bound) = full {
                 // What was pushed before needs no room.
                 if !looked_up && items.has_new_keys() {
                     looked_up = true;
@@ -143,7 +148,8 @@ impl Shared {
                         }
                     }
                 }
-                return self.make_room(session, batch, bound.capacity, room, bound.items).await;
+                let needed = u64::try_from(items.new_items().count()).unwrap_or(u64::MAX);
+                return self.make_room(session, batch, bound, needed).await;
             }
             match committed {
                 Ok(Committed::Done(ids, _)) => {
@@ -228,17 +234,10 @@ impl Shared {
     }
 
     /// There is not enough room for all: those who do not wait are told, unless there is room for them alone.
-    async fn make_room(
-        &self,
-        session: &Arc<Session>,
-        batch: Vec<Push>,
-        capacity: u64,
-        room: u64,
-        seen: u64,
-    ) -> Outcome {
+    async fn make_room(&self, session: &Arc<Session>, batch: Vec<Push>, seen: Bound, needed: u64) -> Outcome {
         // What is known may be outdated.
         match self.load_level(session).await {
-            Ok(level) if level.bound.is_some_and(|bound| bound.items != seen) => return Outcome::Again(batch),
+            Ok(level) if level.bound != Some(seen) => return Outcome::Again(batch),
             Ok(_) => {}
             Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
             Err(Interrupted::Failed(error)) => return refuse(batch, &error),
@@ -247,13 +246,14 @@ impl Shared {
             return self.push_each(session, batch).await;
         }
         let mut waiting = Vec::new();
-        for push in batch {
+        for mut push in batch {
             let path = self.path().to_owned();
-            let items = push.count();
+            let (items, capacity) = (needed, seen.capacity);
             if items > capacity {
                 push.answer(Err(PushError::NeverFits { path, items, capacity }));
             } else if push.waits {
-                debug!(queue = path, room, items, "the queue is full; waiting");
+                debug!(queue = path, items, "the queue is full; waiting");
+                push.needed = needed;
                 waiting.push(push);
             } else {
                 push.answer(Err(PushError::QueueFull { path, capacity }));
@@ -274,7 +274,7 @@ impl Shared {
         incoming: &mut mpsc::UnboundedReceiver<Push>,
     ) {
         let Some(first) = waiting.front_mut() else { return };
-        let needed = first.count();
+        let needed = first.needed;
         tokio::select! {
             () = first.reply.closed() => {}
             () = self.room(session, needed) => {}
@@ -294,10 +294,10 @@ impl Shared {
             let watched = read_and_watch(session, self.path()).await;
             let Ok(Some((data, stat, watch))) = watched else { return };
             let mut watch: NodeWatch = watch;
-            let level = super::level::Level::parse(&data, stat.version);
+            let level = Level::parse(&data, stat.version);
             if level
                 .and_then(|level| level.bound)
-                .is_none_or(|bound| bound.capacity.saturating_sub(bound.items) >= needed)
+                .is_none_or(|bound| bound.room() >= needed)
             {
                 return;
             }

@@ -182,6 +182,9 @@ impl Shared {
         {
             let mut seen = self.seen();
             seen.clock = Some((Instant::now(), receipt.ledger.mtime));
+            if seen.tails.len() > LANES {
+                seen.tails.clear();
+            }
             if steps.iter().any(|(_, role)| *role == Role::Level) {
                 seen.level = Some(Level {
                     bound,
@@ -233,11 +236,7 @@ impl Shared {
                 0
             }
         };
-        let mut seen = self.seen();
-        if seen.tails.len() >= LANES {
-            seen.tails.clear();
-        }
-        seen.tails.insert(lane, tail);
+        self.seen().tails.insert(lane, tail);
         Ok(())
     }
 
@@ -249,8 +248,10 @@ impl Shared {
             if let Some(now) = self.clock() {
                 return Ok(now);
             }
-            if let Entry::Committed(receipt) = self.ledgers.commit(session, self.path(), |_| Ok(())).await? {
-                self.seen().clock = Some((Instant::now(), receipt.ledger.mtime));
+            match self.ledgers.commit(session, self.path(), |_| Ok(())).await? {
+                Entry::Committed(receipt) => self.seen().clock = Some((Instant::now(), receipt.ledger.mtime)),
+                Entry::Refused { source, .. } => return Err(Error::from_answer(self.path(), source).into()),
+                Entry::Indeterminate { .. } => {}
             }
             if let Some(reason) = session.end_reason() {
                 return Err(crate::session::Lost { reason }.into());
@@ -327,7 +328,11 @@ impl Shared {
                     source: zk::Error::Unimplemented,
                     ..
                 } if mode == zk::CreateMode::Container => mode = zk::CreateMode::Persistent,
-                Transaction::Refused { source, .. } if !matches!(source, zk::Error::NodeExists | zk::Error::NoNode) => {
+                Transaction::Refused { source, .. }
+                    if !matches!(source, zk::Error::NodeExists | zk::Error::NoNode)
+                        // Right below a chroot that does not exist any more.
+                        || (source == zk::Error::NoNode && self.layout.root().parent().is_none()) =>
+                {
                     return Err(Error::from_answer(path, source).into());
                 }
                 _ => return Ok(()),
@@ -338,6 +343,12 @@ impl Shared {
     /// Which block of a lane was the first one that held something.
     pub(super) fn head(&self, lane: Lane) -> Option<i32> {
         self.seen().heads.get(&lane).copied()
+    }
+
+    /// Forgets the heads of priorities that are not there any more: if they come back, they begin anew.
+    pub(super) fn keep_heads(&self, priorities: &[u8]) {
+        let is_there = |lane: &Lane| matches!(lane, Lane::Ready(priority) if priorities.contains(priority));
+        self.seen().heads.retain(|lane, _| is_there(lane));
     }
 
     pub(super) fn set_head(&self, lane: Lane, block: i32) {

@@ -51,7 +51,7 @@ proptest! {
     fn the_first_items_are_taken_and_no_item_is_lost(found in segments(0_usize..100), wanted in 0_usize..50) {
         let all: Vec<Item> = found.iter().flat_map(|(_, items)| items.clone()).collect();
         let mut front = Front::default();
-        choose(found.clone(), wanted, &mut front);
+        choose(found.clone(), wanted, 5, &mut front);
         let mut ranked: Vec<&Item> = all.iter().collect();
         ranked.sort_by_key(|item| item.rank());
         let first = names(ranked.into_iter().take(wanted));
@@ -68,7 +68,7 @@ proptest! {
     fn not_too_much_is_taken_at_once_but_always_something(found in segments(0_usize..200_000), wanted in 1_usize..50) {
         let all: Vec<Item> = found.iter().flat_map(|(_, items)| items.clone()).collect();
         let mut front = Front::default();
-        choose(found, wanted, &mut front);
+        choose(found, wanted, 5, &mut front);
         let taken: Vec<&Item> = front.takes.iter().flat_map(|take| &take.taken).collect();
         let bytes: usize = taken.iter().map(|item| item.payload.len()).sum();
         prop_assert!(bytes <= TAKE_BYTES || taken.len() == 1);
@@ -78,4 +78,25 @@ proptest! {
         let ahead = all.iter().filter(|item| last.is_some_and(|last| item.rank() <= last)).count();
         prop_assert_eq!(ahead, taken.len());
     }
+}
+
+#[test]
+fn an_item_is_taken_alone_for_its_last_attempt() {
+    let segment = |items| {
+        let block = NodePath::new("/q/ready/100/0").unwrap();
+        let name = format!("1-{GUID}-0000000000");
+        vec![(Segment { block, name }, items)]
+    };
+    let taken = |attempts: [u32; 3]| {
+        let items = attempts.iter().zip(0_i64..).map(|(attempt, due)| Item {
+            attempt: *attempt,
+            ..item(usize::try_from(due).unwrap(), (due, 1, 1))
+        });
+        let mut front = Front::default();
+        choose(segment(items.collect()), 3, 5, &mut front);
+        (front.len(), front.cut)
+    };
+    assert_eq!(taken([0, 3, 0]), (3, false));
+    assert_eq!(taken([4, 0, 0]), (1, true));
+    assert_eq!(taken([0, 4, 0]), (1, true));
 }
