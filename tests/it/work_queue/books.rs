@@ -101,7 +101,10 @@ pub(super) async fn check(fixture: &Fixture, queue: &WorkQueue, books: &Books) {
                 assert_eq!(token, last.0, "{id}: {deliveries:?}");
                 assert_ne!(last.1.1, End::NotDone, "{id}: {deliveries:?}");
             }
-            None => assert!(done.is_empty(), "{id} has no result, but was done {done:?}: {deliveries:?}"),
+            None => assert!(
+                done.is_empty(),
+                "{id} has no result, but was done {done:?}: {deliveries:?}"
+            ),
         }
     }
     let undelivered = results.keys().filter(|id| !books.deliveries.contains_key(id));

@@ -150,6 +150,7 @@ async fn a_stream_that_is_dropped_gives_back_untried_what_it_did_not_yield() {
                 assert!(deliveries.next().now_or_never().is_none(), "it has just begun");
             }
             drop(deliveries);
+            until_idle(&fixture).await;
             for number in yielded..10 {
                 let delivery = pop(&theirs).await;
                 assert_eq!(

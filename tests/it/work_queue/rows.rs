@@ -90,6 +90,14 @@ async fn curator_225_an_item_that_is_given_back_keeps_its_place() {
     second.nack().await.unwrap();
     first.nack().await.unwrap();
     assert_eq!(drain(&ours).await, ["a", "b", "c"]);
+    // Those that were delayed stay ahead of those that were due at the same time.
+    let delay = || PushOptions::new().delay(Duration::from_millis(1));
+    let items = ["d", "e", "f"].map(|item| NewItem::new(item).with(delay()));
+    ours.push_all(items).await.unwrap();
+    let (first, second) = (pop(&ours).await, pop(&ours).await);
+    second.nack().await.unwrap();
+    first.nack().await.unwrap();
+    assert_eq!(drain(&ours).await, ["d", "e", "f"]);
     clean(&fixture, [ours]).await;
 }
 

@@ -143,12 +143,12 @@ impl<'a> Draft<'a> {
         ids
     }
 
-    /// Puts items of a priority, which have been in the queue before, back to where they were in line, or to a later time.
+    /// Puts items of a priority, which have been in the queue before, back to where they were in line.
     pub(super) fn put_back(&mut self, priority: u8, items: Vec<Item>) {
         let Some(due) = items.iter().map(|item| item.due).min() else {
             return;
         };
-        self.put_into(Lane::Later(priority, Lane::slot_of(due)), items);
+        self.put_into(Lane::given_back(priority, due), items);
     }
 
     /// Puts items into a lane.

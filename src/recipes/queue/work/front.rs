@@ -9,7 +9,7 @@ use zookeeper_client as zk;
 
 use super::item::Item;
 use super::layout::{Lane, SegmentName, Slots, numbers};
-use super::segment::decode;
+use super::segment::{OVERHEAD, decode};
 use super::shared::Shared;
 use crate::session::Session;
 use crate::znode::{Interrupted, NodePath, Sequence, ask, list, read};
@@ -17,8 +17,12 @@ use crate::znode::{Interrupted, NodePath, Sequence, ask, list, read};
 /// How many bytes of items are taken at once, unless it is a single item.
 const TAKE_BYTES: usize = 256 * 1024;
 
-/// How many segments are taken from at once.
+/// How many segments are looked into at once.
 const TAKE_SEGMENTS: usize = 128;
+
+/// How many bytes the segments have, about, of which something is taken at once, unless it is a single one: what is left
+/// in them is written again.
+const MOVED_BYTES: usize = 512 * 1024;
 
 /// What a consumer takes.
 #[derive(Debug, Default)]
@@ -183,9 +187,12 @@ impl Shared {
                 if count >= wanted {
                     break;
                 }
-                let collected = self
-                    .collect_block(session, lane, *block, wanted - count, front, found)
-                    .await?;
+                // What was given back is in no order: of that, all has to be seen.
+                let missing = match lane.is_given_back() {
+                    true => usize::MAX,
+                    false => wanted - count,
+                };
+                let collected = self.collect_block(session, lane, *block, missing, front, found).await?;
                 match collected {
                     Some(0) if position + 1 < blocks.len() => passed.push(*block),
                     Some(items) if items > 0 => {
@@ -345,18 +352,19 @@ fn choose(found: Vec<(Segment, Vec<Item>)>, wanted: usize, front: &mut Front) {
         .flat_map(|(segment, (_, items))| items.iter().map(move |item| (item.rank(), segment, item.payload.len())))
         .collect();
     ranked.sort_unstable_by_key(|(rank, ..)| *rank);
-    let mut size: usize = front
-        .takes
-        .iter()
-        .flat_map(|take| &take.taken)
-        .map(|item| item.payload.len())
-        .sum();
+    let weight = |items: &[Item]| items.iter().map(|item| item.payload.len() + OVERHEAD).sum::<usize>();
+    let taken = front.takes.iter().flat_map(|take| &take.taken);
+    let mut size: usize = taken.map(|item| item.payload.len().max(1)).sum();
+    let moved = front.takes.iter().map(|take| weight(&take.taken) + weight(&take.left));
+    let mut moved: usize = moved.sum();
+    let mut untouched: Vec<usize> = found.iter().map(|(_, items)| weight(items)).collect();
     let mut last = None;
-    for (rank, _, bytes) in ranked.iter().take(wanted) {
-        if size > 0 && size + bytes > TAKE_BYTES {
+    for (rank, segment, bytes) in ranked.iter().take(wanted) {
+        if size > 0 && (size + bytes > TAKE_BYTES || moved + untouched[*segment] > MOVED_BYTES) {
             break;
         }
         size += bytes.max(&1);
+        moved += std::mem::take(&mut untouched[*segment]);
         last = Some(*rank);
     }
     for (segment, items) in found {

@@ -57,9 +57,15 @@ impl Lane {
         (now + delay + grain - 1).div_euclid(grain) * grain
     }
 
-    /// The slot of what was due at `due`, or of an earlier time.
-    pub(super) fn slot_of(due: i64) -> i64 {
-        due.div_euclid(GRAIN) * GRAIN
+    /// The lane of items of a priority that were given back, which were due at `due` and maybe later. It stands ahead of
+    /// those that were pushed for that time, and apart from them: it is the only one that is not in the order of its
+    /// segments.
+    pub(super) fn given_back(priority: u8, due: i64) -> Self {
+        Self::Later(priority, due.div_euclid(GRAIN) * GRAIN - 1)
+    }
+
+    pub(super) fn is_given_back(self) -> bool {
+        matches!(self, Self::Later(_, slot) if slot.rem_euclid(GRAIN) == GRAIN - 1)
     }
 }
 
@@ -229,6 +235,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_is_given_back_is_due_and_stands_apart(now in 0_i64..4_000_000_000_000, delay in 0_u64..400_000_000_000) {
+            let Lane::Later(_, slot) = Lane::given_back(1, now) else { unreachable!() };
+            prop_assert!((now - GRAIN..now).contains(&slot));
+            prop_assert!(Lane::Later(1, slot).is_given_back());
+            prop_assert!(!Lane::Later(1, Lane::slot_after(now, Duration::from_millis(delay))).is_given_back());
+        }
+
+        #[test]
         fn a_slot_is_not_too_early_and_little_too_late(now in 0_i64..4_000_000_000_000, delay in 0_u64..400_000_000_000) {
             let slot = Lane::slot_after(now, Duration::from_millis(delay));
             let due = now + i64::try_from(delay).unwrap();
@@ -244,14 +258,11 @@ mod tests {
         ) {
             let (sooner, later) = (Duration::from_millis(one.min(other)), Duration::from_millis(one.max(other)));
             prop_assert!(Lane::slot_after(now, sooner) <= Lane::slot_after(now, later));
-            let (due, later_due) = (now + i64::try_from(one.min(other)).unwrap(), now + i64::try_from(one.max(other)).unwrap());
-            prop_assert!(Lane::slot_of(due) <= Lane::slot_of(later_due));
-            prop_assert!(Lane::slot_of(due) <= due && due - Lane::slot_of(due) < GRAIN);
+            prop_assert!(Lane::given_back(1, now + one.min(other) as i64) <= Lane::given_back(1, now + one.max(other) as i64));
         }
 
         #[test]
-        fn a_span_begins_before_all_of_its_slots(due in any::<i64>()) {
-            let slot = Lane::slot_of(due);
+        fn a_span_begins_before_all_of_its_slots(slot in any::<i64>()) {
             let span = slot.div_euclid(SPAN);
             prop_assert!(Slots::span_start(span) <= slot);
             prop_assert!(span == i64::MAX.div_euclid(SPAN) || Slots::span_start(span + 1) > slot);

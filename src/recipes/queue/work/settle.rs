@@ -340,6 +340,10 @@ fn to_forget(item: Item, has_result: bool) -> Item {
 /// Puts items back to where they were in line, or later, or aside for good.
 pub(super) fn fail(draft: &mut Draft<'_>, max_attempts: u32, items: &[Item], failure: &Failure) {
     let mut back: BTreeMap<u8, Vec<Item>> = BTreeMap::new();
+    let later = match failure {
+        Failure::GivenBack { delay } if !delay.is_zero() => Some(Lane::slot_after(draft.known.now, *delay)),
+        _ => None,
+    };
     for item in items {
         if let Some(reason) = death(item, max_attempts, failure) {
             let path = draft.known.layout.dead(item.id.as_str());
@@ -358,15 +362,15 @@ pub(super) fn fail(draft: &mut Draft<'_>, max_attempts: u32, items: &[Item], fai
         if *failure == Failure::NotDelivered {
             item.attempt = item.attempt.saturating_sub(1);
         }
-        match failure {
-            Failure::GivenBack { delay } if !delay.is_zero() => item.due = Lane::slot_after(draft.known.now, *delay),
-            // Due at once, also if the ensemble's clock was set back.
-            _ => item.due = item.due.min(draft.known.now),
-        }
+        // Due at once, also if the ensemble's clock was set back.
+        item.due = later.unwrap_or(item.due.min(draft.known.now));
         back.entry(item.priority).or_default().push(item);
     }
     for (priority, items) in back {
-        draft.put_back(priority, items);
+        match later {
+            Some(slot) => draft.put_into(Lane::Later(priority, slot), items),
+            None => draft.put_back(priority, items),
+        }
     }
 }
 

@@ -80,6 +80,8 @@ impl Shared {
         session: &Arc<Session>,
         mut write: impl FnMut(&mut Draft<'_>) -> Result<T, Interrupted>,
     ) -> Result<Committed<T>, Interrupted> {
+        // First of all, so that nothing is put below a node that is somebody else's.
+        self.level(session).await?;
         let now = self.now(session).await?;
         loop {
             let level = self.level(session).await?;
