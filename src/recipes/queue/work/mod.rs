@@ -70,8 +70,7 @@ pub use self::typed::{TypedDelivery, TypedQueue};
 /// to the dead ones, never away.
 ///
 /// # Order and fairness
-/// By priority, then by due time, then by arrival as the ensemble saw it. An item that was given back keeps its place
-/// among those that were due in another eighth of a second; within one, those that were given back later may come later.
+/// By priority, then by due time, then by arrival as the ensemble saw it. An item that was given back keeps its place.
 /// Consumers are served in the order in which they came, process by process; those of one process share a place.
 ///
 /// # Typed items
