@@ -10,7 +10,7 @@ use zookeeper_recipes::zookeeper_client::CreateMode;
 use zookeeper_recipes::{Coordinator, Error, LossReason, Lost};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{MOMENT, PATH, clean, drain, pop, queue, text};
+use super::{MOMENT, PATH, clean, drain, pop, queue, text, until_silent};
 use crate::sessions::{assert_expired, expire, expire_unseen};
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
@@ -46,11 +46,13 @@ async fn the_items_of_a_dead_consumer_are_given_to_an_idle_one_at_once() {
     let fixture = Fixture::new("expiry while holding").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
-    let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
+    let (idle, servers) = fixture.proxied().await;
+    let (ours, theirs) = (queue(&zk), queue(&connect_to(&servers, LONG).await));
     let ids = theirs.push_all(["a", "b"]).await.unwrap();
     let mut lost = within(PATIENCE, "items", ours.pop_batch(2)).await.unwrap();
     assert_eq!(lost.len(), 2);
     let waiting = wait_in_line(&fixture, &theirs, 1).await;
+    until_silent(&idle).await;
     expire_unseen(&fixture, &proxy, &zk).await;
     let second = popped(waiting).await;
     assert_eq!((second.id(), second.attempt()), (&ids[0], 2));

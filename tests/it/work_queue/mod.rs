@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use zookeeper_recipes::Coordinator;
 use zookeeper_recipes::queue::{Delivery, WorkQueue};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::{Fixture, Proxy, within};
 
 use crate::support::PATIENCE;
 
@@ -62,6 +62,19 @@ async fn clean(fixture: &Fixture, queues: impl IntoIterator<Item = WorkQueue>) {
         .filter(|path| path.rsplit('/').next().is_some_and(|name| name.contains('-')))
         .collect();
     assert!(segments.is_empty(), "items are left: {segments:?}");
+}
+
+/// Waits until the client behind `proxy` is silent: its consumers wait, and have set their watches.
+async fn until_silent(proxy: &Proxy) {
+    let mut before = proxy.requests().total();
+    loop {
+        tokio::time::sleep(MOMENT).await;
+        let now = proxy.requests().total();
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 const MOMENT: Duration = Duration::from_millis(300);

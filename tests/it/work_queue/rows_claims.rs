@@ -4,7 +4,7 @@ use zookeeper_recipes::queue::{AckError, ItemStatus};
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
-use super::{PATH, clean, drain, pop, queue, text};
+use super::{PATH, clean, drain, pop, queue, text, until_silent};
 use crate::sessions::{expire_unseen, session_of};
 use crate::support::{LONG, PATIENCE, connect, connect_to, session_id};
 
@@ -66,7 +66,8 @@ async fn a_late_consumer_does_not_delete_the_claim_of_the_next_one() {
 #[tokio::test]
 async fn an_item_is_not_stranded_when_its_consumer_dies_and_nothing_is_pushed() {
     let fixture = Fixture::new("stranded item").await;
-    let (zk, theirs) = (connect(&fixture).await, queue(&connect(&fixture).await));
+    let (proxy, servers) = fixture.proxied().await;
+    let (zk, theirs) = (connect(&fixture).await, queue(&connect_to(&servers, LONG).await));
     let ours = queue(&zk);
     theirs.push("a").await.unwrap();
     let held = pop(&ours).await;
@@ -75,6 +76,7 @@ async fn an_item_is_not_stranded_when_its_consumer_dies_and_nothing_is_pushed() 
         async move { theirs.pop().await }
     });
     fixture.until_children(&format!("{PATH}/consumers"), 1).await;
+    until_silent(&proxy).await;
     zk.close().await;
     let delivery = within(PATIENCE, "the item of the dead one", idle)
         .await
