@@ -205,7 +205,8 @@ async fn ids_that_no_push_returned_are_refused_or_unknown() {
 #[tokio::test]
 async fn numbers_of_items_that_make_no_sense_are_bounded() {
     let fixture = Fixture::new("numbers").await;
-    let ours = queue(&connect(&fixture).await).max_attempts(0);
+    let zk = connect(&fixture).await;
+    let ours = queue(&zk);
     ours.push_all((0..200).map(|number| format!("{number:03}")))
         .await
         .unwrap();
@@ -230,6 +231,14 @@ async fn numbers_of_items_that_make_no_sense_are_bounded() {
     })
     .await;
     assert_eq!(drain(&ours).await.len(), 70);
+    // Each item is delivered once at least, and alone then.
+    let once = queue(&zk).max_attempts(0);
+    once.push_all(["a", "b"]).await.unwrap();
+    let first = within(PATIENCE, "an item", once.pop_batch(2)).await.unwrap();
+    assert_eq!(first.len(), 1);
+    future::try_join_all(first.into_iter().map(Delivery::ack)).await.unwrap();
+    assert_eq!(drain(&once).await, ["b"]);
+    drop(once);
     clean(&fixture, [ours]).await;
 }
 
