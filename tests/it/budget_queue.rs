@@ -50,10 +50,12 @@ async fn settled(counted: &Counted) {
     }
 }
 
-/// What was sent, but for what only somebody sends who holds something for a while: a watch on the claim, heartbeats.
+/// What was sent, but for what only somebody sends who holds something for a while: a watch on the claim, its end,
+/// heartbeats.
 async fn sent(counted: &Counted, at_least: usize) -> Counts {
     let sent = counted.requests(at_least).await.without_heartbeats();
-    sent.matching(|request| request.op != Op::Exists || !request.is_under(&format!("{PATH}/claims")))
+    let claims = format!("{PATH}/claims");
+    sent.matching(|request| request.op == Op::Multi || request.op.is_list() || !request.is_under(&claims))
 }
 
 async fn finish(fixture: &Fixture, queues: Vec<WorkQueue>) {

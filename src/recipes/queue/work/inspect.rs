@@ -11,7 +11,7 @@ use super::WorkQueue;
 use super::errors::{ResultError, ResultTimeoutError};
 use super::front::complete;
 use super::item::{Item, ItemId};
-use super::layout::{SegmentName, numbers};
+use super::layout::{Lane, SegmentName, Slots, numbers};
 use super::segment::decode;
 use super::shared::Shared;
 use crate::error::Error;
@@ -213,16 +213,20 @@ impl Shared {
         let Some(origin) = id.origin() else { return Ok(None) };
         let block = self.layout.block(origin.lane, origin.block);
         if let Some(item) = self.find_in(session, &block, Some(origin.guid), id).await? {
-            return Ok(Some(waiting(&item)));
+            return Ok(Some(match origin.lane {
+                // Whatever our idea of the ensemble's clock: it may be a moment behind.
+                Lane::Ready(_) => ItemStatus::Ready,
+                _ => waiting(&item),
+            }));
         }
         if let Some(claimed) = self.find_claimed(session, id).await? {
             return Ok(Some(claimed));
         }
         let priority = match origin.lane {
-            super::layout::Lane::Ready(priority) | super::layout::Lane::Later(priority, _) => priority,
-            super::layout::Lane::Expiry(_) => return Ok(None),
+            Lane::Ready(priority) | Lane::Later(priority, _) => priority,
+            Lane::Expiry(_) => return Ok(None),
         };
-        let later = self.layout.slots(super::layout::Slots::Later(priority));
+        let later = self.layout.slots(Slots::Later(priority));
         for block in self.later_blocks(session, &later).await? {
             if let Some(item) = self.find_in(session, &block, None, id).await? {
                 return Ok(Some(waiting(&item)));
