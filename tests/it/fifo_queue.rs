@@ -509,6 +509,40 @@ async fn an_item_taken_for_a_dropped_pop_goes_to_another_one_of_the_handle() {
     clean(&fixture, [ours]).await;
 }
 
+/// The removal was applied, its caller has given up, and the session ends before anybody knows: the next pop is told.
+#[tokio::test]
+async fn an_item_in_doubt_whose_pop_has_given_up_goes_to_the_next_pop() {
+    let fixture = Fixture::new("doubt kept").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, LONG).await;
+    let ours = queue(&zk);
+    for item in ["a", "b", "c"] {
+        push(&ours, item).await;
+    }
+    assert_eq!(pop(&ours).await, "a");
+    let session = session_of(&zk).await;
+    let fault = proxy.inject(When::request(Op::Multi).path("qn-"), Injection::SilenceReply);
+    let after = Duration::from_millis(300);
+    let elapsed = ours.pop_timeout(after).await;
+    assert_eq!(elapsed, Err(FifoPopTimeoutError::Elapsed { after }));
+    fault.fired().await;
+    fixture.expire(&session).await;
+    proxy.cut();
+    proxy.heal();
+    let mut outcomes = Vec::new();
+    while outcomes.len() < 2 {
+        outcomes.push(within(PATIENCE, "an outcome", ours.pop()).await);
+    }
+    let path = format!("{PATH}/qn-0000000001");
+    let item = Bytes::from("b");
+    assert!(
+        outcomes.contains(&Err(FifoPopError::Indeterminate { path, item })),
+        "{outcomes:?}"
+    );
+    assert!(outcomes.contains(&Ok(Bytes::from("c"))), "{outcomes:?}");
+    clean(&fixture, [ours]).await;
+}
+
 #[tokio::test]
 async fn a_push_that_is_dropped_anywhere_is_in_the_queue_once_or_not_and_leaves_nothing_else() {
     let fixture = Fixture::new("dropped push").await;

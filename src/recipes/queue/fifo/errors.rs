@@ -42,7 +42,7 @@ pub enum FifoPopError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FifoPopTimeoutError {
-    /// The time is up. No item was removed.
+    /// The time is up. No item was delivered: what was being removed goes to the next pop of this handle or a clone of it.
     #[error("no item came within {} ms", after.as_millis())]
     Elapsed {
         /// The limit that was given.
