@@ -41,8 +41,9 @@ pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
 /// `<path>/qn-<seq>`, persistent, is one item; its data is the item, as it is. Children of other names are ignored.
 /// What only we use stands beside it, so that Curator neither warns of it nor wakes up for it:
 /// `<path>-__fifo__/line/_c_<uuid>-lock-<seq>` is a consumer that waits, `<path>-__fifo__/ledgers/<uuid>` an ephemeral
-/// node that each of our transactions writes, by which the fate of one whose reply was lost is told for sure. Parents are
-/// containers.
+/// node that each of our transactions writes, by which the fate of one whose reply was lost is told for sure. The
+/// queue's own node is persistent: a directory that the server removes when it is empty would give the names of former
+/// items to new ones. Other parents are containers, and so is the queue's own node where Curator has made it.
 ///
 /// # Order
 /// Items leave in the order in which the ensemble took them in. Of consumers who wait, the first in line gets the next
@@ -247,7 +248,7 @@ impl Shared {
                 Entry::Refused {
                     source: zk::Error::NoNode,
                     ..
-                } => ensure_path(session, &self.path, Parents::Containers).await?,
+                } => self.make_directory(session).await?,
                 Entry::Refused {
                     source: zk::Error::NodeExists,
                     ..
@@ -259,6 +260,15 @@ impl Shared {
                 Entry::Refused { source, .. } => return Err(Error::from_answer(path, source).into()),
             }
         }
+    }
+
+    /// A directory that the server removes when it is empty is made anew with the same names for other items: who has read
+    /// one just before removes the other. Hence no container.
+    async fn make_directory(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
+        if let Some(parent) = self.path.parent() {
+            ensure_path(session, &parent, Parents::Containers).await?;
+        }
+        ensure_path(session, &self.path, Parents::Persistent).await
     }
 
     async fn peek_in(&self, session: &Arc<Session>) -> Result<Option<Bytes>, Interrupted> {

@@ -111,7 +111,12 @@ impl Shared {
             stat,
         } = leaving;
         let delete = |multi: &mut zk::MultiWriter<'_>| multi.add_delete(&path, Some(stat.version));
-        match self.ledgers.commit(session, &path, delete).await? {
+        // Not sent again when its reply is lost: in a directory that was removed and made anew meanwhile, another item can
+        // have this name and version.
+        let Some(entry) = self.ledgers.commit_as_read(session, &path, delete).await? else {
+            return Ok(None);
+        };
+        match entry {
             Entry::Committed(_) => {
                 lease.gone();
                 Ok(Some(Taken::new(&self.kept, Ok(item))))
