@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,9 +76,15 @@ impl Director {
         process.wait()?;
         let mut mended = 0;
         // Until they have all closed their output.
-        while let Ok((name, line)) = said.recv_timeout(PATIENCE) {
-            self.note(&name, &line);
-            mended += usize::from(line.starts_with("mends"));
+        loop {
+            match said.recv_timeout(PATIENCE) {
+                Ok((name, line)) => {
+                    self.note(&name, &line);
+                    mended += usize::from(line.starts_with("mends"));
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => return Err(format!("nobody said anything for {PATIENCE:?}").into()),
+            }
         }
         for (name, process) in &mut self.processes.0 {
             let status = process.wait()?;

@@ -91,19 +91,26 @@ impl Session {
     /// the reply names its owner, which is the session that the server takes us for. The write is there because
     /// servers send no Stat for a create in a transaction (ZOOKEEPER-4026).
     async fn probe(self: &Arc<Self>) -> Result<(), Missed> {
-        let Some(own) = self.registry().any_node() else {
-            // Nothing is at stake before the next create, whose reply tells as well.
-            return self.check().await;
-        };
-        let client = self.client()?;
-        let connection = self.connection();
-        let sent = Instant::now();
-        // No right to do that there, or no such directory any more: committed nevertheless.
-        if self.probe_in(&own.directory()).await?.is_some() {
-            self.look_for_own_node(&client, connection, &own).await?;
-            self.proved(sent);
+        while let Some((key, own)) = self.registry().any_node() {
+            let client = self.client()?;
+            let connection = self.connection();
+            let sent = Instant::now();
+            let directory = own.directory();
+            let shown = match self.probe_in(&directory).await? {
+                None => return Ok(()),
+                // Somebody has removed it, and our node before that.
+                Some(zk::Error::NoNode) => self.is_ours(&directory).await?,
+                // No right to do that there: committed nevertheless.
+                Some(_) => self.look_for_own_node(&client, connection, &own).await?,
+            };
+            if shown {
+                self.proved(sent);
+                return Ok(());
+            }
+            self.registry().gone(key);
         }
-        Ok(())
+        // Nothing is at stake before the next create, whose reply tells as well.
+        self.check().await
     }
 
     /// Whether the session is shown to be ours, by a [probe](Self::probe) in `directory`, or above if there is no such
@@ -149,15 +156,15 @@ impl Session {
         }
     }
 
-    /// Asks whether a node of ours belongs to the session that the server takes us for.
+    /// Asks whether a node of ours belongs to the session that the server takes us for; false if it is gone.
     async fn look_for_own_node(
         self: &Arc<Self>,
         client: &zk::Client,
         connection: u64,
         own: &Whereabouts,
-    ) -> Result<(), Missed> {
+    ) -> Result<bool, Missed> {
         let Whereabouts::At(own) = own else {
-            return Err(Missed::Unanswered(zk::Error::NoNode));
+            return Ok(false);
         };
         let requests = async {
             let sync = client.sync(own);
@@ -167,9 +174,12 @@ impl Session {
             Ok((ephemerals.await?, stat.await?))
         };
         match requests.await {
-            Ok((ephemerals, _)) if ephemerals.contains(own) => Ok(self.verify(connection, self.id())?),
-            // It is being removed; the next heartbeat finds another one, or nothing at stake.
-            Ok((_, None)) => Err(Missed::Unanswered(zk::Error::NoNode)),
+            Ok((ephemerals, _)) if ephemerals.contains(own) => {
+                self.verify(connection, self.id())?;
+                Ok(true)
+            }
+            // It is being removed, or somebody has removed it.
+            Ok((_, None)) => Ok(false),
             Err(error) if outcome(&error) != Outcome::Refused => Err(Missed::Unanswered(error)),
             answer => {
                 warn!(

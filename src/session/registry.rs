@@ -60,6 +60,8 @@ impl Removal {
 struct Entry {
     whereabouts: Whereabouts,
     end: Arc<End>,
+    /// A heartbeat has found it gone.
+    gone: bool,
     _witness: Option<Witness>,
 }
 
@@ -122,11 +124,19 @@ impl Registry {
     }
 
     /// Any node that is known to have been created, and that nobody is known to have removed.
-    pub(crate) fn any_node(&self) -> Option<Whereabouts> {
+    pub(crate) fn any_node(&self) -> Option<(NodeKey, Whereabouts)> {
         let state = self.lock();
-        let mut alive = state.entries.values().filter(|entry| entry.end.reason().is_none());
-        let known = alive.find(|entry| matches!(entry.whereabouts, Whereabouts::At(_)));
-        known.map(|entry| entry.whereabouts.clone())
+        let alive = |entry: &Entry| !entry.gone && entry.end.reason().is_none();
+        let known = |entry: &Entry| matches!(entry.whereabouts, Whereabouts::At(_));
+        let found = state.entries.iter().find(|(_, entry)| alive(entry) && known(entry));
+        found.map(|(key, entry)| (*key, entry.whereabouts.clone()))
+    }
+
+    /// The node is not there: it shows nothing any more. Whoever watches it hears of its end.
+    pub(crate) fn gone(&self, key: NodeKey) {
+        if let Some(entry) = self.lock().entries.get_mut(&key) {
+            entry.gone = true;
+        }
     }
 
     /// Ends all nodes, those that are registered later included, and says which have yet to be removed.
@@ -156,6 +166,7 @@ impl State {
         let entry = Entry {
             whereabouts,
             end,
+            gone: false,
             _witness: witness,
         };
         self.entries.insert(key, entry);

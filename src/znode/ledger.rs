@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::ask::{Transaction, stat, transact};
+use super::ask::{Transaction, ask, stat, transact};
 use super::ephemeral::{Ephemeral, Interrupted, NewChild};
 use super::name::Tag;
 use super::parents::Parents;
@@ -36,7 +36,8 @@ pub(crate) enum Entry {
     Committed(Receipt),
     /// Nothing was done, because of this operation.
     Refused { index: usize, source: zk::Error },
-    /// The session ended before an answer came: all was done or nothing. While a node is at `ledger`, it may yet be done.
+    /// The session ended, the coordinator was closed or somebody removed the ledger before an answer came: all was done or
+    /// nothing. While a node is at `ledger`, it may yet be done.
     Indeterminate { ledger: String },
 }
 
@@ -58,8 +59,15 @@ struct Ledger {
 /// What one ledger made of a transaction.
 enum Written {
     Entry(Entry, Option<Ledger>),
-    /// Somebody else removed or wrote the ledger; nothing was done.
-    Spoiled,
+    /// Nothing was done, nor will be.
+    Unapplied,
+}
+
+/// What to do about a transaction whose reply is lost.
+#[derive(Clone, Copy, Debug)]
+enum AfterLoss {
+    SendAgain,
+    Revoke,
 }
 
 impl Ledgers {
@@ -78,17 +86,42 @@ impl Ledgers {
         add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
     ) -> Result<Entry, Interrupted> {
         loop {
-            let ledger = match self.idle(session) {
-                Some(ledger) => ledger,
-                None => Ledger::open(session, &self.directory).await?,
-            };
-            match ledger.write(session, path, &add).await? {
-                Written::Entry(entry, ledger) => {
-                    self.lock().extend(ledger);
-                    return Ok(entry);
-                }
-                Written::Spoiled => debug!(path, "somebody else touched a ledger of ours; opening another one"),
+            if let Some(entry) = self.attempt(session, path, &add, AfterLoss::SendAgain).await? {
+                return Ok(entry);
             }
+        }
+    }
+
+    /// As [`commit`](Self::commit), for one that holds for what was read just before and not for what has its name later:
+    /// it is not sent again when its reply is lost. `None` if it was not done and never will be: read again.
+    pub(crate) async fn commit_as_read(
+        &self,
+        session: &Arc<Session>,
+        path: &str,
+        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
+    ) -> Result<Option<Entry>, Interrupted> {
+        self.attempt(session, path, &add, AfterLoss::Revoke).await
+    }
+
+    async fn attempt(
+        &self,
+        session: &Arc<Session>,
+        path: &str,
+        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
+        after_loss: AfterLoss,
+    ) -> Result<Option<Entry>, Interrupted> {
+        let ledger = match self.idle(session) {
+            Some(ledger) => ledger,
+            None => Ledger::open(session, &self.directory).await?,
+        };
+        match ledger.write(session, path, add, after_loss).await? {
+            Written::Entry(entry, ledger) => {
+                let mut idle = self.lock();
+                idle.extend(ledger);
+                idle.truncate(IDLE);
+                Ok(Some(entry))
+            }
+            Written::Unapplied => Ok(None),
         }
     }
 
@@ -124,6 +157,7 @@ impl Ledger {
         session: &Arc<Session>,
         path: &str,
         add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
+        after_loss: AfterLoss,
     ) -> Result<Written, Interrupted> {
         let mut sent_before = false;
         // What follows may be lost on its way; this is not.
@@ -133,47 +167,86 @@ impl Ledger {
                 multi.add_set_data(self.node.path(), &[], Some(self.version))?;
                 add(multi)
             });
-            let indeterminate = || Entry::Indeterminate {
-                ledger: self.node.path().to_owned(),
-            };
-            let entry = match transaction.await {
-                Ok(Transaction::Unknown) => {
-                    debug!(path, "reply of a transaction lost; sending it again");
-                    sent_before = true;
-                    continue;
-                }
-                Ok(Transaction::Committed(results)) => match Receipt::new(results) {
-                    Some(receipt) => Entry::Committed(receipt),
-                    None => return Err(unreadable(path)),
+            return match transaction.await {
+                Ok(Transaction::Unknown) => match after_loss {
+                    AfterLoss::SendAgain => {
+                        debug!(path, "reply of a transaction lost; sending it again");
+                        sent_before = true;
+                        continue;
+                    }
+                    AfterLoss::Revoke => Ok(self.revoke(session, path).await),
                 },
+                Ok(Transaction::Committed(results)) => match Receipt::new(results) {
+                    Some(receipt) => Ok(Written::Entry(Entry::Committed(receipt), self.moved_on())),
+                    None => Ok(self.applied(session).await),
+                },
+                // The same transaction, sent before, whose reply was lost.
+                Ok(Transaction::Refused {
+                    index: 0,
+                    source: zk::Error::BadVersion,
+                }) if sent_before => Ok(self.applied(session).await),
+                Ok(Transaction::Refused { index: 0, .. }) if sent_before => Ok(self.indeterminate()),
                 Ok(Transaction::Refused { index: 0, source }) => match source {
-                    // The same transaction, sent before, whose reply was lost.
-                    zk::Error::BadVersion if sent_before => match stat(session, self.node.path()).await {
-                        Ok(Some(ledger)) => Entry::Committed(Receipt {
-                            ledger,
-                            results: Vec::new(),
-                        }),
-                        Ok(None) | Err(Interrupted::Lost(_)) => return Ok(Written::Entry(indeterminate(), None)),
-                        Err(failed) => return Err(failed),
-                    },
-                    zk::Error::NoNode if sent_before => return Ok(Written::Entry(indeterminate(), None)),
-                    zk::Error::NoNode | zk::Error::BadVersion => return Ok(Written::Spoiled),
-                    source => Entry::Refused { index: 0, source },
+                    zk::Error::NoNode | zk::Error::BadVersion => {
+                        debug!(path, "somebody else touched a ledger of ours; opening another one");
+                        Ok(Written::Unapplied)
+                    }
+                    source => Err(Error::from_answer(self.node.path(), source).into()),
                 },
                 Ok(Transaction::Refused { index, source }) => {
                     let entry = Entry::Refused {
                         index: index - 1,
                         source,
                     };
-                    return Ok(Written::Entry(entry, Some(self)));
+                    Ok(Written::Entry(entry, (!sent_before).then_some(self)))
                 }
-                Err(Interrupted::Lost(_)) => return Ok(Written::Entry(indeterminate(), None)),
-                Err(failed) => return Err(failed),
+                Err(Interrupted::Lost(_)) => Ok(self.indeterminate()),
+                Err(_) if sent_before => Ok(self.indeterminate()),
+                Err(failed) => Err(failed),
             };
-            let version = self.version.checked_add(1);
-            let ledger = version.map(|version| Self { version, ..self });
-            return Ok(Written::Entry(entry, ledger));
         }
+    }
+
+    /// What became of a transaction whose reply was lost; one that was not done never will be, since its ledger is gone.
+    async fn revoke(self, session: &Arc<Session>, path: &str) -> Written {
+        let (node, version) = (self.node.path(), self.version);
+        let revoked = ask(session, node, |client| async move {
+            match client.delete(node, Some(version)).await {
+                Err(zk::Error::BadVersion) => Ok(false),
+                deleted => deleted.map(|()| true),
+            }
+        });
+        match revoked.await {
+            Ok(Some(true)) => {
+                debug!(path, "a transaction whose reply was lost was not done");
+                self.node.forget();
+                Written::Unapplied
+            }
+            Ok(Some(false)) => self.applied(session).await,
+            // Gone by our own delete whose reply was lost, or by somebody else's.
+            Ok(None) | Err(_) => self.indeterminate(),
+        }
+    }
+
+    /// After a transaction that was applied and did not tell its results.
+    async fn applied(self, session: &Arc<Session>) -> Written {
+        match stat(session, self.node.path()).await {
+            Ok(Some(ledger)) => {
+                let results = Vec::new();
+                Written::Entry(Entry::Committed(Receipt { ledger, results }), self.moved_on())
+            }
+            Ok(None) | Err(_) => self.indeterminate(),
+        }
+    }
+
+    fn moved_on(self) -> Option<Self> {
+        let version = self.version.checked_add(1)?;
+        Some(Self { version, ..self })
+    }
+
+    fn indeterminate(&self) -> Written {
+        let ledger = self.node.path().to_owned();
+        Written::Entry(Entry::Indeterminate { ledger }, None)
     }
 }
 
@@ -187,10 +260,4 @@ impl Receipt {
             _ => None,
         }
     }
-}
-
-fn unreadable(path: &str) -> Interrupted {
-    let source = zk::Error::UnexpectedError("the reply of a transaction lacks results".to_owned());
-    let path = path.to_owned();
-    Error::Client { path, source }.into()
 }

@@ -298,7 +298,15 @@ pub(super) async fn refused_for_now(session: &Session, path: &str, source: zk::E
 
 /// Refuses `size` bytes for a node at or below `path` that go into a transaction with one or two small operations.
 pub(crate) fn check_transaction_size(path: &str, size: usize) -> Result<(), Error> {
-    super::ephemeral::check_length(path, size + 2 * (path.len() + OPERATION_SIZE))
+    let others = 2 * (path.len() + OPERATION_SIZE);
+    let whole = super::ephemeral::check_length(path, size.saturating_add(others));
+    whole.map_err(|error| match error {
+        Error::TooLarge { path, limit, .. } => {
+            let limit = limit.saturating_sub(others);
+            Error::TooLarge { path, size, limit }
+        }
+        error => error,
+    })
 }
 
 /// Refuses a transaction that would make the server cut the connection, again and again.

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use zookeeper_recipes::bytes::Bytes;
 use zookeeper_recipes::queue::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
 use zookeeper_recipes::zookeeper_client as zk;
-use zookeeper_recipes::{Coordinator, Error};
+use zookeeper_recipes::{Coordinator, Error, FairLock};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use crate::budget::{Counted, make_dir};
@@ -231,6 +231,68 @@ async fn a_pop_that_was_cut_off_is_not_confused_with_that_of_another_consumer() 
     proxy.heal();
     assert_eq!(popped(popping).await, "c");
     clean(&fixture, [ours, other]).await;
+}
+
+/// A removal that was cut off is not for the item that has its name and version later, in a directory made anew.
+#[tokio::test]
+async fn a_pop_that_was_cut_off_does_not_remove_an_item_that_took_the_name_of_the_one_it_had_read() {
+    let fixture = Fixture::new("same name").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let (ours, other) = (
+        queue(&connect_to(&servers, LONG).await),
+        queue(&connect(&fixture).await),
+    );
+    push(&ours, "a").await;
+    let fault = proxy.inject(When::request(Op::Multi).path("qn-"), Injection::SilenceBefore);
+    let popping = tokio::spawn({
+        let ours = ours.clone();
+        async move { ours.pop().await }
+    });
+    fault.fired().await;
+    assert_eq!(pop(&other).await, "a");
+    fixture.raw().delete(PATH, None).await.unwrap();
+    push(&other, "b").await;
+    assert_eq!(fixture.children(PATH).await, ["qn-0000000000"]);
+    proxy.cut();
+    proxy.heal();
+    assert_eq!(popped(popping).await, "b");
+    assert_eq!(drain(&other).await.len(), 0);
+    clean(&fixture, [ours, other]).await;
+}
+
+/// Ledgers that an operator has removed are no sign of a lost session: after a reconnect another node tells.
+#[tokio::test]
+async fn dead_ledgers_cost_no_hold_after_a_reconnect() {
+    const LEASE: Duration = Duration::from_secs(4);
+    let fixture = Fixture::new("dead ledgers").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, LEASE).await;
+    let lock = FairLock::new(&zk, "/lock").unwrap();
+    let hold = within(PATIENCE, "held", lock.acquire()).await.unwrap();
+    let mut queues = Vec::new();
+    for number in 0..8 {
+        let path = format!("/queue-{number}");
+        let queue = FifoQueue::new(&zk, &path).unwrap();
+        push(&queue, "a").await;
+        let directory = format!("{path}-__fifo__/ledgers");
+        for name in fixture.children(&directory).await {
+            let ledger = format!("{directory}/{name}");
+            fixture.raw().delete(&ledger, None).await.unwrap();
+        }
+        if number % 2 == 0 {
+            fixture.raw().delete(&directory, None).await.unwrap();
+        }
+        queues.push(queue);
+    }
+    proxy.cut();
+    // As long as it takes to lose a hold that nothing proves.
+    let lost = tokio::time::timeout(2 * LEASE, hold.lost()).await;
+    assert!(lost.is_err(), "{lost:?}");
+    assert!(hold.is_held());
+    for queue in &queues {
+        assert_eq!(drain(queue).await, ["a"]);
+    }
+    hold.release().await.unwrap();
 }
 
 /// Curator, row "duplicate put": its create is sent again, and both are applied.
@@ -509,6 +571,40 @@ async fn an_item_taken_for_a_dropped_pop_goes_to_another_one_of_the_handle() {
     clean(&fixture, [ours]).await;
 }
 
+/// The removal was applied, its caller has given up, and the session ends before anybody knows: the next pop is told.
+#[tokio::test]
+async fn an_item_in_doubt_whose_pop_has_given_up_goes_to_the_next_pop() {
+    let fixture = Fixture::new("doubt kept").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, LONG).await;
+    let ours = queue(&zk);
+    for item in ["a", "b", "c"] {
+        push(&ours, item).await;
+    }
+    assert_eq!(pop(&ours).await, "a");
+    let session = session_of(&zk).await;
+    let fault = proxy.inject(When::request(Op::Multi).path("qn-"), Injection::SilenceReply);
+    let after = Duration::from_millis(300);
+    let elapsed = ours.pop_timeout(after).await;
+    assert_eq!(elapsed, Err(FifoPopTimeoutError::Elapsed { after }));
+    fault.fired().await;
+    fixture.expire(&session).await;
+    proxy.cut();
+    proxy.heal();
+    let mut outcomes = Vec::new();
+    while outcomes.len() < 2 {
+        outcomes.push(within(PATIENCE, "an outcome", ours.pop()).await);
+    }
+    let path = format!("{PATH}/qn-0000000001");
+    let item = Bytes::from("b");
+    assert!(
+        outcomes.contains(&Err(FifoPopError::Indeterminate { path, item })),
+        "{outcomes:?}"
+    );
+    assert!(outcomes.contains(&Ok(Bytes::from("c"))), "{outcomes:?}");
+    clean(&fixture, [ours]).await;
+}
+
 #[tokio::test]
 async fn a_push_that_is_dropped_anywhere_is_in_the_queue_once_or_not_and_leaves_nothing_else() {
     let fixture = Fixture::new("dropped push").await;
@@ -664,11 +760,10 @@ async fn an_item_that_is_too_large_is_refused_with_the_limit_and_one_within_it_p
         panic!("{refused:?}");
     };
     assert_eq!(path, PATH);
-    let room = limit - 2 * (PATH.len() + 256);
-    assert!(queue.push(vec![0; room + 1]).await.is_err());
-    queue.push(vec![7; room]).await.unwrap();
+    assert!(queue.push(vec![0; limit + 1]).await.is_err());
+    queue.push(vec![7; limit]).await.unwrap();
     assert_eq!(queue.len().await.unwrap(), 1);
-    assert_eq!(pop_bytes(&queue).await, vec![7; room]);
+    assert_eq!(pop_bytes(&queue).await, vec![7; limit]);
     assert_eq!(session_id(&zk).await, session, "no connection was cut for it");
     clean(&fixture, [queue]).await;
 }

@@ -266,6 +266,64 @@ async fn a_result_whose_reply_is_lost_with_the_session_is_found_again() {
     finish(&fixture, &others).await;
 }
 
+/// The relay was removed after the result was stored and before its participant knew: nobody can tell any more.
+#[tokio::test]
+async fn a_result_of_a_relay_that_was_removed_since_is_in_doubt() {
+    let fixture = Fixture::new("removed since").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, LONG).await;
+    let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
+    let turn = join(&ours).await;
+    let session = session_of(&zk).await;
+    let fault = proxy.inject(When::request(Op::Multi).path(TURN), Injection::SilenceReply);
+    let completing = tokio::spawn(turn.complete("ours"));
+    fault.fired().await;
+    others.remove().await.unwrap();
+    let turn = join(&others).await;
+    assert_eq!(told(&turn), (None, false, 0));
+    fixture.expire(&session).await;
+    proxy.cut();
+    proxy.heal();
+    let outcome = within(PATIENCE, "an outcome", completing).await.unwrap();
+    assert_eq!(outcome, Err(CompleteError::Indeterminate));
+    complete(turn, "theirs").await;
+    finish(&fixture, &others).await;
+}
+
+/// One that has begun anew while it was removed stays whole: at no moment is there a record without its result.
+#[tokio::test]
+async fn a_relay_is_removed_as_a_whole_whatever_is_left_of_it() {
+    let fixture = Fixture::new("whole").await;
+    let (ours, others) = (relay(&connect(&fixture).await), relay(&connect(&fixture).await));
+    for gone in [&[][..], &[TURN], &[RESULT], &[TURN, RESULT]] {
+        complete(join(&ours).await, "a").await;
+        for path in gone {
+            fixture.raw().delete(path, None).await.unwrap();
+        }
+        others.remove().await.unwrap();
+        for path in [TURN, RESULT] {
+            assert!(fixture.raw().check_stat(path).await.unwrap().is_none(), "{gone:?}");
+        }
+        others.remove().await.unwrap();
+    }
+    for step in 0..20 {
+        // At any moment of the other one's turn.
+        let (turn, removed) = tokio::join!(join(&ours), others.remove());
+        removed.unwrap();
+        match within(PATIENCE, "an outcome", turn.complete("a")).await {
+            Ok(()) => {}
+            Err(error) => assert!(
+                matches!(error, CompleteError::Error(Error::Layout { .. })),
+                "{step}: {error}"
+            ),
+        }
+        let turn = join(&ours).await;
+        assert_eq!(turn.previous().is_some(), turn.step() > 0);
+        drop(turn);
+    }
+    finish(&fixture, &ours).await;
+}
+
 #[tokio::test]
 async fn a_turn_whose_replies_are_lost_is_begun_and_completed_once() {
     let fixture = Fixture::new("lost replies").await;

@@ -17,7 +17,7 @@ use self::turn::Unreturned;
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Contender, Dialect, Enrolment, Line, TryAcquireError};
 use crate::session::{Coordinator, Session, Witness};
-use crate::znode::{Interrupted, NodePath, ask, in_time, persevere, read};
+use crate::znode::{Interrupted, NodePath, Transaction, ask, in_time, persevere, read, transact};
 
 pub use self::turn::{CompleteError, Turn};
 
@@ -178,15 +178,52 @@ impl Relay {
     /// An [`Error`] that retrying would not help.
     ///
     /// # Cancel safety
-    /// Dropping the future may leave part of the relay behind; remove it again.
+    /// Dropping the future leaves open whether the relay was removed, or leaves empty directories behind; remove it again.
     pub async fn remove(&self) -> Result<(), Error> {
         persevere(&self.zk, |session| async move {
-            for path in [&self.turn, &self.result, self.line.path().as_str(), self.path()] {
+            self.forget(&session).await?;
+            for path in [self.line.path().as_str(), self.path()] {
                 remove_unless_in_use(&session, path).await?;
             }
             Ok(())
         })
         .await
+    }
+
+    /// Deletes the record and the result in one transaction: a result that is deleted later could be that of a relay that
+    /// has begun anew.
+    async fn forget(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
+        let options = zk::CreateMode::Persistent.with_acls(session.acls());
+        // Which of them is there. What is not is created first, so that it is not there when the other is deleted.
+        let (mut turn, mut result) = (true, true);
+        loop {
+            let transaction = transact(session, &self.turn, |multi| {
+                for (path, there) in [(&self.turn, turn), (&self.result, result)] {
+                    if !there {
+                        multi.add_create(path, &[], &options)?;
+                    }
+                    multi.add_delete(path, None)?;
+                }
+                Ok(())
+            });
+            let (index, source) = match transaction.await? {
+                Transaction::Committed(_) => return Ok(()),
+                Transaction::Unknown => continue,
+                Transaction::Refused { index, source } => (index, source),
+            };
+            let of_turn = index <= usize::from(!turn);
+            match source {
+                // With nothing to delete, and without a directory to create it in.
+                zk::Error::NoNode if !turn => return Ok(()),
+                zk::Error::NoNode if of_turn => (turn, result) = (false, true),
+                zk::Error::NoNode => result = false,
+                zk::Error::NodeExists => (turn, result) = (true, true),
+                source => {
+                    let path = if of_turn { &self.turn } else { &self.result };
+                    return Err(Error::from_answer(path, source).into());
+                }
+            }
+        }
     }
 
     async fn join_witnessed(&self, witness: Option<&Witness>) -> Result<Turn, Error> {

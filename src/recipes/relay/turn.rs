@@ -38,6 +38,8 @@ pub struct Turn {
 struct Begun {
     record: Record,
     version: i32,
+    /// The zxid that created the node: one that a removed relay has left behind is not that of a new one.
+    czxid: i64,
 }
 
 /// Turns that one call has begun and not come to return, because its session ended: they are no predecessors.
@@ -71,8 +73,8 @@ impl Turn {
     /// # Errors
     /// After an error the turn is over, and this one is its successor's lost predecessor, unless said otherwise.
     /// * [`CompleteError::Lost`]: the turn was lost before; the result was not stored.
-    /// * [`CompleteError::Indeterminate`]: the session ended before an answer came, and more than a dozen turns were
-    ///   completed before it could be found out whether this one was.
+    /// * [`CompleteError::Indeterminate`]: the session ended before an answer came, and before it could be found out whether
+    ///   the turn was completed, more than a dozen others were, somebody removed the relay, or the coordinator was closed.
     /// * [`CompleteError::Error`]: the result was not stored, among others [`Error::TooLarge`].
     ///
     /// # Cancel safety
@@ -111,7 +113,7 @@ impl Turn {
             Err(Interrupted::Failed(error)) => return Err(relay.zk.ended().unwrap_or(error).into()),
         };
         debug!(path, reason = %lost.reason, "looking what became of a result");
-        match relay.fate(&path, token, &begun.record).await {
+        match relay.fate(&path, token, &begun).await {
             Ok(Fate::Completed) => Ok(()),
             Ok(Fate::Lost) => Err(lost.into()),
             Ok(Fate::Unknown) => Err(CompleteError::Indeterminate),
@@ -142,6 +144,16 @@ impl Deref for Turn {
     }
 }
 
+impl Begun {
+    fn at(record: Record, stat: &zk::Stat) -> Self {
+        Self {
+            record,
+            version: stat.version,
+            czxid: stat.czxid,
+        }
+    }
+}
+
 impl Relay {
     /// Begins the turn of `hold`, who is at the head of the line: writes down that it is on, so that whoever comes next
     /// knows.
@@ -152,34 +164,35 @@ impl Relay {
         loop {
             let (record, result) = future::try_join(read(&session, &self.turn), read(&session, &self.result)).await?;
             let found = match &record {
-                Some((data, stat)) => Some((self.parse(data)?, stat.version)),
+                Some((data, stat)) => Some((self.parse(data)?, stat)),
                 None => None,
             };
-            let (record, version) = found.clone().unwrap_or((Record::default(), -1));
+            let record = found.as_ref().map(|(record, _)| record.clone()).unwrap_or_default();
             let previous = match (record.completed, &result) {
                 (0, _) => None,
                 (_, Some((data, _))) => Some(Bytes::copy_from_slice(data)),
                 (_, None) => return Err(self.tampered_with().into()),
             };
-            if let Some(predecessor_lost) = unreturned.told(token).filter(|_| record.on_turn == Some(token)) {
+            let begun_before = unreturned.told(token).filter(|_| record.on_turn == Some(token));
+            if let (Some(predecessor_lost), Some((_, stat))) = (begun_before, &found) {
                 debug!("the reply that the turn has begun was lost");
-                let begun = Begun { record, version };
-                return Ok(self.turn(hold, previous, predecessor_lost, begun));
+                return Ok(self.turn(hold, previous, predecessor_lost, Begun::at(record, stat)));
             }
             let predecessor_lost = record
                 .on_turn
                 .is_some_and(|before| unreturned.told(before).unwrap_or(true));
             unreturned.add(token, predecessor_lost);
-            let begun = Begun {
-                record: record.begun_by(token),
-                version: version.wrapping_add(1),
-            };
-            let text = begun.record.to_string();
+            let begun = record.begun_by(token);
+            let text = begun.to_string();
             let transaction = transact(&session, &self.turn, |multi| {
                 multi.add_check_version(hold.path(), -1)?;
                 match &found {
-                    Some((_, version)) => multi.add_set_data(&self.turn, text.as_bytes(), Some(*version))?,
-                    None => multi.add_create(&self.turn, text.as_bytes(), &options)?,
+                    Some((_, stat)) => multi.add_set_data(&self.turn, text.as_bytes(), Some(stat.version))?,
+                    // Written as well, since servers send no Stat for a create in a transaction (ZOOKEEPER-4026).
+                    None => {
+                        multi.add_create(&self.turn, &[], &options)?;
+                        multi.add_set_data(&self.turn, text.as_bytes(), None)?;
+                    }
                 }
                 match &result {
                     Some(_) => Ok(()),
@@ -187,7 +200,16 @@ impl Relay {
                 }
             });
             match transaction.await? {
-                Transaction::Committed(_) => return Ok(self.turn(hold, previous, predecessor_lost, begun)),
+                Transaction::Committed(results) => {
+                    let written = results.into_iter().find_map(|result| match result {
+                        zk::MultiWriteResult::SetData { stat } => Some(stat),
+                        _ => None,
+                    });
+                    // Without, it is read.
+                    if let Some(stat) = written {
+                        return Ok(self.turn(hold, previous, predecessor_lost, Begun::at(begun, &stat)));
+                    }
+                }
                 Transaction::Unknown => {}
                 Transaction::Refused {
                     index: 0,
@@ -219,15 +241,16 @@ impl Relay {
 
     /// What became of the turn of the contender at `path`, whose session may have ended. Nothing of it is to come
     /// afterwards, since its node is gone.
-    async fn fate(&self, path: &str, token: i64, begun: &Record) -> Result<Fate, Error> {
+    async fn fate(&self, path: &str, token: i64, begun: &Begun) -> Result<Fate, Error> {
         persevere(&self.zk, |session| async move {
             unlink(&session, path).await?;
             catch_up(&session, &self.turn).await?;
             let now = match read(&session, &self.turn).await? {
-                Some((data, _)) => Some(self.parse(&data)?),
-                None => None,
+                Some((data, stat)) if stat.czxid == begun.czxid => Some(self.parse(&data)?),
+                // The relay was removed.
+                _ => None,
             };
-            Ok(begun.fate(token, now.as_ref()))
+            Ok(begun.record.fate(token, now.as_ref()))
         })
         .await
     }
@@ -268,7 +291,8 @@ pub enum CompleteError {
     /// predecessor.
     #[error("the result was not stored: {0}")]
     Lost(#[from] Lost),
-    /// The session ended before the answer came, and it can no longer be found out whether the result was stored.
+    /// The session ended before the answer came, and it can no longer be found out whether the result was stored: too many
+    /// others were since, the relay was removed, or the coordinator was closed.
     #[error("the session ended before the answer came: the result was stored or not")]
     Indeterminate,
     /// The result was not stored, for a reason that stays.

@@ -10,8 +10,9 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FifoPushError {
-    /// The session ended before the answer came: the item is in the queue, once, or it is not. Push it again only if
-    /// twice does no harm.
+    /// The session ended before the answer came, the coordinator was closed, or somebody removed the ledger by which it is
+    /// told what became of the push: the item is in the queue, once, or it is not. Push it again only if twice does no
+    /// harm.
     #[error("the session ended before the answer came: the item is in the queue once, or it is not")]
     Indeterminate,
     /// It cannot be pushed at all, and is not in the queue; [`Error::TooLarge`] says how large an item may be.
@@ -23,7 +24,7 @@ pub enum FifoPushError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FifoPopError {
-    /// The session ended before the answer to the removal of this item came, and it is not known to be in the queue still:
+    /// The session ended, or the coordinator was closed, before the answer to the removal of this item came, and it is not known to be in the queue still:
     /// we have removed it, or another consumer has, who then works on it. The item is handed over with the error, since
     /// nobody may see it again.
     #[error("the session ended before the answer came: {path} was removed by us or by another consumer")]
@@ -42,7 +43,7 @@ pub enum FifoPopError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FifoPopTimeoutError {
-    /// The time is up. No item was removed.
+    /// The time is up. No item was delivered: what was being removed goes to the next pop of this handle or a clone of it.
     #[error("no item came within {} ms", after.as_millis())]
     Elapsed {
         /// The limit that was given.

@@ -1,55 +1,65 @@
-//! Items that were removed from the queue for a pop whose future was dropped: the next pop gets them.
+//! What pops came to whose future was dropped, items that were removed or may have been: the next pop gets it.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::warn;
 
+use super::FifoPopError;
+
+/// An item that was removed, or one of which that is not known.
+type Outcome = Result<Bytes, FifoPopError>;
+
 #[derive(Debug)]
 pub(super) struct Kept {
     path: String,
-    items: Mutex<VecDeque<Bytes>>,
+    outcomes: Mutex<VecDeque<Outcome>>,
     added: Notify,
 }
 
-/// An item that was removed from the queue. It is kept for another pop when this is dropped before it was delivered.
+/// What a pop came to for its caller. It is kept for another pop when this is dropped before it was delivered.
 #[derive(Debug)]
 pub(super) struct Taken {
     kept: Arc<Kept>,
-    item: Option<Bytes>,
+    outcome: Option<Outcome>,
 }
 
 impl Kept {
     pub(super) fn new(path: &str) -> Self {
         Self {
             path: path.to_owned(),
-            items: Mutex::default(),
+            outcomes: Mutex::default(),
             added: Notify::new(),
         }
     }
 
-    pub(super) fn pop(&self) -> Option<Bytes> {
+    pub(super) fn pop(&self) -> Option<Outcome> {
         self.lock().pop_front()
     }
 
+    /// The first item that is known to have been removed.
     pub(super) fn peek(&self) -> Option<Bytes> {
-        self.lock().front().cloned()
+        self.lock().iter().find_map(|outcome| outcome.as_ref().ok().cloned())
     }
 
     /// Waits until there is one.
-    pub(super) async fn next(&self) -> Bytes {
+    pub(super) async fn next(&self) -> Outcome {
         loop {
-            if let Some(item) = self.pop() {
-                return item;
+            // Before the look, since of several that are added in between only one is noted for who comes later.
+            let mut added = pin!(self.added.notified());
+            added.as_mut().enable();
+            if let Some(outcome) = self.pop() {
+                return outcome;
             }
-            self.added.notified().await;
+            added.await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Outcome>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,31 +69,69 @@ impl Drop for Kept {
         if count > 0 {
             warn!(
                 path = self.path,
-                count, "the queue was dropped with items that it had removed for dropped pops: they are lost"
+                count,
+                "the queue was dropped with items that it had removed, or may have, for dropped pops: they are lost"
             );
         }
     }
 }
 
 impl Taken {
-    pub(super) fn new(kept: &Arc<Kept>, item: Bytes) -> Self {
+    pub(super) fn new(kept: &Arc<Kept>, outcome: Outcome) -> Self {
         Self {
             kept: Arc::clone(kept),
-            item: Some(item),
+            outcome: Some(outcome),
         }
     }
 
-    /// The item, which is the caller's from now on.
-    pub(super) fn deliver(mut self) -> Bytes {
-        self.item.take().unwrap_or_default()
+    /// The outcome, which is the caller's from now on.
+    pub(super) fn deliver(mut self) -> Outcome {
+        self.outcome.take().unwrap_or_else(|| Ok(Bytes::new()))
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if let Some(item) = self.item.take() {
-            self.kept.lock().push_back(item);
+        if let Some(outcome) = self.outcome.take() {
+            self.kept.lock().push_back(outcome);
             self.kept.added.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubtful(item: &'static str) -> Outcome {
+        Err(FifoPopError::Indeterminate {
+            path: "/q/qn-0000000000".to_owned(),
+            item: Bytes::from(item),
+        })
+    }
+
+    #[test]
+    fn what_was_not_delivered_is_kept_in_order_and_a_doubtful_item_too() {
+        let kept = Arc::new(Kept::new("/q"));
+        drop(Taken::new(&kept, doubtful("a")));
+        drop(Taken::new(&kept, Ok(Bytes::from("b"))));
+        assert_eq!(Taken::new(&kept, Ok(Bytes::from("c"))).deliver().unwrap(), "c");
+        assert_eq!(kept.peek().unwrap(), "b", "an item in doubt is not one that is there");
+        assert_eq!(kept.pop(), Some(doubtful("a")));
+        assert_eq!(kept.pop(), Some(Ok(Bytes::from("b"))));
+        assert_eq!(kept.pop(), None);
+    }
+
+    #[tokio::test]
+    async fn each_outcome_wakes_somebody_who_waits() {
+        let kept = Arc::new(Kept::new("/q"));
+        let mut first = pin!(kept.next());
+        let mut second = pin!(kept.next());
+        assert!(futures::poll!(first.as_mut()).is_pending());
+        assert!(futures::poll!(second.as_mut()).is_pending());
+        drop(Taken::new(&kept, Ok(Bytes::from("a"))));
+        drop(Taken::new(&kept, doubtful("b")));
+        assert_eq!(second.await, Ok(Bytes::from("a")));
+        assert_eq!(first.await, doubtful("b"));
     }
 }

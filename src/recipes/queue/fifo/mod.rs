@@ -41,8 +41,9 @@ pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
 /// `<path>/qn-<seq>`, persistent, is one item; its data is the item, as it is. Children of other names are ignored.
 /// What only we use stands beside it, so that Curator neither warns of it nor wakes up for it:
 /// `<path>-__fifo__/line/_c_<uuid>-lock-<seq>` is a consumer that waits, `<path>-__fifo__/ledgers/<uuid>` an ephemeral
-/// node that each of our transactions writes, by which the fate of one whose reply was lost is told for sure. Parents are
-/// containers.
+/// node that each of our transactions writes, by which the fate of one whose reply was lost is told for sure. The
+/// queue's own node is persistent: a directory that the server removes when it is empty would give the names of former
+/// items to new ones. Other parents are containers, and so is the queue's own node where Curator has made it.
 ///
 /// # Order
 /// Items leave in the order in which the ensemble took them in. Of consumers who wait, the first in line gets the next
@@ -131,13 +132,19 @@ impl FifoQueue {
     /// Takes the first item, and waits for one if there is none, however long it takes.
     ///
     /// # Errors
-    /// * [`FifoPopError::Indeterminate`]: the session ended while an item was being removed, and the item is gone.
+    /// * [`FifoPopError::Indeterminate`]: the session ended while an item was being removed, for this pop or for one of
+    ///   this handle that was dropped, and the item is gone.
     /// * [`FifoPopError::Error`]: what retrying would not help: [`Error::Denied`] or [`Error::Layout`] for an item that
     ///   cannot be read or removed, which stays.
     ///
     /// # Cancel safety
     /// Dropping the future loses no item: one that is being removed at that moment goes to the next pop of this handle or
-    /// a clone of it. If there is none any more, it is lost with the last of them.
+    /// a clone of it, and so does the error if it cannot be known whether it was removed. If there is none any more, it is
+    /// lost with the last of them.
+    ///
+    /// A future that is kept and not polled keeps its place in line, and at the head it stops all consumers behind it, in
+    /// other processes too: poll it or drop it. (`&mut pop` in a `select!` whose other branch works for long is such a
+    /// one.)
     ///
     /// # When the session is lost
     /// The future goes on waiting in the next session.
@@ -157,28 +164,32 @@ impl FifoQueue {
     /// As [`pop`](Self::pop).
     pub async fn try_pop(&self) -> Result<Option<Bytes>, FifoPopError> {
         let queue = &self.shared;
-        if let Some(item) = queue.kept.pop() {
-            return Ok(Some(item));
+        if let Some(outcome) = queue.kept.pop() {
+            return outcome.map(Some);
         }
-        let popped = persevere(&queue.zk, |session| async move { queue.take(&session, None).await }).await?;
-        Ok(popped.transpose()?.map(Taken::deliver))
+        let taken = persevere(&queue.zk, |session| async move { queue.take(&session, None).await }).await?;
+        taken.map(Taken::deliver).transpose()
     }
 
     /// [`pop`](Self::pop) for at most `limit`, requests to the ensemble included; after that it may take another half
     /// second to leave the line, or to see what became of an item that was being removed.
     ///
     /// # Errors
-    /// [`FifoPopTimeoutError::Elapsed`] if the time is up.
+    /// [`FifoPopTimeoutError::Elapsed`] if the time is up. An item that was being removed then, by a request that has no
+    /// answer yet, goes to the next pop of this handle.
     ///
     /// # Cancel safety
     /// As [`pop`](Self::pop).
     pub async fn pop_timeout(&self, limit: Duration) -> Result<Bytes, FifoPopTimeoutError> {
         let popped = in_time(limit, |witness| async move { self.pop_witnessed(Some(&witness)).await });
-        let in_time = popped.await?;
+        if let Some(item) = popped.await? {
+            return Ok(item);
+        }
         // What was being removed when the time was up.
-        in_time
-            .or_else(|| self.shared.kept.pop())
-            .ok_or(FifoPopTimeoutError::Elapsed { after: limit })
+        match self.shared.kept.pop() {
+            Some(outcome) => Ok(outcome?),
+            None => Err(FifoPopTimeoutError::Elapsed { after: limit }),
+        }
     }
 
     /// The first item, which stays in the queue. Another consumer may have it before you.
@@ -218,8 +229,8 @@ impl FifoQueue {
         });
         tokio::select! {
             biased;
-            item = queue.kept.next() => Ok(item),
-            popped = waiting => popped?.map(Taken::deliver),
+            outcome = queue.kept.next() => outcome,
+            taken = waiting => taken?.deliver(),
         }
     }
 }
@@ -237,7 +248,7 @@ impl Shared {
                 Entry::Refused {
                     source: zk::Error::NoNode,
                     ..
-                } => ensure_path(session, &self.path, Parents::Containers).await?,
+                } => self.make_directory(session).await?,
                 Entry::Refused {
                     source: zk::Error::NodeExists,
                     ..
@@ -249,6 +260,15 @@ impl Shared {
                 Entry::Refused { source, .. } => return Err(Error::from_answer(path, source).into()),
             }
         }
+    }
+
+    /// A directory that the server removes when it is empty is made anew with the same names for other items: who has read
+    /// one just before removes the other. Hence no container.
+    async fn make_directory(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
+        if let Some(parent) = self.path.parent() {
+            ensure_path(session, &parent, Parents::Containers).await?;
+        }
+        ensure_path(session, &self.path, Parents::Persistent).await
     }
 
     async fn peek_in(&self, session: &Arc<Session>) -> Result<Option<Bytes>, Interrupted> {

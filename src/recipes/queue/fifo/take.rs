@@ -14,9 +14,6 @@ use crate::error::Error;
 use crate::session::{Lost, Session, Witness};
 use crate::znode::{Entry, Interrupted, catch_up, children_and_watch, persevere, read, stat, stat_and_watch, unlink};
 
-/// What a pop came to: an item, or a failure for its caller.
-pub(super) type Popped = Result<Taken, FifoPopError>;
-
 /// An item that was read, on its way out.
 struct Leaving {
     lease: Lease,
@@ -31,7 +28,7 @@ impl Shared {
         self: &Arc<Self>,
         session: &Arc<Session>,
         witness: Option<&Witness>,
-    ) -> Result<Option<Popped>, Interrupted> {
+    ) -> Result<Option<Taken>, Interrupted> {
         while let Some(lease) = self.backlog.lease(session, &self.path).await? {
             let path = self.path.child(&lease.item().name);
             let Some((item, stat)) = read(session, &path).await? else {
@@ -58,10 +55,13 @@ impl Shared {
             });
             match removed.await {
                 Ok(Ok(None)) => {}
-                Ok(Ok(Some(popped))) => return Ok(Some(popped)),
+                Ok(Ok(Some(taken))) => return Ok(Some(taken)),
                 Ok(Err(interrupted)) => return Err(interrupted),
                 // The runtime of the session is being shut down.
-                Err(_) => return Ok(Some(Err(FifoPopError::Indeterminate { path, item }))),
+                Err(_) => {
+                    let doubtful = FifoPopError::Indeterminate { path, item };
+                    return Ok(Some(Taken::new(&self.kept, Err(doubtful))));
+                }
             }
         }
         Ok(None)
@@ -72,9 +72,9 @@ impl Shared {
         self: &Arc<Self>,
         session: &Arc<Session>,
         witness: Option<&Witness>,
-    ) -> Result<Popped, Interrupted> {
-        if let Some(popped) = self.take(session, witness).await? {
-            return Ok(popped);
+    ) -> Result<Taken, Interrupted> {
+        if let Some(taken) = self.take(session, witness).await? {
+            return Ok(taken);
         }
         let mut place = self.line.enter_turnstile(session, witness).await?;
         loop {
@@ -83,8 +83,8 @@ impl Shared {
                     let some = self.backlog.fill(session, &self.path, (names, stat)).await?;
                     // What is taken, by whomever, uses the watch up.
                     let taken = if some { self.take(session, witness).await? } else { None };
-                    if let Some(popped) = taken {
-                        return Ok(popped);
+                    if let Some(taken) = taken {
+                        return Ok(taken);
                     }
                     watch
                 }
@@ -103,7 +103,7 @@ impl Shared {
     }
 
     /// Removes an item; `None` if it is not, or no longer, the one that was read.
-    async fn remove(&self, session: &Arc<Session>, leaving: Leaving) -> Result<Option<Popped>, Interrupted> {
+    async fn remove(&self, session: &Arc<Session>, leaving: Leaving) -> Result<Option<Taken>, Interrupted> {
         let Leaving {
             lease,
             path,
@@ -111,10 +111,15 @@ impl Shared {
             stat,
         } = leaving;
         let delete = |multi: &mut zk::MultiWriter<'_>| multi.add_delete(&path, Some(stat.version));
-        match self.ledgers.commit(session, &path, delete).await? {
+        // Not sent again when its reply is lost: in a directory that was removed and made anew meanwhile, another item can
+        // have this name and version.
+        let Some(entry) = self.ledgers.commit_as_read(session, &path, delete).await? else {
+            return Ok(None);
+        };
+        match entry {
             Entry::Committed(_) => {
                 lease.gone();
-                Ok(Some(Ok(Taken::new(&self.kept, item))))
+                Ok(Some(Taken::new(&self.kept, Ok(item))))
             }
             Entry::Refused {
                 source: zk::Error::NoNode,
@@ -143,7 +148,8 @@ impl Shared {
                     Err(error) => warn!(path, %error, "cannot find out what became of an item"),
                 }
                 lease.gone();
-                Ok(Some(Err(FifoPopError::Indeterminate { path, item })))
+                let doubtful = FifoPopError::Indeterminate { path, item };
+                Ok(Some(Taken::new(&self.kept, Err(doubtful))))
             }
         }
     }
