@@ -236,7 +236,9 @@ async fn numbers_of_items_that_make_no_sense_are_bounded() {
     once.push_all(["a", "b"]).await.unwrap();
     let first = within(PATIENCE, "an item", once.pop_batch(2)).await.unwrap();
     assert_eq!(first.len(), 1);
-    future::try_join_all(first.into_iter().map(Delivery::ack)).await.unwrap();
+    future::try_join_all(first.into_iter().map(Delivery::ack))
+        .await
+        .unwrap();
     assert_eq!(drain(&once).await, ["b"]);
     drop(once);
     clean(&fixture, [ours]).await;
