@@ -173,6 +173,9 @@ impl WorkQueue {
     }
 
     /// How often an item is delivered before it is put to the dead ones: 5 times unless set. At least once.
+    ///
+    /// Items that are claimed together are lost together with their consumer. So that one that kills its consumers takes
+    /// no other with it, each is claimed alone for its last attempt; with a single attempt that is always.
     #[must_use]
     pub fn max_attempts(self, attempts: u32) -> Self {
         self.with(|settings| settings.max_attempts = attempts.max(1))
