@@ -27,6 +27,9 @@ main() {
 # What is more than `cargo test`. One line a step:
 #     step "what it shows" with_zookeeper cargo run --quiet --example NAME
 all_else() {
+    history() { env "$@" WORK_QUEUE_ITEMS=20000 cargo test --quiet --test it work_queue::history; }
+    step "20,000 items under faults on the embedded server" history ZK_TEST_SERVER=embedded
+    step "20,000 items under faults on a real server" history ZK_TEST_SERVER=real
     step "payments on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example payments
     step "payments on a real server" with_zookeeper cargo run --quiet --example payments
     step "batch on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example batch

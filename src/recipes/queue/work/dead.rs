@@ -155,10 +155,8 @@ impl Shared {
             if back && letter.reason == UNREADABLE {
                 return Err(Stop::Told(DeadItemError::Unreadable { id: id.clone() }));
             }
-            let key = match letter.item.key.as_ref().filter(|_| !back) {
-                Some(key) => Some(self.layout.key(key)),
-                None => None,
-            };
+            let key = letter.item.key.as_ref().filter(|_| !back);
+            let key = key.map(|key| self.layout.key(key));
             let key = match key {
                 Some(path) => stat(session, &path).await?.map(|_| path),
                 None => None,

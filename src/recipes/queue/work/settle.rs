@@ -286,7 +286,7 @@ impl Shared {
             match &settlement.verdict {
                 Verdict::Done { .. } => debug!(queue = self.path(), item = %settlement.id, claim, "done"),
                 Verdict::Failed(reason) => {
-                    info!(queue = self.path(), item = %settlement.id, claim, ?reason, "not done")
+                    info!(queue = self.path(), item = %settlement.id, claim, ?reason, "not done");
                 }
             }
         }
@@ -321,7 +321,7 @@ fn refuse_all(batch: Vec<Settlement>, error: &Error) -> Vec<Settlement> {
                 reply: None,
             }),
             Verdict::Failed(_) => {
-                warn!(item = %settlement.id, %error, "not given back; it stays claimed until its session ends")
+                warn!(item = %settlement.id, %error, "not given back; it stays claimed until its session ends");
             }
         }
         settlement.answer(Err(AckError::Error(error.clone())));

@@ -41,7 +41,7 @@ impl WorkQueue {
 impl Prefetch {
     async fn next(&mut self) -> Result<Delivery, Error> {
         loop {
-            if let Some(arrived) = self.coming.as_mut().and_then(|coming| coming.now_or_never()) {
+            if let Some(arrived) = self.coming.as_mut().and_then(FutureExt::now_or_never) {
                 self.coming = None;
                 self.fetched.extend(arrived.unwrap_or(Err(Error::Closed))?);
             }
