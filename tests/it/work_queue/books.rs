@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future;
 use zookeeper_recipes::queue::{Delivery, ItemId, PushError, WorkQueue};
 use zookeeper_testkit::Fixture;
 
@@ -128,23 +129,20 @@ async fn results(fixture: &Fixture) -> BTreeMap<ItemId, i64> {
     let mut results = BTreeMap::new();
     let directory = format!("{PATH}/results");
     for shard in fixture.children(&directory).await {
-        for id in fixture.children(&format!("{directory}/{shard}")).await {
-            let (token, _) = fixture
-                .raw()
-                .get_data(&format!("{directory}/{shard}/{id}"))
-                .await
-                .unwrap();
-            let token = String::from_utf8(token).unwrap().parse().unwrap();
-            results.insert(id.parse().unwrap(), token);
-        }
+        let shard = format!("{directory}/{shard}");
+        let reads = fixture.children(&shard).await.into_iter().map(async |id| {
+            let (token, _) = fixture.raw().get_data(&format!("{shard}/{id}")).await.unwrap();
+            (id.parse().unwrap(), String::from_utf8(token).unwrap().parse().unwrap())
+        });
+        results.extend(future::join_all(reads).await);
     }
     results
 }
 
 /// Items, tokens that wrote for them, and when.
 async fn effects(fixture: &Fixture) -> Vec<(ItemId, i64, i64)> {
-    let mut effects = Vec::new();
-    for name in fixture.children(EFFECTS).await {
+    let names = fixture.children(EFFECTS).await;
+    let stats = names.iter().map(async |name| {
         let (id, token) = name.split_once('@').unwrap();
         let stat = fixture
             .raw()
@@ -152,7 +150,7 @@ async fn effects(fixture: &Fixture) -> Vec<(ItemId, i64, i64)> {
             .await
             .unwrap()
             .unwrap();
-        effects.push((id.parse().unwrap(), token.parse().unwrap(), stat.czxid));
-    }
-    effects
+        (id.parse().unwrap(), token.parse().unwrap(), stat.czxid)
+    });
+    future::join_all(stats).await
 }

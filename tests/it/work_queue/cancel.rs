@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
+use zookeeper_recipes::WaitTimeoutError;
 use zookeeper_recipes::queue::{Delivery, ItemId, ItemStatus, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
@@ -222,4 +223,17 @@ async fn a_nack_that_was_dropped_gives_the_item_back_all_the_same() {
     }
     until_idle(&fixture).await;
     clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn a_pop_that_is_out_of_time_has_left_the_line() {
+    let fixture = Fixture::new("out of time").await;
+    let ours = queue(&connect(&fixture).await);
+    let popped = within(PATIENCE, "the limit", ours.pop_timeout(Duration::from_millis(100))).await;
+    assert!(matches!(popped, Err(WaitTimeoutError::Elapsed { .. })));
+    assert_eq!(
+        fixture.children(&format!("{PATH}/consumers")).await,
+        Vec::<String>::new()
+    );
+    clean(&fixture, [ours]).await;
 }

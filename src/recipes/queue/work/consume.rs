@@ -16,7 +16,7 @@ use super::item::Item;
 use super::settle::Settlement;
 use super::shared::{Committed, Shared};
 use crate::error::Error;
-use crate::session::{Lost, Session};
+use crate::session::{Lost, Session, Witness};
 use crate::znode::{Ephemeral, Interrupted, NodeWatch, read, read_and_watch, stat};
 
 /// How many items are claimed at once.
@@ -34,6 +34,8 @@ pub(super) struct Demand {
     pub(super) items: usize,
     /// Whether it waits while there are none.
     pub(super) waits: bool,
+    /// Held until the place in line is gone, if nobody else wants it.
+    pub(super) witness: Option<Witness>,
     pub(super) reply: oneshot::Sender<Result<Vec<Delivery>, Error>>,
 }
 
@@ -70,6 +72,14 @@ impl Demands {
             .iter()
             .fold(0_usize, |sum, demand| sum.saturating_add(demand.items));
         wanted.min(CLAIM_ITEMS)
+    }
+
+    /// Who has to see the place in line removed: the only one who wants items.
+    fn witness(&self) -> Option<Witness> {
+        match self.waiting.as_slice() {
+            [only] => only.witness.clone(),
+            _ => None,
+        }
     }
 
     fn any_impatient(&self) -> bool {
@@ -252,7 +262,8 @@ impl Shared {
         session: &Arc<Session>,
         demands: &mut Demands,
     ) -> Result<Option<Ephemeral>, Interrupted> {
-        let mut entering = Box::pin(self.line.enter_turnstile(session, None));
+        let witness = demands.witness();
+        let mut entering = Box::pin(self.line.enter_turnstile(session, witness.as_ref()));
         loop {
             if demands.any_impatient() {
                 // Those ahead may be idle, so that we would wait with them: it is looked whether there is something at

@@ -44,8 +44,8 @@ use self::produce::{Push, check_items, push_all};
 use self::settle::{Settlement, settle_all};
 use self::shared::Shared;
 use crate::error::{Error, WaitTimeoutError};
-use crate::session::Coordinator;
-use crate::znode::NodePath;
+use crate::session::{Coordinator, Witness};
+use crate::znode::{NodePath, in_time};
 
 pub use self::dead::DeadItem;
 pub use self::delivery::Delivery;
@@ -340,16 +340,25 @@ impl WorkQueue {
 
     /// Waits for an item for at most `limit`, requests to the ensemble included.
     ///
+    /// On a timeout the place in line is removed before this returns, which may take another half second, unless
+    /// others of this process wait in it.
+    ///
     /// # Errors
     /// [`WaitTimeoutError::Elapsed`] when the time is up, else as [`pop`](Self::pop).
     ///
     /// # Cancel safety
     /// As [`pop`](Self::pop).
     pub async fn pop_timeout(&self, limit: Duration) -> Result<Delivery, WaitTimeoutError> {
-        match time::timeout(limit, self.pop()).await {
-            Ok(popped) => Ok(popped?),
-            Err(_) => Err(WaitTimeoutError::Elapsed { after: limit }),
-        }
+        let popped = in_time(limit, |witness| async move {
+            loop {
+                let taken = self.demand(1, true, Some(witness.clone())).await?.await;
+                let taken = taken.unwrap_or(Err(Error::Closed))?;
+                if let Some(delivery) = taken.into_iter().next() {
+                    return Ok::<_, Error>(delivery.delivered());
+                }
+            }
+        });
+        popped.await?.ok_or(WaitTimeoutError::Elapsed { after: limit })
     }
 
     /// Waits for one item, and takes up to `most` of those that are there then: at most 128, and 256 KiB of them unless
@@ -373,7 +382,7 @@ impl WorkQueue {
     }
 
     async fn take(&self, items: usize, waits: bool) -> Result<Vec<Delivery>, Error> {
-        let taken = self.demand(items, waits).await?.await;
+        let taken = self.demand(items, waits, None).await?.await;
         let taken = taken.unwrap_or(Err(Error::Closed))?;
         Ok(taken.into_iter().map(Delivery::delivered).collect())
     }
@@ -383,10 +392,16 @@ impl WorkQueue {
         &self,
         items: usize,
         waits: bool,
+        witness: Option<Witness>,
     ) -> Result<oneshot::Receiver<Result<Vec<Delivery>, Error>>, Error> {
         self.start().await?;
         let (reply, taken) = oneshot::channel();
-        let demand = Demand { items, waits, reply };
+        let demand = Demand {
+            items,
+            waits,
+            witness,
+            reply,
+        };
         match self.tasks.demands.send(demand) {
             Ok(()) => Ok(taken),
             // The task is gone with its runtime.

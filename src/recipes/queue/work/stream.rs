@@ -57,7 +57,7 @@ impl Prefetch {
             // Half of it at a time, so that not every item is fetched on its own.
             if self.coming.is_none() && self.fetched.len() <= self.most / 2 {
                 let missing = (self.most - self.fetched.len()).min(CLAIM_ITEMS);
-                self.coming = Some(self.queue.demand(missing.max(1), true).await?);
+                self.coming = Some(self.queue.demand(missing.max(1), true, None).await?);
             }
             if let Some(delivery) = self.fetched.pop_front() {
                 return Ok(delivery);
