@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::{Failure, SHARES};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::SHARES;
+use crate::common::Failure;
 
 /// How long the bank takes for a call.
 const EFFORT: Duration = Duration::from_millis(15);
@@ -65,7 +67,7 @@ pub(crate) struct Bank {
 
 impl Bank {
     /// Opens for calls. `trapped` is told which worker is to be killed, once.
-    pub(crate) fn open(trapped: Sender<usize>) -> Result<Self, Failure> {
+    pub(crate) fn open(trapped: UnboundedSender<usize>) -> Result<Self, Failure> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let addr = listener.local_addr()?;
         let book = Arc::new(Mutex::new(Book::default()));
@@ -112,7 +114,7 @@ impl Call {
     }
 }
 
-fn answer(stream: &TcpStream, book: &Mutex<Book>, trap: &Mutex<Option<Sender<usize>>>) -> Result<(), Failure> {
+fn answer(stream: &TcpStream, book: &Mutex<Book>, trap: &Mutex<Option<UnboundedSender<usize>>>) -> Result<(), Failure> {
     let mut lines = BufReader::new(stream).lines();
     let line = lines.next().ok_or("no call")??;
     let call = Call::parse(&line).ok_or("no call")?;

@@ -24,22 +24,17 @@
 //! what the crate does.
 
 mod bank;
+#[path = "../common/mod.rs"]
+mod common;
 mod director;
-#[path = "../common/ensemble.rs"]
-mod ensemble;
 mod shares;
 mod worker;
 
-use std::error::Error;
-use std::path::Path;
 use std::process::ExitCode;
 
-use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
-
 use self::bank::Book;
-use self::director::Director;
-use self::ensemble::Ensemble;
+use self::common::site::Site;
+use self::common::{Failure, start};
 use self::shares::Shares;
 use self::worker::Assignment;
 
@@ -50,54 +45,29 @@ const WORKERS: usize = 4;
 /// How many calls the bank takes at a time.
 const LINES: u32 = 2;
 
-type Failure = Box<dyn Error + Send + Sync>;
-
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = match arguments[..] {
-        ["--worker", number, cluster, root, bank] => work(number, cluster, root, bank),
-        [] => settle(),
-        _ => {
-            eprintln!("usage: batch");
-            return ExitCode::from(2);
-        }
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("batch: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    start::main(|arguments| match *arguments {
+        ["--worker", number, cluster, bank] => start::process("batch", work(number, cluster, bank)),
+        [] => start::example("batch", settle),
+        _ => start::usage("usage: batch"),
+    })
 }
 
-fn work(number: &str, cluster: &str, root: &str, bank: &str) -> Result<bool, Failure> {
+async fn work(number: &str, cluster: &str, bank: &str) -> Result<(), Failure> {
     let assignment = Assignment {
         number: number.parse()?,
         cluster,
-        root,
         bank: bank.parse()?,
-        shares: Shares::read(Path::new(INPUT))?,
+        shares: Shares::read(INPUT)?,
     };
-    Runtime::new()?.block_on(worker::run(&assignment))?;
-    Ok(true)
+    worker::run(&assignment).await
 }
 
 /// Whether everything went well and the book is right.
-fn settle() -> Result<bool, Failure> {
-    let runtime = Runtime::new()?;
-    let ensemble = runtime.block_on(Ensemble::from_env())?;
-    println!("{ensemble}");
-    let shares = Shares::read(Path::new(INPUT))?;
+async fn settle(site: &Site) -> Result<bool, Failure> {
+    let shares = Shares::read(INPUT)?;
     println!("input: {} payments in {SHARES} shares, {INPUT}", shares.payments());
-    let director = Director::new(ensemble.connect_string())?;
-    let (book, killed) = runtime.block_on(director.run())?;
+    let (book, killed) = director::run(site.cluster()).await?;
     Ok(audit(&shares, &book, killed))
 }
 

@@ -1,12 +1,7 @@
 //! The input: a day's payments, and the share of the work that each account belongs to.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-
-use crate::{Failure, SHARES};
-
-const HEADER: &str = "payment,account,cents";
+use crate::SHARES;
+use crate::common::{Failure, payment};
 
 /// The net amount of each share.
 #[derive(Debug)]
@@ -16,22 +11,12 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut lines = text.lines();
-        if lines.next() != Some(HEADER) {
-            return Err(format!("{}: the first line must be {HEADER:?}", path.display()).into());
-        }
-        // A payment that was requested again is due once.
-        let mut payments = BTreeMap::new();
-        for (number, line) in (2..).zip(lines) {
-            let (payment, due) =
-                parse(line).ok_or_else(|| format!("{}, line {number}: {line:?} is not {HEADER}", path.display()))?;
-            payments.insert(payment, due);
-        }
+    pub(crate) fn read(path: &str) -> Result<Self, Failure> {
+        let payments = payment::due(payment::read(path)?);
         let mut cents = vec![0; SHARES];
-        for (share, amount) in payments.values() {
-            cents[*share] += amount;
+        for payment in &payments {
+            let share = share(&payment.account).ok_or_else(|| format!("{path}: {payment:?} is in no share"))?;
+            cents[share] += payment.cents;
         }
         Ok(Self {
             payments: payments.len(),
@@ -52,11 +37,8 @@ impl Shares {
     }
 }
 
-/// A payment, the share that its account belongs to, and its amount.
-fn parse(line: &str) -> Option<(&str, (usize, i64))> {
-    let mut fields = line.split(',');
-    let (payment, account, cents) = (fields.next()?, fields.next()?, fields.next()?);
+/// The share that an account belongs to.
+fn share(account: &str) -> Option<usize> {
     let number: usize = account.strip_prefix("acc-")?.parse().ok()?;
-    let complete = fields.next().is_none();
-    complete.then_some((payment, (number % SHARES, cents.parse().ok()?)))
+    Some(number % SHARES)
 }

@@ -1,48 +1,51 @@
 //! A worker: the same three phases for all, each with its own shares.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use zookeeper_recipes::{ConnectOptions, Coordinator, CountDownLatch, DoubleBarrier, Error, LatchError, Semaphore};
+use tokio::select;
+use zookeeper_recipes::{Coordinator, CountDownLatch, DoubleBarrier, Error, Semaphore};
 
+use crate::common::orders::Orders;
+use crate::common::{Failure, session};
 use crate::shares::Shares;
-use crate::{Failure, LINES, PHASES, SHARES, WORKERS};
-
-/// For so long at least, the others wait for a worker that is dead.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+use crate::{LINES, PHASES, SHARES, WORKERS};
 
 /// What a worker is told.
 #[derive(Debug)]
 pub(crate) struct Assignment<'a> {
     pub(crate) number: usize,
     pub(crate) cluster: &'a str,
-    /// Where this run has its nodes.
-    pub(crate) root: &'a str,
     pub(crate) bank: SocketAddr,
     pub(crate) shares: Shares,
 }
 
-pub(crate) async fn connect(name: &str, cluster: &str) -> Result<Coordinator, Failure> {
-    let options = ConnectOptions::new()
-        .session_timeout(SESSION_TIMEOUT)
-        .identity(name.as_bytes().to_vec());
-    Ok(options.connect(cluster).await?)
+pub(crate) fn name(number: usize) -> String {
+    format!("worker {number}")
 }
 
 /// Counts the shares of a phase that are done.
-pub(crate) fn done(zk: &Coordinator, root: &str, phase: usize) -> Result<CountDownLatch, Error> {
-    CountDownLatch::new(zk, &format!("{root}/{}/done", PHASES[phase]), SHARES as u32)
+pub(crate) fn done(zk: &Coordinator, phase: usize) -> Result<CountDownLatch, Error> {
+    CountDownLatch::new(zk, &format!("/{}/done", PHASES[phase]), SHARES as u32)
 }
 
+/// Works until all phases are done.
 pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
-    let name = format!("worker {}", assignment.number);
-    let zk = connect(&name, assignment.cluster).await?;
-    let lines = Semaphore::new(&zk, &format!("{}/lines", assignment.root), LINES)?;
+    let mut orders = Orders::new();
+    select! {
+        worked = work(assignment) => worked,
+        () = orders.end() => Err("the director is gone".into()),
+    }
+}
+
+async fn work(assignment: &Assignment<'_>) -> Result<(), Failure> {
+    let name = name(assignment.number);
+    let zk = session::connect(&name, assignment.cluster).await?;
+    let lines = Semaphore::new(&zk, "/lines", LINES)?;
     for (phase, title) in PHASES.iter().enumerate() {
-        let barrier = DoubleBarrier::new(&zk, &format!("{}/{title}/workers", assignment.root), WORKERS as u32)?;
-        let done = done(&zk, assignment.root, phase)?;
+        let barrier = DoubleBarrier::new(&zk, &format!("/{title}/workers"), WORKERS as u32)?;
+        let done = done(&zk, phase)?;
         // A phase that is done was done without us: we are in the place of one who died after it.
         while done.count().await? > 0 {
             let inside = barrier.enter().await?;
@@ -103,9 +106,4 @@ async fn call(assignment: &Assignment<'_>, phase: usize, share: usize) -> Result
     let mut answer = String::new();
     bank.read_line(&mut answer).await?;
     Ok(answer.trim_end().to_owned())
-}
-
-/// Waits until all shares of the last phase are done.
-pub(crate) async fn until_done(zk: &Coordinator, root: &str) -> Result<(), LatchError> {
-    done(zk, root, PHASES.len() - 1)?.wait().await
 }

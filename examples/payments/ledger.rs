@@ -3,15 +3,14 @@
 //! Whoever writes shows the fencing token of its lock. The ledger keeps the highest token that each account has seen and
 //! refuses an older one, in the same transaction as the write. A refusal is noted, too.
 
-use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
 
-use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Result, Transaction, params};
 use zookeeper_recipes::FencingToken;
 
-use crate::Failure;
-use crate::input::Request;
+use crate::common::books::Books;
+use crate::common::payment::Payment;
+use crate::common::{Failure, database};
 
 /// One connection to the ledger. Every worker has its own.
 #[derive(Debug)]
@@ -33,19 +32,12 @@ pub(crate) enum Settlement {
 impl Ledger {
     /// Makes a new ledger.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
-        // Not an old one: its tokens may be those of another ensemble.
-        File::create_new(path).map_err(|error| format!("{}: {error}; name a new file", path.display()))?;
-        let ledger = Self::open(path)?;
-        ledger.db.pragma_update(None, "journal_mode", "wal")?;
-        ledger.db.execute_batch(SCHEMA)?;
-        Ok(ledger)
+        let db = database::create(path, SCHEMA)?;
+        Ok(Self { db })
     }
 
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let db = Connection::open(path)?;
-        db.busy_timeout(Duration::from_secs(30))?;
-        // With a write-ahead log this survives a crash of the process, and spares a demo the wait for the disk.
-        db.pragma_update(None, "synchronous", "normal")?;
+        let db = database::open(path)?;
         Ok(Self { db })
     }
 
@@ -55,76 +47,48 @@ impl Ledger {
     /// counted only from the first write on, a late write could come in between our read and our write, and be
     /// overwritten.
     pub(crate) fn balance(&mut self, account: &str, token: FencingToken) -> Result<Option<i64>> {
-        let transaction = self.begin()?;
+        let transaction = database::begin(&mut self.db)?;
         let account = show(&transaction, account, token)?;
         transaction.commit()?;
         Ok((account.newest <= token).then_some(account.balance))
     }
 
     /// Settles a payment, which makes `balance` the balance of its account.
-    pub(crate) fn settle(&mut self, request: &Request, balance: i64, token: FencingToken) -> Result<Settlement> {
-        let transaction = self.begin()?;
+    pub(crate) fn settle(&mut self, request: &Payment, balance: i64, token: FencingToken) -> Result<Settlement> {
+        let transaction = database::begin(&mut self.db)?;
         let settlement = settle(&transaction, request, balance, token)?;
         transaction.commit()?;
         Ok(settlement)
     }
 
-    /// All that the ledger knows, for the audit.
+    /// For the audit.
     pub(crate) fn books(&self) -> Result<Books> {
-        let mut entries = self.db.prepare("SELECT payment, account, cents FROM entry")?;
-        let entries = entries.query_map([], |row| {
-            Ok(Request {
-                payment: row.get(0)?,
-                account: row.get(1)?,
-                cents: row.get(2)?,
-            })
-        })?;
-        let mut balances = self.db.prepare("SELECT id, balance FROM account ORDER BY id")?;
-        let balances = balances.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Books {
-            entries: entries.collect::<Result<_>>()?,
-            balances: balances.collect::<Result<_>>()?,
-            refusals: self
-                .db
-                .query_row("SELECT count(*) FROM refusal", [], |row| row.get(0))?,
-        })
+        Books::read(&self.db, "SELECT payment, account, cents FROM entry")
     }
 
-    /// Begins a transaction that writes: `Immediate`, so that it waits for other writers here and never fails later.
-    fn begin(&mut self) -> Result<Transaction<'_>> {
-        self.db.transaction_with_behavior(TransactionBehavior::Immediate)
+    /// How many writes came too late.
+    pub(crate) fn refusals(&self) -> Result<u32> {
+        self.db.query_row("SELECT count(*) FROM refusal", [], |row| row.get(0))
     }
 }
 
-/// What the ledger holds.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Books {
-    pub(crate) entries: Vec<Request>,
-    pub(crate) balances: Vec<(String, i64)>,
-    pub(crate) refusals: u32,
-}
-
-fn settle(db: &Transaction<'_>, request: &Request, balance: i64, token: FencingToken) -> Result<Settlement> {
-    let Request {
-        payment,
-        account,
-        cents,
-    } = request;
+fn settle(db: &Transaction<'_>, request: &Payment, balance: i64, token: FencingToken) -> Result<Settlement> {
+    let Payment { id, account, cents } = request;
     let newest = show(db, account, token)?.newest;
     if newest > token {
         db.prepare_cached("INSERT INTO refusal (payment, account, token) VALUES (?1, ?2, ?3)")?
-            .execute(params![payment, account, token.as_i64()])?;
+            .execute(params![id, account, token.as_i64()])?;
         return Ok(Settlement::Refused { newest });
     }
     let is_new = db
         .prepare_cached("INSERT INTO payment (id) VALUES (?1) ON CONFLICT DO NOTHING")?
-        .execute([payment])?
+        .execute([id])?
         == 1;
     if !is_new {
         return Ok(Settlement::Duplicate);
     }
     db.prepare_cached("INSERT INTO entry (payment, account, cents, token) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![payment, account, cents, token.as_i64()])?;
+        .execute(params![id, account, cents, token.as_i64()])?;
     db.prepare_cached("UPDATE account SET balance = ?2 WHERE id = ?1")?
         .execute(params![account, balance])?;
     Ok(Settlement::Settled)
@@ -181,7 +145,7 @@ const SCHEMA: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::ScratchDir;
+    use crate::common::scratch::ScratchDir;
 
     const OLD: FencingToken = FencingToken::from_i64(7);
     const NEW: FencingToken = FencingToken::from_i64(8);
@@ -192,9 +156,9 @@ mod tests {
         (dir, ledger)
     }
 
-    fn request(payment: &str, cents: i64) -> Request {
-        Request {
-            payment: payment.to_owned(),
+    fn request(id: &str, cents: i64) -> Payment {
+        Payment {
+            id: id.to_owned(),
             account: "acc-1".to_owned(),
             cents,
         }
@@ -214,7 +178,7 @@ mod tests {
         let books = ledger.books().unwrap();
         assert_eq!(books.entries, [request("pay-2", 3)]);
         assert_eq!(books.balances, [("acc-1".to_owned(), 3)]);
-        assert_eq!(books.refusals, 1);
+        assert_eq!(ledger.refusals(), Ok(1));
     }
 
     #[test]
@@ -224,11 +188,5 @@ mod tests {
         assert_eq!(ledger.settle(&request("pay-1", 5), 10, OLD), Ok(Settlement::Duplicate));
         assert_eq!(ledger.settle(&request("pay-1", 5), 10, NEW), Ok(Settlement::Duplicate));
         assert_eq!(ledger.books().unwrap().balances, [("acc-1".to_owned(), 5)]);
-    }
-
-    #[test]
-    fn an_existing_file_is_not_taken_for_a_ledger() {
-        let (dir, _ledger) = ledger();
-        assert!(Ledger::create(&dir.path().join("ledger.db")).is_err());
     }
 }

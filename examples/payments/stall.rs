@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use zookeeper_recipes::FencingToken;
 
-use crate::input::Request;
+use crate::common::payment::Payment;
 use crate::report::Report;
 
 /// Nobody stands still for longer, should the others have failed meanwhile.
@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Who is stopped before which write, and until when.
 #[derive(Debug)]
 pub(crate) struct Stall {
-    victim: Request,
+    victim: Payment,
     phase: Mutex<Phase>,
     changed: Condvar,
 }
@@ -33,8 +33,8 @@ enum Phase {
 impl Stall {
     /// Picks a request from the middle: one that does not arrive twice, and after which another payment to the same
     /// account comes, so that somebody has to take the account over.
-    pub(crate) fn plan(requests: &[Request]) -> Option<Self> {
-        let is_single = |request: &&Request| requests.iter().filter(|other| other == request).count() == 1;
+    pub(crate) fn plan(requests: &[Payment]) -> Option<Self> {
+        let is_single = |request: &&Payment| requests.iter().filter(|other| other == request).count() == 1;
         let (middle, _) = requests
             .iter()
             .enumerate()
@@ -53,14 +53,14 @@ impl Stall {
     }
 
     /// Called right before a write. Blocks the thread if this is the one to be stopped.
-    pub(crate) fn before_write(&self, worker: &str, request: &Request, token: FencingToken, report: &Report) {
+    pub(crate) fn before_write(&self, worker: &str, request: &Payment, token: FencingToken, report: &Report) {
         let mut phase = self.phase();
         if *phase != Phase::Ahead || *request != self.victim {
             return;
         }
-        let Request { payment, account, .. } = request;
+        let Payment { id, account, .. } = request;
         report.say(format_args!(
-            "{worker} holds {account}, token {token}, is about to write {payment} - and STANDS STILL, heartbeats and all"
+            "{worker} holds {account}, token {token}, is about to write {id} - and STANDS STILL, heartbeats and all"
         ));
         report.say(format_args!(
             "whoever needs {account} now waits until the ensemble gives that session up"
@@ -75,25 +75,31 @@ impl Stall {
             .unwrap_or_else(PoisonError::into_inner);
         *phase = Phase::Over;
         report.say(format_args!(
-            "{worker} goes on where it stood, as if it still held {account}: it writes {payment}"
+            "{worker} goes on where it stood, as if it still held {account}: it writes {id}"
         ));
     }
 
     /// Called after a payment was settled. If the account was taken over from the one who stands still, that one wakes.
-    pub(crate) fn after_write(&self, worker: &str, request: &Request, token: FencingToken, report: &Report) {
+    pub(crate) fn after_write(&self, worker: &str, request: &Payment, token: FencingToken, report: &Report) {
         let mut phase = self.phase();
         let Phase::Standing { token: older, since } = *phase else {
             return;
         };
-        let Request { payment, account, .. } = request;
+        let Payment { id, account, .. } = request;
         if *account == self.victim.account && token > older {
             report.say(format_args!(
-                "{worker} took {account} over after {:.1} s, token {token}, and settled {payment}",
+                "{worker} took {account} over after {:.1} s, token {token}, and settled {id}",
                 since.elapsed().as_secs_f64()
             ));
             *phase = Phase::Over;
             self.changed.notify_all();
         }
+    }
+
+    /// Nobody stands still any more, nor will.
+    pub(crate) fn end(&self) {
+        *self.phase() = Phase::Over;
+        self.changed.notify_all();
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {

@@ -3,60 +3,44 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::runtime;
-use zookeeper_recipes::{ConnectOptions, Coordinator, FairLock, ReleaseError};
+use tokio::{runtime, select, time};
+use zookeeper_recipes::{Coordinator, FairLock, ReleaseError};
 
-use crate::Failure;
-use crate::input::{Inbox, Request};
+use crate::common::payment::Payment;
+use crate::common::{Failure, session};
+use crate::job::Job;
 use crate::ledger::{Ledger, Settlement};
-use crate::report::Report;
-use crate::stall::Stall;
 
-/// How long a crashed holder blocks the others. Short, to be seen in a demo; 10 s is the default.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// What the workers have in common.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) inbox: Inbox,
-    stall: Stall,
-    report: Report,
-}
-
-impl Job {
-    pub(crate) fn new(requests: Vec<Request>) -> Result<Self, Failure> {
-        Ok(Self {
-            stall: Stall::plan(&requests)
-                .ok_or("the input has no account that two payments in its second half go to")?,
-            report: Report::new(requests.len()),
-            inbox: Inbox::new(requests),
-        })
-    }
-}
+/// How long a worker that is to stop may take for the request that it has.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Works on this thread until no request is left.
 pub(crate) fn run(name: &str, job: &Job, cluster: &str, ledger: &Path) -> Result<(), Failure> {
     let work = async {
-        let zk = ConnectOptions::new()
-            .session_timeout(SESSION_TIMEOUT)
-            .identity(name.to_owned())
-            .connect(cluster)
-            .await?;
         let mut worker = Worker {
             name,
-            zk,
+            zk: session::connect(name, cluster).await?,
             ledger: Ledger::open(ledger)?,
             job,
         };
-        while let Some(request) = job.inbox.take() {
+        while let Some(request) = job.take() {
             worker.settle(request).await?;
         }
         worker.zk.close().await;
         Ok(())
     };
+    let late = async {
+        job.stopped().await;
+        time::sleep(GRACE).await;
+    };
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime
-        .block_on(work)
+        .block_on(async {
+            select! {
+                worked = work => worked,
+                () = late => Err("stopped in the middle of its work".into()),
+            }
+        })
         .map_err(|failure: Failure| format!("{name}: {failure}").into())
 }
 
@@ -70,16 +54,16 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    async fn settle(&mut self, request: &Request) -> Result<(), Failure> {
+    async fn settle(&mut self, request: &Payment) -> Result<(), Failure> {
         let Job { report, .. } = self.job;
         let mut again = false;
         while !self.attempt(request).await? {
             again = true;
         }
         if again {
-            let Request { payment, account, .. } = request;
+            let Payment { id, account, .. } = request;
             report.say(format_args!(
-                "{} acquired {account} again and brought {payment} to its end",
+                "{} acquired {account} again and brought {id} to its end",
                 self.name
             ));
         }
@@ -89,17 +73,13 @@ impl Worker<'_> {
 
     /// Whether the request is done. If not, the lock was lost on the way and nothing was written: once more, from the
     /// start, with what the account's balance is by then.
-    async fn attempt(&mut self, request: &Request) -> Result<bool, Failure> {
+    async fn attempt(&mut self, request: &Payment) -> Result<bool, Failure> {
         let Job { stall, report, .. } = self.job;
-        let Request {
-            payment,
-            account,
-            cents,
-        } = request;
+        let Payment { id, account, cents } = request;
 
         // The lock is for order and efficiency: one worker at a time on an account, first come, first served, so that
         // nobody's work is thrown away. As long as nothing stops a worker, that alone would keep the books right.
-        let lock = FairLock::new(&self.zk, &format!("/payments/accounts/{account}"))?;
+        let lock = FairLock::new(&self.zk, &format!("/accounts/{account}"))?;
         let guard = lock.acquire().await?;
         let token = guard.token();
 
@@ -121,7 +101,7 @@ impl Worker<'_> {
             Settlement::Settled => stall.after_write(self.name, request, token, report),
             Settlement::Duplicate => {}
             Settlement::Refused { newest } => report.say(format_args!(
-                "REFUSED by the ledger: {} wrote {payment} with token {token}, but {account} has seen {newest}",
+                "REFUSED by the ledger: {} wrote {id} with token {token}, but {account} has seen {newest}",
                 self.name
             )),
         }

@@ -24,100 +24,65 @@
 //! what the crate does.
 
 mod audit;
+#[path = "../common/mod.rs"]
+mod common;
 mod director;
-#[path = "../common/ensemble.rs"]
-mod ensemble;
 mod input;
 mod ledger;
-#[path = "../common/scratch.rs"]
-mod scratch;
 mod worker;
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
-
 use self::audit::Audit;
-use self::ensemble::Ensemble;
+use self::common::site::Site;
+use self::common::{Failure, start};
 use self::ledger::Ledger;
-use self::scratch::ScratchDir;
 use self::worker::Assignment;
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/recharges.csv");
 const USAGE: &str = "usage: recharges [LEDGER]   (a new SQLite file to keep; default: a temporary one)";
-/// How many of the audit's findings are printed.
-const SHOWN: usize = 5;
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = match arguments[..] {
-        ["--worker", number, last_batch, cluster, queue, ledger] => {
-            work(number, last_batch, cluster, queue, Path::new(ledger))
+    start::main(|arguments| match *arguments {
+        ["--worker", number, last_batch, cluster, ledger] => {
+            start::process("recharges", work(number, last_batch, cluster, Path::new(ledger)))
         }
-        [] => recharge(None),
-        [ledger] if !ledger.starts_with('-') => recharge(Some(ledger.into())),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("recharges: {error}");
-            ExitCode::FAILURE
-        }
-    }
+        [] => start::example("recharges", async |site: &Site| recharge(site, None).await),
+        [ledger] if !ledger.starts_with('-') => start::example("recharges", async |site: &Site| {
+            recharge(site, Some(ledger.into())).await
+        }),
+        _ => start::usage(USAGE),
+    })
 }
 
-fn work(number: &str, last_batch: &str, cluster: &str, queue: &str, ledger: &Path) -> Result<bool, Failure> {
+async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> Result<(), Failure> {
     let assignment = Assignment {
         name: &format!("worker {number}"),
         cluster,
-        queue,
         ledger,
         last_batch: Some(last_batch.parse()?).filter(|batch| *batch > 0),
     };
-    Runtime::new()?.block_on(worker::run(&assignment))?;
-    Ok(true)
+    worker::run(&assignment).await
 }
 
 /// Whether everything went well and the ledger is right.
-fn recharge(ledger: Option<PathBuf>) -> Result<bool, Failure> {
-    // The runtime serves the embedded server, until the end.
-    let runtime = Runtime::new()?;
-    let ensemble = runtime.block_on(Ensemble::from_env())?;
-    println!("{ensemble}");
-    let lines = input::read(Path::new(INPUT))?;
+async fn recharge(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
+    let lines = input::read(INPUT)?;
     println!("input: {} lines, {INPUT}", lines.len());
-    let scratch = ScratchDir::create()?;
-    let path = ledger.unwrap_or_else(|| scratch.path().join("ledger.db"));
+    let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
     let ledger = Ledger::create(&path)?;
     println!("ledger: SQLite, {}", path.display());
 
-    let outcome = runtime.block_on(director::run(ensemble.connect_string(), &lines, &path))?;
-    let books = ledger.books()?;
-    let audit = Audit::new(&lines, &outcome.pushed, &outcome.dead, &books);
-    for finding in audit.findings().iter().take(SHOWN) {
-        println!("audit: {finding}");
-    }
+    let outcome = director::run(site.cluster(), &lines, &path).await?;
+    let again = ledger.again()?;
+    let audit = Audit::new(&lines, &outcome.pushed, &outcome.dead, &ledger.books()?);
+    audit.print_findings();
     println!(
-        "{} killed in mid-batch; {} deliveries of items that were applied before, which changed nothing",
+        "{} killed in mid-batch; {again} deliveries of items that were applied before, which changed nothing",
         if outcome.killed == 1 { "1 worker" } else { "no worker" },
-        books.again
     );
     println!("{audit}");
     // The run is no test of anything if what the dead worker had done was not delivered again.
-    Ok(audit.is_clean() && outcome.killed == 1 && books.again > 0)
+    Ok(audit.is_clean() && outcome.killed == 1 && again > 0)
 }

@@ -1,19 +1,17 @@
-//! A worker: takes a batch of items, applies them in one transaction, acknowledges them; until its input ends.
+//! A worker: takes a batch of items, applies them in one transaction, acknowledges them; until it is told to end.
 
 use std::path::Path;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use zookeeper_recipes::queue::{Delivery, WorkQueue};
-use zookeeper_recipes::{ConnectOptions, Coordinator, Error};
+use zookeeper_recipes::{Coordinator, Error};
 
-use crate::Failure;
-use crate::input::Recharge;
+use crate::common::orders::Orders;
+use crate::common::payment::Payment;
+use crate::common::{Failure, session};
 use crate::ledger::Ledger;
 
-/// For so long, the items of a worker that is dead wait for another.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 /// Deliveries of an item before it is dead.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;
 const BATCH: usize = 25;
@@ -25,39 +23,28 @@ const EFFORT: Duration = Duration::from_millis(20);
 pub(crate) struct Assignment<'a> {
     pub(crate) name: &'a str,
     pub(crate) cluster: &'a str,
-    /// The queue of this run.
-    pub(crate) queue: &'a str,
     pub(crate) ledger: &'a Path,
     /// The batch during which it stands still, if any, for the director to kill it.
     pub(crate) last_batch: Option<usize>,
 }
 
-pub(crate) async fn connect(name: &str, cluster: &str) -> Result<Coordinator, Failure> {
-    let options = ConnectOptions::new()
-        .session_timeout(SESSION_TIMEOUT)
-        .identity(name.as_bytes().to_vec());
-    Ok(options.connect(cluster).await?)
+pub(crate) fn queue(zk: &Coordinator) -> Result<WorkQueue, Error> {
+    Ok(WorkQueue::new(zk, "/recharges")?.max_attempts(MAX_ATTEMPTS))
 }
 
-pub(crate) fn queue(zk: &Coordinator, path: &str) -> Result<WorkQueue, Error> {
-    Ok(WorkQueue::new(zk, path)?.max_attempts(MAX_ATTEMPTS))
-}
-
-/// Works from the first line of standard input to its end.
+/// Works from the first order until it is told to end.
 pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
-    let zk = connect(assignment.name, assignment.cluster).await?;
-    let queue = queue(&zk, assignment.queue)?;
+    let zk = session::connect(assignment.name, assignment.cluster).await?;
+    let queue = queue(&zk)?;
     let mut ledger = Ledger::open(assignment.ledger)?;
-    let mut orders = BufReader::new(stdin()).lines();
+    let mut orders = Orders::new();
     println!("is ready");
     // All begin together, so that none is done before another is there.
-    orders.next_line().await?;
-    let ended = orders.next_line();
-    tokio::pin!(ended);
+    orders.next().await?;
     for number in 1.. {
         let batch = tokio::select! {
             // What was on its way goes to another.
-            _ = &mut ended => break,
+            () = orders.end() => break,
             batch = queue.pop_batch(BATCH) => batch?,
         };
         if assignment.last_batch == Some(number) {
@@ -104,10 +91,10 @@ async fn die(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), Failure> {
 
 type Read<T> = Vec<(Delivery, T)>;
 
-fn read(batch: Vec<Delivery>) -> (Read<Recharge>, Read<String>) {
+fn read(batch: Vec<Delivery>) -> (Read<Payment>, Read<String>) {
     let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
     for delivery in batch {
-        match Recharge::parse(&String::from_utf8_lossy(delivery.payload())) {
+        match Payment::parse(&String::from_utf8_lossy(delivery.payload())) {
             Ok(recharge) => readable.push((delivery, recharge)),
             Err(problem) => unreadable.push((delivery, problem)),
         }
@@ -115,8 +102,8 @@ fn read(batch: Vec<Delivery>) -> (Read<Recharge>, Read<String>) {
     (readable, unreadable)
 }
 
-fn apply(readable: &[(Delivery, Recharge)], ledger: &mut Ledger) -> Result<(), Failure> {
-    let items: Vec<(String, &Recharge)> = readable
+fn apply(readable: &[(Delivery, Payment)], ledger: &mut Ledger) -> Result<(), Failure> {
+    let items: Vec<(String, &Payment)> = readable
         .iter()
         .map(|(delivery, recharge)| (delivery.id().to_string(), recharge))
         .collect();

@@ -1,11 +1,11 @@
 //! What is passed on from step to step: a page of the account book; and what is settled in each.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
 use std::str::FromStr;
 
-use crate::{BATCHES, Failure};
+use crate::BATCHES;
+use crate::common::Failure;
+use crate::common::payment::{self, Payment};
 
 /// The end of a batch: the next one begins with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,35 +57,13 @@ impl FromStr for Page {
     }
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Payment {
-    pub(crate) id: String,
-    pub(crate) cents: i64,
-}
-
 /// The day's payments.
 #[derive(Debug)]
 pub(crate) struct Batches(Vec<Payment>);
 
 impl Batches {
-    /// Reads the first occurrence of each payment: the file has some of them twice.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut seen = std::collections::HashSet::new();
-        let mut payments = Vec::new();
-        for (index, line) in text.lines().enumerate().skip(1) {
-            let broken = || format!("{}:{}: {line:?} is no payment", path.display(), index + 1);
-            let fields: Vec<&str> = line.split(',').collect();
-            let (id, cents) = match fields[..] {
-                [id, _, cents, ..] => (id, cents.parse().map_err(|_| broken())?),
-                _ => return Err(broken().into()),
-            };
-            if seen.insert(id.to_owned()) {
-                let id = id.to_owned();
-                payments.push(Payment { id, cents });
-            }
-        }
-        Ok(Self(payments))
+    pub(crate) fn read(path: &str) -> Result<Self, Failure> {
+        Ok(Self(payment::due(payment::read(path)?)))
     }
 
     pub(crate) fn payments(&self) -> usize {

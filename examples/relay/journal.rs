@@ -4,8 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::Failure;
-use crate::chain::Payment;
+use crate::common::Failure;
+use crate::common::payment::Payment;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {

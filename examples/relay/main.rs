@@ -21,26 +21,21 @@
 //! what the crate does.
 
 mod chain;
+#[path = "../common/mod.rs"]
+mod common;
 mod director;
-#[path = "../common/ensemble.rs"]
-mod ensemble;
 mod journal;
-#[path = "../common/scratch.rs"]
-mod scratch;
 mod settler;
 
-use std::error::Error;
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
-
 use self::chain::{Batches, Page};
-use self::director::Director;
-use self::ensemble::Ensemble;
-use self::journal::Journal;
-use self::scratch::ScratchDir;
+use self::common::site::Site;
+use self::common::{Failure, start};
+use self::director::Outcome;
+use self::journal::{Entry, Journal};
 use self::settler::Assignment;
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/payments.csv");
@@ -49,67 +44,44 @@ const PROCESSES: usize = 4;
 /// The batch in which a process is killed.
 const FATAL: usize = BATCHES / 2;
 
-type Failure = Box<dyn Error + Send + Sync>;
-
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = match arguments[..] {
-        ["--process", name, cluster, root, journal, fatal] => settle(name, cluster, root, journal, fatal == "fatal"),
-        [] => direct(),
-        _ => {
-            eprintln!("usage: relay");
-            return ExitCode::from(2);
+    start::main(|arguments| match *arguments {
+        ["--process", name, cluster, journal, fatal] => {
+            start::process("relay", settle(name, cluster, journal, fatal == "fatal"))
         }
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("relay: {error}");
-            ExitCode::FAILURE
-        }
-    }
+        [] => start::example("relay", direct),
+        _ => start::usage("usage: relay"),
+    })
 }
 
-fn settle(name: &str, cluster: &str, root: &str, journal: &str, fatal: bool) -> Result<bool, Failure> {
+async fn settle(name: &str, cluster: &str, journal: &str, fatal: bool) -> Result<(), Failure> {
     let assignment = Assignment {
         name,
         cluster,
-        root,
         journal: Journal::open(Path::new(journal))?,
-        batches: Batches::read(Path::new(INPUT))?,
+        batches: Batches::read(INPUT)?,
         fatal,
     };
-    Runtime::new()?.block_on(settler::run(assignment))?;
-    Ok(true)
+    settler::run(&assignment).await
 }
 
 /// Whether everything went well and the chain is right.
-fn direct() -> Result<bool, Failure> {
-    let runtime = Runtime::new()?;
-    let ensemble = runtime.block_on(Ensemble::from_env())?;
-    println!("{ensemble}");
-    let batches = Batches::read(Path::new(INPUT))?;
+async fn direct(site: &Site) -> Result<bool, Failure> {
+    let batches = Batches::read(INPUT)?;
     println!("input: {} payments in {BATCHES} batches, {INPUT}", batches.payments());
-    let scratch = ScratchDir::create()?;
-    let journal = scratch.path().join("journal.csv");
-    let outcome = runtime.block_on(Director::new(ensemble.connect_string(), &journal).run())?;
+    let journal = site.scratch("journal.csv");
+    let outcome = director::run(site.cluster(), &journal).await?;
     let entries = Journal::open(&journal)?.entries()?;
     Ok(audit(&batches, &outcome, &entries))
 }
 
 /// Compares the end of the chain, and the journal, with the input.
-fn audit(batches: &Batches, outcome: &director::Outcome, entries: &[journal::Entry]) -> bool {
+fn audit(batches: &Batches, outcome: &Outcome, entries: &[Entry]) -> bool {
     let mut expected = Page::default();
     for number in 0..BATCHES {
         expected = expected.next(batches.of(number).iter().map(|payment| payment.cents).sum());
     }
-    let mut settled = std::collections::HashMap::<&str, usize>::new();
+    let mut settled = HashMap::<&str, usize>::new();
     for entry in entries {
         *settled.entry(&entry.id).or_default() += 1;
     }

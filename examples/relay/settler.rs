@@ -1,43 +1,32 @@
 //! One of the processes: joins the relay, settles the next batch in its turn, passes on.
 
-use std::time::Duration;
-
-use zookeeper_recipes::{CompleteError, ConnectOptions, Coordinator, CountDownLatch, Error, Relay, Turn};
+use tokio::{select, task};
+use zookeeper_recipes::{CompleteError, Coordinator, CountDownLatch, Error, Relay, Turn};
 
 use crate::chain::{Batches, Page};
+use crate::common::orders::Orders;
+use crate::common::{Failure, session};
 use crate::journal::Journal;
-use crate::{BATCHES, FATAL, Failure, PROCESSES};
-
-/// For so long at least, the others wait for a process that is dead.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+use crate::{BATCHES, FATAL, PROCESSES};
 
 /// What a process is told.
 #[derive(Debug)]
 pub(crate) struct Assignment<'a> {
     pub(crate) name: &'a str,
     pub(crate) cluster: &'a str,
-    /// Where this run has its nodes.
-    pub(crate) root: &'a str,
     pub(crate) journal: Journal,
     pub(crate) batches: Batches,
     /// Whether the process stops in the middle of batch [`FATAL`] and waits to be killed.
     pub(crate) fatal: bool,
 }
 
-pub(crate) async fn connect(name: &str, cluster: &str) -> Result<Coordinator, Failure> {
-    let options = ConnectOptions::new()
-        .session_timeout(SESSION_TIMEOUT)
-        .identity(name.as_bytes().to_vec());
-    Ok(options.connect(cluster).await?)
-}
-
-pub(crate) fn chain(zk: &Coordinator, root: &str) -> Result<Relay, Error> {
-    Relay::new(zk, &format!("{root}/chain"))
+pub(crate) fn chain(zk: &Coordinator) -> Result<Relay, Error> {
+    Relay::new(zk, "/chain")
 }
 
 /// Opens when all processes are there.
-pub(crate) fn all_here(zk: &Coordinator, root: &str) -> Result<CountDownLatch, Error> {
-    CountDownLatch::new(zk, &format!("{root}/here"), PROCESSES as u32)
+pub(crate) fn all_here(zk: &Coordinator) -> Result<CountDownLatch, Error> {
+    CountDownLatch::new(zk, "/here", PROCESSES as u32)
 }
 
 /// The page that the last turn ended with.
@@ -46,11 +35,19 @@ pub(crate) fn page(result: Option<&[u8]>) -> Result<Page, Failure> {
 }
 
 /// Takes turns until all batches are settled.
-pub(crate) async fn run(assignment: Assignment<'_>) -> Result<(), Failure> {
-    let zk = connect(assignment.name, assignment.cluster).await?;
-    let relay = chain(&zk, assignment.root)?;
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
+    let mut orders = Orders::new();
+    select! {
+        settled = take_turns(assignment) => settled,
+        () = orders.end() => Err("the director is gone".into()),
+    }
+}
+
+async fn take_turns(assignment: &Assignment<'_>) -> Result<(), Failure> {
+    let zk = session::connect(assignment.name, assignment.cluster).await?;
+    let relay = chain(&zk)?;
     // Nobody begins before all are there, so that each of them has its turns.
-    let here = all_here(&zk, assignment.root)?;
+    let here = all_here(&zk)?;
     here.count_down_as(assignment.name).await?;
     here.wait().await?;
     loop {
@@ -60,7 +57,7 @@ pub(crate) async fn run(assignment: Assignment<'_>) -> Result<(), Failure> {
             turn.release().await?;
             break;
         }
-        match turn.run_until_lost(settle(&assignment, &turn, &before)).await {
+        match turn.run_until_lost(settle(assignment, &turn, &before)).await {
             Ok(after) => match turn.complete(after?.to_string()).await {
                 Ok(()) => {}
                 // Another has the turn: it mends what we did, or has our result.
@@ -89,7 +86,7 @@ async fn settle(assignment: &Assignment<'_>, turn: &Turn, before: &Page) -> Resu
         }
         journal.add(batch, payment)?;
         // So that a loss of the turn is noticed here.
-        tokio::task::yield_now().await;
+        task::yield_now().await;
     }
     Ok(before.next(payments.iter().map(|payment| payment.cents).sum()))
 }

@@ -26,13 +26,10 @@ impl Clock {
         self.start.as_millis().to_string()
     }
 
-    pub(crate) fn elapsed(self) -> Duration {
-        since_epoch().saturating_sub(self.start)
-    }
-
     /// Waits until the minute has come.
     pub(crate) async fn wait_for(self, minute: u32) {
-        tokio::time::sleep((MINUTE * minute).saturating_sub(self.elapsed())).await;
+        let elapsed = since_epoch().saturating_sub(self.start);
+        tokio::time::sleep((MINUTE * minute).saturating_sub(elapsed)).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use crate::Failure;
+use crate::common::Failure;
 
 /// All jobs.
 #[derive(Debug)]

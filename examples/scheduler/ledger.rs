@@ -3,13 +3,11 @@
 //! Every record carries the term of the leader that had the job run. The ledger keeps the highest term that it has seen
 //! and refuses an older one, in the same transaction as the record. A refusal is noted, too.
 
-use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Result, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use crate::Failure;
+use crate::common::{Failure, database};
 
 /// One connection to the ledger. Every process has its own.
 #[derive(Debug)]
@@ -31,28 +29,18 @@ pub(crate) enum Entry {
 impl Ledger {
     /// Makes a new ledger.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
-        // Not an old one: its terms may be those of another ensemble.
-        File::create_new(path).map_err(|error| format!("{}: {error}; name a new file", path.display()))?;
-        let ledger = Self::open(path)?;
-        ledger.db.pragma_update(None, "journal_mode", "wal")?;
-        ledger.db.execute_batch(
-            "CREATE TABLE term (term INTEGER NOT NULL, leader TEXT NOT NULL) STRICT;
-             CREATE TABLE run (job TEXT NOT NULL, minute INTEGER NOT NULL, worker TEXT NOT NULL, term INTEGER NOT NULL) STRICT;
-             CREATE TABLE refusal (job TEXT NOT NULL, minute INTEGER NOT NULL, term INTEGER NOT NULL) STRICT;",
-        )?;
-        Ok(ledger)
+        let db = database::create(path, SCHEMA)?;
+        Ok(Self { db })
     }
 
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let db = Connection::open(path)?;
-        db.busy_timeout(Duration::from_secs(30))?;
-        db.pragma_update(None, "synchronous", "normal")?;
+        let db = database::open(path)?;
         Ok(Self { db })
     }
 
     /// Shows the term of a new leader: from now on no older one is taken. False if this one is old already.
     pub(crate) fn begin_term(&mut self, term: i64, leader: &str) -> Result<bool> {
-        let transaction = self.begin()?;
+        let transaction = database::begin(&mut self.db)?;
         let is_newest = newest(&transaction)? < term;
         if is_newest {
             transaction.execute("INSERT INTO term VALUES (?1, ?2)", params![term, leader])?;
@@ -63,7 +51,7 @@ impl Ledger {
 
     /// Records that `worker` ran `job` for the leader of `term`.
     pub(crate) fn record(&mut self, job: &str, minute: u32, worker: &str, term: i64) -> Result<Entry> {
-        let transaction = self.begin()?;
+        let transaction = database::begin(&mut self.db)?;
         let newest = newest(&transaction)?;
         let entry = if term < newest {
             transaction.execute("INSERT INTO refusal VALUES (?1, ?2, ?3)", params![job, minute, term])?;
@@ -104,10 +92,6 @@ impl Ledger {
         let mut terms = self.db.prepare("SELECT term FROM term ORDER BY rowid")?;
         terms.query_map([], |row| row.get(0))?.collect()
     }
-
-    fn begin(&mut self) -> Result<Transaction<'_>> {
-        self.db.transaction_with_behavior(TransactionBehavior::Immediate)
-    }
 }
 
 fn newest(db: &Connection) -> Result<i64> {
@@ -119,3 +103,25 @@ fn has_run(db: &Connection, job: &str, minute: u32) -> Result<bool> {
     let found: Option<i32> = db.query_row(run, params![job, minute], |row| row.get(0)).optional()?;
     Ok(found.is_some())
 }
+
+const SCHEMA: &str = "
+    CREATE TABLE term (
+        term   INTEGER NOT NULL,
+        leader TEXT NOT NULL
+    ) STRICT;
+
+    -- It would take a second record of a run, and the audit would find it.
+    CREATE TABLE run (
+        job    TEXT NOT NULL,
+        minute INTEGER NOT NULL,
+        worker TEXT NOT NULL,
+        term   INTEGER NOT NULL
+    ) STRICT;
+
+    -- Records that came too late.
+    CREATE TABLE refusal (
+        job    TEXT NOT NULL,
+        minute INTEGER NOT NULL,
+        term   INTEGER NOT NULL
+    ) STRICT;
+";

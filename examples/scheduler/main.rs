@@ -24,93 +24,63 @@
 //! what the crate does.
 
 mod clock;
+#[path = "../common/mod.rs"]
+mod common;
 mod crontab;
 mod director;
-#[path = "../common/ensemble.rs"]
-mod ensemble;
 mod ledger;
 mod process;
-#[path = "../common/scratch.rs"]
-mod scratch;
 mod signal;
 mod worker;
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
-
 use self::clock::Clock;
+use self::common::site::Site;
+use self::common::{Failure, start};
 use self::crontab::Crontab;
-use self::director::Cast;
-use self::ensemble::Ensemble;
 use self::ledger::Ledger;
 use self::process::Assignment;
-use self::scratch::ScratchDir;
 
 const CRONTAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/crontab");
 const USAGE: &str = "usage: scheduler [LEDGER]   (a new SQLite file to keep; default: a temporary one)";
 /// For how long the crontab is followed.
 const MINUTES: u32 = 120;
 
-type Failure = Box<dyn Error + Send + Sync>;
-
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = match arguments[..] {
-        ["--process", name, cluster, clock, ledger] => be_process(name, cluster, clock, Path::new(ledger)),
-        [] => schedule(None),
-        [ledger] if !ledger.starts_with('-') => schedule(Some(ledger.into())),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
+    start::main(|arguments| match *arguments {
+        ["--process", name, cluster, clock, ledger] => {
+            start::process("scheduler", be_process(name, cluster, clock, Path::new(ledger)))
         }
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("scheduler: {error}");
-            ExitCode::FAILURE
-        }
-    }
+        [] => start::example("scheduler", async |site: &Site| schedule(site, None).await),
+        [ledger] if !ledger.starts_with('-') => start::example("scheduler", async |site: &Site| {
+            schedule(site, Some(ledger.into())).await
+        }),
+        _ => start::usage(USAGE),
+    })
 }
 
-fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Result<bool, Failure> {
+async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Result<(), Failure> {
     let assignment = Assignment {
-        name: name.to_owned(),
-        cluster: cluster.to_owned(),
+        name,
+        cluster,
         ledger,
         clock: Clock::parse(clock).ok_or("not a time")?,
         crontab: Crontab::read(Path::new(CRONTAB))?,
     };
-    Runtime::new()?.block_on(process::run(assignment))?;
-    Ok(true)
+    process::run(&assignment).await
 }
 
 /// Whether everything went well and the ledger is right.
-fn schedule(ledger: Option<PathBuf>) -> Result<bool, Failure> {
-    // The runtime serves the embedded server, until the end.
-    let runtime = Runtime::new()?;
-    let ensemble = runtime.block_on(Ensemble::from_env())?;
-    println!("{ensemble}");
+async fn schedule(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
     let crontab = Crontab::read(Path::new(CRONTAB))?;
     println!("input: {} jobs, {CRONTAB}", crontab.len());
-    let scratch = ScratchDir::create()?;
-    let path = ledger.unwrap_or_else(|| scratch.path().join("ledger.db"));
+    let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
     let ledger = Ledger::create(&path)?;
     println!("ledger: SQLite, {}", path.display());
 
-    let mut cast = Cast::start(Clock::start_now(), ensemble.connect_string(), &path)?;
-    cast.play()?;
-    cast.end()?;
+    director::run(site.cluster(), &path).await?;
     audit(&crontab, &ledger)
 }
 

@@ -6,44 +6,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::net::TcpListener;
-use zookeeper_recipes::{ConnectOptions, Coordinator, Group, LeaderElection, Leadership};
+use zookeeper_recipes::{Coordinator, Group, LeaderElection, Leadership};
 
 use crate::clock::Clock;
+use crate::common::orders::Orders;
+use crate::common::{Failure, session};
 use crate::crontab::Crontab;
 use crate::ledger::{Entry, Ledger};
-use crate::{Failure, MINUTES, signal, worker};
+use crate::{MINUTES, signal, worker};
 
-/// Short, so that the example does not take long.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+const LEADER: &str = "/leader";
+const WORKERS: &str = "/workers";
 
 /// What a process needs to know.
 #[derive(Debug)]
 pub(crate) struct Assignment<'a> {
-    pub(crate) name: String,
-    pub(crate) cluster: String,
+    pub(crate) name: &'a str,
+    pub(crate) cluster: &'a str,
     pub(crate) ledger: &'a Path,
     pub(crate) clock: Clock,
     pub(crate) crontab: Crontab,
 }
 
-/// Works, and leads when elected, until standard input ends.
-pub(crate) async fn run(assignment: Assignment<'_>) -> Result<(), Failure> {
-    let zk = ConnectOptions::new()
-        .session_timeout(SESSION_TIMEOUT)
-        .identity(assignment.name.clone())
-        .connect(&assignment.cluster)
-        .await?;
+/// Works, and leads when elected, until it is told to end.
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
+    let zk = session::connect(assignment.name, assignment.cluster).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    let membership = Group::new(&zk, "/scheduler/workers")?
-        .join(&assignment.name, address)
-        .await?;
+    let membership = Group::new(&zk, WORKERS)?.join(assignment.name, address).await?;
     let stall = AtomicBool::new(false);
     tokio::select! {
-        ended = worker::serve(listener, assignment.name.clone(), assignment.ledger) => ended?,
-        led = lead_when_elected(&zk, &assignment, &stall) => led?,
+        ended = worker::serve(listener, assignment.name.to_owned(), assignment.ledger) => ended?,
+        led = lead_when_elected(&zk, assignment, &stall) => led?,
         ended = follow_orders(&stall) => ended?,
     }
     membership.leave().await;
@@ -51,18 +46,18 @@ pub(crate) async fn run(assignment: Assignment<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Follows what the director says on standard input, until that ends.
+/// Follows what the director says, until it tells us to end.
 async fn follow_orders(stall: &AtomicBool) -> Result<(), Failure> {
-    let mut orders = BufReader::new(stdin()).lines();
-    while let Some(order) = orders.next_line().await? {
+    let mut orders = Orders::new();
+    while let Some(order) = orders.next().await? {
         stall.store(order == "stall", Ordering::Relaxed);
     }
     Ok(())
 }
 
 async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall: &AtomicBool) -> Result<(), Failure> {
-    let election = LeaderElection::new(zk, "/scheduler/leader")?;
-    let workers = Group::new(zk, "/scheduler/workers")?;
+    let election = LeaderElection::new(zk, LEADER)?;
+    let workers = Group::new(zk, WORKERS)?;
     let work = |leadership: Arc<Leadership>| {
         let workers = &workers;
         async move {
@@ -74,7 +69,7 @@ async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall:
             }
         }
     };
-    election.run(assignment.name.clone(), work).await??;
+    election.run(assignment.name.to_owned(), work).await??;
     println!("done");
     // The director ends all processes together.
     std::future::pending().await
@@ -102,7 +97,7 @@ async fn lead(
 ) -> Result<(), Stop> {
     let term = leadership.token().as_i64();
     let mut ledger = Ledger::open(assignment.ledger)?;
-    if !ledger.begin_term(term, &assignment.name)? {
+    if !ledger.begin_term(term, assignment.name)? {
         return Err(Stop::Refused);
     }
     println!("leads {term}");
@@ -118,7 +113,7 @@ async fn lead(
                 // The worst place: after the look at the guard, before the effect.
                 println!("stalls before {job} of minute {minute}");
                 signal::send("STOP", std::process::id())?;
-                let entry = ledger.record(job, minute, &assignment.name, term)?;
+                let entry = ledger.record(job, minute, assignment.name, term)?;
                 println!("revived {entry:?}");
                 match entry {
                     Entry::Refused { .. } => return Err(Stop::Refused),

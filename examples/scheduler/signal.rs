@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::Failure;
+use crate::common::Failure;
 
 pub(crate) fn send(signal: &str, pid: u32) -> Result<(), Failure> {
     let status = Command::new("kill")

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time;
 
-use crate::Failure;
+use crate::common::Failure;
 use crate::ledger::{Entry, Ledger};
 
 /// How long a leader waits for a worker before it asks another.

@@ -1,0 +1,181 @@
+//! The processes of an example, which starts itself with other arguments. The director kills them, and they die with it.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+use std::time::Duration;
+use std::{env, io, thread};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time;
+
+use super::Failure;
+use super::log::Log;
+
+/// Nobody is waited for longer to say something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The processes. Dropping them kills those that are left.
+#[derive(Debug)]
+pub(crate) struct Cast {
+    log: Log,
+    processes: HashMap<String, Process>,
+    tell: UnboundedSender<Event>,
+    events: UnboundedReceiver<Event>,
+}
+
+#[derive(Debug)]
+struct Process {
+    id: u32,
+    child: Child,
+    /// Tells the process what to do, and by its end that it is to end: `orders`.
+    orders: Option<ChildStdin>,
+    /// Whether it has closed its output.
+    is_ending: bool,
+}
+
+#[derive(Debug)]
+enum Event {
+    Said { name: String, line: String },
+    ClosedOutput { name: String, id: u32 },
+}
+
+/// What starts this program once more.
+pub(crate) fn myself() -> io::Result<Command> {
+    Ok(Command::new(env::current_exe()?))
+}
+
+impl Cast {
+    pub(crate) fn new(log: Log) -> Self {
+        let (tell, events) = unbounded_channel();
+        Self {
+            log,
+            processes: HashMap::new(),
+            tell,
+            events,
+        }
+    }
+
+    pub(crate) fn start(&mut self, name: &str, command: &mut Command) -> Result<(), Failure> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Ctrl-C is for the director.
+            .process_group(0)
+            .spawn()?;
+        let id = child.id().ok_or("ended before it began")?;
+        let output = child.stdout.take().ok_or("no output")?;
+        tokio::spawn(hear(output, name.to_owned(), id, self.tell.clone()));
+        let process = Process {
+            id,
+            orders: child.stdin.take(),
+            child,
+            is_ending: false,
+        };
+        self.processes.insert(name.to_owned(), process);
+        Ok(())
+    }
+
+    /// The next line that a process prints, and its name; `None` when all have ended. One that fails is an error.
+    ///
+    /// Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Result<Option<(String, String)>, Failure> {
+        loop {
+            if let Some((name, process)) = self.processes.iter_mut().find(|(_, process)| process.is_ending) {
+                let status = process.child.wait().await?;
+                let name = name.clone();
+                self.processes.remove(&name);
+                if !status.success() {
+                    return Err(format!("{name}: {status}").into());
+                }
+            } else if self.processes.is_empty() {
+                return Ok(None);
+            } else {
+                match self.events.recv().await {
+                    Some(Event::Said { name, line }) => return Ok(Some((name, line))),
+                    Some(Event::ClosedOutput { name, id }) => {
+                        // Another may have its name by now.
+                        if let Some(process) = self.processes.get_mut(&name).filter(|process| process.id == id) {
+                            process.is_ending = true;
+                        }
+                    }
+                    None => return Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Waits for a line with this beginning, and tells who printed it. All lines are noted.
+    pub(crate) async fn until(&mut self, beginning: &str) -> Result<String, Failure> {
+        loop {
+            let said = time::timeout(PATIENCE, self.next())
+                .await
+                .map_err(|_| format!("nobody said {beginning:?} for {PATIENCE:?}"))??;
+            let (name, line) = said.ok_or_else(|| format!("all ended, and nobody said {beginning:?}"))?;
+            self.log.note(&name, &line);
+            if line.starts_with(beginning) {
+                return Ok(name);
+            }
+        }
+    }
+
+    /// Gives an order to a process.
+    pub(crate) async fn order(&mut self, name: &str, order: &str) -> Result<(), Failure> {
+        let orders = self.process(name)?.orders.as_mut().ok_or("it takes no orders")?;
+        Ok(orders.write_all(format!("{order}\n").as_bytes()).await?)
+    }
+
+    pub(crate) async fn order_all(&mut self, order: &str) -> Result<(), Failure> {
+        let names: Vec<String> = self.processes.keys().cloned().collect();
+        for name in names {
+            self.order(&name, order).await?;
+        }
+        Ok(())
+    }
+
+    /// Kills a process, by SIGKILL, and returns when it is dead.
+    pub(crate) async fn kill(&mut self, name: &str) -> Result<(), Failure> {
+        let mut process = self.processes.remove(name).ok_or("no such process")?;
+        Ok(process.child.kill().await?)
+    }
+
+    /// The id of a process, to send it signals.
+    pub(crate) fn id(&mut self, name: &str) -> Result<u32, Failure> {
+        Ok(self.process(name)?.id)
+    }
+
+    /// Tells all that are left to end, and waits for them.
+    pub(crate) async fn end(mut self) -> Result<(), Failure> {
+        for process in self.processes.values_mut() {
+            process.orders = None;
+        }
+        while self.next().await?.is_some() {}
+        Ok(())
+    }
+
+    fn process(&mut self, name: &str) -> Result<&mut Process, Failure> {
+        Ok(self.processes.get_mut(name).ok_or("no such process")?)
+    }
+}
+
+/// When it returns, nothing more comes from the process.
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Where it has ended, there is nothing to kill.
+        let _ = self.child.start_kill();
+        while let Ok(None) = self.child.try_wait() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+async fn hear(output: ChildStdout, name: String, id: u32, tell: UnboundedSender<Event>) {
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let name = name.clone();
+        // An error means that nobody listens any more.
+        let _ = tell.send(Event::Said { name, line });
+    }
+    let _ = tell.send(Event::ClosedOutput { name, id });
+}

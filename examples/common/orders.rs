@@ -1,0 +1,24 @@
+//! What a process hears from the director that has started it: lines on its standard input.
+
+use std::io;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
+
+#[derive(Debug)]
+pub(crate) struct Orders(Lines<BufReader<Stdin>>);
+
+impl Orders {
+    pub(crate) fn new() -> Self {
+        Self(BufReader::new(stdin()).lines())
+    }
+
+    /// The next order, or `None` when the process is to end: also when there is no director any more.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<String>> {
+        self.0.next_line().await
+    }
+
+    /// Waits until the process is to end.
+    pub(crate) async fn end(&mut self) {
+        while let Ok(Some(_)) = self.next().await {}
+    }
+}
