@@ -32,7 +32,7 @@ main() {
 
 # Both Compose files as they are, with what their README tells to run.
 examples() {
-    local all='set -e; for example in payments batch recharges scheduler; do cargo run --quiet --example "$example"; done'
+    local all='set -e; for example in payments batch recharges relay scheduler; do cargo run --quiet --example "$example"; done'
     step "examples on docker/compose.yaml" scripts/with-ensemble.sh --single bash -c "$all"
     step "examples on docker/ensemble.yaml" scripts/with-ensemble.sh bash -c "$all"
 }
