@@ -15,8 +15,9 @@ main() {
     need_c_compiler
     need_server
 
-    step "tests on the embedded server" env ZK_TEST_SERVER=embedded cargo test --features serde "$@"
-    step "tests on a real ZooKeeper" env ZK_TEST_SERVER=real cargo test --workspace --features serde "$@"
+    step "tests on the embedded server" on embedded "$@"
+    step "tests on a real ZooKeeper" on real --test it "$@"
+    step "tests of the embedded server and of the testkit" members "$@"
     if [ $# -eq 0 ]; then
         all_else
     fi
@@ -24,22 +25,37 @@ main() {
     say "all green, in $SECONDS s"
 }
 
+# The tests of the crate, on one kind of server. They wait more than they work, for sessions that expire and links that
+# are silent: more of them at a time than there are cores.
+on() {
+    local server=$1
+    shift
+    ZK_TEST_SERVER=$server RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))} cargo test --features serde "$@"
+}
+
+# Those of the other packages, which take times and start ensembles. Not with `--workspace`: all that is above would be
+# compiled a second time, with the features that these ask of their dependencies.
+members() {
+    ZK_TEST_SERVER=real cargo test --package zookeeper-embedded --package zookeeper-testkit "$@"
+}
+
 # What is more than `cargo test`. One line a step:
-#     step "what it shows" with_zookeeper cargo run --quiet --example NAME
+#     step "what it shows" with_zookeeper cargo run --quiet --features serde --example NAME
+# With the features of the tests, so that nothing is compiled for it.
 all_else() {
-    history() { env "$@" WORK_QUEUE_ITEMS=20000 cargo test --quiet --features serde --test it work_queue::history; }
-    step "20,000 items under faults on the embedded server" history ZK_TEST_SERVER=embedded
-    step "20,000 items under faults on a real server" history ZK_TEST_SERVER=real
-    step "payments on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example payments
-    step "payments on a real server" with_zookeeper cargo run --quiet --example payments
-    step "batch on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example batch
-    step "batch on a real server" with_zookeeper cargo run --quiet --example batch
-    step "recharges on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example recharges
-    step "recharges on a real server" with_zookeeper cargo run --quiet --example recharges
-    step "relay on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example relay
-    step "relay on a real server" with_zookeeper cargo run --quiet --example relay
-    step "scheduler on the embedded server" env -u ZOOKEEPER_CONNECT cargo run --quiet --example scheduler
-    step "scheduler on a real server" with_zookeeper cargo run --quiet --example scheduler
+    step "20,000 items under faults on each server" histories
+    local name
+    for name in payments batch recharges relay scheduler; do
+        local example=(cargo run --quiet --features serde --example "$name")
+        step "$name on the embedded server" env -u ZOOKEEPER_CONNECT "${example[@]}"
+        step "$name on a real server" with_zookeeper "${example[@]}"
+    done
+}
+
+# Side by side: the one waits while the other works. By xargs, so that both end with the script.
+histories() {
+    printf '%s\n' embedded real | xargs -P 2 -I SERVER env ZK_TEST_SERVER=SERVER WORK_QUEUE_ITEMS=20000 \
+        cargo test --quiet --features serde --test it work_queue::history
 }
 
 # Runs a command with ZOOKEEPER_CONNECT naming a real server of its own, which ends with it.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::Future;
+use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 use zookeeper_recipes::zookeeper_client::{self as zk, AddWatchMode, EventType};
 use zookeeper_recipes::{
@@ -650,6 +651,10 @@ async fn permits_of_curator_count_and_foreign_children_do_not() {
     let fixture = Fixture::new("curator").await;
     let (zk, peer) = (connect(&fixture).await, fixture.connect().await);
     let mine = semaphore(&zk, 2);
+    // No containers: the peer creates its nodes in directories that are empty by then.
+    for directory in ["/bank", PATH, LOCKS, LEASES] {
+        create(&fixture, directory, zk::CreateMode::Persistent).await;
+    }
     take(&mine, 1).await.release().await.unwrap();
     let sequential = zk::CreateMode::EphemeralSequential.with_acls(zk::Acls::anyone_all());
     let lock = format!("{LOCKS}/_c_2c3b1a4e-9f4b-4a57-8a58-7a1d2c9b0e11-lock-");
@@ -787,9 +792,11 @@ async fn permits_never_exceed_the_limit_whatever_happens_to_their_holders() {
     create(&fixture, &format!("{LEASES}/keep"), zk::CreateMode::Persistent).await;
     let _truth = ServerTruth::record(fixture.raw(), LEASES, &history).await;
     let counting = never_more_than(&fixture, LIMIT as usize).await;
+    let together = Arc::new(Barrier::new(2));
     let mut workers = Vec::new();
     for worker in 0..WORKERS {
         let (fixture, history) = (Arc::clone(&fixture), history.clone());
+        let together = Arc::clone(&together);
         workers.push(tokio::spawn(async move {
             let (proxy, servers) = fixture.proxied().await;
             let zk = connect_to(&servers, LONG).await;
@@ -820,6 +827,10 @@ async fn permits_never_exceed_the_limit_whatever_happens_to_their_holders() {
                 };
                 let mode = Mode::Permits { taken, limit: LIMIT };
                 let held = history.record_grant(PATH, format!("{worker}.{round}"), mode, permit.token().as_i64());
+                if round == 0 && worker < 2 {
+                    // With one and two of four permits: some hold at once for certain.
+                    together.wait().await;
+                }
                 tokio::time::sleep(Duration::from_millis(u64::from(10 * (round % 3)))).await;
                 // A delete and an expiry by another client cannot be known before they happen.
                 held.end();

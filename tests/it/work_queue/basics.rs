@@ -6,7 +6,7 @@ use futures::{StreamExt, future};
 use zookeeper_recipes::queue::{ItemStatus, NewItem, PushOptions};
 use zookeeper_testkit::{Fixture, within};
 
-use super::{MOMENT, clean, drain, pop, queue, text};
+use super::{A_WHILE, clean, drain, pop, queue, text};
 use crate::support::{PATIENCE, connect};
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn urgent_items_go_ahead_and_delayed_ones_come_when_they_are_due() {
     let ours = queue(&connect(&fixture).await);
     ours.push("later").await.unwrap();
     let delayed = ours
-        .push_with("delayed", PushOptions::new().delay(MOMENT))
+        .push_with("delayed", PushOptions::new().delay(A_WHILE))
         .await
         .unwrap();
     ours.push_with("urgent", PushOptions::new().priority(1)).await.unwrap();

@@ -78,3 +78,6 @@ async fn until_silent(proxy: &Proxy) {
 }
 
 const MOMENT: Duration = Duration::from_millis(300);
+
+/// A delay that is not over when a few requests have been answered, on a busy machine either.
+const A_WHILE: Duration = Duration::from_secs(3);

@@ -7,7 +7,7 @@ use futures::future;
 use zookeeper_recipes::queue::{Delivery, ItemId, ItemStatus, NewItem, PushOptions, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{MOMENT, PATH, clean, drain, pop, queue, text};
+use super::{A_WHILE, MOMENT, PATH, clean, drain, pop, queue, text};
 use crate::support::{PATIENCE, connect};
 
 fn item(text: &str, options: PushOptions) -> NewItem {
@@ -48,7 +48,7 @@ async fn priority_goes_before_due_time_and_that_before_arrival() {
         let with = |priority| PushOptions::new().priority(priority);
         let soon = Duration::from_millis(1);
         // Arrives first, and is due after those that are due at once now.
-        queues[0].push(item("b 3", with(100).delay(2 * MOMENT))).await.unwrap();
+        let latest = queues[0].push(item("b 3", with(100).delay(A_WHILE))).await.unwrap();
         queues[1].push(item("b 2", with(100).delay(soon))).await.unwrap();
         queues[2].push(item("c 1", with(255))).await.unwrap();
         later().await;
@@ -59,9 +59,10 @@ async fn priority_goes_before_due_time_and_that_before_arrival() {
             .await
             .unwrap();
         queues[0].push("b 2c").await.unwrap();
-        // All of them are due.
-        later().await;
-        later().await;
+        eventually(PATIENCE, "all are due", || async {
+            queues[0].status(&latest).await.unwrap() == ItemStatus::Ready
+        })
+        .await;
         let id = queues[2].push("b 4").await.unwrap();
         assert_eq!(queues[0].status(&id).await.unwrap(), ItemStatus::Ready);
         let expected = ["a 1", "a 2", "a 3", "b 2", "b 2b", "b 2c", "b 3", "b 4", "c 1", "c 2"];
@@ -151,7 +152,7 @@ async fn what_is_given_back_for_later_keeps_its_priority_and_its_key() {
     let urgent = || item("urgent", PushOptions::new().priority(1).key("4711"));
     let id = ours.push(urgent()).await.unwrap();
     ours.push(item("normal", PushOptions::new())).await.unwrap();
-    pop(&theirs).await.nack_after(2 * MOMENT).await.unwrap();
+    pop(&theirs).await.nack_after(A_WHILE).await.unwrap();
     assert!(matches!(ours.status(&id).await.unwrap(), ItemStatus::Delayed { .. }));
     assert_eq!(ours.push(urgent()).await.unwrap(), id);
     let normal = pop(&theirs).await;
