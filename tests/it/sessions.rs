@@ -33,10 +33,15 @@ pub(crate) fn assert_expired(reason: LossReason) {
 pub(crate) async fn expire_unseen(fixture: &Fixture, proxy: &Proxy, zk: &Coordinator) -> i64 {
     let session = session_of(zk).await;
     proxy.black_hole();
-    fixture.expire(&session).await;
+    expire_silent(fixture, proxy, &session).await;
+    session.id().0
+}
+
+/// Takes `session` away, whose link through `proxy` is silent already, and gives it a link that works.
+pub(crate) async fn expire_silent(fixture: &Fixture, proxy: &Proxy, session: &SessionInfo) {
+    fixture.expire(session).await;
     proxy.cut();
     proxy.heal();
-    session.id().0
 }
 
 /// An acquire that goes on by itself.

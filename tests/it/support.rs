@@ -1,7 +1,9 @@
 //! What the modules share: sessions to contend with, and a bound on everything that is waited for.
 
+use std::fmt::Display;
 use std::time::Duration;
 
+use futures::future;
 use tokio::task::JoinHandle;
 use zookeeper_embedded::Faults;
 use zookeeper_recipes::zookeeper_client as zk;
@@ -14,9 +16,18 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A session timeout that no test waits for.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
+/// How long something that must not happen is given to happen.
+pub(crate) const SILENCE: Duration = Duration::from_millis(200);
+
 /// A session of its own in the chroot of `fixture`, with a timeout that no test waits for.
 pub(crate) async fn connect(fixture: &Fixture) -> Coordinator {
     connect_to(&fixture.connect_string(), LONG).await
+}
+
+/// As many sessions of their own as are asked for, like [`connect`].
+pub(crate) async fn connect_each<const N: usize>(fixture: &Fixture) -> [Coordinator; N] {
+    let sessions = future::join_all((0..N).map(|_| connect(fixture))).await;
+    sessions.try_into().expect("there are as many")
 }
 
 /// A session on `servers`, for example through a proxy. `RUST_LOG` shows what it does.
@@ -54,23 +65,42 @@ pub(crate) fn faults(fixture: &Fixture) -> Faults {
     fixture.server().embedded().expect("it is embedded").faults()
 }
 
-/// An acquire that goes on in a task.
-pub(crate) type Pending = JoinHandle<Result<FairLockGuard, Error>>;
+/// A call that goes on in a task.
+pub(crate) type Pending<T, E = Error> = JoinHandle<Result<T, E>>;
 
 /// Begins to acquire in a task, and returns when the contender stands in line as number `place`.
-pub(crate) async fn join_line(fixture: &Fixture, lock: &FairLock, place: usize) -> Pending {
+pub(crate) async fn join_line(fixture: &Fixture, lock: &FairLock, place: usize) -> Pending<FairLockGuard> {
     let (task, path) = (lock.clone(), lock.path().to_owned());
-    let pending = tokio::spawn(async move { task.acquire().await });
-    fixture.until_children(&path, place).await;
+    stand_in_line(fixture, &path, place, async move { task.acquire().await }).await
+}
+
+/// Begins `call` in a task, and returns when it stands in the line at `path` as number `place`.
+pub(crate) async fn stand_in_line<T: Send + 'static>(
+    fixture: &Fixture,
+    path: &str,
+    place: usize,
+    call: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    let pending = tokio::spawn(call);
+    fixture.until_children(path, place).await;
     pending
 }
 
 /// Waits for the grant.
-pub(crate) async fn granted(pending: Pending) -> FairLockGuard {
-    let acquired = within(PATIENCE, "the waiter is granted the lock", pending).await;
-    acquired
-        .unwrap_or_else(|err| panic!("the waiter panicked: {err}"))
-        .unwrap_or_else(|err| panic!("the waiter failed: {err}"))
+#[track_caller]
+pub(crate) fn granted<T, E: Display>(pending: Pending<T, E>) -> impl Future<Output = T> {
+    let done = within(PATIENCE, "the waiter is granted what it waits for", pending);
+    async {
+        done.await
+            .unwrap_or_else(|err| panic!("the waiter panicked: {err}"))
+            .unwrap_or_else(|err| panic!("the waiter failed: {err}"))
+    }
+}
+
+/// Shows that `waiting` waits on.
+pub(crate) async fn assert_waits<T>(waiting: &JoinHandle<T>) {
+    tokio::time::sleep(SILENCE).await;
+    assert!(!waiting.is_finished(), "it went on");
 }
 
 /// Creates a node that anybody may use, as somebody else would.

@@ -1,0 +1,117 @@
+//! Consumers wait on, whatever is taken from under them: the directory, the connection, the session, their nodes.
+
+use zookeeper_recipes::zookeeper_client as zk;
+use zookeeper_testkit::{Fixture, eventually};
+
+use super::{LEDGERS, LINE, PATH, clean, drain, pop, popped, push, queue, queues, wait_in_line};
+use crate::sessions::{expire, expire_unseen};
+use crate::support::{LONG, PATIENCE, connect, connect_to};
+
+/// Curator's issue 308: `take` hangs when the server reaps the queue's container meanwhile.
+#[tokio::test]
+async fn curator_308_a_consumer_waits_on_when_the_queues_directory_is_removed() {
+    let fixture = Fixture::new("reaped").await;
+    let [consumer, producer] = queues(&fixture).await;
+    push(&producer, "a").await;
+    assert_eq!(pop(&consumer).await, "a");
+    for round in 0..3 {
+        let waiting = wait_in_line(&fixture, &consumer, 1).await;
+        if round > 0 {
+            // The server may have reaped it before us.
+            let deleted = fixture.raw().delete(PATH, None).await;
+            assert!(matches!(deleted, Ok(()) | Err(zk::Error::NoNode)), "{deleted:?}");
+        }
+        push(&producer, "b").await;
+        assert_eq!(popped(waiting).await, "b", "round {round}");
+    }
+    clean(&fixture, [consumer, producer]).await;
+}
+
+/// A directory that is made anew numbers its items from the beginning: what was listed before says nothing of them.
+#[tokio::test]
+async fn what_was_listed_before_the_directory_was_made_anew_does_not_jump_the_queue() {
+    let fixture = Fixture::new("anew").await;
+    let [ours, other] = queues(&fixture).await;
+    for item in ["a", "b", "c"] {
+        push(&other, item).await;
+    }
+    assert_eq!(pop(&ours).await, "a", "and lists b and c");
+    assert_eq!(drain(&other).await, ["b", "c"]);
+    let deleted = fixture.raw().delete(PATH, None).await;
+    assert!(matches!(deleted, Ok(()) | Err(zk::Error::NoNode)), "{deleted:?}");
+    for item in ["1", "2", "3"] {
+        push(&other, item).await;
+    }
+    assert_eq!(ours.peek().await.unwrap().unwrap(), "1");
+    assert_eq!(drain(&ours).await, ["1", "2", "3"]);
+    clean(&fixture, [ours, other]).await;
+}
+
+/// Curator's issue 623: after a long disconnect the watch is not set again, and the queue stops.
+#[tokio::test]
+async fn curator_623_a_consumer_hears_of_an_item_that_came_while_it_was_cut_off() {
+    let fixture = Fixture::new("long cut").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, LONG).await;
+    let (consumer, producer) = (queue(&zk), queue(&connect(&fixture).await));
+    for item in ["a", "b"] {
+        let waiting = wait_in_line(&fixture, &consumer, 1).await;
+        proxy.refuse().await;
+        push(&producer, item).await;
+        proxy.accept().await;
+        assert_eq!(popped(waiting).await, item);
+        fixture.until_children(LINE, 0).await;
+    }
+    let waiting = wait_in_line(&fixture, &consumer, 1).await;
+    expire_unseen(&fixture, &proxy, &zk).await;
+    push(&producer, "c").await;
+    assert_eq!(popped(waiting).await, "c");
+    clean(&fixture, [consumer, producer]).await;
+}
+
+#[tokio::test]
+async fn a_waiting_consumer_goes_on_in_the_next_session_and_the_next_in_line_takes_its_place() {
+    let fixture = Fixture::new("expired").await;
+    let zk = connect(&fixture).await;
+    let (first, second) = (queue(&zk), queue(&connect(&fixture).await));
+    let producer = queue(&connect(&fixture).await);
+    let waiting_first = wait_in_line(&fixture, &first, 1).await;
+    let waiting_second = wait_in_line(&fixture, &second, 2).await;
+    let before = expire(&fixture, &zk).await;
+    eventually(PATIENCE, "in line again", || async {
+        let line = fixture.ephemerals().await;
+        let line: Vec<_> = line.iter().filter(|(path, _)| path.starts_with(LINE)).collect();
+        line.len() == 2 && line.iter().all(|(_, owner)| **owner != before)
+    })
+    .await;
+    push(&producer, "a").await;
+    assert_eq!(popped(waiting_second).await, "a");
+    push(&producer, "b").await;
+    assert_eq!(popped(waiting_first).await, "b");
+    clean(&fixture, [first, second, producer]).await;
+}
+
+/// An operator removes what is ours: a consumer in line, and the ledger by which lost replies are told.
+#[tokio::test]
+async fn nodes_of_ours_that_an_operator_removes_are_made_anew() {
+    let fixture = Fixture::new("operator").await;
+    let [consumer, producer] = queues(&fixture).await;
+    push(&producer, "a").await;
+    assert_eq!(pop(&consumer).await, "a");
+    let waiting = wait_in_line(&fixture, &consumer, 1).await;
+    for (directory, count) in [(LINE, 1), (LEDGERS, 2)] {
+        let ours = fixture.children(directory).await;
+        assert_eq!(ours.len(), count, "{ours:?}");
+        for name in ours {
+            fixture
+                .raw()
+                .delete(&format!("{directory}/{name}"), None)
+                .await
+                .unwrap();
+        }
+    }
+    fixture.until_children(LINE, 1).await;
+    push(&producer, "b").await;
+    assert_eq!(popped(waiting).await, "b");
+    clean(&fixture, [consumer, producer]).await;
+}

@@ -1,0 +1,130 @@
+//! Turns that end without a result, and participants that lose their place.
+
+use zookeeper_recipes::{CompleteError, LossReason, Lost};
+use zookeeper_testkit::{Fixture, eventually, within};
+
+use super::{LINE, complete, finish, join, join_line, relay, relays, told};
+use crate::cancellation::poll_times;
+use crate::sessions::{assert_expired, expire};
+use crate::support::{PATIENCE, connect, connect_each, granted};
+
+/// In every way in which a turn can end without a result.
+#[tokio::test]
+async fn the_successor_of_a_turn_without_a_result_gets_the_last_one_and_is_told() {
+    let fixture = Fixture::new("lost").await;
+    let [zk, other] = connect_each(&fixture).await;
+    let (ours, others) = (relay(&zk), relay(&other));
+    let mut before: Option<String> = None;
+    for (step, way) in ["dropped", "released", "removed", "expired"].into_iter().enumerate() {
+        let turn = join(&ours).await;
+        assert_eq!(
+            told(&turn),
+            (before.as_ref().map(String::as_bytes), false, step as u64),
+            "{way}"
+        );
+        let next = join_line(&fixture, &others, 2).await;
+        match way {
+            "dropped" => drop(turn),
+            "released" => turn.release().await.unwrap(),
+            "removed" => {
+                fixture.raw().delete(turn.path(), None).await.unwrap();
+                let lost = within(PATIENCE, "told", turn.lost()).await;
+                assert_eq!(lost, LossReason::NodeRemoved);
+                let reason = LossReason::NodeRemoved;
+                assert_eq!(turn.complete("late").await, Err(CompleteError::Lost(Lost { reason })));
+            }
+            _ => {
+                expire(&fixture, &zk).await;
+                assert_expired(within(PATIENCE, "told", turn.lost()).await);
+                assert!(matches!(turn.complete("late").await, Err(CompleteError::Lost(_))));
+            }
+        }
+        let turn = granted(next).await;
+        assert_eq!(
+            told(&turn),
+            (before.as_ref().map(String::as_bytes), true, step as u64),
+            "{way}"
+        );
+        // Of two that are lost in a row, the second was told of the first, and so is the third of the second.
+        drop(turn);
+        let turn = join(&others).await;
+        assert_eq!(
+            told(&turn),
+            (before.as_ref().map(String::as_bytes), true, step as u64),
+            "{way}"
+        );
+        complete(turn, way).await;
+        before = Some(way.to_owned());
+    }
+    let turn = join(&ours).await;
+    assert_eq!(told(&turn), (Some(&b"expired"[..]), false, 4));
+    complete(turn, "end").await;
+    finish(&fixture, &ours).await;
+}
+
+/// Who left the line before it was its turn is nobody's predecessor.
+#[tokio::test]
+async fn who_leaves_while_waiting_is_not_a_lost_predecessor() {
+    let fixture = Fixture::new("left").await;
+    let [one, two, three] = relays(&fixture).await;
+    let turn = join(&one).await;
+    let leaves = join_line(&fixture, &two, 2).await;
+    let next = join_line(&fixture, &three, 3).await;
+    leaves.abort();
+    fixture.until_children(LINE, 2).await;
+    complete(turn, "a").await;
+    let turn = granted(next).await;
+    assert_eq!(told(&turn), (Some(&b"a"[..]), false, 1));
+    complete(turn, "b").await;
+    finish(&fixture, &one).await;
+}
+
+#[tokio::test]
+async fn a_waiting_participant_goes_on_in_the_next_session() {
+    let fixture = Fixture::new("expired").await;
+    let zk = connect(&fixture).await;
+    let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
+    let turn = join(&others).await;
+    let waiting = join_line(&fixture, &ours, 2).await;
+    let before = expire(&fixture, &zk).await;
+    eventually(PATIENCE, "in line again", || async {
+        let owners: Vec<_> = fixture.ephemerals().await.into_values().collect();
+        owners.len() == 2 && !owners.contains(&before)
+    })
+    .await;
+    complete(turn, "a").await;
+    let turn = granted(waiting).await;
+    assert_eq!(told(&turn), (Some(&b"a"[..]), false, 1));
+    complete(turn, "b").await;
+    finish(&fixture, &ours).await;
+}
+
+/// Dropped after any number of polls, a join leaves no node; the next one is told of a lost predecessor at most.
+#[tokio::test]
+async fn a_join_or_a_completion_that_is_dropped_anywhere_leaves_nothing_and_blocks_nobody() {
+    let fixture = Fixture::new("dropped").await;
+    let [ours, others] = relays(&fixture).await;
+    let mut steps = 0;
+    for polls in 1..30 {
+        let mut joining = Box::pin(ours.join());
+        let polled = tokio::time::timeout(PATIENCE, poll_times(joining.as_mut(), polls)).await;
+        let joined = polled.ok().flatten();
+        drop(joining);
+        if let Some(turn) = joined {
+            let mut completing = Box::pin(turn.unwrap().complete("ours"));
+            let polled = poll_times(completing.as_mut(), polls % 5 + 1).await;
+            drop(completing);
+            assert!(matches!(polled, None | Some(Ok(()))), "{polled:?}");
+        }
+        fixture.until_children(LINE, 0).await;
+        let turn = join(&others).await;
+        assert!(turn.step() == steps || (turn.step() == steps + 1 && !turn.predecessor_lost()));
+        steps = turn.step() + 1;
+        complete(turn, "theirs").await;
+        let turn = join(&others).await;
+        assert_eq!(told(&turn), (Some(&b"theirs"[..]), false, steps), "{polls} polls");
+        steps += 1;
+        complete(turn, "theirs").await;
+    }
+    finish(&fixture, &ours).await;
+}

@@ -1,0 +1,55 @@
+//! The relay: one turn after the other, each with the result of the one before; and what its successor is told of one that
+//! was lost.
+
+mod bad_input;
+mod basics;
+mod budget;
+mod history;
+mod loss;
+mod replies;
+
+use zookeeper_recipes::{Coordinator, Relay, Turn};
+use zookeeper_testkit::{Fixture, within};
+
+use crate::support::{PATIENCE, Pending, connect_each, stand_in_line};
+
+const PATH: &str = "/settlement/chain";
+const LINE: &str = "/settlement/chain/line";
+const TURN: &str = "/settlement/chain/turn";
+const RESULT: &str = "/settlement/chain/result";
+
+fn relay(zk: &Coordinator) -> Relay {
+    Relay::new(zk, PATH).unwrap()
+}
+
+/// The same relay, each in a session of its own.
+async fn relays<const N: usize>(fixture: &Fixture) -> [Relay; N] {
+    connect_each(fixture).await.map(|zk| relay(&zk))
+}
+
+async fn join(relay: &Relay) -> Turn {
+    let joined = within(PATIENCE, "a turn", relay.join()).await;
+    joined.unwrap_or_else(|err| panic!("no turn: {err}"))
+}
+
+async fn complete(turn: Turn, result: &str) {
+    let completed = within(PATIENCE, "completed", turn.complete(result.to_owned())).await;
+    completed.unwrap_or_else(|err| panic!("{result} not completed: {err}"));
+}
+
+/// Begins to join in a task, and returns when it stands in line as number `place`.
+async fn join_line(fixture: &Fixture, relay: &Relay, place: usize) -> Pending<Turn> {
+    let relay = relay.clone();
+    stand_in_line(fixture, LINE, place, async move { relay.join().await }).await
+}
+
+/// What a turn is told: the result, whether its predecessor was lost, and its number.
+fn told(turn: &Turn) -> (Option<&[u8]>, bool, u64) {
+    (turn.previous().map(AsRef::as_ref), turn.predecessor_lost(), turn.step())
+}
+
+async fn finish(fixture: &Fixture, relay: &Relay) {
+    fixture.assert_no_nodes_left(&[LINE]).await;
+    relay.remove().await.unwrap();
+    fixture.assert_no_nodes_left(&["/settlement"]).await;
+}

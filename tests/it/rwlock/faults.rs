@@ -1,0 +1,83 @@
+//! Nodes that vanish, sessions that expire, replies that are lost.
+
+use zookeeper_recipes::Error;
+use zookeeper_testkit::{Fixture, Injection, When, eventually, within};
+
+use super::{DIR, join_reader, join_writer, read, rw, write};
+use crate::sessions::{assert_expired, expire};
+use crate::support::{PATIENCE, connect_each, connect_to, granted, session_id};
+
+/// CUR-307: Curator fails with an index error when its own node has vanished from the list.
+#[tokio::test]
+async fn cur_307_a_waiter_whose_own_node_vanished_joins_again() {
+    let fixture = Fixture::new("CUR-307").await;
+    let [one, two] = connect_each(&fixture).await;
+    let writer = write(&rw(&one)).await;
+    let reader = join_reader(&fixture, &two, 2).await;
+    let next = join_writer(&fixture, &two, 3).await;
+    for contender in rw(&one).contenders().await.unwrap().into_iter().skip(1) {
+        fixture.raw().delete(&contender.path, None).await.unwrap();
+        let gone = || async {
+            rw(&one)
+                .contenders()
+                .await
+                .unwrap()
+                .iter()
+                .all(|other| other.path != contender.path)
+        };
+        eventually(PATIENCE, "it is gone", gone).await;
+        fixture.until_children(DIR, 3).await;
+    }
+    writer.release().await.unwrap();
+    granted(reader).await.release().await.unwrap();
+    granted(next).await.release().await.unwrap();
+    fixture.assert_no_nodes_left(&[DIR]).await;
+}
+
+#[tokio::test]
+async fn whoever_loses_its_session_waiting_joins_again_and_holding_is_told() {
+    let fixture = Fixture::new("expiry").await;
+    let [one, two, three] = connect_each(&fixture).await;
+    let holder = read(&rw(&one)).await;
+    let waiting = join_writer(&fixture, &two, 2).await;
+    let behind = join_writer(&fixture, &three, 3).await;
+    let before = session_id(&two).await;
+    expire(&fixture, &two).await;
+    let rejoined = || async {
+        let line = rw(&one).contenders().await.unwrap();
+        line.len() == 3 && line[2].session_id != before
+    };
+    eventually(PATIENCE, "it stands at the tail", rejoined).await;
+
+    expire(&fixture, &one).await;
+    assert_expired(within(PATIENCE, "told", holder.lost()).await);
+    assert!(!holder.is_held());
+    granted(behind).await.release().await.unwrap();
+    granted(waiting).await.release().await.unwrap();
+    drop(holder);
+    fixture.assert_no_nodes_left(&[DIR]).await;
+}
+
+#[tokio::test]
+async fn the_replies_of_a_reader_and_a_writer_may_be_lost() {
+    let fixture = Fixture::new("lost replies").await;
+    for injection in [Injection::LoseReply, Injection::CutBefore] {
+        for tag in ["__READ__", "__WRIT__"] {
+            let (proxy, servers) = fixture.proxied().await;
+            let zk = connect_to(&servers, PATIENCE).await;
+            let fault = proxy.inject(When::create().path(tag), injection);
+            let lock = rw(&zk);
+            let held = async {
+                match tag {
+                    "__READ__" => Ok::<_, Error>((Some(lock.read().await?), None)),
+                    _ => Ok((None, Some(lock.write().await?))),
+                }
+            };
+            let held = within(PATIENCE, "granted", held).await.unwrap();
+            fault.fired().await;
+            assert_eq!(fixture.children(DIR).await.len(), 1, "{injection:?} {tag}");
+            drop(held);
+            fixture.assert_no_nodes_left(&[DIR]).await;
+        }
+    }
+}
