@@ -41,7 +41,9 @@ pub(crate) async fn expire(fixture: &Fixture, zk: &Coordinator) {
 pub(crate) async fn until_watched(fixture: &Fixture, path: &str, sessions: usize) {
     let watched = format!("{}{path}", fixture.chroot());
     eventually(PATIENCE, format!("{path} is watched by {sessions}"), || async {
-        let watches = four_letter::ask(fixture.server().addr(), "wchp").await.unwrap_or_default();
+        let watches = four_letter::ask(fixture.server().addr(), "wchp")
+            .await
+            .unwrap_or_default();
         let mut lines = watches.lines().skip_while(|line| *line != watched).skip(1);
         let watchers = lines.by_ref().take_while(|line| line.starts_with('\t'));
         watchers.count() == sessions
