@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{ConnectOptions, Coordinator};
 use zookeeper_testkit::{Fixture, Grant, History, Mode, eventually, four_letter, within};
 
@@ -35,6 +36,13 @@ async fn connect_for(fixture: &Fixture, timeout: Duration) -> Coordinator {
 pub(crate) async fn expire(fixture: &Fixture, zk: &Coordinator) {
     let client = zk.client().await.unwrap_or_else(|err| panic!("no session: {err}"));
     fixture.expire(client.session()).await;
+}
+
+/// Makes a directory that stays when it is empty, as kazoo needs it, which looks after it only once.
+pub(crate) async fn make_dir(fixture: &Fixture, path: &str) {
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let made = fixture.raw().create(path, b"", &options).await;
+    made.unwrap_or_else(|err| panic!("{path}: {err}"));
 }
 
 /// Waits until `sessions` of them watch `path`.
