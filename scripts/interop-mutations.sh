@@ -79,7 +79,7 @@ copy_sources() {
         cmp --silent "$file" "$copy/$file" || install -D "$file" "$copy/$file"
     done
     # Who waits in vain shall not wait for long.
-    sed -i 's/\(PATIENCE: Duration = Duration::from_secs\)([0-9]*)/\1(12)/' "$copy/tests/interop/support.rs"
+    sed -i 's/\(PATIENCE: Duration = Duration::from_secs\)([0-9]*)/\1(30)/' "$copy/tests/interop/support.rs"
 }
 
 # Runs the tests of these modules. A tree that does not compile is no red test.
