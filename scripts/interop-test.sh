@@ -3,7 +3,7 @@
 # are missing: Curator and ZooKeeper from Debian or Ubuntu (as root), kazoo from PyPI into a venv in the target directory.
 #
 #   scripts/interop-test.sh                everything, with a soak of 30 seconds
-#   scripts/interop-test.sh mutex::        only the tests whose names contain this
+#   scripts/interop-test.sh mutex:: queue::   only the tests whose names contain one of these
 #   scripts/interop-test.sh --soak [S]     the soak alone, of 120 seconds or S
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,13 +27,13 @@ main() {
 }
 
 run_tests() {
-    local filter=()
-    if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
-        filter=("$1")
+    local filters=()
+    while [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; do
+        filters+=("$1")
         shift
-    fi
+    done
     # Each test has a JVM or two of its own.
-    cargo test --features _interop-tests --test interop -- "${filter[@]}" --test-threads=2 "$@" ||
+    cargo test --features _interop-tests --test interop -- "${filters[@]}" --test-threads=2 "$@" ||
         fail "interop: failed after $SECONDS s"
 }
 

@@ -6,7 +6,7 @@ use zookeeper_testkit::{Fixture, eventually, within};
 
 use crate::line::still_waits;
 use crate::peer::{Actor, Peer};
-use crate::support::{PATIENCE, SHORT, connect, connect_mortal, expire};
+use crate::support::{PATIENCE, SHORT, connect, connect_mortal, expire, make_dir};
 
 const PATH: &str = "/phase";
 
@@ -42,6 +42,7 @@ async fn until_members(fixture: &Fixture, count: usize) {
 #[tokio::test]
 async fn all_begin_together_and_all_end_together() {
     let fixture = Fixture::new("all_begin_together_and_all_end_together").await;
+    make_dir(&fixture, PATH).await;
     let zk = connect(&fixture).await;
     let (curator, kazoo) = (Peer::curator(), Peer::kazoo());
     let java = theirs(&curator, &fixture, "3").await;

@@ -1,11 +1,11 @@
 //! `LeaderElection` with Curator's `LeaderLatch`, with its `LeaderSelector`, and with kazoo's `Election`.
 
-use zookeeper_recipes::{Coordinator, ElectionLayout, FairLock, Layout, LeaderElection};
+use zookeeper_recipes::{Coordinator, ElectionLayout, FairLock, Layout, LeaderElection, Leadership};
 use zookeeper_testkit::{Fixture, within};
 
 use crate::line::{Contender, is_served_in_order, still_waits, survives_the_end_of_sessions};
 use crate::peer::{Actor, Peer};
-use crate::support::{PATIENCE, SHORT, connect, connect_mortal, expire};
+use crate::support::{PATIENCE, SHORT, connect, connect_mortal, expire, until_watched};
 
 const PATH: &str = "/leader";
 
@@ -211,18 +211,37 @@ async fn each_side_sees_who_leads_and_who_stands() {
 /// does not proclaim, nor is it asked to make way; `LeaderSelector` wakes at any change and looks again.
 #[tokio::test]
 async fn a_proclamation_makes_the_latch_of_curators_right_behind_miss_its_turn() {
-    let fixture = Fixture::new("a_proclamation_makes_the_latch_right_behind_miss_its_turn").await;
+    a_latch_misses_its_turn_after(async |_, leadership| {
+        leadership.proclaim("still-ours").await.expect("it leads");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_to_make_way_makes_the_latch_of_curators_right_behind_miss_its_turn() {
+    a_latch_misses_its_turn_after(async |election, leadership| {
+        let participants = election.participants().await.expect("listed");
+        let asked = election.request_revocation(&participants[0], "a newer version").await;
+        assert_eq!(asked, Ok(true));
+        within(PATIENCE, "asked", leadership.revocation())
+            .await
+            .expect("it leads");
+    })
+    .await;
+}
+
+async fn a_latch_misses_its_turn_after(change: impl AsyncFnOnce(&LeaderElection, &Leadership)) {
+    let fixture = Fixture::new("the_latch_right_behind_misses_its_turn").await;
     let zk = connect(&fixture).await;
+    let election = election(&zk, ElectionLayout::LeaderLatch);
     let java = candidate(&Peer::curator(), &fixture, "latch", &["java"]).await;
-    let leadership = election(&zk, ElectionLayout::LeaderLatch)
-        .campaign("ours")
-        .await
-        .expect("nobody is there");
+    let leadership = election.campaign("ours").await.expect("nobody is there");
     let campaign = java.tell("campaign");
     fixture.until_children(PATH, 2).await;
-    // It has set its watch.
-    assert!(still_waits(&campaign).await);
-    leadership.proclaim("still-ours").await.expect("it leads");
+    let participants = election.participants().await.expect("listed");
+    // By us, whose node it is, and by the latch behind it.
+    until_watched(&fixture, &participants[0].path, 2).await;
+    change(&election, &leadership).await;
     leadership.resign().await.expect("held until now");
     assert!(
         still_waits(&campaign).await,

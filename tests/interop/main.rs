@@ -3,6 +3,7 @@
 //!
 //! * `peer` – a process that runs their recipes as it is told
 //! * `line` – contenders of several implementations in one line
+//! * `reference` – what they wrote, through our parsers and back
 //! * `soak` – all of them on one lock for a while, with sessions that end at random
 //! * the others – one module for each recipe
 
@@ -16,6 +17,7 @@ mod election;
 mod group;
 mod mutex;
 mod queue;
+mod reference;
 mod revocation;
 mod rwlock;
 mod semaphore;

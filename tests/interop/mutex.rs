@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Coordinator, FairLock, Layout, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use crate::line::{Contender, is_served_in_order, still_waits, survives_the_end_of_sessions, waits_on};
 use crate::peer::{Actor, Peer};
-use crate::support::{PATIENCE, SHORT, connect, connect_mortal};
+use crate::support::{PATIENCE, SHORT, connect, connect_mortal, make_dir};
 
 const PATH: &str = "/lock";
 
@@ -186,6 +185,7 @@ async fn a_holder_whose_process_is_killed_makes_way_when_its_session_times_out()
 #[tokio::test]
 async fn a_try_fails_while_the_other_side_holds() {
     let fixture = Fixture::new("a_try_fails_while_the_other_side_holds").await;
+    make_dir(&fixture, PATH).await;
     let zk = connect(&fixture).await;
     let (curator, kazoo) = (Peer::curator(), Peer::kazoo());
     let servers = fixture.connect_string();
@@ -315,8 +315,7 @@ async fn a_lock_object_of_kazoos_does_not_outlive_a_container() {
         "{failed:?}"
     );
 
-    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
-    fixture.raw().create(PATH, b"", &options).await.expect("made by hand");
+    make_dir(&fixture, PATH).await;
     python.ask("acquire").await;
     python.ask("release").await;
     fixture.assert_no_nodes_left(&[PATH]).await;

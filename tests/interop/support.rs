@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{ConnectOptions, Coordinator};
-use zookeeper_testkit::{Fixture, Grant, History, Mode, within};
+use zookeeper_testkit::{Fixture, Grant, History, Mode, eventually, four_letter, within};
 
 /// How long anything that has to happen may take on a busy machine. Never what a test asserts on.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +36,27 @@ async fn connect_for(fixture: &Fixture, timeout: Duration) -> Coordinator {
 pub(crate) async fn expire(fixture: &Fixture, zk: &Coordinator) {
     let client = zk.client().await.unwrap_or_else(|err| panic!("no session: {err}"));
     fixture.expire(client.session()).await;
+}
+
+/// Makes a directory that stays when it is empty, as kazoo needs it, which looks after it only once.
+pub(crate) async fn make_dir(fixture: &Fixture, path: &str) {
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let made = fixture.raw().create(path, b"", &options).await;
+    made.unwrap_or_else(|err| panic!("{path}: {err}"));
+}
+
+/// Waits until `sessions` of them watch `path`.
+pub(crate) async fn until_watched(fixture: &Fixture, path: &str, sessions: usize) {
+    let watched = format!("{}{path}", fixture.chroot());
+    eventually(PATIENCE, format!("{path} is watched by {sessions}"), || async {
+        let watches = four_letter::ask(fixture.server().addr(), "wchp")
+            .await
+            .unwrap_or_default();
+        let mut lines = watches.lines().skip_while(|line| *line != watched).skip(1);
+        let watchers = lines.by_ref().take_while(|line| line.starts_with('\t'));
+        watchers.count() == sessions
+    })
+    .await;
 }
 
 /// A moment on the monotonic clock of the machine, which Java's `nanoTime` and Python's `monotonic_ns` read as well.

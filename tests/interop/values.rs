@@ -1,7 +1,7 @@
 //! `SharedValue` and `SharedCounter`, Curator's `SharedValue`, `SharedCount` and `DistributedAtomicLong`, and kazoo's
 //! `Counter(support_curator=True)`.
 
-use zookeeper_recipes::{Error, SharedCounter, SharedCounterError, SharedValue, SharedValueError};
+use zookeeper_recipes::{Coordinator, Error, SharedCounter, SharedCounterError, SharedValue, SharedValueError};
 use zookeeper_testkit::{Fixture, within};
 
 use crate::peer::Peer;
@@ -148,6 +148,46 @@ async fn curators_atomic_long_and_ours_count_exactly() {
     assert_eq!(java_2.ask("add -1000").await, "-742");
     assert_eq!(counter.get().await, Ok(-742));
     fixture.assert_no_nodes_left(&[PATH]).await;
+}
+
+/// Counts of eight bytes and of four, with an observer of ours that lives on.
+#[tokio::test]
+async fn each_side_goes_on_counting_after_the_end_of_its_session() {
+    for (recipe, options, new) in [
+        (
+            "count",
+            &["0"][..],
+            SharedCounter::new_shared_count as fn(&Coordinator, &str) -> _,
+        ),
+        ("long", &[], SharedCounter::new),
+    ] {
+        let fixture = Fixture::new("counters_after_the_end_of_sessions").await;
+        let zk = connect_mortal(&fixture).await;
+        let ours = new(&zk, PATH).expect("a path");
+        let java = Peer::curator()
+            .actor_with(&fixture.connect_string(), SHORT, recipe, PATH, options)
+            .await;
+        assert_eq!(ours.fetch_add(1).await, Ok(0));
+        let mut observer = ours.observe().await.expect("observed");
+        for (round, ends_theirs) in [(1, true), (2, false), (3, true)] {
+            match ends_theirs {
+                true => java.expire().await,
+                false => expire(&fixture, &zk).await,
+            }
+            assert_eq!(ours.fetch_add(10).await, Ok(11 * round - 10));
+            match recipe {
+                "count" => {
+                    assert_eq!(java.ask(&format!("await {}", 11 * round)).await, "");
+                    assert_eq!(java.ask(&format!("set-if-unchanged {}", 11 * round + 1)).await, "true");
+                }
+                _ => assert_eq!(java.ask("add 1").await, (11 * round + 1).to_string()),
+            }
+            let counted = observer.wait_for(|count| *count == Ok(11 * round + 1));
+            let seen = within(PATIENCE, "ours sees it", counted).await;
+            seen.expect("it goes on").expect("a count");
+        }
+        fixture.assert_no_nodes_left(&[PATH]).await;
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ mod operator;
 mod overflow;
 mod partition;
 mod reconnect;
+#[path = "../interop/reference/mod.rs"]
+mod reference;
 mod relay;
 mod replaced_session;
 mod revocation;
