@@ -94,7 +94,7 @@ interop() {
 }
 
 failures() {
-    sed -n 's/^test \([a-z_:]*\) .*FAILED$/\1/p' "$log"
+    sed -n 's/^test \([a-z0-9_:]*\) .*FAILED$/\1/p' "$log"
 }
 
 say() {

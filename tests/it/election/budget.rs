@@ -5,6 +5,7 @@ use std::time::Duration;
 use zookeeper_testkit::{Fixture, Op, eventually, within};
 
 use super::{LAYOUTS, LEADER, elected, election, lead, leads, stand};
+use crate::budget::make_dir;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 #[tokio::test]
@@ -45,6 +46,7 @@ async fn idle_candidates_and_observers_cost_no_requests() {
 async fn a_campaign_a_resignation_and_a_proclamation_keep_to_their_budget() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("election budget").await;
+        make_dir(&fixture, LEADER).await;
         let (proxy, servers) = fixture.proxied().await;
         let election = election(&connect_to(&servers, LONG).await, layout);
         lead(&election, "a").await.resign().await.unwrap();

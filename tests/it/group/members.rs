@@ -5,6 +5,7 @@ use zookeeper_recipes::{Error, Group, JoinError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{GROUP, changed, group, join, members};
+use crate::budget::make_dir;
 use crate::support::{PATIENCE, connect, connect_each, session_id};
 
 #[tokio::test]
@@ -108,6 +109,7 @@ async fn curator_group_member_same_id_is_an_error() {
 #[tokio::test]
 async fn bad_input_is_an_error_that_names_it() {
     let fixture = Fixture::new("group bad input").await;
+    make_dir(&fixture, GROUP).await;
     let zk = connect(&fixture).await;
     assert!(matches!(Group::new(&zk, "group"), Err(Error::InvalidPath { .. })));
     for id in ["", "a/b", "/", ".", "..", "a\0b"] {
@@ -127,7 +129,6 @@ async fn bad_input_is_an_error_that_names_it() {
     membership.leave().await;
     // Somebody's persistent node is no member to be waited for.
     let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
-    let _ = fixture.raw().create(GROUP, b"", &options).await;
     fixture.raw().create("/group/a", b"", &options).await.unwrap();
     let error = group(&zk).join("a", "").await.unwrap_err();
     assert_eq!(

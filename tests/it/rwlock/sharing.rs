@@ -7,6 +7,7 @@ use zookeeper_recipes::{AcquireTimeoutError, Layout, TryAcquireError};
 use zookeeper_testkit::Fixture;
 
 use super::{DIR, assert_waits, join_reader, join_writer, name, read, rw, write};
+use crate::budget::make_dir;
 use crate::support::{PATIENCE, connect, connect_each, granted};
 
 #[tokio::test]
@@ -127,7 +128,7 @@ async fn the_names_are_those_of_curator_or_of_kazoo() {
 async fn contenders_of_others_stand_in_the_same_line() {
     let fixture = Fixture::new("others").await;
     let zk = connect(&fixture).await;
-    read(&rw(&zk)).await.release().await.unwrap();
+    make_dir(&fixture, DIR).await;
     let options = zk::CreateMode::EphemeralSequential.with_acls(zk::Acls::anyone_all());
     for (prefix, is_reader) in [
         ("_c_2c3b1a4e-9f4b-4a57-8a58-7a1d2c9b0e11-__READ__", true),
