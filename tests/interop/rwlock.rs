@@ -50,7 +50,7 @@ async fn readers_and_writers_of_curator_and_ours_are_one_line() {
     let fixture = Fixture::new("readers_and_writers_of_curator_and_ours").await;
     let curator = Peer::curator();
     let mut java = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..7 {
         java.push(curator.actor(&fixture, "rwlock", PATH).await);
     }
     let ours = Layout::Curator;
@@ -65,7 +65,11 @@ async fn readers_and_writers_of_curator_and_ours_are_one_line() {
         ],
         vec![curators_writer(&java[4])],
         vec![our_writer(&fixture, ours).await],
+        // Readers of one kind alone, who keep a writer of the other out.
+        vec![our_reader(&fixture, ours).await],
         vec![curators_writer(&java[5])],
+        vec![curators_reader(&java[6])],
+        vec![our_writer(&fixture, ours).await],
     ];
     is_served_in_turns(&fixture, PATH, turns).await;
 }
@@ -86,6 +90,11 @@ async fn readers_and_writers_of_kazoo_and_ours_are_one_line() {
             vec![our_reader(&fixture, layout).await, kazoos(&reader().await)],
             vec![our_writer(&fixture, layout).await],
             vec![kazoos(&writer().await)],
+            // Readers of one kind alone, who keep a writer of the other out.
+            vec![our_reader(&fixture, layout).await],
+            vec![kazoos(&writer().await)],
+            vec![kazoos(&reader().await)],
+            vec![our_writer(&fixture, layout).await],
         ];
         is_served_in_turns(&fixture, PATH, turns).await;
     }
