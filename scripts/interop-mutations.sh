@@ -3,7 +3,7 @@
 # with Curator and kazoo, one at a time and in a copy of the sources, and demands that its reference of layouts goes red,
 # and every module that the break concerns. Without a break, all must be green.
 #
-#   scripts/interop-mutations.sh              all: about an hour
+#   scripts/interop-mutations.sh              all: about 25 minutes
 #   scripts/interop-mutations.sh lock ready   only these
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +11,7 @@ readonly target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 readonly copy=$target/interop-mutations
 readonly log=$copy.log
 chosen=" $* "
+known=
 judged=0
 
 main() {
@@ -42,7 +43,9 @@ main() {
     broken protection '' $name 'format!("_c_{guid}' 'format!("c_{guid}'
     broken member '' $name 'prefix: guid.clone()' 'prefix: format!("m-{guid}")'
 
-    [ "$judged" -gt 0 ] || fail "there is no mutation of that name"
+    for name in $chosen; do
+        [[ $known = *" $name "* ]] || fail "there is no break named $name, but:$known"
+    done
     say "each break was noticed, $judged in $SECONDS s"
 }
 
@@ -55,6 +58,7 @@ unbroken() {
 broken() {
     local what=$1 modules="reference $2" file=$3 text module red told=
     shift 3
+    known+=" $what "
     [[ $chosen = "  " || $chosen = *" $what "* ]] || return 0
     copy_sources
     while [ $# -gt 0 ]; do
@@ -80,6 +84,7 @@ copy_sources() {
     done
     # Who waits in vain shall not wait for long.
     sed -i 's/\(PATIENCE: Duration = Duration::from_secs\)([0-9]*)/\1(30)/' "$copy/tests/interop/support.rs"
+    grep -q 'PATIENCE: Duration = Duration::from_secs(30)' "$copy/tests/interop/support.rs" || fail "no PATIENCE to shorten"
 }
 
 # Runs the tests of these modules. A tree that does not compile is no red test.

@@ -54,7 +54,7 @@ all_else() {
 
 # Side by side: the one waits while the other works. By xargs, so that both end with the script.
 histories() {
-    printf '%s\n' embedded real | xargs -P 2 -I SERVER env ZK_TEST_SERVER=SERVER WORK_QUEUE_ITEMS=20000 \
+    printf '%s\n' embedded real | xargs -P 2 -I {} env ZK_TEST_SERVER={} WORK_QUEUE_ITEMS=20000 \
         cargo test --quiet --features serde --test it work_queue::history
 }
 

@@ -1,9 +1,11 @@
 //! Barriers, values, groups and the queue; and what is nobody's in a directory of ours.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use zookeeper_recipes::{
     Barrier, DoubleBarrier, FairLock, Group, LeaderElection, RwLock, Semaphore, SharedCounter, SharedValue,
-    queue::FifoQueue,
+    WaitTimeoutError, queue::FifoQueue,
 };
 use zookeeper_testkit::{Fixture, eventually, within};
 
@@ -47,6 +49,8 @@ async fn distributed_barrier() {
     let fixture = Fixture::new("layout of a barrier").await;
     let ours = Barrier::new(&connect_as_curator(&fixture).await, "/barrier").unwrap();
     make(fixture.raw(), "", BARRIER).await;
+    let closed = ours.wait_timeout(Duration::from_millis(200)).await;
+    assert!(matches!(closed, Err(WaitTimeoutError::Elapsed { .. })), "{closed:?}");
     let waiting = tokio::spawn({
         let ours = ours.clone();
         async move { ours.wait().await }
@@ -64,16 +68,23 @@ async fn distributed_barrier() {
 async fn distributed_double_barrier() {
     let fixture = Fixture::new("layout of a double barrier, read").await;
     let ours = DoubleBarrier::new(&connect(&fixture).await, "/dbl", 2).unwrap();
-    make(fixture.raw(), "", &DOUBLE_BARRIER[..2]).await;
-    assert_eq!(ours.members().await, Ok(1));
-    let inside = within(PATIENCE, "all are there", ours.enter()).await.unwrap();
-    drop(inside);
+    let theirs = make(fixture.raw(), "", DOUBLE_BARRIER).await;
+    assert_eq!(ours.members().await, Ok(2));
+    let inside = within(PATIENCE, "it is open", ours.enter()).await.unwrap();
+    let mut leaving = tokio::spawn(inside.leave());
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut leaving).await;
+    assert!(early.is_err(), "theirs are inside: {early:?}");
+    fixture.raw().delete(&theirs[1], None).await.unwrap();
+    fixture.raw().delete(&theirs[2], None).await.unwrap();
+    within(PATIENCE, "all have left", leaving).await.unwrap().unwrap();
 
     let fixture = Fixture::new("layout of a double barrier, written").await;
     let ours = DoubleBarrier::new(&connect_as_curator(&fixture).await, "/dbl", 2).unwrap();
-    let (one, other) = tokio::join!(ours.enter(), ours.enter());
+    let both = async { tokio::join!(ours.enter(), ours.enter()) };
+    let (one, other) = within(PATIENCE, "both are inside", both).await;
     assert_eq!(written(&fixture, "/dbl").await, DOUBLE_BARRIER);
-    let (one, other) = tokio::join!(one.unwrap().leave(), other.unwrap().leave());
+    let both = async { tokio::join!(one.unwrap().leave(), other.unwrap().leave()) };
+    let (one, other) = within(PATIENCE, "both have left", both).await;
     one.unwrap();
     other.unwrap();
     eventually(PATIENCE, "the barrier is as it was", || async {

@@ -222,7 +222,8 @@ async fn every_item_is_done_once_or_dead_whatever_strikes() {
     let from_env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let items = from_env("WORK_QUEUE_ITEMS").map_or(2_000, |items| usize::try_from(items).unwrap());
     let seed = from_env("WORK_QUEUE_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("WORK_QUEUE_ITEMS={items} WORK_QUEUE_SEED={seed}");
+    let server = zookeeper_testkit::Backend::from_env();
+    println!("{server:?}: WORK_QUEUE_ITEMS={items} WORK_QUEUE_SEED={seed}");
     let started = Instant::now();
     let mut random = Rng::with_seed(seed);
     let stage = Arc::new(Stage {
