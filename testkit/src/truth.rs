@@ -9,7 +9,7 @@ use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher};
 use crate::background;
 use crate::history::History;
 
-/// Watches a directory and records in a [`History`] when a node below it is removed.
+/// Watches a directory and records in a [`History`] when an ephemeral node below it is removed, which may be a holder's.
 ///
 /// A removal is seen a little after it happened, so a hold that is believed in beyond it is a broken promise for sure. A
 /// node that is gone before it could be looked at is left out.
@@ -45,7 +45,9 @@ async fn follow(client: Client, mut watcher: PersistentWatcher, history: History
         let event = watcher.changed().await;
         match event.event_type {
             EventType::NodeCreated => {
-                if let Ok(Some(stat)) = client.check_stat(&event.path).await {
+                // Others may be made in the transaction that makes a holder's node, and have its token.
+                let found = client.check_stat(&event.path).await.ok().flatten();
+                if let Some(stat) = found.filter(|stat| stat.ephemeral_owner != 0) {
                     czxids.insert(event.path, stat.czxid);
                 }
             }
