@@ -8,6 +8,7 @@ use zookeeper_recipes::{
 use zookeeper_testkit::{background, eventually, four_letter, within};
 
 use crate::belief::now;
+use crate::contest::Contest;
 use crate::ensemble::{Ensemble, SESSION, connect, docker};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,6 +60,8 @@ async fn a_silent_server_breaks_no_bound() {
         .await
         .expect("free");
 
+    let through_follower = format!("{}{}", ensemble.connect_string(&[follower]), fixture.chroot());
+    let contest = Contest::beside(&fixture, &through_follower).await;
     ensemble.pause(follower).await;
     assert_bounds(zk, guard, other, "a silent server").await;
     let started = Instant::now();
@@ -77,6 +80,7 @@ async fn a_silent_server_breaks_no_bound() {
     );
 
     ensemble.heal().await;
+    contest.finish(&fixture).await;
     fixture
         .assert_no_nodes_left_within(3 * SESSION, &["/lock", "/other"])
         .await;
@@ -99,8 +103,12 @@ async fn a_very_slow_server_breaks_no_bound_and_a_slow_one_no_hold() {
     let through = guard.run_until_lost(background::sleep(2 * SESSION)).await;
     assert_eq!(through, Ok(()), "a delay of {slow:?} each way");
 
+    proxies.iter().for_each(|proxy| proxy.delay(Duration::ZERO));
+    let contest = Contest::beside(&fixture, &servers).await;
     proxies.iter().for_each(|proxy| proxy.delay(SESSION));
     assert_bounds(zk, guard, other, "a very slow server").await;
+    proxies.iter().for_each(|proxy| proxy.delay(Duration::ZERO));
+    contest.finish(&fixture).await;
     drop(proxies);
     fixture
         .assert_no_nodes_left_within(3 * SESSION, &["/lock", "/other"])

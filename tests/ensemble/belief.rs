@@ -1,4 +1,5 @@
-//! How long a guard was believed in, by a clock that is the same for all processes of this machine.
+//! How long a guard was believed in, by a clock that is the same for all processes of this machine; and the log of that
+//! and of all else that contenders know.
 
 use std::fs::File;
 use std::future::Future;
@@ -12,6 +13,8 @@ use rustix::time::{ClockId, clock_gettime};
 use zookeeper_recipes::Hold;
 use zookeeper_testkit::{Grant, History, Mode};
 
+use crate::books::{Books, Fact};
+
 /// How often a guard is looked at while it is believed in.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -20,11 +23,11 @@ pub(crate) fn now() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Monotonic)).expect("this clock starts at zero")
 }
 
-/// Where beliefs are recorded.
+/// Where beliefs and facts are recorded.
 #[derive(Clone)]
 pub(crate) enum Log {
-    /// In a history of this process, which started at a moment.
-    History(History, Duration),
+    /// In a history of this process, which started at a moment, and in books.
+    History(History, Duration, Books),
     /// In a file, a line each, to be read by the process that started this one.
     File(Arc<Mutex<File>>),
 }
@@ -34,6 +37,8 @@ pub(crate) enum Log {
 pub(crate) enum Entry {
     /// A belief, by the clock of [`now`].
     Belief(Grant),
+    /// What became of an item or a turn.
+    Fact(Fact),
     /// One call of a recipe is done, whatever came of it.
     Operation,
     /// A promise was broken.
@@ -42,7 +47,11 @@ pub(crate) enum Entry {
 
 impl Log {
     pub(crate) fn to(history: &History) -> Self {
-        Self::History(history.clone(), now() - history.started().elapsed())
+        Self::with_books(history, &Books::default())
+    }
+
+    pub(crate) fn with_books(history: &History, books: &Books) -> Self {
+        Self::History(history.clone(), now() - history.started().elapsed(), books.clone())
     }
 
     pub(crate) fn to_file(path: &Path) -> Self {
@@ -97,8 +106,9 @@ impl Log {
 
     pub(crate) fn record(&self, entry: Entry) {
         match self {
-            Self::History(history, started) => match entry {
+            Self::History(history, started, books) => match entry {
                 Entry::Belief(grant) => history.record(since(grant, *started)),
+                Entry::Fact(fact) => books.note(fact),
                 Entry::Operation => {}
                 Entry::Broken(promise) => panic!("{promise}"),
             },
@@ -129,6 +139,7 @@ impl Entry {
                     grant.path, grant.who, grant.token
                 )
             }
+            Self::Fact(fact) => format!("fact {fact}\n"),
             Self::Operation => "operation\n".to_owned(),
             Self::Broken(promise) => format!("broken {}\n", promise.replace('\n', " ")),
         }
@@ -140,6 +151,7 @@ impl Entry {
         match kind {
             "operation" => Some(Self::Operation),
             "broken" => Some(Self::Broken(rest.to_owned())),
+            "fact" => Fact::parse(rest).map(Self::Fact),
             "belief" => {
                 let words: Vec<&str> = rest.split(' ').collect();
                 let &[path, who, mode, token, from, to] = words.as_slice() else {

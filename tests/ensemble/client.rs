@@ -13,6 +13,7 @@ use zookeeper_testkit::background;
 
 use crate::belief::Log;
 use crate::ensemble::SESSION;
+use crate::recipes::RECIPES;
 use crate::workload::{Contender, Pace};
 
 /// The orders of a client process, by variables of its environment.
@@ -165,7 +166,7 @@ fn contend(runtime: &Runtime) {
         let log = Log::to_file(Path::new(&variable(LOG)));
         let contend = |pace: Pace, seed| {
             let who = format!("{}-{pace:?}", variable(WHO));
-            Contender::new(zk.clone(), who, log.clone(), pace, seed, stopped.clone()).contend()
+            Contender::new(zk.clone(), who, log.clone(), (pace, RECIPES), seed, stopped.clone()).contend()
         };
         tokio::join!(contend(Pace::Brisk, seed), contend(Pace::Slow, !seed));
         zk.close().await;

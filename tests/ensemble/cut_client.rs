@@ -6,6 +6,7 @@ use zookeeper_recipes::{FairLock, LossReason};
 use zookeeper_testkit::{History, Mode, Proxy, background, within};
 
 use crate::belief::{Log, now};
+use crate::contest::Contest;
 use crate::ensemble::{Ensemble, connect};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,6 +100,7 @@ async fn is_lost(cut: Cut) {
     let history = History::new();
     let log = Log::to(&history);
     let (proxies, servers) = ensemble.proxied(&fixture).await;
+    let contest = Contest::beside(&fixture, &servers).await;
     let holder = connect(&servers, SESSION).await;
     let lock = FairLock::new(&holder, "/lock").expect("valid");
     let guard = lock.acquire().await.expect("free");
@@ -154,6 +156,7 @@ async fn is_lost(cut: Cut) {
     )
     .await;
     again.release().await.expect("still held");
+    contest.finish(&fixture).await;
     fixture.assert_no_nodes_left(&["/lock"]).await;
     history.assert_sound();
 }

@@ -7,6 +7,7 @@ use zookeeper_recipes::FairLock;
 use zookeeper_testkit::{Fixture, History, Mode, background, eventually, within};
 
 use crate::belief::{Log, now};
+use crate::contest::Contest;
 use crate::ensemble::{Ensemble, SESSION, SYNC_LIMIT};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,6 +69,8 @@ async fn a_follower_cut_off_from_its_leader_deceives_the_clients_state_but_not_t
     let fixture = ensemble.fixture("cut_follower").await;
     let follower = ensemble.followers().await[0];
     let others: Vec<usize> = (0..3).filter(|server| *server != follower).collect();
+    let through_follower = format!("{}{}", ensemble.connect_string(&[follower]), fixture.chroot());
+    let contest = Contest::beside(&fixture, &through_follower).await;
 
     let naive = NaiveLock::acquire(naive_client(&ensemble.connect_string(&[follower]), &fixture).await).await;
     let naive = naive.expect("nobody else is there");
@@ -162,6 +165,7 @@ async fn a_follower_cut_off_from_its_leader_deceives_the_clients_state_but_not_t
     ensemble.heal().await;
     drop((naive, naive_granted));
     granted.release().await.expect("still held");
+    contest.finish(&fixture).await;
     fixture
         .assert_no_nodes_left_within(PATIENCE, &["/lock", "/naive"])
         .await;

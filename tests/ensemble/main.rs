@@ -3,12 +3,17 @@
 //! * `ensemble` – the servers, and what can be done to them
 //! * `belief` – how long a guard was believed in, by one clock for all processes
 //! * `recipes` – what a contender does once, with each recipe; `workload` – over and over
+//! * `books` – what became of items and turns, as contenders were told; `closing` – and as the ensemble has it in the end;
+//!   `audit` – whether all of that can be true
 //! * `contest` – contenders in this process; `client` – in processes of their own
 //! * the others – one module for each kind of fault, and `soak` with all of them at random
 
+mod audit;
 mod bad_server;
 mod belief;
+mod books;
 mod client;
+mod closing;
 mod contest;
 mod cut_client;
 mod cut_follower;

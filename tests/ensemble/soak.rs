@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use zookeeper_testkit::{Fixture, History, Proxy, ServerTruth, background};
 
-use crate::belief::{Entry, now};
+use crate::audit::audit;
+use crate::belief::{Entry, Log, now};
+use crate::books::Books;
 use crate::client::Process;
-use crate::ensemble::Ensemble;
+use crate::closing::close;
+use crate::ensemble::{Ensemble, SESSION};
 use crate::faults::{ClientFault, ServerFault, Struck, between};
-use crate::workload;
+use crate::workload::{self, Contender, Pace};
 
 const PROCESSES: usize = 20;
 
@@ -35,6 +38,7 @@ struct Client {
 struct Records {
     operations: usize,
     broken: Vec<String>,
+    books: Books,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,15 +81,20 @@ async fn random_faults_at_servers_and_clients_break_no_promise() {
         }
     }
     drop(clients);
+    close_books(&ensemble, &fixture, &history, &records.books).await;
     workload::assert_nothing_left(&fixture, PATIENCE).await;
     drop(truth);
-    let checked = history.check();
-    let violations = records.broken.len() + checked.as_ref().err().map_or(0, Vec::len);
+    let (checked, audited) = (history.check(), audit(&records.books.facts()));
     println!("soak: faults: {struck}");
     if let Ok(summary) = &checked {
         println!("soak: {summary}");
         println!("soak: grants: {}", by_recipe(&history));
     }
+    match audited {
+        Ok(sum) => println!("soak: {sum}"),
+        Err(mut violations) => records.broken.append(&mut violations),
+    }
+    let violations = records.broken.len() + checked.as_ref().err().map_or(0, Vec::len);
     println!(
         "soak: {PROCESSES} processes, {} s: operations: {}, faults: {}, violations: {violations}",
         long.as_secs(),
@@ -95,6 +104,27 @@ async fn random_faults_at_servers_and_clients_break_no_promise() {
     assert!(records.broken.is_empty(), "seed {seed}: {:#?}", records.broken);
     history.assert_sound();
     assert!(records.operations > PROCESSES, "nothing was tested");
+}
+
+/// Empties the queues and looks what became of all items, when everybody is gone.
+async fn close_books(ensemble: &Ensemble, fixture: &Fixture, history: &History, books: &Books) {
+    let zk = ensemble.connect(fixture, SESSION).await;
+    let log = Log::with_books(history, books);
+    let (_, stopped) = tokio::sync::watch::channel(true);
+    let last = |pace| {
+        Contender::new(
+            zk.clone(),
+            "last".to_owned(),
+            log.clone(),
+            (pace, &[]),
+            0,
+            stopped.clone(),
+        )
+    };
+    for pace in Pace::ALL {
+        close(&last(pace), pace, Vec::new(), fixture).await;
+    }
+    zk.close().await;
 }
 
 /// How many grants there were in each directory.
@@ -198,6 +228,7 @@ impl Records {
             for entry in text.lines().filter_map(Entry::parse) {
                 match entry {
                     Entry::Belief(belief) => history.record(crate::belief::since(belief, started)),
+                    Entry::Fact(fact) => self.books.note(fact),
                     Entry::Operation => self.operations += 1,
                     Entry::Broken(promise) => self.broken.push(promise),
                 }

@@ -1,20 +1,25 @@
 //! What contenders do, over and over, with whatever recipe it is.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 use zookeeper_client as zk;
+use zookeeper_recipes::queue::{FifoQueue, WorkQueue};
 use zookeeper_recipes::{
-    AcquireTimeoutError, Coordinator, Hold, PermitTimeoutError, ReleaseError, TryAcquireError, TryPermitError,
+    AcquireTimeoutError, Coordinator, Error, Hold, PermitTimeoutError, ReleaseError, TryAcquireError, TryPermitError,
     WaitTimeoutError,
 };
 use zookeeper_testkit::{Fixture, Mode};
 
 use crate::belief::{Entry, Log};
+use crate::books::{Event, Fact};
 use crate::ensemble::SESSION;
-use crate::recipes::{DIRECTORIES, RECIPES, Recipe};
+use crate::recipes::{DIRECTORIES, Recipe};
 
 /// Below which holders leave their tokens, in a node for each place.
 const FENCED: &str = "/fenced";
@@ -31,7 +36,7 @@ pub(crate) enum Pace {
 }
 
 impl Pace {
-    const ALL: [Self; 3] = [Self::Crowded, Self::Brisk, Self::Slow];
+    pub(crate) const ALL: [Self; 3] = [Self::Crowded, Self::Brisk, Self::Slow];
 
     fn longest_hold(self) -> Duration {
         match self {
@@ -40,8 +45,15 @@ impl Pace {
         }
     }
 
+    /// Of a few of them: where contenders are to be together.
+    pub(crate) fn meeting_places(self) -> impl ExactSizeIterator<Item = String> {
+        let places = self.places();
+        let few = places.len().div_ceil(6);
+        places.take(few)
+    }
+
     /// The names of the places.
-    fn places(self) -> impl ExactSizeIterator<Item = String> {
+    pub(crate) fn places(self) -> impl ExactSizeIterator<Item = String> {
         let count = match self {
             Self::Crowded => 2,
             Self::Brisk => 24,
@@ -56,10 +68,14 @@ impl Pace {
 pub(crate) struct Contender {
     pub(crate) zk: Coordinator,
     pub(crate) who: String,
+    /// As `who`, and another one after its process was killed.
+    name: String,
     pub(crate) log: Log,
     pub(crate) random: fastrand::Rng,
     pace: Pace,
+    recipes: &'static [Recipe],
     stop: watch::Receiver<bool>,
+    own: Arc<Mutex<Own>>,
     /// The way to take a place is the one that waits for it, however long it takes.
     patient: bool,
 }
@@ -69,32 +85,36 @@ impl Contender {
         zk: Coordinator,
         who: String,
         log: Log,
-        pace: Pace,
+        (pace, recipes): (Pace, &'static [Recipe]),
         seed: u64,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
             zk,
+            name: format!("{who}-{seed:x}"),
             who,
             log,
             random: fastrand::Rng::with_seed(seed),
             pace,
+            recipes,
             stop,
+            own: Arc::default(),
             patient: false,
         }
     }
 
     /// Contends with random recipes until told to stop, then once more with each, so that everybody is granted in the
-    /// end.
-    pub(crate) async fn contend(mut self) {
+    /// end. Returns itself, for its queues have what they have removed for pops that were dropped.
+    pub(crate) async fn contend(mut self) -> Self {
         while !*self.stop.borrow() {
-            let recipe = RECIPES[self.random.usize(..RECIPES.len())];
+            let recipe = self.recipes[self.random.usize(..self.recipes.len())];
             self.once(recipe).await;
         }
         self.patient = true;
-        for recipe in RECIPES {
+        for recipe in self.recipes {
             self.once(*recipe).await;
         }
+        self
     }
 
     async fn once(&mut self, recipe: Recipe) {
@@ -106,6 +126,60 @@ impl Contender {
             self.log.record(Entry::Broken(format!("{}: {problem}", self.who)));
         }
         self.log.record(Entry::Operation);
+    }
+
+    /// Whether this is the last time, to be granted for sure.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.patient
+    }
+
+    /// Whether its process may be killed, of which nothing is left then but its log.
+    pub(crate) fn is_mortal(&self) -> bool {
+        matches!(self.log, Log::File(_))
+    }
+
+    /// Notes a fact.
+    pub(crate) fn note(&self, path: &str, event: Event, subject: &str, token: i64) {
+        self.log.record(Entry::Fact(Fact {
+            who: self.name.clone(),
+            path: path.to_owned(),
+            event,
+            subject: subject.to_owned(),
+            token,
+        }));
+    }
+
+    /// A name for an item that no other has; they are numbered.
+    pub(crate) fn name_item(&self) -> String {
+        let mut own = self.own();
+        own.items += 1;
+        format!("{}.{}", self.name, own.items)
+    }
+
+    /// Its queue at `path`, which is the same each time.
+    pub(crate) fn queue<Q: Clone>(
+        &self,
+        path: &str,
+        known: impl FnOnce(&mut Queues) -> &mut BTreeMap<String, Q>,
+        new: impl FnOnce(&Self, &str) -> Result<Q, String>,
+    ) -> Result<Q, String> {
+        let mut own = self.own();
+        let known = known(&mut own.queues);
+        if let Some(queue) = known.get(path) {
+            return Ok(queue.clone());
+        }
+        let queue = new(self, path)?;
+        known.insert(path.to_owned(), queue.clone());
+        Ok(queue)
+    }
+
+    /// Its FIFO queues, with their paths.
+    pub(crate) fn fifo_queues(&self) -> BTreeMap<String, FifoQueue> {
+        self.own().queues.fifo.clone()
+    }
+
+    fn own(&self) -> std::sync::MutexGuard<'_, Own> {
+        self.own.lock().expect("no panic while it is locked")
     }
 
     /// How long to wait for a place where the way to take it has a limit.
@@ -139,11 +213,9 @@ impl Contender {
         format!("{dir}/{}", place.expect("there are places"))
     }
 
-    /// As [`place`](Self::place), of a few: where contenders are to be together.
+    /// As [`place`](Self::place), where contenders are to be together.
     pub(crate) fn meeting_place(&mut self, dir: &str) -> String {
-        let places = self.pace.places();
-        let few = places.len().div_ceil(6);
-        let place = self.random.choice(places.take(few));
+        let place = self.random.choice(self.pace.meeting_places());
         format!("{dir}/{}", place.expect("there are places"))
     }
 
@@ -196,23 +268,39 @@ impl Contender {
     }
 }
 
+/// What stays with a contender from one recipe to the next.
+#[derive(Default)]
+struct Own {
+    items: u64,
+    queues: Queues,
+}
+
+/// By their paths.
+#[derive(Default)]
+pub(crate) struct Queues {
+    pub(crate) work: BTreeMap<String, WorkQueue>,
+    pub(crate) fifo: BTreeMap<String, FifoQueue>,
+}
+
 /// Waits until nothing is left in the places.
 pub(crate) async fn assert_nothing_left(fixture: &Fixture, patience: Duration) {
-    let places = all_places();
+    let places: Vec<String> = all_places().map(|(place, emptied)| place + emptied).collect();
     let places: Vec<&str> = places.iter().map(String::as_str).collect();
     fixture.assert_no_nodes_left_within(patience, &places).await;
 }
 
-fn all_places() -> Vec<String> {
+/// Each with the part of it that is empty in the end.
+fn all_places() -> impl Iterator<Item = (String, &'static str)> {
     let places = || Pace::ALL.into_iter().flat_map(Pace::places);
-    let below = |dir: &&str| places().map(|place| format!("{dir}/{place}")).collect::<Vec<_>>();
-    DIRECTORIES.iter().flat_map(below).collect()
+    DIRECTORIES
+        .iter()
+        .flat_map(move |(dir, emptied)| places().map(move |place| (format!("{dir}/{place}"), *emptied)))
 }
 
 /// Makes what the workload needs.
 pub(crate) async fn prepare(fixture: &Fixture) {
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
-    for place in all_places() {
+    for (place, _) in all_places() {
         let made = fixture.raw().mkdir(&format!("{FENCED}{place}"), &options).await;
         made.expect("a fresh chroot takes nodes");
     }
@@ -250,6 +338,27 @@ impl NotNow for PermitTimeoutError {
 impl NotNow for WaitTimeoutError {
     fn is_not_now(&self) -> bool {
         matches!(self, Self::Elapsed { .. })
+    }
+}
+
+/// Why a try came to nothing.
+pub(crate) enum Tried {
+    Nothing,
+    Error(Error),
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("there is nothing"),
+            Self::Error(error) => error.fmt(f),
+        }
+    }
+}
+
+impl NotNow for Tried {
+    fn is_not_now(&self) -> bool {
+        matches!(self, Self::Nothing)
     }
 }
 
