@@ -85,14 +85,16 @@ impl<'a> Enrolled<'a> {
         self.into_hold().await
     }
 
-    /// Waits until nobody is ahead who conflicts.
-    pub(super) async fn head_of_line(&mut self, purpose: Purpose) -> Result<(), Interrupted> {
+    /// Waits until nobody is ahead who conflicts; says whether somebody was.
+    pub(super) async fn head_of_line(&mut self, purpose: Purpose) -> Result<bool, Interrupted> {
+        let mut waited = false;
         loop {
             let blocker = match self.look().await? {
-                Look::Granted => return Ok(()),
+                Look::Granted => return Ok(waited),
                 Look::Stale => continue,
                 Look::Behind(blocker) => blocker,
             };
+            waited = true;
             self.node.watch();
             let Some(mut watch) = watch_existing(self.node.session(), &self.line.path.child(&blocker)).await? else {
                 continue;

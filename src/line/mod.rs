@@ -44,6 +44,7 @@ pub use self::layout::Layout;
 pub use self::listing::Contender;
 pub(crate) use self::overflow::in_order;
 pub(crate) use self::together::Lines;
+pub(crate) use self::turnstile::AtHead;
 
 /// How a contender of ours joins a line.
 #[derive(Clone, Debug)]

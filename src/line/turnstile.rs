@@ -7,6 +7,14 @@ use super::{Enrolment, Line};
 use crate::session::{Session, Witness};
 use crate::znode::{Ephemeral, Interrupted, list};
 
+/// A place that has come to the head of the line.
+#[derive(Debug)]
+pub(crate) struct AtHead {
+    pub(crate) node: Ephemeral,
+    /// Whether somebody was ahead.
+    pub(crate) waited: bool,
+}
+
 impl Line {
     /// Waits for the head of the line, in this session. The node is watched, but it is no hold: nobody believes in it,
     /// so nothing is sent to prove it, and whoever acts on it does so in a transaction that checks it.
@@ -14,10 +22,11 @@ impl Line {
         &self,
         session: &Arc<Session>,
         witness: Option<&Witness>,
-    ) -> Result<Ephemeral, Interrupted> {
+    ) -> Result<AtHead, Interrupted> {
         let mut place = Enrolled::enrol(self, session, &Enrolment::EXCLUSIVE, witness).await?;
-        place.head_of_line(Purpose::Turnstile).await?;
-        Ok(place.into_node())
+        let waited = place.head_of_line(Purpose::Turnstile).await?;
+        let node = place.into_node();
+        Ok(AtHead { node, waited })
     }
 
     /// Takes the head of the line if nobody is there.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future;
 use zookeeper_recipes::queue::{Delivery, WorkQueue};
-use zookeeper_testkit::{Counts, Fixture, Op, within};
+use zookeeper_testkit::{Counts, Fixture, Op, eventually, within};
 
 use crate::budget::{Counted, make_dir};
 use crate::support::{PATIENCE, connect};
@@ -85,22 +85,35 @@ async fn what_is_pushed_together_is_one_transaction() {
     finish(&fixture, vec![queue]).await;
 }
 
-/// A place in line and a look at the line; who has claims and what for, what there is to take; the first block, the item;
-/// one transaction. Once in a second, it is looked for what has expired.
-const POP: usize = 9;
+/// A look: whether somebody stands in line; who has claims and what for; what there is to take, and the first block.
+const LOOK: usize = 6;
+
+/// A look, the item, one transaction. Once in a second, it is looked for what has expired.
+const POP: usize = LOOK + 2;
 
 fn assert_is_pop(counts: &Counts) {
-    let sweep = counts
-        .matching(|request| request.paths == [format!("{PATH}/expiry")])
-        .total();
-    assert!(sweep <= 1, "{counts}");
+    let counts = without_sweep(counts);
     let ops = [
         counts.creates(),
-        counts.lists() - sweep,
+        counts.lists(),
         counts.of(Op::GetData),
         counts.of(Op::Multi),
     ];
-    assert_eq!((ops, counts.total() - sweep), ([1, 6, 1, 1], POP), "{counts}");
+    assert_eq!((ops, counts.total()), ([0, LOOK, 1, 1], POP), "{counts}");
+}
+
+/// Until so much was sent, but for the look for what has expired.
+async fn until_sent(counted: &Counted, at_least: usize) {
+    eventually(PATIENCE, format!("{at_least} requests"), || async {
+        without_sweep(&counted.proxy.requests().without_heartbeats()).total() >= at_least
+    })
+    .await;
+}
+
+fn without_sweep(counts: &Counts) -> Counts {
+    let rest = counts.matching(|request| request.paths != [format!("{PATH}/expiry")]);
+    assert!(counts.total() <= rest.total() + 1, "{counts}");
+    rest
 }
 
 #[tokio::test]
@@ -127,6 +140,62 @@ async fn one_item_costs_to_take_what_a_hundred_cost() {
     let counts = sent(&counted, 1).await;
     assert_eq!((counts.of(Op::Multi), counts.total()), (1, 1), "{counts}");
     finish(&fixture, vec![queue]).await;
+}
+
+/// No answer is waited for before all of the look is sent: a pop is three round trips.
+#[tokio::test]
+async fn a_look_is_one_round_trip() {
+    let fixture = Fixture::new("look").await;
+    let (counted, queue) = ready(&fixture).await;
+    queue.push("a").await.unwrap();
+    counted.requests(1).await;
+    counted.proxy.black_hole_replies();
+    let popping = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.pop().await }
+    });
+    until_sent(&counted, LOOK).await;
+    let counts = without_sweep(&counted.proxy.requests().without_heartbeats());
+    assert_eq!((counts.lists(), counts.total()), (LOOK, LOOK), "{counts}");
+    counted.proxy.heal();
+    let delivery = within(PATIENCE, "an item", popping).await.unwrap().unwrap();
+    delivery.ack().await.unwrap();
+    finish(&fixture, vec![queue]).await;
+}
+
+/// Who finds somebody in line has looked in vain, once: it stands behind, and as long as somebody is ahead each time, it
+/// does not look before it stands there.
+#[tokio::test]
+async fn a_pop_beside_others_costs_a_place_in_line() {
+    let fixture = Fixture::new("beside others").await;
+    let (counted, ours) = ready(&fixture).await;
+    let theirs = WorkQueue::new(&connect(&fixture).await, PATH).unwrap();
+    let mut waiting = Vec::new();
+    // The block in which the last item was is empty, so that it looks which other one there is.
+    for look in [LOOK + 2, 0] {
+        let ahead = tokio::spawn({
+            let theirs = theirs.clone();
+            async move { theirs.pop().await }
+        });
+        fixture.until_children("/q/consumers", 1).await;
+        settled(&counted).await;
+        waiting.push(tokio::spawn({
+            let ours = ours.clone();
+            async move { ours.pop().await }
+        }));
+        fixture.until_children("/q/consumers", 2).await;
+        // The place and a look at the line, a watch on it and one on who is ahead.
+        until_sent(&counted, look + 4).await;
+        let counts = without_sweep(&counted.requests(0).await.without_heartbeats());
+        let ops = [counts.creates(), counts.lists(), counts.of(Op::Exists)];
+        assert_eq!((ops, counts.total()), ([1, look + 1, 2], look + 4), "{counts}");
+        theirs.push_all(["a", "b"]).await.unwrap();
+        for popping in [ahead, waiting.remove(0)] {
+            let delivery = within(PATIENCE, "an item", popping).await.unwrap().unwrap();
+            delivery.ack().await.unwrap();
+        }
+    }
+    finish(&fixture, vec![ours, theirs]).await;
 }
 
 /// Where an item goes back to is a directory of its own, of all that was due in that eighth of a second: one look, the

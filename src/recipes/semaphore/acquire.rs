@@ -50,7 +50,7 @@ impl Semaphore {
     ) -> Result<Permit, Stop> {
         // The request that cannot be met is refused at once, while its place in line is on the way.
         let refusal = async { self.judge(self.agreement.read(session).await?.0, 0, permits) };
-        let place = async { Ok(self.turnstile.enter_turnstile(session, witness).await?) };
+        let place = async { Ok(self.turnstile.enter_turnstile(session, witness).await?.node) };
         let (_, mut place) = future::try_join(refusal, place).await?;
         loop {
             let count = match self.count(session).await? {

@@ -4,27 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future;
-use tokio::task::JoinHandle;
-use zookeeper_recipes::queue::{AckError, Delivery, ItemStatus, PushError, WorkQueue};
+use zookeeper_recipes::queue::{AckError, ItemStatus, PushError, WorkQueue};
 use zookeeper_recipes::zookeeper_client::CreateMode;
 use zookeeper_recipes::{Coordinator, Error, LossReason, Lost};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{MOMENT, PATH, clean, drain, pop, queue, text, until_silent};
+use super::{MOMENT, clean, drain, pop, popped, queue, text, until_silent, wait_in_line};
 use crate::sessions::{assert_expired, expire, expire_unseen};
 use crate::support::{LONG, PATIENCE, connect, connect_to};
-
-/// A pop that goes on in a task, and stands in line as number `place`.
-async fn wait_in_line(fixture: &Fixture, queue: &WorkQueue, place: usize) -> JoinHandle<Result<Delivery, Error>> {
-    let queue = queue.clone();
-    let popping = tokio::spawn(async move { queue.pop().await });
-    fixture.until_children(&format!("{PATH}/consumers"), place).await;
-    popping
-}
-
-async fn popped(popping: JoinHandle<Result<Delivery, Error>>) -> Delivery {
-    within(PATIENCE, "an item", popping).await.unwrap().unwrap()
-}
 
 #[tokio::test]
 async fn a_consumer_whose_session_expires_while_it_waits_goes_on_in_the_next_one() {

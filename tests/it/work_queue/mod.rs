@@ -1,5 +1,6 @@
 //! The work queue: no item is lost, and none is done twice.
 
+mod at_once;
 mod bad_input;
 mod basics;
 mod books;
@@ -17,8 +18,9 @@ mod typed;
 
 use std::time::Duration;
 
-use zookeeper_recipes::Coordinator;
+use tokio::task::JoinHandle;
 use zookeeper_recipes::queue::{Delivery, WorkQueue};
+use zookeeper_recipes::{Coordinator, Error};
 use zookeeper_testkit::{Fixture, Proxy, within};
 
 use crate::support::PATIENCE;
@@ -35,6 +37,18 @@ async fn pop(queue: &WorkQueue) -> Delivery {
 
 fn text(delivery: &Delivery) -> String {
     String::from_utf8(delivery.payload().to_vec()).unwrap()
+}
+
+/// A pop that goes on in a task, and stands in line as number `place`.
+async fn wait_in_line(fixture: &Fixture, queue: &WorkQueue, place: usize) -> JoinHandle<Result<Delivery, Error>> {
+    let queue = queue.clone();
+    let popping = tokio::spawn(async move { queue.pop().await });
+    fixture.until_children(&format!("{PATH}/consumers"), place).await;
+    popping
+}
+
+async fn popped(popping: JoinHandle<Result<Delivery, Error>>) -> Delivery {
+    within(PATIENCE, "an item", popping).await.unwrap().unwrap()
 }
 
 /// Takes and acknowledges all that is there.

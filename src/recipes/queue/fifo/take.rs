@@ -76,7 +76,7 @@ impl Shared {
         if let Some(taken) = self.take(session, witness).await? {
             return Ok(taken);
         }
-        let mut place = self.line.enter_turnstile(session, witness).await?;
+        let mut place = self.line.enter_turnstile(session, witness).await?.node;
         loop {
             let mut watch = match children_and_watch(session, &self.path).await? {
                 Some((names, stat, watch)) => {

@@ -89,14 +89,15 @@ pub(super) struct Recovered {
 }
 
 impl Shared {
-    /// Takes the items in exchange for the place in line, which comes back if they are gone already.
+    /// Takes the items, in exchange for the place in line if there is one; `None` if they are gone already, and then
+    /// nothing was done.
     pub(super) async fn claim(
         &self,
         session: &Arc<Session>,
-        place: Ephemeral,
+        place: Option<&Ephemeral>,
         now: i64,
         front: Front,
-    ) -> Result<Result<Arc<Claim>, Ephemeral>, Interrupted> {
+    ) -> Result<Option<Arc<Claim>>, Interrupted> {
         let timeout = self.settings.claim_timeout;
         let deadline =
             timeout.map(|timeout| now.saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)));
@@ -110,9 +111,12 @@ impl Shared {
             .map(claimed_once)
             .collect();
         let data = encode(&items);
-        place.expect_end(true);
+        let expect_end = |expected| place.inspect(|place| place.expect_end(expected));
+        expect_end(true);
         let committed = self.commit(session, |draft| {
-            draft.delete(place.path().to_owned(), None, Role::Place);
+            if let Some(place) = place {
+                draft.delete(place.path().to_owned(), None, Role::Place);
+            }
             let (path, data) = (announced.path().to_owned(), data.clone());
             draft.create(
                 path,
@@ -130,7 +134,7 @@ impl Shared {
             Committed::Done((), receipt) => receipt,
             Committed::Indeterminate(()) => return Err(ended(session)),
             Committed::Refused(Role::Place, zk::Error::NoNode) => {
-                place.deleted();
+                place.inspect(|place| place.deleted());
                 announced.refused();
                 let reason = LossReason::NodeRemoved;
                 return Err(Lost { reason }.into());
@@ -138,10 +142,10 @@ impl Shared {
             Committed::Refused(role, source) => {
                 debug!(queue = self.path(), ?role, error = %source, "not claimed");
                 announced.refused();
-                place.expect_end(false);
+                expect_end(false);
                 return match (role, source) {
                     // What was to be claimed is gone.
-                    (Role::Source(_), zk::Error::NoNode) => Ok(Err(place)),
+                    (Role::Source(_), zk::Error::NoNode) => Ok(None),
                     (role, source) => {
                         let path = match role {
                             Role::Source(position) => front.takes.get(position).map(|take| take.segment.path()),
@@ -152,7 +156,7 @@ impl Shared {
                 };
             }
         };
-        place.deleted();
+        place.inspect(|place| place.deleted());
         let mut node = announced.created(&receipt)?;
         node.recheck_after_reconnect().await?;
         session.prove().await?;
@@ -161,7 +165,7 @@ impl Shared {
         info!(queue = self.path(), claim = hold.path(), token = %hold.token(), items = items.len(), "claimed");
         let items = items.into_iter().map(|item| (item.id.clone(), item)).collect();
         let open = Mutex::new(Open { items, version: 0 });
-        Ok(Ok(Arc::new(Claim { hold, claimed, open })))
+        Ok(Some(Arc::new(Claim { hold, claimed, open })))
     }
 
     /// Gives back what consumers held that are gone, or that took too long, and watches the claims if `watched`.

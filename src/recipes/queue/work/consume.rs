@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time;
 use tracing::{Instrument, debug, info_span, warn};
 use zookeeper_client as zk;
 
 use super::claim::{Claim, ended};
 use super::delivery::Delivery;
+use super::demand::{Demand, Demands};
 use super::draft::Role;
+use super::front::Front;
 use super::item::Item;
 use super::settle::Settlement;
 use super::shared::{Committed, Shared};
-use crate::error::Error;
-use crate::session::{Lost, Session, Witness};
+use crate::line::AtHead;
+use crate::session::{Lost, Session};
 use crate::znode::{Ephemeral, Interrupted, NodeWatch, read, read_and_watch, stat};
 
 /// How many items are claimed at once.
@@ -28,109 +30,34 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Timers of this process run at most so much ahead of the ensemble's clock, which is asked again then.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Somebody wants items.
+/// What one who takes items remembers from one turn to the next.
+#[derive(Debug, Default)]
+struct Habits {
+    /// When it was last looked whether there is something to be forgotten.
+    swept: Option<Instant>,
+    /// Whether others were met in line, or at an item, so that it is not tried without standing in line.
+    lines_up: bool,
+}
+
+/// What was seen of the queue at once.
 #[derive(Debug)]
-pub(super) struct Demand {
-    pub(super) items: usize,
-    /// Whether it waits while there are none.
-    pub(super) waits: bool,
-    /// Held until the place in line is gone, if nobody else wants it.
-    pub(super) witness: Option<Witness>,
-    pub(super) reply: oneshot::Sender<Result<Vec<Delivery>, Error>>,
+struct Sight {
+    now: i64,
+    front: Front,
+    /// When there may be more without anybody telling.
+    next: Option<i64>,
+    /// Watches on what arrives and on the claims, if they were asked for.
+    watches: Option<(NodeWatch, NodeWatch)>,
 }
 
-/// Those who want items, in the order in which they came.
-struct Demands {
-    incoming: mpsc::UnboundedReceiver<Demand>,
-    waiting: Vec<Demand>,
-}
-
-impl Demands {
-    /// Waits until somebody wants items; false once nobody can any more.
-    async fn some(&mut self) -> bool {
-        self.refresh();
-        while self.waiting.is_empty() {
-            match self.incoming.recv().await {
-                Some(demand) => self.waiting.push(demand),
-                None => return false,
-            }
-            self.refresh();
-        }
-        true
-    }
-
-    fn refresh(&mut self) {
-        while let Ok(demand) = self.incoming.try_recv() {
-            self.waiting.push(demand);
-        }
-        self.waiting.retain(|demand| !demand.reply.is_closed());
-    }
-
-    fn wanted(&self) -> usize {
-        let wanted = self
-            .waiting
-            .iter()
-            .fold(0_usize, |sum, demand| sum.saturating_add(demand.items));
-        wanted.min(CLAIM_ITEMS)
-    }
-
-    /// Who has to see the place in line removed: the only one who wants items.
-    fn witness(&self) -> Option<Witness> {
-        match self.waiting.as_slice() {
-            [only] => only.witness.clone(),
-            _ => None,
-        }
-    }
-
-    fn any_impatient(&self) -> bool {
-        self.waiting.iter().any(|demand| !demand.waits)
-    }
-
-    /// Waits until somebody else wants items, or somebody has gone.
-    async fn changed(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let gone = self.waiting.iter_mut().map(|demand| Box::pin(demand.reply.closed()));
-        let come = tokio::select! {
-            _ = future::select_all(gone) => None,
-            come = self.incoming.recv() => come,
-        };
-        self.waiting.extend(come);
-    }
-
-    fn fail(&mut self, error: &Error) {
-        for demand in self.waiting.drain(..) {
-            let _ = demand.reply.send(Err(error.clone()));
-        }
-    }
-
-    /// Tells those who do not wait that there is nothing.
-    fn nothing(&mut self) {
-        let (waiting, impatient) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|demand| demand.waits);
-        self.waiting = waiting;
-        for demand in impatient {
-            let _ = demand.reply.send(Ok(Vec::new()));
-        }
-    }
-
-    /// Hands deliveries out, first come, first served. What nobody takes goes back when it is dropped.
-    fn hand_out(&mut self, deliveries: Vec<Delivery>) {
-        let mut deliveries = deliveries.into_iter().peekable();
-        let mut left = Vec::new();
-        for demand in self.waiting.drain(..) {
-            if deliveries.peek().is_none() {
-                left.push(demand);
-                continue;
-            }
-            let given = deliveries.by_ref().take(demand.items).collect();
-            // Who is gone at this moment drops them, not delivered.
-            let _ = demand.reply.send(Ok(given));
-        }
-        self.waiting = left;
-    }
+/// What came of the try to take items without standing in line.
+#[derive(Debug)]
+enum AtOnce {
+    Claimed(Arc<Claim>),
+    /// There is nothing to be taken.
+    Nothing,
+    /// Others stand in line, or have taken what was to be taken.
+    Contended,
 }
 
 /// Takes items for those who want some, until nobody can want any more.
@@ -139,11 +66,7 @@ pub(super) async fn take_all(
     incoming: mpsc::UnboundedReceiver<Demand>,
     settling: mpsc::UnboundedSender<Settlement>,
 ) {
-    let mut demands = Demands {
-        incoming,
-        waiting: Vec::new(),
-    };
-    let mut swept = None;
+    let (mut demands, mut habits) = (Demands::new(incoming), Habits::default());
     while demands.some().await {
         let session = match shared.zk.session().await {
             Ok(session) => session,
@@ -153,7 +76,7 @@ pub(super) async fn take_all(
             }
         };
         let turn = shared
-            .take_turn(&session, &mut demands, &mut swept)
+            .take(&session, &mut demands, &mut habits)
             .instrument(info_span!("take", queue = shared.path()));
         match turn.await {
             Ok(Some(claim)) => {
@@ -162,76 +85,99 @@ pub(super) async fn take_all(
                 demands.hand_out(deliveries);
             }
             Ok(None) => {}
-            Err(Interrupted::Lost(Lost { reason })) => debug!(%reason, "lost the place in line; beginning again"),
+            Err(Interrupted::Lost(Lost { reason })) => debug!(%reason, "the turn is lost; beginning again"),
             Err(Interrupted::Failed(error)) => demands.fail(&shared.zk.ended().unwrap_or(error)),
         }
     }
 }
 
 impl Shared {
-    /// Goes through the line once: with items, or with nothing if nobody wants any or those who do do not wait.
-    async fn take_turn(
+    /// Takes items at once, or in its turn; nothing if nobody wants any, or those who do do not wait.
+    async fn take(
         &self,
         session: &Arc<Session>,
         demands: &mut Demands,
-        swept: &mut Option<Instant>,
+        habits: &mut Habits,
     ) -> Result<Option<Arc<Claim>>, Interrupted> {
         self.level(session).await?;
-        let Some(mut place) = self.reach_head(session, demands).await? else {
+        let mut is_empty = false;
+        if !habits.lines_up {
+            match self.take_at_once(session, demands, habits).await? {
+                AtOnce::Claimed(claim) => return Ok(Some(claim)),
+                AtOnce::Nothing => is_empty = true,
+                AtOnce::Contended => habits.lines_up = true,
+            }
+            if demands.is_empty() {
+                return Ok(None);
+            }
+        }
+        let Some(reached) = self.reach_head(session, demands).await? else {
             return Ok(None);
         };
-        let mut watched = false;
+        habits.lines_up = reached.waited;
+        // Watches are set only where there most likely is nothing.
+        let watched = is_empty && !reached.waited;
+        self.take_turn(session, reached.node, demands, habits, watched).await
+    }
+
+    /// Takes items without a place in line, if nobody stands there.
+    ///
+    /// Somebody may come to stand there after we looked, and be overtaken, once: the claim is committed after that, so
+    /// whatever server we are connected to, from then on it shows us whoever stood there.
+    async fn take_at_once(
+        &self,
+        session: &Arc<Session>,
+        demands: &mut Demands,
+        habits: &mut Habits,
+    ) -> Result<AtOnce, Interrupted> {
+        // Both are sent before the first answer comes.
+        let occupied = self.line.is_occupied(session);
+        let sight = self.look(session, demands, habits, false);
+        let (occupied, sight) = future::try_join(occupied, sight).await?;
+        if occupied {
+            return Ok(AtOnce::Contended);
+        }
+        demands.refresh();
+        if sight.front.len() == 0 {
+            demands.nothing();
+            return Ok(AtOnce::Nothing);
+        }
+        if demands.is_empty() {
+            return Ok(AtOnce::Nothing);
+        }
+        let claimed = self.claim(session, None, sight.now, sight.front).await?;
+        Ok(claimed.map_or(AtOnce::Contended, AtOnce::Claimed))
+    }
+
+    /// Takes items at the head of the line, as soon as there are some.
+    async fn take_turn(
+        &self,
+        session: &Arc<Session>,
+        mut place: Ephemeral,
+        demands: &mut Demands,
+        habits: &mut Habits,
+        mut watched: bool,
+    ) -> Result<Option<Arc<Claim>>, Interrupted> {
         loop {
-            let now = self.now(session).await?;
-            // The watches are set before it is looked, so that nothing falls in between.
-            let arrivals = match watched {
-                true => Some(self.watch_arrivals(session).await?),
-                false => None,
-            };
-            let next_expiry = if watched || swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL) {
-                *swept = Some(Instant::now());
-                let (next, more) = self.sweep(session, now).await?;
-                if more {
-                    *swept = None;
-                }
-                next
-            } else {
-                None
-            };
-            demands.refresh();
-            let recover = self.recover(session, now, watched);
-            let (recovered, front) = future::try_join(recover, self.front(session, now, demands.wanted())).await?;
-            if recovered.gave_back {
-                continue;
-            }
-            for unreadable in &front.unreadable {
-                self.bury_unreadable(session, unreadable).await?;
-            }
-            if !front.unreadable.is_empty() {
-                continue;
-            }
-            if demands.waiting.is_empty() {
+            let sight = self.look(session, demands, habits, watched).await?;
+            if demands.is_empty() {
                 place.remove().await?;
                 return Ok(None);
             }
-            let next = [front.next_due, recovered.next_claim, next_expiry]
-                .into_iter()
-                .flatten()
-                .min();
-            if front.len() > 0 {
-                match self.claim(session, place, now, front).await? {
-                    Ok(claim) => return Ok(Some(claim)),
-                    Err(back) => place = back,
+            if sight.front.len() > 0 {
+                if let Some(claim) = self.claim(session, Some(&place), sight.now, sight.front).await? {
+                    return Ok(Some(claim));
                 }
                 continue;
             }
             demands.nothing();
-            if demands.waiting.is_empty() {
+            if demands.is_empty() {
                 place.remove().await?;
                 return Ok(None);
             }
             let mut arrived = false;
-            if let (Some(mut arrivals), Some(mut claims)) = (arrivals, recovered.watch) {
+            if let Some((mut arrivals, mut claims)) = sight.watches {
+                let (now, next) = (sight.now, sight.next);
                 debug!(place = place.path(), ?next, "waiting for items");
                 place.watch();
                 let timer = async {
@@ -256,12 +202,57 @@ impl Shared {
         }
     }
 
-    /// Waits for the head of the line of consumers; `None` if nobody wants items any more.
-    async fn reach_head(
+    /// Looks what there is to be taken, and puts right what it finds on its way: items of lost consumers go back, what
+    /// cannot be read is put aside, what is to be forgotten goes.
+    async fn look(
         &self,
         session: &Arc<Session>,
         demands: &mut Demands,
-    ) -> Result<Option<Ephemeral>, Interrupted> {
+        habits: &mut Habits,
+        watched: bool,
+    ) -> Result<Sight, Interrupted> {
+        loop {
+            let now = self.now(session).await?;
+            // The watches are set before it is looked, so that nothing falls in between.
+            let arrivals = match watched {
+                true => Some(self.watch_arrivals(session).await?),
+                false => None,
+            };
+            demands.refresh();
+            let recover = self.recover(session, now, watched);
+            let front = self.front(session, now, demands.wanted());
+            let sweeps = watched || habits.swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL);
+            let sweep = async {
+                match sweeps {
+                    true => self.sweep(session, now).await,
+                    false => Ok((None, false)),
+                }
+            };
+            let (recovered, front, (next_expiry, more)) = future::try_join3(recover, front, sweep).await?;
+            if sweeps {
+                habits.swept = (!more).then(Instant::now);
+            }
+            if recovered.gave_back {
+                continue;
+            }
+            for unreadable in &front.unreadable {
+                self.bury_unreadable(session, unreadable).await?;
+            }
+            if !front.unreadable.is_empty() {
+                continue;
+            }
+            let next = [front.next_due, recovered.next_claim, next_expiry];
+            return Ok(Sight {
+                now,
+                front,
+                next: next.into_iter().flatten().min(),
+                watches: arrivals.zip(recovered.watch),
+            });
+        }
+    }
+
+    /// Waits for the head of the line of consumers; `None` if nobody wants items any more.
+    async fn reach_head(&self, session: &Arc<Session>, demands: &mut Demands) -> Result<Option<AtHead>, Interrupted> {
         let witness = demands.witness();
         let mut entering = Box::pin(self.line.enter_turnstile(session, witness.as_ref()));
         loop {
@@ -278,21 +269,21 @@ impl Shared {
                     demands.nothing();
                 }
                 demands.refresh();
-                if demands.waiting.is_empty() {
+                if demands.is_empty() {
                     return Ok(None);
                 }
                 tokio::select! {
-                    place = &mut entering => return place.map(Some),
+                    reached = &mut entering => return reached.map(Some),
                     () = claims.changed() => {}
                     () = demands.changed() => demands.refresh(),
                 }
             } else {
                 tokio::select! {
-                    place = &mut entering => return place.map(Some),
+                    reached = &mut entering => return reached.map(Some),
                     () = demands.changed() => demands.refresh(),
                 }
             }
-            if demands.waiting.is_empty() {
+            if demands.is_empty() {
                 return Ok(None);
             }
         }

@@ -4,7 +4,7 @@
 //! * `level` – the queue's own node: what it is, and how many items a bounded one holds
 //! * `shared`, `draft` – transactions, each committed exactly once
 //! * `produce`, `keys` – pushing
-//! * `front`, `claim`, `consume` – what is next, taking it, and waiting for it
+//! * `front`, `claim`, `demand`, `consume` – what is next, taking it, who wants it, and waiting for it
 //! * `delivery`, `settle` – an item that is being worked on, and what becomes of it
 //! * `inspect`, `dead` – what is known of an item, and those that nobody could handle
 //! * `typed` – items that are values, as JSON; with the feature `serde`
@@ -14,6 +14,7 @@ mod claim;
 mod consume;
 mod dead;
 mod delivery;
+mod demand;
 mod draft;
 mod errors;
 mod front;
@@ -38,7 +39,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
 
-use self::consume::{CLAIM_ITEMS, Demand, take_all};
+use self::consume::{CLAIM_ITEMS, take_all};
+use self::demand::Demand;
 use self::options::Settings;
 use self::produce::{Push, check_items, push_all};
 use self::settle::{Settlement, settle_all};
@@ -71,7 +73,9 @@ pub use self::typed::{TypedDelivery, TypedQueue};
 ///
 /// # Order and fairness
 /// By priority, then by due time, then by arrival as the ensemble saw it. An item that was given back keeps its place.
-/// Consumers are served in the order in which they came, process by process; those of one process share a place.
+/// Consumers are served in the order in which they came, process by process; those of one process, which use clones of one
+/// `WorkQueue`, share a place. Who finds nobody in line takes at once and does not stand there. So whoever comes to stand
+/// in line may be passed by, by each other process once at most: by a claim for which that one had looked before.
 ///
 /// # Typed items
 /// Items are bytes. With the feature `serde`, `typed()` makes a `TypedQueue` of the queue, whose items are values.
@@ -81,10 +85,11 @@ pub use self::typed::{TypedDelivery, TypedQueue};
 /// Curator's `DistributedQueue`, which does, cannot take part; for its simple sister see [`FifoQueue`](super::FifoQueue).
 ///
 /// # Cost
-/// Push: one transaction; what one process pushes at the same time shares it. Pop: a create and a list to join the line,
-/// five lists (two more while something of that priority was given back or delayed), a read for each node with items, one
-/// transaction; up to 128 items at once. Ack: one transaction, shared like that of a push. A waiting
-/// consumer, and an idle queue, cost nothing. An arriving item wakes the first consumer in line.
+/// Push: one transaction; what one process pushes at the same time shares it. Pop: six lists, sent together (two or more
+/// others while something of that priority was given back or delayed), a read for each node with items, one transaction;
+/// up to 128 items at once. A place in line, where others take as well, is a create and a watch more. Ack: one transaction,
+/// shared like that of a push. A waiting consumer, and an idle queue, cost nothing. An arriving item wakes the first
+/// consumer in line.
 ///
 /// # When the session is lost
 /// Pushes, pops and whoever waits go on in the next session. What was delivered is lost with its session, see
@@ -316,9 +321,17 @@ impl WorkQueue {
     /// # Errors
     /// [`Error`] for what retrying would not help.
     ///
+    /// # Fairness
+    /// It stands in line behind those who wait already, if there are any; otherwise it takes at once. Who comes to stand in
+    /// line is passed by once at most by this process, and by each other one.
+    ///
     /// # Cancel safety
     /// Dropping the future loses the place in line; an item that was on its way goes to somebody else, and this does not
     /// count as an attempt.
+    ///
+    /// # Cost
+    /// Where nobody else waits or takes, three round trips: six lists, a read, a transaction. Else a place in line comes
+    /// before that, and whoever is ahead. Waiting for an item costs nothing.
     pub async fn pop(&self) -> Result<Delivery, Error> {
         loop {
             if let Some(delivery) = self.take(1, true).await?.pop() {
@@ -327,9 +340,12 @@ impl WorkQueue {
         }
     }
 
-    /// Takes an item if there is one that nobody else takes.
+    /// Takes an item if there is one that nobody else takes. While there is one and others wait, it waits for its turn.
     ///
     /// # Errors
+    /// As [`pop`](Self::pop).
+    ///
+    /// # Fairness
     /// As [`pop`](Self::pop).
     ///
     /// # Cancel safety
@@ -362,9 +378,13 @@ impl WorkQueue {
     }
 
     /// Waits for one item, and takes up to `most` of those that are there then: at most 128, and 256 KiB of them unless
-    /// it is a single one. At least one is returned, unless `most` is 0.
+    /// it is a single one. At least one is returned, unless `most` is 0. All of them together cost what a
+    /// [`pop`](Self::pop) costs, but for a read for each node with items.
     ///
     /// # Errors
+    /// As [`pop`](Self::pop).
+    ///
+    /// # Fairness
     /// As [`pop`](Self::pop).
     ///
     /// # Cancel safety

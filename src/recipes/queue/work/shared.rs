@@ -345,6 +345,13 @@ impl Shared {
         self.seen().heads.get(&lane).copied()
     }
 
+    /// The head of the most urgent priority of which one is known.
+    pub(super) fn first_head(&self) -> Option<(Lane, i32)> {
+        let seen = self.seen();
+        let first = seen.heads.iter().min_by_key(|(lane, _)| **lane);
+        first.map(|(lane, block)| (*lane, *block))
+    }
+
     /// Forgets the heads of priorities that are not there any more: if they come back, they begin anew.
     pub(super) fn keep_heads(&self, priorities: &[u8]) {
         let is_there = |lane: &Lane| matches!(lane, Lane::Ready(priority) if priorities.contains(priority));

@@ -1,0 +1,182 @@
+//! Items that are taken without a place in line: nobody who stands there is passed by for long, and nothing is lost when
+//! two take the same.
+
+use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
+use zookeeper_testkit::{Fault, Fixture, Injection, Op, Proxy, When, within};
+
+use super::{PATH, clean, drain, pop, popped, queue, text, until_silent, wait_in_line};
+use crate::sessions::session_of;
+use crate::support::{LONG, PATIENCE, connect, connect_to};
+
+/// Holds the next claim of the client behind `proxy` back, until [`Proxy::heal`]: it has looked, and has not taken.
+fn hold_claim(proxy: &Proxy) -> Fault {
+    proxy.inject(When::request(Op::Multi).path("/claims/"), Injection::SilenceBefore)
+}
+
+/// Comes to stand in line, as another consumer would, and says where.
+async fn stand_in_line(fixture: &Fixture) -> String {
+    let everybody = Acls::anyone_all();
+    let directory = format!("{PATH}/consumers");
+    // It may be there.
+    let options = CreateMode::Persistent.with_acls(everybody.clone());
+    let _ = fixture.raw().create(&directory, b"", &options).await;
+    let prefix = format!("{directory}/_c_0123456789abcdef0123456789abcdef-lock-");
+    let options = CreateMode::EphemeralSequential.with_acls(everybody);
+    let (_, number) = fixture.raw().create(&prefix, b"", &options).await.unwrap();
+    format!("{prefix}{number}")
+}
+
+#[tokio::test]
+async fn who_stands_in_line_is_not_passed_by_however_slow_it_is() {
+    let fixture = Fixture::new("slow in line").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let (slow, fast) = (
+        queue(&connect_to(&servers, LONG).await),
+        queue(&connect(&fixture).await),
+    );
+    let first = wait_in_line(&fixture, &slow, 1).await;
+    until_silent(&proxy).await;
+    proxy.black_hole();
+    fast.push("a").await.unwrap();
+    fast.push("b").await.unwrap();
+    let second = wait_in_line(&fixture, &fast, 2).await;
+    assert_eq!(fast.len().await.unwrap(), 2);
+    assert!(!second.is_finished());
+    proxy.heal();
+    let (first, second) = (popped(first).await, popped(second).await);
+    assert_eq!((text(&first).as_str(), text(&second).as_str()), ("a", "b"));
+    first.ack().await.unwrap();
+    second.ack().await.unwrap();
+    clean(&fixture, [slow, fast]).await;
+}
+
+#[tokio::test]
+async fn who_comes_to_stand_in_line_is_passed_by_another_once_at_most() {
+    let fixture = Fixture::new("passed by once").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let (ours, theirs) = (
+        queue(&connect_to(&servers, LONG).await),
+        queue(&connect(&fixture).await),
+    );
+    for item in ["a", "b", "c"] {
+        theirs.push(item).await.unwrap();
+    }
+    let fault = hold_claim(&proxy);
+    let popping = tokio::spawn({
+        let ours = ours.clone();
+        async move { ours.pop().await }
+    });
+    fault.fired().await;
+    let contender = stand_in_line(&fixture).await;
+    proxy.heal();
+    // It had looked before.
+    let first = popped(popping).await;
+    assert_eq!(text(&first), "a");
+    first.ack().await.unwrap();
+    let popping = wait_in_line(&fixture, &ours, 2).await;
+    assert_eq!(theirs.len().await.unwrap(), 2);
+    assert!(!popping.is_finished());
+    fixture.raw().delete(&contender, None).await.unwrap();
+    let second = popped(popping).await;
+    assert_eq!(text(&second), "b");
+    second.ack().await.unwrap();
+    assert_eq!(drain(&theirs).await, ["c"]);
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn of_two_that_take_the_same_at_once_one_gets_it_and_the_other_what_comes_next() {
+    let fixture = Fixture::new("the same at once").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let (ours, theirs) = (
+        queue(&connect_to(&servers, LONG).await),
+        queue(&connect(&fixture).await),
+    );
+    for together in [false, true] {
+        if together {
+            theirs.push_all(["a", "b", "c"]).await.unwrap();
+        } else {
+            for item in ["a", "b", "c"] {
+                theirs.push(item).await.unwrap();
+            }
+        }
+        let fault = hold_claim(&proxy);
+        let popping = tokio::spawn({
+            let ours = ours.clone();
+            async move { ours.pop_batch(2).await }
+        });
+        fault.fired().await;
+        let first = pop(&theirs).await;
+        proxy.heal();
+        let batch = within(PATIENCE, "a batch", popping).await.unwrap().unwrap();
+        let items: Vec<String> = batch.iter().map(text).collect();
+        assert_eq!(
+            (text(&first).as_str(), items.as_slice()),
+            ("a", &["b", "c"].map(String::from)[..])
+        );
+        for delivery in batch.into_iter().chain([first]) {
+            assert_eq!(delivery.attempt(), 1);
+            delivery.ack().await.unwrap();
+        }
+    }
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
+async fn a_session_that_ends_between_its_look_and_its_claim_takes_nothing() {
+    let fixture = Fixture::new("expired before its claim").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, LONG).await;
+    let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
+    let id = theirs.push("a").await.unwrap();
+    let session = session_of(&zk).await;
+    let fault = hold_claim(&proxy);
+    let popping = tokio::spawn({
+        let ours = ours.clone();
+        async move { ours.pop().await }
+    });
+    fault.fired().await;
+    fixture.expire(&session).await;
+    assert_eq!(theirs.len().await.unwrap(), 1);
+    // The claim arrives, too late.
+    proxy.heal();
+    let delivery = popped(popping).await;
+    assert_eq!((delivery.id(), delivery.attempt()), (&id, 1));
+    delivery.ack().await.unwrap();
+    clean(&fixture, [ours, theirs]).await;
+}
+
+/// The claim is committed, and its consumer gone before it knows: the item is the next one's, in its place.
+#[tokio::test]
+async fn a_pop_that_is_dropped_while_its_claim_is_on_the_way_gives_the_item_back_untried() {
+    let fixture = Fixture::new("dropped in its claim").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let (ours, theirs) = (
+        queue(&connect_to(&servers, LONG).await),
+        queue(&connect(&fixture).await),
+    );
+    theirs.push("held").await.unwrap();
+    // So that the directories of the claims are there.
+    let held = pop(&theirs).await;
+    theirs.push("a").await.unwrap();
+    theirs.push("b").await.unwrap();
+    let fault = hold_claim(&proxy);
+    let popping = tokio::spawn({
+        let ours = ours.clone();
+        async move { ours.pop().await }
+    });
+    fault.fired().await;
+    popping.abort();
+    assert!(popping.await.is_err_and(|error| error.is_cancelled()));
+    proxy.heal();
+    // Behind what was on its way.
+    ours.push("c").await.unwrap();
+    fixture.until_children(&format!("{PATH}/claimed"), 1).await;
+    held.ack().await.unwrap();
+    for item in ["a", "b", "c"] {
+        let delivery = pop(&theirs).await;
+        assert_eq!((text(&delivery).as_str(), delivery.attempt()), (item, 1));
+        delivery.ack().await.unwrap();
+    }
+    clean(&fixture, [ours, theirs]).await;
+}
