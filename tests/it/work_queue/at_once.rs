@@ -18,7 +18,7 @@ async fn stand_in_line(fixture: &Fixture) -> String {
     let everybody = Acls::anyone_all();
     let directory = format!("{PATH}/consumers");
     // It may be there.
-    let options = CreateMode::Persistent.with_acls(everybody.clone());
+    let options = CreateMode::Persistent.with_acls(everybody);
     let _ = fixture.raw().create(&directory, b"", &options).await;
     let prefix = format!("{directory}/_c_0123456789abcdef0123456789abcdef-lock-");
     let options = CreateMode::EphemeralSequential.with_acls(everybody);
