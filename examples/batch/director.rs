@@ -9,6 +9,7 @@ use crate::bank::{Bank, Book};
 use crate::common::Failure;
 use crate::common::cast::{self, Cast};
 use crate::common::log::Log;
+use crate::common::print::say;
 use crate::common::session;
 use crate::{PHASES, WORKERS, worker};
 
@@ -33,7 +34,7 @@ pub(crate) async fn run(cluster: &str) -> Result<(Book, usize), Failure> {
 /// Waits until all shares of the last phase are done.
 async fn report(done: &[CountDownLatch]) -> Result<(), Failure> {
     done.last().ok_or("no phases")?.wait().await?;
-    println!("reporter: the last share is done");
+    say!("reporter: the last share is done");
     Ok(())
 }
 
@@ -56,7 +57,7 @@ async fn play(cluster: &str, bank: &Bank, mut trapped: UnboundedReceiver<usize>)
                 start(&mut cast, number, cluster, bank)?;
             }
             said = cast.next() => match said? {
-                Some((_, line)) => println!("{line}"),
+                Some((_, line)) => say!("{line}"),
                 None => return Ok(killed),
             },
         }

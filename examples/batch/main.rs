@@ -33,6 +33,7 @@ mod worker;
 use std::process::ExitCode;
 
 use self::bank::Book;
+use self::common::print::say;
 use self::common::site::Site;
 use self::common::{Failure, start};
 use self::shares::Shares;
@@ -66,7 +67,7 @@ async fn work(number: &str, cluster: &str, bank: &str) -> Result<(), Failure> {
 /// Whether everything went well and the book is right.
 async fn settle(site: &Site) -> Result<bool, Failure> {
     let shares = Shares::read(INPUT)?;
-    println!("input: {} payments in {SHARES} shares, {INPUT}", shares.payments());
+    say!("input: {} payments in {SHARES} shares, {INPUT}", shares.payments());
     let (book, killed) = director::run(site.cluster()).await?;
     Ok(audit(&shares, &book, killed))
 }
@@ -78,7 +79,7 @@ fn audit(shares: &Shares, book: &Book, killed: usize) -> bool {
         .flat_map(|phase| (0..SHARES).map(move |share| (phase, share)))
         .filter(|(phase, share)| book.cents(*phase, *share) == Some(shares.cents(*share)))
         .count();
-    println!(
+    say!(
         "batch: {due} shares due, {right} booked right, {} wrong, {} asked for again, {} out of phase, {} calls at once \
          at most, {killed} of {WORKERS} workers killed and replaced, {} cents in each phase",
         book.wrong,

@@ -8,6 +8,7 @@ use tokio::select;
 use zookeeper_recipes::{Coordinator, CountDownLatch, DoubleBarrier, Error, Semaphore};
 
 use crate::common::orders::Orders;
+use crate::common::print::say;
 use crate::common::{Failure, session};
 use crate::shares::Shares;
 use crate::{LINES, PHASES, SHARES, WORKERS};
@@ -49,7 +50,7 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), Failure> {
         // A phase that is done was done without us: we are in the place of one who died after it.
         while done.count().await? > 0 {
             let inside = barrier.enter().await?;
-            println!("{name} is in phase {title}");
+            say!("{name} is in phase {title}");
             let work = async {
                 for share in (0..SHARES).filter(|share| share % WORKERS == assignment.number) {
                     settle(assignment, &lines, phase, share).await?;
@@ -63,7 +64,7 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), Failure> {
                     worked?;
                     inside.leave().await?;
                 }
-                Err(lost) => println!("{name}: {lost}; entering again"),
+                Err(lost) => say!("{name}: {lost}; entering again"),
             }
         }
     }
@@ -79,21 +80,22 @@ async fn settle(assignment: &Assignment<'_>, lines: &Semaphore, phase: usize, sh
             Ok(answer) => {
                 let answer = answer?;
                 if let Err(error) = line.release().await {
-                    println!("worker {}: {error}", assignment.number);
+                    say!("worker {}: {error}", assignment.number);
                 }
                 return match answer.as_str() {
                     "booked" => Ok(()),
                     "booked before" => {
-                        println!(
+                        say!(
                             "worker {}: the bank has share {share} of phase {} already",
-                            assignment.number, PHASES[phase]
+                            assignment.number,
+                            PHASES[phase]
                         );
                         Ok(())
                     }
                     answer => Err(format!("share {share}: the bank says {answer:?}").into()),
                 };
             }
-            Err(lost) => println!("worker {}: {lost}; calling again", assignment.number),
+            Err(lost) => say!("worker {}: {lost}; calling again", assignment.number),
         }
     }
 }

@@ -12,6 +12,8 @@ use super::{Failure, session};
 
 /// How long the removal may take: for thousands of nodes, or for an ensemble that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(crate) struct Chroot {
@@ -22,17 +24,26 @@ pub(crate) struct Chroot {
 }
 
 impl Chroot {
-    pub(crate) async fn create(cluster: &str, name: &str) -> Result<Self, Failure> {
+    /// Opens the session that makes the node, and removes it; nothing is made yet.
+    pub(crate) async fn connect(cluster: &str, name: &str) -> Result<Self, Failure> {
         let zk = session::connect(name, cluster).await?;
         let path = format!("/{name}-{}", Uuid::new_v4());
-        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
-        let created = zk.client().await?.create(&path, &[], &options).await;
-        created.map_err(|error| format!("cannot create {path} at {cluster}: {error}"))?;
         Ok(Self {
             zk,
             cluster: format!("{}{path}", cluster.trim_end_matches('/')),
             path,
         })
+    }
+
+    /// Makes the node.
+    ///
+    /// A future that fails or is dropped may have made it, or make it yet; [`Chroot::remove`] removes it in each case:
+    /// the server takes the requests of a session in their order.
+    pub(crate) async fn create(&self) -> Result<(), Failure> {
+        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        let created = self.zk.client().await?.create(&self.path, &[], &options).await;
+        created.map_err(|error| format!("cannot create {}: {error}", self.cluster))?;
+        Ok(())
     }
 
     /// The connect string to it.
@@ -45,7 +56,9 @@ impl Chroot {
         let removed = async {
             let client = self.zk.client().await?;
             // Something that was under way may come in between.
-            while !remove_tree(&client, &self.path).await? {}
+            while !remove_tree(&client, &self.path).await? {
+                time::sleep(PAUSE).await;
+            }
             Ok::<_, Failure>(())
         };
         time::timeout(PATIENCE, removed)

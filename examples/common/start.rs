@@ -1,26 +1,22 @@
-//! From `main` to the exit status: 0 if all is right, 1 if anything is wrong, 2 for wrong arguments, 130 after Ctrl-C.
+//! From `main` to the exit status: 0 if all is right, 1 if anything is wrong, 2 for wrong arguments; 130 after Ctrl-C, 143
+//! after SIGTERM, 129 after SIGHUP.
 
 use std::env;
 use std::ffi::OsString;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::runtime::Runtime;
-use tokio::{select, signal, time};
+use tokio::{select, time};
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
+use super::interrupt::{Interrupted, Interrupts};
+use super::print::complain;
 use super::site::Site;
 
 /// Longer than an example may take.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// What a shell reports of a program that SIGINT has ended.
-const INTERRUPTED: u8 = 130;
-
-#[derive(Debug, Error)]
-#[error("interrupted")]
-struct Interrupted;
 
 /// Calls `main` with the arguments of the program.
 pub(crate) fn main(main: impl FnOnce(&[&str]) -> ExitCode) -> ExitCode {
@@ -37,19 +33,32 @@ pub(crate) fn main(main: impl FnOnce(&[&str]) -> ExitCode) -> ExitCode {
 
 /// Plays an example on a site of its own. `play` says whether all is right.
 ///
-/// However that ends, and after Ctrl-C too, nothing of it is left: `play` is dropped and the site cleared.
+/// However that ends, and after Ctrl-C, SIGTERM and SIGHUP too, nothing of it is left: `play` is dropped and the site
+/// cleared.
 pub(crate) fn example(name: &str, play: impl AsyncFnOnce(&Site) -> Result<bool, Failure>) -> ExitCode {
     let run = async {
-        let site = Site::prepare(name).await?;
-        let played = select! {
-            // Asked first, so that from now on Ctrl-C is ours.
+        // Before there is anything to clear.
+        let mut interrupts = Interrupts::listen()?;
+        let site = select! {
             biased;
-            interrupted = interrupt() => interrupted,
-            played = time::timeout(PATIENCE, play(&site)) => {
+            interrupted = interrupts.first() => interrupted,
+            site = Site::open(name) => site,
+        }?;
+        let playing = async {
+            site.prepare().await?;
+            play(&site).await
+        };
+        let played = select! {
+            biased;
+            interrupted = interrupts.first() => interrupted,
+            played = time::timeout(PATIENCE, playing) => {
                 played.unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()))
             }
         };
         let cleared = site.clear().await;
+        if let (Err(_), Err(failure)) = (&played, &cleared) {
+            complain!("{name}: {failure}");
+        }
         let is_right = played?;
         cleared.map(|()| is_right)
     };
@@ -80,26 +89,14 @@ pub(crate) fn process(name: &str, work: impl Future<Output = Result<(), Failure>
 }
 
 pub(crate) fn usage(text: &str) -> ExitCode {
-    eprintln!("{text}");
+    complain!("{text}");
     ExitCode::from(2)
 }
 
 fn fail(name: &str, failure: &Failure) -> ExitCode {
-    eprintln!("{name}: {failure}");
-    if failure.is::<Interrupted>() {
-        ExitCode::from(INTERRUPTED)
-    } else {
-        ExitCode::FAILURE
+    complain!("{name}: {failure}");
+    match failure.downcast_ref::<Interrupted>() {
+        Some(interrupted) => ExitCode::from(interrupted.status()),
+        None => ExitCode::FAILURE,
     }
-}
-
-/// Returns at Ctrl-C. Another one ends the program at once, should the clearing take too long.
-async fn interrupt<T>() -> Result<T, Failure> {
-    signal::ctrl_c().await?;
-    tokio::spawn(async {
-        if signal::ctrl_c().await.is_ok() {
-            process::exit(INTERRUPTED.into());
-        }
-    });
-    Err(Interrupted.into())
 }

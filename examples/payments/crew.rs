@@ -8,12 +8,13 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc;
 
 use crate::common::Failure;
+use crate::common::print::complain;
 use crate::job::Job;
 use crate::worker;
 
 const WORKERS: usize = 4;
 
-/// Dropping it stops the workers: they finish what they have begun.
+/// Dropping it stops the workers: they are given 2 s to finish what they have begun.
 #[derive(Debug)]
 pub(crate) struct Crew {
     job: Arc<Job>,
@@ -58,7 +59,7 @@ impl Drop for Crew {
     fn drop(&mut self) {
         self.job.stop();
         for failure in self.join() {
-            eprintln!("{failure}");
+            complain!("{failure}");
         }
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! Midway, one worker is stopped while it holds a lock, long enough for its session to expire (`stall`). At the end the
 //! books are compared with the input (`audit`); the exit status is 1 if anything is wrong with them. After Ctrl-C, the
-//! workers finish what they have begun (`crew`).
+//! workers are given 2 s to finish what they have begun (`crew`).
 //!
 //! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
 //! what the crate does.
@@ -36,6 +36,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use self::audit::Audit;
+use self::common::print::{complain, say};
 use self::common::site::Site;
 use self::common::{Failure, payment, start};
 use self::crew::Crew;
@@ -58,18 +59,18 @@ fn main() -> ExitCode {
 /// Whether everything went well and the books are right.
 async fn settle_all(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
     let requests = payment::read(INPUT)?;
-    println!("input: {} requests, {INPUT}", requests.len());
+    say!("input: {} requests, {INPUT}", requests.len());
     let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
     let ledger = Ledger::create(&path)?;
-    println!("ledger: SQLite, {}", path.display());
+    say!("ledger: SQLite, {}", path.display());
 
     let job = Arc::new(Job::new(requests)?);
     let failures = Crew::start(&job, site.cluster(), &path).end().await;
     for failure in &failures {
-        eprintln!("{failure}");
+        complain!("{failure}");
     }
     let audit = Audit::new(job.requests(), &ledger.books()?, ledger.refusals()?);
     audit.print_findings();
-    println!("{audit}");
+    say!("{audit}");
     Ok(failures.is_empty() && audit.is_clean())
 }

@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::audit::Audit;
+use self::common::print::say;
 use self::common::site::Site;
 use self::common::{Failure, start};
 use self::ledger::Ledger;
@@ -69,20 +70,20 @@ async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> R
 /// Whether everything went well and the ledger is right.
 async fn recharge(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
     let lines = input::read(INPUT)?;
-    println!("input: {} lines, {INPUT}", lines.len());
+    say!("input: {} lines, {INPUT}", lines.len());
     let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
     let ledger = Ledger::create(&path)?;
-    println!("ledger: SQLite, {}", path.display());
+    say!("ledger: SQLite, {}", path.display());
 
     let outcome = director::run(site.cluster(), &lines, &path).await?;
     let again = ledger.again()?;
     let audit = Audit::new(&lines, &outcome.pushed, &outcome.dead, &ledger.books()?);
     audit.print_findings();
-    println!(
+    say!(
         "{} killed in mid-batch; {again} deliveries of items that were applied before, which changed nothing",
         if outcome.killed == 1 { "1 worker" } else { "no worker" },
     );
-    println!("{audit}");
+    say!("{audit}");
     // The run is no test of anything if what the dead worker had done was not delivered again.
     Ok(audit.is_clean() && outcome.killed == 1 && again > 0)
 }

@@ -32,6 +32,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::chain::{Batches, Page};
+use self::common::print::say;
 use self::common::site::Site;
 use self::common::{Failure, start};
 use self::director::Outcome;
@@ -68,7 +69,7 @@ async fn settle(name: &str, cluster: &str, journal: &str, fatal: bool) -> Result
 /// Whether everything went well and the chain is right.
 async fn direct(site: &Site) -> Result<bool, Failure> {
     let batches = Batches::read(INPUT)?;
-    println!("input: {} payments in {BATCHES} batches, {INPUT}", batches.payments());
+    say!("input: {} payments in {BATCHES} batches, {INPUT}", batches.payments());
     let journal = site.scratch("journal.csv");
     let outcome = director::run(site.cluster(), &journal).await?;
     let entries = Journal::open(&journal)?.entries()?;
@@ -93,7 +94,7 @@ fn audit(batches: &Batches, outcome: &Outcome, entries: &[Entry]) -> bool {
     let in_order = entries.is_sorted_by_key(|entry| entry.batch);
     let balance: i64 = entries.iter().map(|entry| entry.cents).sum();
     let is_right = outcome.end == expected && balance == expected.balance && in_order;
-    println!(
+    say!(
         "relay: {} batches in one chain, {} payments due, {once} settled once, {twice} twice, {} lost, {} of {PROCESSES} \
          processes killed, {} lost predecessor told and mended, {} cents, chain {}",
         outcome.end.number,

@@ -5,6 +5,7 @@ use zookeeper_recipes::{CompleteError, Coordinator, CountDownLatch, Error, Relay
 
 use crate::chain::{Batches, Page};
 use crate::common::orders::Orders;
+use crate::common::print::say;
 use crate::common::{Failure, session};
 use crate::journal::Journal;
 use crate::{BATCHES, FATAL, PROCESSES};
@@ -61,10 +62,10 @@ async fn take_turns(assignment: &Assignment<'_>) -> Result<(), Failure> {
             Ok(after) => match turn.complete(after?.to_string()).await {
                 Ok(()) => {}
                 // Another has the turn: it mends what we did, or has our result.
-                Err(error @ (CompleteError::Lost(_) | CompleteError::Indeterminate)) => println!("says {error}"),
+                Err(error @ (CompleteError::Lost(_) | CompleteError::Indeterminate)) => say!("says {error}"),
                 Err(error) => return Err(error.into()),
             },
-            Err(lost) => println!("says {lost}"),
+            Err(lost) => say!("says {lost}"),
         }
     }
     zk.close().await;
@@ -76,12 +77,12 @@ async fn settle(assignment: &Assignment<'_>, turn: &Turn, before: &Page) -> Resu
     let (batch, journal) = (before.number, &assignment.journal);
     if turn.predecessor_lost() {
         let struck = journal.strike(batch)?;
-        println!("mends batch {batch}: its predecessor was lost, and {struck} entries are struck out");
+        say!("mends batch {batch}: its predecessor was lost, and {struck} entries are struck out");
     }
     let payments = assignment.batches.of(batch);
     for (done, payment) in payments.iter().enumerate() {
         if assignment.fatal && batch >= FATAL && done == payments.len() / 2 {
-            println!("stops in batch {batch}");
+            say!("stops in batch {batch}");
             std::future::pending::<()>().await;
         }
         journal.add(batch, payment)?;

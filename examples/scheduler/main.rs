@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::clock::Clock;
+use self::common::print::say;
 use self::common::site::Site;
 use self::common::{Failure, start};
 use self::crontab::Crontab;
@@ -75,10 +76,10 @@ async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Re
 /// Whether everything went well and the ledger is right.
 async fn schedule(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
     let crontab = Crontab::read(Path::new(CRONTAB))?;
-    println!("input: {} jobs, {CRONTAB}", crontab.len());
+    say!("input: {} jobs, {CRONTAB}", crontab.len());
     let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
     let ledger = Ledger::create(&path)?;
-    println!("ledger: SQLite, {}", path.display());
+    say!("ledger: SQLite, {}", path.display());
 
     director::run(site.cluster(), &path).await?;
     audit(&crontab, &ledger)
@@ -99,8 +100,8 @@ fn audit(crontab: &Crontab, ledger: &Ledger) -> Result<bool, Failure> {
     }
     let terms = ledger.terms()?;
     let refusals = ledger.refusals()?;
-    println!("records refused because their term was over: {refusals}");
-    println!(
+    say!("records refused because their term was over: {refusals}");
+    say!(
         "scheduler: {due} runs due, {once} recorded once, {twice} twice, {missed} missed, {} terms",
         terms.len()
     );

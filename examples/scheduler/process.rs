@@ -11,6 +11,7 @@ use zookeeper_recipes::{Coordinator, Group, LeaderElection, Leadership};
 
 use crate::clock::Clock;
 use crate::common::orders::Orders;
+use crate::common::print::say;
 use crate::common::{Failure, session};
 use crate::crontab::Crontab;
 use crate::ledger::{Entry, Ledger};
@@ -70,7 +71,7 @@ async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall:
         }
     };
     election.run(assignment.name.to_owned(), work).await??;
-    println!("done");
+    say!("done");
     // The director ends all processes together.
     std::future::pending().await
 }
@@ -100,7 +101,7 @@ async fn lead(
     if !ledger.begin_term(term, assignment.name)? {
         return Err(Stop::Refused);
     }
-    println!("leads {term}");
+    say!("leads {term}");
     let mut observer = workers.observe().await?;
     let mut turn = 0;
     for minute in 0..MINUTES {
@@ -111,10 +112,10 @@ async fn lead(
             }
             if stall.swap(false, Ordering::Relaxed) && leadership.is_held() {
                 // The worst place: after the look at the guard, before the effect.
-                println!("stalls before {job} of minute {minute}");
+                say!("stalls before {job} of minute {minute}");
                 signal::send("STOP", std::process::id())?;
                 let entry = ledger.record(job, minute, assignment.name, term)?;
-                println!("revived {entry:?}");
+                say!("revived {entry:?}");
                 match entry {
                     Entry::Refused { .. } => return Err(Stop::Refused),
                     Entry::Recorded | Entry::Duplicate => continue,
@@ -132,7 +133,7 @@ async fn lead(
                 match worker::order(&address, job, minute, term).await {
                     Ok(Entry::Recorded | Entry::Duplicate) => break,
                     Ok(Entry::Refused { .. }) => return Err(Stop::Refused),
-                    Err(error) => println!("no answer from {}: {error}", worker.id),
+                    Err(error) => say!("no answer from {}: {error}", worker.id),
                 }
             }
         }

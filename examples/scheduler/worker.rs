@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time;
 
 use crate::common::Failure;
+use crate::common::print::complain;
 use crate::ledger::{Entry, Ledger};
 
 /// How long a leader waits for a worker before it asks another.
@@ -22,7 +23,7 @@ pub(crate) async fn serve(listener: TcpListener, name: String, ledger: &Path) ->
         let (name, ledger) = (name.clone(), Arc::clone(&ledger));
         tokio::spawn(async move {
             if let Err(error) = run(connection, &name, &ledger).await {
-                eprintln!("{name}: {error}");
+                complain!("{name}: {error}");
             }
         });
     }
