@@ -9,6 +9,7 @@ use zookeeper_recipes::{Coordinator, Error};
 
 use crate::common::orders::Orders;
 use crate::common::payment::Payment;
+use crate::common::print::say;
 use crate::common::{Failure, session};
 use crate::ledger::Ledger;
 
@@ -34,26 +35,34 @@ pub(crate) fn queue(zk: &Coordinator) -> Result<WorkQueue, Error> {
 
 /// Works from the first order until it is told to end.
 pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
-    let zk = session::connect(assignment.name, assignment.cluster).await?;
-    let queue = queue(&zk)?;
-    let mut ledger = Ledger::open(assignment.ledger)?;
     let mut orders = Orders::new();
-    println!("is ready");
+    let zk = tokio::select! {
+        zk = session::connect(assignment.name, assignment.cluster) => zk?,
+        () = orders.end() => return Err("the director is gone".into()),
+    };
+    say!("is ready");
     // All begin together, so that none is done before another is there.
     orders.next().await?;
+    tokio::select! {
+        worked = work(&zk, assignment) => worked?,
+        // What was on its way goes to another.
+        () = orders.end() => {}
+    }
+    zk.close().await;
+    Ok(())
+}
+
+async fn work(zk: &Coordinator, assignment: &Assignment<'_>) -> Result<(), Failure> {
+    let queue = queue(zk)?;
+    let mut ledger = Ledger::open(assignment.ledger)?;
     for number in 1.. {
-        let batch = tokio::select! {
-            // What was on its way goes to another.
-            () = orders.end() => break,
-            batch = queue.pop_batch(BATCH) => batch?,
-        };
+        let batch = queue.pop_batch(BATCH).await?;
         if assignment.last_batch == Some(number) {
             die(batch, &mut ledger).await?;
         } else {
             settle(batch, &mut ledger).await?;
         }
     }
-    zk.close().await;
     Ok(())
 }
 
@@ -65,12 +74,12 @@ async fn settle(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), Failure
     tokio::time::sleep(EFFORT).await;
     let acks = readable.into_iter().map(|(delivery, _)| delivery.ack());
     for lost in join_all(acks).await.into_iter().filter_map(Result::err) {
-        println!("cannot acknowledge: {lost}");
+        say!("cannot acknowledge: {lost}");
     }
     for (delivery, problem) in unreadable {
-        println!("attempt {} of {MAX_ATTEMPTS}: {problem}", delivery.attempt());
+        say!("attempt {} of {MAX_ATTEMPTS}: {problem}", delivery.attempt());
         if let Err(lost) = delivery.nack().await {
-            println!("cannot give back: {lost}");
+            say!("cannot give back: {lost}");
         }
     }
     Ok(())
@@ -81,7 +90,7 @@ async fn die(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), Failure> {
     let (readable, _unreadable) = read(batch);
     let applied = &readable[..readable.len().div_ceil(2)];
     apply(applied, ledger)?;
-    println!(
+    say!(
         "stands still: {} of its {} items are applied, none is acknowledged",
         applied.len(),
         readable.len()
