@@ -41,14 +41,17 @@ async fn play(cluster: &str, journal: &Path) -> Result<(usize, usize), Failure> 
         command.args(["--process", &name, cluster]).arg(journal).arg(fatal);
         cast.start(&name, &mut command)?;
     }
-    let victim = cast.until("stops").await?;
-    log.note(&victim, "is killed (SIGKILL) in its turn");
-    cast.kill(&victim).await?;
-    let mut mended = 0;
+    let (mut killed, mut mended) = (0, 0);
     while let Some((name, line)) = cast.next().await? {
         log.note(&name, &line);
-        mended += usize::from(line.starts_with("mends"));
+        if line.starts_with("stops") {
+            cast.kill(&name).await?;
+            killed += 1;
+            log.note(&name, "is killed (SIGKILL) in its turn");
+        } else if line.starts_with("mends") {
+            mended += 1;
+        }
     }
     log.note("all", "have ended");
-    Ok((1, mended))
+    Ok((killed, mended))
 }
