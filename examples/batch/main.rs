@@ -20,8 +20,8 @@
 //!
 //! At the end the bank's book is compared with the input; the exit status is 1 if anything is wrong with it.
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod bank;
 #[path = "../common/mod.rs"]

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -71,6 +72,27 @@ pub(crate) fn example(name: &str, play: impl AsyncFnOnce(&Site) -> Result<bool, 
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => fail(name, &failure),
     }
+}
+
+/// As [`example`], with a ledger: `[LEDGER]` names a new file that is kept.
+pub(crate) fn example_with_ledger(
+    name: &str,
+    arguments: &[&str],
+    play: impl AsyncFnOnce(&Site, &Path) -> Result<bool, Failure>,
+) -> ExitCode {
+    let ledger = match *arguments {
+        [] => None,
+        [ledger] if !ledger.starts_with('-') => Some(PathBuf::from(ledger)),
+        _ => {
+            return usage(&format!(
+                "usage: {name} [LEDGER]   (a new SQLite file to keep; default: a temporary one)"
+            ));
+        }
+    };
+    example(name, async |site: &Site| {
+        let ledger = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
+        play(site, &ledger).await
+    })
 }
 
 /// Does the work of a process that an example has started of itself.

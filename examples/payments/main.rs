@@ -18,8 +18,8 @@
 //! books are compared with the input (`audit`); the exit status is 1 if anything is wrong with them. After Ctrl-C, the
 //! workers are given 2 s to finish what they have begun (`crew`).
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod audit;
 #[path = "../common/mod.rs"]
@@ -31,7 +31,7 @@ mod report;
 mod stall;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -44,28 +44,20 @@ use self::job::Job;
 use self::ledger::Ledger;
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/payments.csv");
-const USAGE: &str = "usage: payments [LEDGER]   (a new SQLite file to keep; default: a temporary one)";
 
 fn main() -> ExitCode {
-    start::main(|arguments| match *arguments {
-        [] => start::example("payments", async |site: &Site| settle_all(site, None).await),
-        [ledger] if !ledger.starts_with('-') => start::example("payments", async |site: &Site| {
-            settle_all(site, Some(ledger.into())).await
-        }),
-        _ => start::usage(USAGE),
-    })
+    start::main(|arguments| start::example_with_ledger("payments", arguments, settle_all))
 }
 
 /// Whether everything went well and the books are right.
-async fn settle_all(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
+async fn settle_all(site: &Site, path: &Path) -> Result<bool, Failure> {
     let requests = payment::read(INPUT)?;
     say!("input: {} requests, {INPUT}", requests.len());
-    let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
-    let ledger = Ledger::create(&path)?;
+    let ledger = Ledger::create(path)?;
     say!("ledger: SQLite, {}", path.display());
 
     let job = Arc::new(Job::new(requests)?);
-    let failures = Crew::start(&job, site.cluster(), &path).end().await;
+    let failures = Crew::start(&job, site.cluster(), path).end().await;
     for failure in &failures {
         complain!("{failure}");
     }

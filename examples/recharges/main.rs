@@ -20,8 +20,8 @@
 //!
 //! At the end the ledger is compared with the file (`audit`); the exit status is 1 if anything is wrong with it.
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod audit;
 #[path = "../common/mod.rs"]
@@ -31,7 +31,7 @@ mod input;
 mod ledger;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use self::audit::Audit;
@@ -42,18 +42,13 @@ use self::ledger::Ledger;
 use self::worker::Assignment;
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/recharges.csv");
-const USAGE: &str = "usage: recharges [LEDGER]   (a new SQLite file to keep; default: a temporary one)";
 
 fn main() -> ExitCode {
     start::main(|arguments| match *arguments {
         ["--worker", number, last_batch, cluster, ledger] => {
             start::process("recharges", work(number, last_batch, cluster, Path::new(ledger)))
         }
-        [] => start::example("recharges", async |site: &Site| recharge(site, None).await),
-        [ledger] if !ledger.starts_with('-') => start::example("recharges", async |site: &Site| {
-            recharge(site, Some(ledger.into())).await
-        }),
-        _ => start::usage(USAGE),
+        _ => start::example_with_ledger("recharges", arguments, recharge),
     })
 }
 
@@ -68,14 +63,13 @@ async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> R
 }
 
 /// Whether everything went well and the ledger is right.
-async fn recharge(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
+async fn recharge(site: &Site, path: &Path) -> Result<bool, Failure> {
     let lines = input::read(INPUT)?;
     say!("input: {} lines, {INPUT}", lines.len());
-    let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
-    let ledger = Ledger::create(&path)?;
+    let ledger = Ledger::create(path)?;
     say!("ledger: SQLite, {}", path.display());
 
-    let outcome = director::run(site.cluster(), &lines, &path).await?;
+    let outcome = director::run(site.cluster(), &lines, path).await?;
     let again = ledger.again()?;
     let audit = Audit::new(&lines, &outcome.pushed, &outcome.dead, &ledger.books()?);
     audit.print_findings();

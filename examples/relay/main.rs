@@ -17,8 +17,8 @@
 //!
 //! At the end the chain and the journal are compared with the input; the exit status is 1 if anything is wrong.
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod chain;
 #[path = "../common/mod.rs"]

@@ -20,8 +20,8 @@
 //! records, until a third one leads. At the end the ledger is compared with the crontab; the exit status is 1 if
 //! anything is wrong with it.
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod clock;
 #[path = "../common/mod.rs"]
@@ -33,7 +33,7 @@ mod process;
 mod signal;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use self::clock::Clock;
@@ -45,7 +45,6 @@ use self::ledger::Ledger;
 use self::process::Assignment;
 
 const CRONTAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/crontab");
-const USAGE: &str = "usage: scheduler [LEDGER]   (a new SQLite file to keep; default: a temporary one)";
 /// For how long the crontab is followed.
 const MINUTES: u32 = 120;
 
@@ -54,11 +53,7 @@ fn main() -> ExitCode {
         ["--process", name, cluster, clock, ledger] => {
             start::process("scheduler", be_process(name, cluster, clock, Path::new(ledger)))
         }
-        [] => start::example("scheduler", async |site: &Site| schedule(site, None).await),
-        [ledger] if !ledger.starts_with('-') => start::example("scheduler", async |site: &Site| {
-            schedule(site, Some(ledger.into())).await
-        }),
-        _ => start::usage(USAGE),
+        _ => start::example_with_ledger("scheduler", arguments, schedule),
     })
 }
 
@@ -74,14 +69,13 @@ async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Re
 }
 
 /// Whether everything went well and the ledger is right.
-async fn schedule(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
+async fn schedule(site: &Site, path: &Path) -> Result<bool, Failure> {
     let crontab = Crontab::read(Path::new(CRONTAB))?;
     say!("input: {} jobs, {CRONTAB}", crontab.len());
-    let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
-    let ledger = Ledger::create(&path)?;
+    let ledger = Ledger::create(path)?;
     say!("ledger: SQLite, {}", path.display());
 
-    director::run(site.cluster(), &path).await?;
+    director::run(site.cluster(), path).await?;
     audit(&crontab, &ledger)
 }
 
