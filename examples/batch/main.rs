@@ -33,9 +33,9 @@ mod worker;
 use std::process::ExitCode;
 
 use self::bank::Book;
+use self::common::environment::Environment;
 use self::common::print::say;
-use self::common::site::Site;
-use self::common::{Failure, start};
+use self::common::{BoxError, start};
 use self::shares::Shares;
 use self::worker::Assignment;
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn work(number: &str, cluster: &str, bank: &str) -> Result<(), Failure> {
+async fn work(number: &str, cluster: &str, bank: &str) -> Result<(), BoxError> {
     let assignment = Assignment {
         number: number.parse()?,
         cluster,
@@ -65,10 +65,10 @@ async fn work(number: &str, cluster: &str, bank: &str) -> Result<(), Failure> {
 }
 
 /// Whether everything went well and the book is right.
-async fn settle(site: &Site) -> Result<bool, Failure> {
+async fn settle(environment: &Environment) -> Result<bool, BoxError> {
     let shares = Shares::read(INPUT)?;
     say!("input: {} payments in {SHARES} shares, {INPUT}", shares.payments());
-    let (book, killed) = director::run(site.cluster()).await?;
+    let (book, killed) = director::run(environment.cluster()).await?;
     Ok(audit(&shares, &book, killed))
 }
 

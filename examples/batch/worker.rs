@@ -7,9 +7,9 @@ use tokio::net::TcpStream;
 use tokio::select;
 use zookeeper_recipes::{Coordinator, CountDownLatch, DoubleBarrier, Error, Semaphore};
 
-use crate::common::orders::Orders;
+use crate::common::commands::Commands;
 use crate::common::print::say;
-use crate::common::{Failure, session};
+use crate::common::{BoxError, session};
 use crate::shares::Shares;
 use crate::{LINES, PHASES, SHARES, WORKERS};
 
@@ -32,15 +32,15 @@ pub(crate) fn done(zk: &Coordinator, phase: usize) -> Result<CountDownLatch, Err
 }
 
 /// Works until all phases are done.
-pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
-    let mut orders = Orders::new();
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), BoxError> {
+    let mut commands = Commands::new();
     select! {
         worked = work(assignment) => worked,
-        () = orders.end() => Err("the director is gone".into()),
+        () = commands.end() => Err("the director is gone".into()),
     }
 }
 
-async fn work(assignment: &Assignment<'_>) -> Result<(), Failure> {
+async fn work(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     let name = name(assignment.number);
     let zk = session::connect(&name, assignment.cluster).await?;
     let lines = Semaphore::new(&zk, "/lines", LINES)?;
@@ -57,7 +57,7 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), Failure> {
                     done.count_down_as(&format!("share-{share}")).await?;
                 }
                 // Inside, so that whoever takes a dead worker's place finds the phase open.
-                Ok::<_, Failure>(done.wait().await?)
+                Ok::<_, BoxError>(done.wait().await?)
             };
             match inside.run_until_lost(work).await {
                 Ok(worked) => {
@@ -73,7 +73,7 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), Failure> {
 }
 
 /// Has the bank book a share. It may have done so before, on a call whose answer nobody heard.
-async fn settle(assignment: &Assignment<'_>, lines: &Semaphore, phase: usize, share: usize) -> Result<(), Failure> {
+async fn settle(assignment: &Assignment<'_>, lines: &Semaphore, phase: usize, share: usize) -> Result<(), BoxError> {
     loop {
         let line = lines.acquire().await?;
         match line.run_until_lost(call(assignment, phase, share)).await {
@@ -100,7 +100,7 @@ async fn settle(assignment: &Assignment<'_>, lines: &Semaphore, phase: usize, sh
     }
 }
 
-async fn call(assignment: &Assignment<'_>, phase: usize, share: usize) -> Result<String, Failure> {
+async fn call(assignment: &Assignment<'_>, phase: usize, share: usize) -> Result<String, BoxError> {
     let mut bank = BufReader::new(TcpStream::connect(assignment.bank).await?);
     let cents = assignment.shares.cents(share);
     let call = format!("{} {phase} {share} {cents}\n", assignment.number);

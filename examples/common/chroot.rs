@@ -8,7 +8,7 @@ use uuid::Uuid;
 use zookeeper_recipes::Coordinator;
 use zookeeper_recipes::zookeeper_client::{Acls, Client, CreateMode, Error};
 
-use super::{Failure, session};
+use super::{BoxError, session};
 
 /// How long the removal may take: for thousands of nodes, or for an ensemble that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ pub(crate) struct Chroot {
 
 impl Chroot {
     /// Opens the session that makes the node, and removes it; nothing is made yet.
-    pub(crate) async fn connect(cluster: &str, name: &str) -> Result<Self, Failure> {
+    pub(crate) async fn connect(cluster: &str, name: &str) -> Result<Self, BoxError> {
         let zk = session::connect(name, cluster).await?;
         let path = format!("/{name}-{}", Uuid::new_v4());
         Ok(Self {
@@ -39,7 +39,7 @@ impl Chroot {
     ///
     /// A future that fails or is dropped may have made it, or make it yet; [`Chroot::remove`] removes it in each case:
     /// the server takes the requests of a session in their order.
-    pub(crate) async fn create(&self) -> Result<(), Failure> {
+    pub(crate) async fn create(&self) -> Result<(), BoxError> {
         let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
         let created = self.zk.client().await?.create(&self.path, &[], &options).await;
         created.map_err(|error| format!("cannot create {}: {error}", self.cluster))?;
@@ -52,14 +52,14 @@ impl Chroot {
     }
 
     /// Removes it with all that is in it, also what dead processes hold.
-    pub(crate) async fn remove(self) -> Result<(), Failure> {
+    pub(crate) async fn remove(self) -> Result<(), BoxError> {
         let removed = async {
             let client = self.zk.client().await?;
             // Something that was under way may come in between.
             while !remove_tree(&client, &self.path).await? {
                 time::sleep(PAUSE).await;
             }
-            Ok::<_, Failure>(())
+            Ok::<_, BoxError>(())
         };
         time::timeout(PATIENCE, removed)
             .await

@@ -7,7 +7,7 @@ use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::Failure;
+use super::BoxError;
 
 /// The signal that came.
 #[derive(Clone, Copy, Debug, Error)]
@@ -62,7 +62,7 @@ impl Interrupts {
     }
 
     /// Fails at the first signal. Do not ask again after that.
-    pub(super) async fn first<T>(&mut self) -> Result<T, Failure> {
+    pub(super) async fn first<T>(&mut self) -> Result<T, BoxError> {
         Err((&mut self.0).await?.into())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-use super::Failure;
+use super::BoxError;
 
 const HEADER: &str = "payment,account,cents";
 
@@ -39,7 +39,7 @@ impl Payment {
 }
 
 /// The requests of a file, in which some come twice.
-pub(crate) fn read(path: &str) -> Result<Vec<Payment>, Failure> {
+pub(crate) fn read(path: &str) -> Result<Vec<Payment>, BoxError> {
     let lines = lines(path, HEADER)?;
     Ok(parse_all(&lines).map_err(|problem| format!("{path}: {problem}"))?)
 }
@@ -52,7 +52,7 @@ pub(crate) fn due(mut requests: Vec<Payment>) -> Vec<Payment> {
 }
 
 /// The lines of a CSV file after its first, which must be `header`.
-pub(crate) fn lines(path: &str, header: &str) -> Result<Vec<String>, Failure> {
+pub(crate) fn lines(path: &str, header: &str) -> Result<Vec<String>, BoxError> {
     let text = fs::read_to_string(Path::new(path)).map_err(|error| format!("{path}: {error}"))?;
     Ok(lines_after(&text, header).map_err(|problem| format!("{path}: {problem}"))?)
 }

@@ -11,10 +11,10 @@ use tokio::runtime::Runtime;
 use tokio::{select, time};
 use tracing_subscriber::EnvFilter;
 
-use super::Failure;
+use super::BoxError;
+use super::environment::Environment;
 use super::interrupt::{Interrupted, Interrupts};
 use super::print::complain;
-use super::site::Site;
 
 /// Longer than an example may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -32,40 +32,40 @@ pub(crate) fn main(main: impl FnOnce(&[&str]) -> ExitCode) -> ExitCode {
     }
 }
 
-/// Plays an example on a site of its own. `play` says whether all is right.
+/// Runs an example in an environment of its own. `body` says whether all is right.
 ///
-/// However that ends, and after Ctrl-C, SIGTERM and SIGHUP too, nothing of it is left: `play` is dropped and the site
-/// cleared.
-pub(crate) fn example(name: &str, play: impl AsyncFnOnce(&Site) -> Result<bool, Failure>) -> ExitCode {
+/// However that ends, and after Ctrl-C, SIGTERM and SIGHUP too, nothing of it is left: `body` is dropped and the
+/// environment cleared.
+pub(crate) fn example(name: &str, body: impl AsyncFnOnce(&Environment) -> Result<bool, BoxError>) -> ExitCode {
     let run = async {
         // Before there is anything to clear.
         let mut interrupts = Interrupts::listen()?;
-        let site = select! {
+        let environment = select! {
             biased;
             interrupted = interrupts.first() => interrupted,
-            site = Site::open(name) => site,
+            environment = Environment::open(name) => environment,
         }?;
-        let playing = async {
-            site.prepare().await?;
-            play(&site).await
+        let work = async {
+            environment.prepare().await?;
+            body(&environment).await
         };
-        let played = select! {
+        let ended = select! {
             biased;
             interrupted = interrupts.first() => interrupted,
-            played = time::timeout(PATIENCE, playing) => {
-                played.unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()))
+            ended = time::timeout(PATIENCE, work) => {
+                ended.unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()))
             }
         };
-        let cleared = site.clear().await;
-        if let (Err(_), Err(failure)) = (&played, &cleared) {
+        let cleared = environment.clear().await;
+        if let (Err(_), Err(failure)) = (&ended, &cleared) {
             complain!("{name}: {failure}");
         }
-        let is_right = played?;
+        let is_right = ended?;
         cleared.map(|()| is_right)
     };
     // The runtime serves the embedded server, until the end.
     let right = Runtime::new()
-        .map_err(Failure::from)
+        .map_err(BoxError::from)
         .and_then(|runtime| runtime.block_on(run));
     match right {
         Ok(true) => ExitCode::SUCCESS,
@@ -78,7 +78,7 @@ pub(crate) fn example(name: &str, play: impl AsyncFnOnce(&Site) -> Result<bool, 
 pub(crate) fn example_with_ledger(
     name: &str,
     arguments: &[&str],
-    play: impl AsyncFnOnce(&Site, &Path) -> Result<bool, Failure>,
+    body: impl AsyncFnOnce(&Environment, &Path) -> Result<bool, BoxError>,
 ) -> ExitCode {
     let ledger = match *arguments {
         [] => None,
@@ -89,14 +89,14 @@ pub(crate) fn example_with_ledger(
             ));
         }
     };
-    example(name, async |site: &Site| {
-        let ledger = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
-        play(site, &ledger).await
+    example(name, async |environment: &Environment| {
+        let ledger = ledger.unwrap_or_else(|| environment.scratch("ledger.db"));
+        body(environment, &ledger).await
     })
 }
 
 /// Does the work of a process that an example has started of itself.
-pub(crate) fn process(name: &str, work: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+pub(crate) fn process(name: &str, work: impl Future<Output = Result<(), BoxError>>) -> ExitCode {
     let run = || {
         let runtime = Runtime::new()?;
         let worked = runtime.block_on(work);
@@ -115,7 +115,7 @@ pub(crate) fn usage(text: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn fail(name: &str, failure: &Failure) -> ExitCode {
+fn fail(name: &str, failure: &BoxError) -> ExitCode {
     complain!("{name}: {failure}");
     match failure.downcast_ref::<Interrupted>() {
         Some(interrupted) => ExitCode::from(interrupted.status()),

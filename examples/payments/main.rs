@@ -36,9 +36,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use self::audit::Audit;
+use self::common::environment::Environment;
 use self::common::print::{complain, say};
-use self::common::site::Site;
-use self::common::{Failure, payment, start};
+use self::common::{BoxError, payment, start};
 use self::crew::Crew;
 use self::job::Job;
 use self::ledger::Ledger;
@@ -50,14 +50,14 @@ fn main() -> ExitCode {
 }
 
 /// Whether everything went well and the books are right.
-async fn settle_all(site: &Site, path: &Path) -> Result<bool, Failure> {
+async fn settle_all(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
     let requests = payment::read(INPUT)?;
     say!("input: {} requests, {INPUT}", requests.len());
     let ledger = Ledger::create(path)?;
     say!("ledger: SQLite, {}", path.display());
 
     let job = Arc::new(Job::new(requests)?);
-    let failures = Crew::start(&job, site.cluster(), path).end().await;
+    let failures = Crew::start(&job, environment.cluster(), path).end().await;
     for failure in &failures {
         complain!("{failure}");
     }

@@ -35,9 +35,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::audit::Audit;
+use self::common::environment::Environment;
 use self::common::print::say;
-use self::common::site::Site;
-use self::common::{Failure, start};
+use self::common::{BoxError, start};
 use self::ledger::Ledger;
 use self::worker::Assignment;
 
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> Result<(), Failure> {
+async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> Result<(), BoxError> {
     let assignment = Assignment {
         name: &format!("worker {number}"),
         cluster,
@@ -63,13 +63,13 @@ async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> R
 }
 
 /// Whether everything went well and the ledger is right.
-async fn recharge(site: &Site, path: &Path) -> Result<bool, Failure> {
+async fn recharge(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
     let lines = input::read(INPUT)?;
     say!("input: {} lines, {INPUT}", lines.len());
     let ledger = Ledger::create(path)?;
     say!("ledger: SQLite, {}", path.display());
 
-    let outcome = director::run(site.cluster(), &lines, path).await?;
+    let outcome = director::run(environment.cluster(), &lines, path).await?;
     let again = ledger.again()?;
     let audit = Audit::new(&lines, &outcome.pushed, &outcome.dead, &ledger.books()?);
     audit.print_findings();

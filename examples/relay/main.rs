@@ -32,9 +32,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::chain::{Batches, Page};
+use self::common::environment::Environment;
 use self::common::print::say;
-use self::common::site::Site;
-use self::common::{Failure, start};
+use self::common::{BoxError, start};
 use self::director::Outcome;
 use self::journal::{Entry, Journal};
 use self::settler::Assignment;
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn settle(name: &str, cluster: &str, journal: &str, fatal: bool) -> Result<(), Failure> {
+async fn settle(name: &str, cluster: &str, journal: &str, fatal: bool) -> Result<(), BoxError> {
     let assignment = Assignment {
         name,
         cluster,
@@ -67,11 +67,11 @@ async fn settle(name: &str, cluster: &str, journal: &str, fatal: bool) -> Result
 }
 
 /// Whether everything went well and the chain is right.
-async fn direct(site: &Site) -> Result<bool, Failure> {
+async fn direct(environment: &Environment) -> Result<bool, BoxError> {
     let batches = Batches::read(INPUT)?;
     say!("input: {} payments in {BATCHES} batches, {INPUT}", batches.payments());
-    let journal = site.scratch("journal.csv");
-    let outcome = director::run(site.cluster(), &journal).await?;
+    let journal = environment.scratch("journal.csv");
+    let outcome = director::run(environment.cluster(), &journal).await?;
     let entries = Journal::open(&journal)?.entries()?;
     Ok(audit(&batches, &outcome, &entries))
 }

@@ -37,9 +37,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::clock::Clock;
+use self::common::environment::Environment;
 use self::common::print::say;
-use self::common::site::Site;
-use self::common::{Failure, start};
+use self::common::{BoxError, start};
 use self::crontab::Crontab;
 use self::ledger::Ledger;
 use self::process::Assignment;
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Result<(), Failure> {
+async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Result<(), BoxError> {
     let assignment = Assignment {
         name,
         cluster,
@@ -69,18 +69,18 @@ async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Re
 }
 
 /// Whether everything went well and the ledger is right.
-async fn schedule(site: &Site, path: &Path) -> Result<bool, Failure> {
+async fn schedule(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
     let crontab = Crontab::read(Path::new(CRONTAB))?;
     say!("input: {} jobs, {CRONTAB}", crontab.len());
     let ledger = Ledger::create(path)?;
     say!("ledger: SQLite, {}", path.display());
 
-    director::run(site.cluster(), path).await?;
+    director::run(environment.cluster(), path).await?;
     audit(&crontab, &ledger)
 }
 
 /// Compares the ledger with the crontab.
-fn audit(crontab: &Crontab, ledger: &Ledger) -> Result<bool, Failure> {
+fn audit(crontab: &Crontab, ledger: &Ledger) -> Result<bool, BoxError> {
     let (mut due, mut once, mut twice, mut missed) = (0, 0, 0, 0);
     for minute in 0..MINUTES {
         for job in crontab.due(minute) {

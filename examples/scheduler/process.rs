@@ -11,9 +11,9 @@ use tokio::time;
 use zookeeper_recipes::{Coordinator, Group, GroupObserver, LeaderElection, Leadership, Membership};
 
 use crate::clock::Clock;
-use crate::common::orders::Orders;
+use crate::common::commands::Commands;
 use crate::common::print::say;
-use crate::common::{Failure, session};
+use crate::common::{BoxError, session};
 use crate::crontab::Crontab;
 use crate::ledger::{Entry, Ledger};
 use crate::{MINUTES, signal, worker};
@@ -32,9 +32,9 @@ pub(crate) struct Assignment<'a> {
 }
 
 /// Works, and leads when elected, until it is told to end.
-pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     let stall = AtomicBool::new(false);
-    let ended = follow_orders(&stall);
+    let ended = follow_commands(&stall);
     tokio::pin!(ended);
     let (zk, listener, membership) = tokio::select! {
         joined = join(assignment) => joined?,
@@ -51,7 +51,7 @@ pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
 }
 
 /// Becomes a member of the group of workers.
-async fn join(assignment: &Assignment<'_>) -> Result<(Coordinator, TcpListener, Membership), Failure> {
+async fn join(assignment: &Assignment<'_>) -> Result<(Coordinator, TcpListener, Membership), BoxError> {
     let zk = session::connect(assignment.name, assignment.cluster).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
@@ -60,15 +60,15 @@ async fn join(assignment: &Assignment<'_>) -> Result<(Coordinator, TcpListener, 
 }
 
 /// Follows what the director says, until it tells us to end.
-async fn follow_orders(stall: &AtomicBool) -> Result<(), Failure> {
-    let mut orders = Orders::new();
-    while let Some(order) = orders.next().await? {
-        stall.store(order == "stall", Ordering::Relaxed);
+async fn follow_commands(stall: &AtomicBool) -> Result<(), BoxError> {
+    let mut commands = Commands::new();
+    while let Some(command) = commands.next().await? {
+        stall.store(command == "stall", Ordering::Relaxed);
     }
     Ok(())
 }
 
-async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall: &AtomicBool) -> Result<(), Failure> {
+async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall: &AtomicBool) -> Result<(), BoxError> {
     let election = LeaderElection::new(zk, LEADER)?;
     let workers = Group::new(zk, WORKERS)?;
     let work = |leadership: Arc<Leadership>| {
@@ -92,10 +92,10 @@ async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall:
 enum Stop {
     /// The ledger has seen a later term.
     Refused,
-    Failed(Failure),
+    Failed(BoxError),
 }
 
-impl<E: Into<Failure>> From<E> for Stop {
+impl<E: Into<BoxError>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
@@ -142,13 +142,13 @@ struct Dispatch {
 }
 
 impl Dispatch {
-    async fn new(workers: &Group, term: i64) -> Result<Self, Failure> {
+    async fn new(workers: &Group, term: i64) -> Result<Self, BoxError> {
         let workers = workers.observe().await?;
         Ok(Self { workers, term, turn: 0 })
     }
 
     /// Has one of the workers run a job, and another one if that does not answer.
-    async fn run(&mut self, job: &str, minute: u32) -> Result<Entry, Failure> {
+    async fn run(&mut self, job: &str, minute: u32) -> Result<Entry, BoxError> {
         loop {
             let members = self.workers.members();
             self.turn += 1;
@@ -173,7 +173,7 @@ fn record_after_stall(
     job: &str,
     minute: u32,
     term: i64,
-) -> Result<Entry, Failure> {
+) -> Result<Entry, BoxError> {
     say!("stalls before {job} of minute {minute}");
     signal::send("STOP", std::process::id())?;
     let entry = ledger.record(job, minute, assignment.name, term)?;

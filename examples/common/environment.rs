@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Failure;
+use super::BoxError;
 use super::chroot::Chroot;
 use super::ensemble::Ensemble;
 use super::print::say;
@@ -10,18 +10,18 @@ use super::scratch::ScratchDir;
 
 /// Dropped from top to bottom.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct Environment {
     chroot: Chroot,
     scratch: ScratchDir,
     /// Where it is embedded, it serves until here.
     _ensemble: Ensemble,
 }
 
-impl Site {
+impl Environment {
     /// Connects, and says in the first line of the output to which ensemble.
     ///
     /// Dropping the future leaves nothing.
-    pub(super) async fn open(name: &str) -> Result<Self, Failure> {
+    pub(super) async fn open(name: &str) -> Result<Self, BoxError> {
         let ensemble = Ensemble::from_env().await?;
         say!("{ensemble}");
         let chroot = Chroot::connect(ensemble.connect_string(), name).await?;
@@ -32,8 +32,8 @@ impl Site {
         })
     }
 
-    /// Makes it ready for use. From here on [`Site::clear`] has to be called, whatever becomes of this future.
-    pub(super) async fn prepare(&self) -> Result<(), Failure> {
+    /// Makes it ready for use. From here on [`Environment::clear`] has to be called, whatever becomes of this future.
+    pub(super) async fn prepare(&self) -> Result<(), BoxError> {
         self.chroot.create().await
     }
 
@@ -48,7 +48,7 @@ impl Site {
     }
 
     /// Removes all that the run has left.
-    pub(super) async fn clear(self) -> Result<(), Failure> {
+    pub(super) async fn clear(self) -> Result<(), BoxError> {
         // First what needs no server.
         drop(self.scratch);
         self.chroot.remove().await

@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time;
 
-use super::Failure;
+use super::BoxError;
 use super::log::Log;
 
 /// Nobody is waited for longer to say something.
@@ -21,7 +21,7 @@ const SIGKILL: i32 = 9;
 
 /// The processes. Dropping them kills those that are left.
 #[derive(Debug)]
-pub(crate) struct Cast {
+pub(crate) struct Processes {
     log: Log,
     processes: HashMap<String, Process>,
     tell: UnboundedSender<Event>,
@@ -32,8 +32,8 @@ pub(crate) struct Cast {
 struct Process {
     id: u32,
     child: Child,
-    /// Tells the process what to do, and by its end that it is to end: `orders`.
-    orders: Option<ChildStdin>,
+    /// Tells the process what to do, and by its end that it is to end: `commands`.
+    commands: Option<ChildStdin>,
     /// Whether it has closed its output.
     is_ending: bool,
 }
@@ -49,7 +49,7 @@ pub(crate) fn myself() -> io::Result<Command> {
     Ok(Command::new(env::current_exe()?))
 }
 
-impl Cast {
+impl Processes {
     pub(crate) fn new(log: Log) -> Self {
         let (tell, events) = unbounded_channel();
         Self {
@@ -60,7 +60,7 @@ impl Cast {
         }
     }
 
-    pub(crate) fn start(&mut self, name: &str, command: &mut Command) -> Result<(), Failure> {
+    pub(crate) fn start(&mut self, name: &str, command: &mut Command) -> Result<(), BoxError> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -73,7 +73,7 @@ impl Cast {
         tokio::spawn(hear(output, name.to_owned(), id, self.tell.clone()));
         let process = Process {
             id,
-            orders: child.stdin.take(),
+            commands: child.stdin.take(),
             child,
             is_ending: false,
         };
@@ -84,7 +84,7 @@ impl Cast {
     /// The next line that a process prints, and its name; `None` when all have ended. One that fails is an error.
     ///
     /// Dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Result<Option<(String, String)>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<(String, String)>, BoxError> {
         loop {
             if let Some((name, process)) = self.processes.iter_mut().find(|(_, process)| process.is_ending) {
                 let status = process.child.wait().await?;
@@ -114,7 +114,7 @@ impl Cast {
     }
 
     /// Waits for a line with this beginning, and tells who printed it. All lines are noted.
-    pub(crate) async fn until(&mut self, beginning: &str) -> Result<String, Failure> {
+    pub(crate) async fn until(&mut self, beginning: &str) -> Result<String, BoxError> {
         loop {
             let said = time::timeout(PATIENCE, self.next())
                 .await
@@ -127,25 +127,25 @@ impl Cast {
         }
     }
 
-    /// Gives an order to a process.
-    pub(crate) async fn order(&mut self, name: &str, order: &str) -> Result<(), Failure> {
-        let orders = self.process(name)?.orders.as_mut();
-        let orders = orders.ok_or_else(|| format!("{name} takes no orders"))?;
-        let given = orders.write_all(format!("{order}\n").as_bytes()).await;
-        Ok(given.map_err(|error| format!("{name} does not take the order {order:?}: {error}"))?)
+    /// Sends a command to a process.
+    pub(crate) async fn send(&mut self, name: &str, command: &str) -> Result<(), BoxError> {
+        let commands = self.process(name)?.commands.as_mut();
+        let commands = commands.ok_or_else(|| format!("{name} takes no commands"))?;
+        let given = commands.write_all(format!("{command}\n").as_bytes()).await;
+        Ok(given.map_err(|error| format!("{name} does not take the command {command:?}: {error}"))?)
     }
 
-    pub(crate) async fn order_all(&mut self, order: &str) -> Result<(), Failure> {
+    pub(crate) async fn send_all(&mut self, command: &str) -> Result<(), BoxError> {
         let names: Vec<String> = self.processes.keys().cloned().collect();
         for name in names {
-            self.order(&name, order).await?;
+            self.send(&name, command).await?;
         }
         Ok(())
     }
 
     /// Kills a process, by SIGKILL, and returns when it is dead: nothing more is heard of it then, also not what it has
     /// said before. One that has ended otherwise is an error.
-    pub(crate) async fn kill(&mut self, name: &str) -> Result<(), Failure> {
+    pub(crate) async fn kill(&mut self, name: &str) -> Result<(), BoxError> {
         self.process(name)?.child.start_kill()?;
         let status = self.process(name)?.child.wait().await?;
         self.processes.remove(name);
@@ -156,14 +156,14 @@ impl Cast {
     }
 
     /// The id of a process, to send it signals.
-    pub(crate) fn id(&mut self, name: &str) -> Result<u32, Failure> {
+    pub(crate) fn id(&mut self, name: &str) -> Result<u32, BoxError> {
         Ok(self.process(name)?.id)
     }
 
     /// Tells all that are left to end, and waits for them. What they say is noted.
-    pub(crate) async fn end(mut self) -> Result<(), Failure> {
+    pub(crate) async fn end(mut self) -> Result<(), BoxError> {
         for process in self.processes.values_mut() {
-            process.orders = None;
+            process.commands = None;
         }
         while let Some((name, line)) = self.next().await? {
             self.log.note(&name, &line);
@@ -171,7 +171,7 @@ impl Cast {
         Ok(())
     }
 
-    fn process(&mut self, name: &str) -> Result<&mut Process, Failure> {
+    fn process(&mut self, name: &str) -> Result<&mut Process, BoxError> {
         let process = self.processes.get_mut(name);
         Ok(process.ok_or_else(|| format!("there is no process {name}"))?)
     }
