@@ -38,7 +38,7 @@ impl Chroot {
     /// Makes the node.
     ///
     /// A future that fails or is dropped may have made it, or make it yet; [`Chroot::remove`] removes it in each case:
-    /// the server takes the requests of a session in their order.
+    /// the server takes the requests of a session in their order, and none after its end.
     pub(crate) async fn create(&self) -> Result<(), BoxError> {
         let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
         let created = self.zk.client().await?.create(&self.path, &[], &options).await;
@@ -54,12 +54,15 @@ impl Chroot {
     /// Removes it with all that is in it, also what dead processes hold.
     pub(crate) async fn remove(self) -> Result<(), BoxError> {
         let removed = async {
-            let client = self.zk.client().await?;
-            // Something that was under way may come in between.
-            while !remove_tree(&client, &self.path).await? {
-                time::sleep(PAUSE).await;
+            loop {
+                let client = self.zk.client().await?;
+                match remove_tree(&client, &self.path).await {
+                    Ok(true) => return Ok(()),
+                    Err(error @ (Error::NoAuth | Error::AuthFailed)) => return Err(BoxError::from(error)),
+                    // Something that was under way came in between, or the next session has to go on.
+                    Ok(false) | Err(_) => time::sleep(PAUSE).await,
+                }
             }
-            Ok::<_, BoxError>(())
         };
         time::timeout(PATIENCE, removed)
             .await

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::BoxError;
+use super::print::complain;
 
 /// The signal that came.
 #[derive(Clone, Copy, Debug, Error)]
@@ -56,6 +57,7 @@ impl Interrupts {
             let _ = tell.send(interrupted);
             // SIGTERM does not count: `timeout` sends it twice.
             interrupt.recv().await;
+            complain!("ended at once: a node in the ensemble and a temporary directory may be left");
             process::exit(Interrupted::Interrupt.status().into());
         });
         Ok(Self(first))
