@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::SHARES;
-use crate::common::Failure;
+use crate::common::BoxError;
 
 /// How long the bank takes for a call.
 const EFFORT: Duration = Duration::from_millis(15);
@@ -67,7 +67,7 @@ pub(crate) struct Bank {
 
 impl Bank {
     /// Opens for calls. `trapped` is told which worker is to be killed, once.
-    pub(crate) fn open(trapped: UnboundedSender<usize>) -> Result<Self, Failure> {
+    pub(crate) fn open(trapped: UnboundedSender<usize>) -> Result<Self, BoxError> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let addr = listener.local_addr()?;
         let book = Arc::new(Mutex::new(Book::default()));
@@ -114,7 +114,11 @@ impl Call {
     }
 }
 
-fn answer(stream: &TcpStream, book: &Mutex<Book>, trap: &Mutex<Option<UnboundedSender<usize>>>) -> Result<(), Failure> {
+fn answer(
+    stream: &TcpStream,
+    book: &Mutex<Book>,
+    trap: &Mutex<Option<UnboundedSender<usize>>>,
+) -> Result<(), BoxError> {
     let mut lines = BufReader::new(stream).lines();
     let line = lines.next().ok_or("no call")??;
     let call = Call::parse(&line).ok_or("no call")?;

@@ -6,14 +6,15 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use zookeeper_recipes::CountDownLatch;
 
 use crate::bank::{Bank, Book};
-use crate::common::Failure;
-use crate::common::cast::{self, Cast};
+use crate::common::BoxError;
 use crate::common::log::Log;
+use crate::common::print::say;
+use crate::common::processes::{self, Processes};
 use crate::common::session;
 use crate::{PHASES, WORKERS, worker};
 
 /// Returns the bank's book when all is done, and how many workers were killed.
-pub(crate) async fn run(cluster: &str) -> Result<(Book, usize), Failure> {
+pub(crate) async fn run(cluster: &str) -> Result<(Book, usize), BoxError> {
     let (tell, trapped) = mpsc::unbounded_channel();
     let bank = Bank::open(tell)?;
     let zk = session::connect("reporter", cluster).await?;
@@ -21,7 +22,7 @@ pub(crate) async fn run(cluster: &str) -> Result<(Book, usize), Failure> {
         .map(|phase| worker::done(&zk, phase))
         .collect::<Result<Vec<_>, _>>()?;
 
-    let ((), killed) = future::try_join(report(&done), play(cluster, &bank, trapped)).await?;
+    let ((), killed) = future::try_join(report(&done), supervise(cluster, &bank, trapped)).await?;
     // A latch stays until somebody who knows that it is over removes it.
     for latch in &done {
         latch.remove().await?;
@@ -31,18 +32,18 @@ pub(crate) async fn run(cluster: &str) -> Result<(Book, usize), Failure> {
 }
 
 /// Waits until all shares of the last phase are done.
-async fn report(done: &[CountDownLatch]) -> Result<(), Failure> {
+async fn report(done: &[CountDownLatch]) -> Result<(), BoxError> {
     done.last().ok_or("no phases")?.wait().await?;
-    println!("reporter: the last share is done");
+    say!("reporter: the last share is done");
     Ok(())
 }
 
-/// Plays it all, and returns when all workers have ended: how many were killed.
-async fn play(cluster: &str, bank: &Bank, mut trapped: UnboundedReceiver<usize>) -> Result<usize, Failure> {
+/// Supervises all, and returns when all workers have ended: how many were killed.
+async fn supervise(cluster: &str, bank: &Bank, mut trapped: UnboundedReceiver<usize>) -> Result<usize, BoxError> {
     let log = Log::new();
-    let mut cast = Cast::new(log);
+    let mut processes = Processes::new(log);
     for number in 0..WORKERS {
-        start(&mut cast, number, cluster, bank)?;
+        start(&mut processes, number, cluster, bank)?;
     }
     let mut killed = 0;
     loop {
@@ -50,20 +51,20 @@ async fn play(cluster: &str, bank: &Bank, mut trapped: UnboundedReceiver<usize>)
             Some(number) = trapped.recv() => {
                 let name = worker::name(number);
                 log.note(&name, "is killed (SIGKILL), and the bank has its call");
-                cast.kill(&name).await?;
+                processes.kill(&name).await?;
                 killed += 1;
                 log.note("another", "takes its place");
-                start(&mut cast, number, cluster, bank)?;
+                start(&mut processes, number, cluster, bank)?;
             }
-            said = cast.next() => match said? {
-                Some((_, line)) => println!("{line}"),
+            said = processes.next() => match said? {
+                Some((_, line)) => say!("{line}"),
                 None => return Ok(killed),
             },
         }
     }
 }
 
-fn start(cast: &mut Cast, number: usize, cluster: &str, bank: &Bank) -> Result<(), Failure> {
+fn start(processes: &mut Processes, number: usize, cluster: &str, bank: &Bank) -> Result<(), BoxError> {
     let arguments = ["--worker", &number.to_string(), cluster, &bank.addr().to_string()];
-    cast.start(&worker::name(number), cast::myself()?.args(arguments))
+    processes.start(&worker::name(number), processes::myself()?.args(arguments))
 }

@@ -20,8 +20,8 @@
 //!
 //! At the end the bank's book is compared with the input; the exit status is 1 if anything is wrong with it.
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod bank;
 #[path = "../common/mod.rs"]
@@ -33,8 +33,9 @@ mod worker;
 use std::process::ExitCode;
 
 use self::bank::Book;
-use self::common::site::Site;
-use self::common::{Failure, start};
+use self::common::environment::Environment;
+use self::common::print::say;
+use self::common::{BoxError, start};
 use self::shares::Shares;
 use self::worker::Assignment;
 
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn work(number: &str, cluster: &str, bank: &str) -> Result<(), Failure> {
+async fn work(number: &str, cluster: &str, bank: &str) -> Result<(), BoxError> {
     let assignment = Assignment {
         number: number.parse()?,
         cluster,
@@ -64,10 +65,10 @@ async fn work(number: &str, cluster: &str, bank: &str) -> Result<(), Failure> {
 }
 
 /// Whether everything went well and the book is right.
-async fn settle(site: &Site) -> Result<bool, Failure> {
+async fn settle(environment: &Environment) -> Result<bool, BoxError> {
     let shares = Shares::read(INPUT)?;
-    println!("input: {} payments in {SHARES} shares, {INPUT}", shares.payments());
-    let (book, killed) = director::run(site.cluster()).await?;
+    say!("input: {} payments in {SHARES} shares, {INPUT}", shares.payments());
+    let (book, killed) = director::run(environment.cluster()).await?;
     Ok(audit(&shares, &book, killed))
 }
 
@@ -78,7 +79,7 @@ fn audit(shares: &Shares, book: &Book, killed: usize) -> bool {
         .flat_map(|phase| (0..SHARES).map(move |share| (phase, share)))
         .filter(|(phase, share)| book.cents(*phase, *share) == Some(shares.cents(*share)))
         .count();
-    println!(
+    say!(
         "batch: {due} shares due, {right} booked right, {} wrong, {} asked for again, {} out of phase, {} calls at once \
          at most, {killed} of {WORKERS} workers killed and replaced, {} cents in each phase",
         book.wrong,

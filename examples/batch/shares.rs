@@ -1,7 +1,7 @@
 //! The input: a day's payments, and the share of the work that each account belongs to.
 
 use crate::SHARES;
-use crate::common::{Failure, payment};
+use crate::common::{BoxError, payment};
 
 /// The net amount of each share.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    pub(crate) fn read(path: &str) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &str) -> Result<Self, BoxError> {
         let payments = payment::due(payment::read(path)?);
         let mut cents = vec![0; SHARES];
         for payment in &payments {

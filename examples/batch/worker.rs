@@ -7,8 +7,9 @@ use tokio::net::TcpStream;
 use tokio::select;
 use zookeeper_recipes::{Coordinator, CountDownLatch, DoubleBarrier, Error, Semaphore};
 
-use crate::common::orders::Orders;
-use crate::common::{Failure, session};
+use crate::common::commands::Commands;
+use crate::common::print::say;
+use crate::common::{BoxError, session};
 use crate::shares::Shares;
 use crate::{LINES, PHASES, SHARES, WORKERS};
 
@@ -31,15 +32,15 @@ pub(crate) fn done(zk: &Coordinator, phase: usize) -> Result<CountDownLatch, Err
 }
 
 /// Works until all phases are done.
-pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
-    let mut orders = Orders::new();
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), BoxError> {
+    let mut commands = Commands::new();
     select! {
         worked = work(assignment) => worked,
-        () = orders.end() => Err("the director is gone".into()),
+        () = commands.end() => Err("the director is gone".into()),
     }
 }
 
-async fn work(assignment: &Assignment<'_>) -> Result<(), Failure> {
+async fn work(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     let name = name(assignment.number);
     let zk = session::connect(&name, assignment.cluster).await?;
     let lines = Semaphore::new(&zk, "/lines", LINES)?;
@@ -49,21 +50,21 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), Failure> {
         // A phase that is done was done without us: we are in the place of one who died after it.
         while done.count().await? > 0 {
             let inside = barrier.enter().await?;
-            println!("{name} is in phase {title}");
+            say!("{name} is in phase {title}");
             let work = async {
                 for share in (0..SHARES).filter(|share| share % WORKERS == assignment.number) {
                     settle(assignment, &lines, phase, share).await?;
                     done.count_down_as(&format!("share-{share}")).await?;
                 }
                 // Inside, so that whoever takes a dead worker's place finds the phase open.
-                Ok::<_, Failure>(done.wait().await?)
+                Ok::<_, BoxError>(done.wait().await?)
             };
             match inside.run_until_lost(work).await {
                 Ok(worked) => {
                     worked?;
                     inside.leave().await?;
                 }
-                Err(lost) => println!("{name}: {lost}; entering again"),
+                Err(lost) => say!("{name}: {lost}; entering again"),
             }
         }
     }
@@ -72,33 +73,34 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), Failure> {
 }
 
 /// Has the bank book a share. It may have done so before, on a call whose answer nobody heard.
-async fn settle(assignment: &Assignment<'_>, lines: &Semaphore, phase: usize, share: usize) -> Result<(), Failure> {
+async fn settle(assignment: &Assignment<'_>, lines: &Semaphore, phase: usize, share: usize) -> Result<(), BoxError> {
     loop {
         let line = lines.acquire().await?;
         match line.run_until_lost(call(assignment, phase, share)).await {
             Ok(answer) => {
                 let answer = answer?;
                 if let Err(error) = line.release().await {
-                    println!("worker {}: {error}", assignment.number);
+                    say!("worker {}: {error}", assignment.number);
                 }
                 return match answer.as_str() {
                     "booked" => Ok(()),
                     "booked before" => {
-                        println!(
+                        say!(
                             "worker {}: the bank has share {share} of phase {} already",
-                            assignment.number, PHASES[phase]
+                            assignment.number,
+                            PHASES[phase]
                         );
                         Ok(())
                     }
                     answer => Err(format!("share {share}: the bank says {answer:?}").into()),
                 };
             }
-            Err(lost) => println!("worker {}: {lost}; calling again", assignment.number),
+            Err(lost) => say!("worker {}: {lost}; calling again", assignment.number),
         }
     }
 }
 
-async fn call(assignment: &Assignment<'_>, phase: usize, share: usize) -> Result<String, Failure> {
+async fn call(assignment: &Assignment<'_>, phase: usize, share: usize) -> Result<String, BoxError> {
     let mut bank = BufReader::new(TcpStream::connect(assignment.bank).await?);
     let cents = assignment.shares.cents(share);
     let call = format!("{} {phase} {share} {cents}\n", assignment.number);

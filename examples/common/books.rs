@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, Result};
 
 use super::payment::Payment;
+use super::print::say;
 
 /// How many findings are printed.
 const SHOWN: usize = 5;
@@ -63,10 +64,10 @@ impl Comparison {
 
     pub(crate) fn print_findings(&self) {
         for finding in self.findings.iter().take(SHOWN) {
-            println!("audit: {finding}");
+            say!("audit: {finding}");
         }
         if self.findings.len() > SHOWN {
-            println!("audit: {} findings in all", self.findings.len());
+            say!("audit: {} findings in all", self.findings.len());
         }
     }
 

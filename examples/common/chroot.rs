@@ -8,10 +8,12 @@ use uuid::Uuid;
 use zookeeper_recipes::Coordinator;
 use zookeeper_recipes::zookeeper_client::{Acls, Client, CreateMode, Error};
 
-use super::{Failure, session};
+use super::{BoxError, session};
 
 /// How long the removal may take: for thousands of nodes, or for an ensemble that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(crate) struct Chroot {
@@ -22,17 +24,26 @@ pub(crate) struct Chroot {
 }
 
 impl Chroot {
-    pub(crate) async fn create(cluster: &str, name: &str) -> Result<Self, Failure> {
+    /// Opens the session that makes the node, and removes it; nothing is made yet.
+    pub(crate) async fn connect(cluster: &str, name: &str) -> Result<Self, BoxError> {
         let zk = session::connect(name, cluster).await?;
         let path = format!("/{name}-{}", Uuid::new_v4());
-        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
-        let created = zk.client().await?.create(&path, &[], &options).await;
-        created.map_err(|error| format!("cannot create {path} at {cluster}: {error}"))?;
         Ok(Self {
             zk,
             cluster: format!("{}{path}", cluster.trim_end_matches('/')),
             path,
         })
+    }
+
+    /// Makes the node.
+    ///
+    /// A future that fails or is dropped may have made it, or make it yet; [`Chroot::remove`] removes it in each case:
+    /// the server takes the requests of a session in their order, and none after its end.
+    pub(crate) async fn create(&self) -> Result<(), BoxError> {
+        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        let created = self.zk.client().await?.create(&self.path, &[], &options).await;
+        created.map_err(|error| format!("cannot create {}: {error}", self.cluster))?;
+        Ok(())
     }
 
     /// The connect string to it.
@@ -41,12 +52,17 @@ impl Chroot {
     }
 
     /// Removes it with all that is in it, also what dead processes hold.
-    pub(crate) async fn remove(self) -> Result<(), Failure> {
+    pub(crate) async fn remove(self) -> Result<(), BoxError> {
         let removed = async {
-            let client = self.zk.client().await?;
-            // Something that was under way may come in between.
-            while !remove_tree(&client, &self.path).await? {}
-            Ok::<_, Failure>(())
+            loop {
+                let client = self.zk.client().await?;
+                match remove_tree(&client, &self.path).await {
+                    Ok(true) => return Ok(()),
+                    Err(error @ (Error::NoAuth | Error::AuthFailed)) => return Err(BoxError::from(error)),
+                    // Something that was under way came in between, or the next session has to go on.
+                    Ok(false) | Err(_) => time::sleep(PAUSE).await,
+                }
+            }
         };
         time::timeout(PATIENCE, removed)
             .await

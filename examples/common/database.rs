@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
 
-use super::Failure;
+use super::BoxError;
 
 /// Makes a new one.
-pub(crate) fn create(path: &Path, schema: &str) -> Result<Connection, Failure> {
+pub(crate) fn create(path: &Path, schema: &str) -> Result<Connection, BoxError> {
     // Not an old one: its tokens and ids may be those of another ensemble.
     File::create_new(path).map_err(|error| format!("{}: {error}; name a new file", path.display()))?;
     let db = open(path)?;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
+use super::print::say;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Log {
     start: Instant,
@@ -15,6 +17,6 @@ impl Log {
 
     /// Prints a line of someone who does or says something.
     pub(crate) fn note(self, name: &str, what: impl fmt::Display) {
-        println!("{:6.2} s  {name} {what}", self.start.elapsed().as_secs_f64());
+        say!("{:6.2} s  {name} {what}", self.start.elapsed().as_secs_f64());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-use super::Failure;
+use super::BoxError;
 
 const HEADER: &str = "payment,account,cents";
 
@@ -39,7 +39,7 @@ impl Payment {
 }
 
 /// The requests of a file, in which some come twice.
-pub(crate) fn read(path: &str) -> Result<Vec<Payment>, Failure> {
+pub(crate) fn read(path: &str) -> Result<Vec<Payment>, BoxError> {
     let lines = lines(path, HEADER)?;
     Ok(parse_all(&lines).map_err(|problem| format!("{path}: {problem}"))?)
 }
@@ -52,11 +52,15 @@ pub(crate) fn due(mut requests: Vec<Payment>) -> Vec<Payment> {
 }
 
 /// The lines of a CSV file after its first, which must be `header`.
-pub(crate) fn lines(path: &str, header: &str) -> Result<Vec<String>, Failure> {
+pub(crate) fn lines(path: &str, header: &str) -> Result<Vec<String>, BoxError> {
     let text = fs::read_to_string(Path::new(path)).map_err(|error| format!("{path}: {error}"))?;
+    Ok(lines_after(&text, header).map_err(|problem| format!("{path}: {problem}"))?)
+}
+
+fn lines_after(text: &str, header: &str) -> Result<Vec<String>, String> {
     let mut lines = text.lines();
     if lines.next() != Some(header) {
-        return Err(format!("{path}: the first line must be {header:?}").into());
+        return Err(format!("the first line must be {header:?}"));
     }
     Ok(lines.map(str::to_owned).collect())
 }
@@ -90,6 +94,17 @@ mod tests {
         assert_eq!(requests.len(), 2);
         assert_eq!(requests[0], requests[1]);
         assert_eq!(due(requests.clone()), requests[..1]);
+    }
+
+    #[test]
+    fn a_header_that_is_wrong_or_missing_is_refused() {
+        let line = "pay-1,acc-1,250";
+        let read = |header: &str| lines_after(&format!("{header}{line}\n"), HEADER);
+        assert_eq!(read("payment,account,cents\n"), Ok(vec![line.to_owned()]));
+        for header in ["", "\n", "payment,account\n", "account,payment,cents\n"] {
+            assert!(read(header).unwrap_err().contains(HEADER), "{header:?}");
+        }
+        assert!(lines_after("", HEADER).is_err());
     }
 
     #[test]

@@ -1,26 +1,23 @@
-//! From `main` to the exit status: 0 if all is right, 1 if anything is wrong, 2 for wrong arguments, 130 after Ctrl-C.
+//! From `main` to the exit status: 0 if all is right, 1 if anything is wrong, 2 for wrong arguments; 130 after Ctrl-C, 143
+//! after SIGTERM, 129 after SIGHUP.
 
 use std::env;
 use std::ffi::OsString;
-use std::process::{self, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::runtime::Runtime;
-use tokio::{select, signal, time};
+use tokio::{select, time};
 use tracing_subscriber::EnvFilter;
 
-use super::Failure;
-use super::site::Site;
+use super::BoxError;
+use super::environment::Environment;
+use super::interrupt::{Interrupted, Interrupts};
+use super::print::complain;
 
 /// Longer than an example may take.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// What a shell reports of a program that SIGINT has ended.
-const INTERRUPTED: u8 = 130;
-
-#[derive(Debug, Error)]
-#[error("interrupted")]
-struct Interrupted;
 
 /// Calls `main` with the arguments of the program.
 pub(crate) fn main(main: impl FnOnce(&[&str]) -> ExitCode) -> ExitCode {
@@ -35,27 +32,40 @@ pub(crate) fn main(main: impl FnOnce(&[&str]) -> ExitCode) -> ExitCode {
     }
 }
 
-/// Plays an example on a site of its own. `play` says whether all is right.
+/// Runs an example in an environment of its own. `body` says whether all is right.
 ///
-/// However that ends, and after Ctrl-C too, nothing of it is left: `play` is dropped and the site cleared.
-pub(crate) fn example(name: &str, play: impl AsyncFnOnce(&Site) -> Result<bool, Failure>) -> ExitCode {
+/// However that ends, and after Ctrl-C, SIGTERM and SIGHUP too, nothing of it is left: `body` is dropped and the
+/// environment cleared.
+pub(crate) fn example(name: &str, body: impl AsyncFnOnce(&Environment) -> Result<bool, BoxError>) -> ExitCode {
     let run = async {
-        let site = Site::prepare(name).await?;
-        let played = select! {
-            // Asked first, so that from now on Ctrl-C is ours.
+        // Before there is anything to clear.
+        let mut interrupts = Interrupts::listen()?;
+        let environment = select! {
             biased;
-            interrupted = interrupt() => interrupted,
-            played = time::timeout(PATIENCE, play(&site)) => {
-                played.unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()))
+            interrupted = interrupts.first() => interrupted,
+            environment = Environment::open(name) => environment,
+        }?;
+        let work = async {
+            environment.prepare().await?;
+            body(&environment).await
+        };
+        let ended = select! {
+            biased;
+            interrupted = interrupts.first() => interrupted,
+            ended = time::timeout(PATIENCE, work) => {
+                ended.unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()))
             }
         };
-        let cleared = site.clear().await;
-        let is_right = played?;
+        let cleared = environment.clear().await;
+        if let (Err(_), Err(failure)) = (&ended, &cleared) {
+            complain!("{name}: {failure}");
+        }
+        let is_right = ended?;
         cleared.map(|()| is_right)
     };
     // The runtime serves the embedded server, until the end.
     let right = Runtime::new()
-        .map_err(Failure::from)
+        .map_err(BoxError::from)
         .and_then(|runtime| runtime.block_on(run));
     match right {
         Ok(true) => ExitCode::SUCCESS,
@@ -64,8 +74,29 @@ pub(crate) fn example(name: &str, play: impl AsyncFnOnce(&Site) -> Result<bool, 
     }
 }
 
+/// As [`example`], with a ledger: `[LEDGER]` names a new file that is kept.
+pub(crate) fn example_with_ledger(
+    name: &str,
+    arguments: &[&str],
+    body: impl AsyncFnOnce(&Environment, &Path) -> Result<bool, BoxError>,
+) -> ExitCode {
+    let ledger = match *arguments {
+        [] => None,
+        [ledger] if !ledger.starts_with('-') => Some(PathBuf::from(ledger)),
+        _ => {
+            return usage(&format!(
+                "usage: {name} [LEDGER]   (a new SQLite file to keep; default: a temporary one)"
+            ));
+        }
+    };
+    example(name, async |environment: &Environment| {
+        let ledger = ledger.unwrap_or_else(|| environment.scratch("ledger.db"));
+        body(environment, &ledger).await
+    })
+}
+
 /// Does the work of a process that an example has started of itself.
-pub(crate) fn process(name: &str, work: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+pub(crate) fn process(name: &str, work: impl Future<Output = Result<(), BoxError>>) -> ExitCode {
     let run = || {
         let runtime = Runtime::new()?;
         let worked = runtime.block_on(work);
@@ -80,26 +111,14 @@ pub(crate) fn process(name: &str, work: impl Future<Output = Result<(), Failure>
 }
 
 pub(crate) fn usage(text: &str) -> ExitCode {
-    eprintln!("{text}");
+    complain!("{text}");
     ExitCode::from(2)
 }
 
-fn fail(name: &str, failure: &Failure) -> ExitCode {
-    eprintln!("{name}: {failure}");
-    if failure.is::<Interrupted>() {
-        ExitCode::from(INTERRUPTED)
-    } else {
-        ExitCode::FAILURE
+fn fail(name: &str, failure: &BoxError) -> ExitCode {
+    complain!("{name}: {failure}");
+    match failure.downcast_ref::<Interrupted>() {
+        Some(interrupted) => ExitCode::from(interrupted.status()),
+        None => ExitCode::FAILURE,
     }
-}
-
-/// Returns at Ctrl-C. Another one ends the program at once, should the clearing take too long.
-async fn interrupt<T>() -> Result<T, Failure> {
-    signal::ctrl_c().await?;
-    tokio::spawn(async {
-        if signal::ctrl_c().await.is_ok() {
-            process::exit(INTERRUPTED.into());
-        }
-    });
-    Err(Interrupted.into())
 }

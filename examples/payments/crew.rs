@@ -7,17 +7,18 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
-use crate::common::Failure;
+use crate::common::BoxError;
+use crate::common::print::complain;
 use crate::job::Job;
 use crate::worker;
 
 const WORKERS: usize = 4;
 
-/// Dropping it stops the workers: they finish what they have begun.
+/// Dropping it stops the workers: they are given 2 s to finish what they have begun.
 #[derive(Debug)]
 pub(crate) struct Crew {
     job: Arc<Job>,
-    threads: Vec<JoinHandle<Result<(), Failure>>>,
+    threads: Vec<JoinHandle<Result<(), BoxError>>>,
     /// Closed when the last of them has ended.
     working: mpsc::Receiver<()>,
 }
@@ -41,13 +42,13 @@ impl Crew {
     }
 
     /// Waits until no request is left. Returns what went wrong.
-    pub(crate) async fn end(mut self) -> Vec<Failure> {
+    pub(crate) async fn end(mut self) -> Vec<BoxError> {
         // Nothing is ever sent.
         self.working.recv().await;
         self.join()
     }
 
-    fn join(&mut self) -> Vec<Failure> {
+    fn join(&mut self) -> Vec<BoxError> {
         let ends = self.threads.drain(..).map(JoinHandle::join);
         ends.filter_map(|end| end.unwrap_or_else(|_| Err("a worker panicked".into())).err())
             .collect()
@@ -58,7 +59,7 @@ impl Drop for Crew {
     fn drop(&mut self) {
         self.job.stop();
         for failure in self.join() {
-            eprintln!("{failure}");
+            complain!("{failure}");
         }
     }
 }

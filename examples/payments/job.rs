@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
-use crate::common::Failure;
+use crate::common::BoxError;
 use crate::common::payment::Payment;
 use crate::report::Report;
 use crate::stall::Stall;
@@ -19,7 +19,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(requests: Vec<Payment>) -> Result<Self, Failure> {
+    pub(crate) fn new(requests: Vec<Payment>) -> Result<Self, BoxError> {
         Ok(Self {
             stall: Stall::plan(&requests)
                 .ok_or("the input has no account that two payments in its second half go to")?,

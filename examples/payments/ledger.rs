@@ -10,7 +10,7 @@ use zookeeper_recipes::FencingToken;
 
 use crate::common::books::Books;
 use crate::common::payment::Payment;
-use crate::common::{Failure, database};
+use crate::common::{BoxError, database};
 
 /// One connection to the ledger. Every worker has its own.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) enum Settlement {
 
 impl Ledger {
     /// Makes a new ledger.
-    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn create(path: &Path) -> Result<Self, BoxError> {
         let db = database::create(path, SCHEMA)?;
         Ok(Self { db })
     }

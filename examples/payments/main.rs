@@ -16,10 +16,10 @@
 //!
 //! Midway, one worker is stopped while it holds a lock, long enough for its session to expire (`stall`). At the end the
 //! books are compared with the input (`audit`); the exit status is 1 if anything is wrong with them. After Ctrl-C, the
-//! workers finish what they have begun (`crew`).
+//! workers are given 2 s to finish what they have begun (`crew`).
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod audit;
 #[path = "../common/mod.rs"]
@@ -31,45 +31,38 @@ mod report;
 mod stall;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use self::audit::Audit;
-use self::common::site::Site;
-use self::common::{Failure, payment, start};
+use self::common::environment::Environment;
+use self::common::print::{complain, say};
+use self::common::{BoxError, payment, start};
 use self::crew::Crew;
 use self::job::Job;
 use self::ledger::Ledger;
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/payments.csv");
-const USAGE: &str = "usage: payments [LEDGER]   (a new SQLite file to keep; default: a temporary one)";
 
 fn main() -> ExitCode {
-    start::main(|arguments| match *arguments {
-        [] => start::example("payments", async |site: &Site| settle_all(site, None).await),
-        [ledger] if !ledger.starts_with('-') => start::example("payments", async |site: &Site| {
-            settle_all(site, Some(ledger.into())).await
-        }),
-        _ => start::usage(USAGE),
-    })
+    start::main(|arguments| start::example_with_ledger("payments", arguments, settle_all))
 }
 
 /// Whether everything went well and the books are right.
-async fn settle_all(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
+async fn settle_all(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
     let requests = payment::read(INPUT)?;
-    println!("input: {} requests, {INPUT}", requests.len());
-    let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
-    let ledger = Ledger::create(&path)?;
-    println!("ledger: SQLite, {}", path.display());
+    say!("input: {} requests, {INPUT}", requests.len());
+    let ledger = Ledger::create(path)?;
+    say!("ledger: SQLite, {}", path.display());
 
     let job = Arc::new(Job::new(requests)?);
-    let failures = Crew::start(&job, site.cluster(), &path).end().await;
+    let failures = Crew::start(&job, environment.cluster(), path).end().await;
     for failure in &failures {
-        eprintln!("{failure}");
+        complain!("{failure}");
     }
     let audit = Audit::new(job.requests(), &ledger.books()?, ledger.refusals()?);
     audit.print_findings();
-    println!("{audit}");
+    say!("{audit}");
     Ok(failures.is_empty() && audit.is_clean())
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::common::print::say;
+
 #[derive(Debug)]
 pub(crate) struct Report {
     start: Instant,
@@ -21,7 +23,7 @@ impl Report {
     }
 
     pub(crate) fn say(&self, line: impl fmt::Display) {
-        println!("[{:5.1} s] {line}", self.start.elapsed().as_secs_f64());
+        say!("[{:5.1} s] {line}", self.start.elapsed().as_secs_f64());
     }
 
     /// Counts a request that is done; says so for every tenth of all.

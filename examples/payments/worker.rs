@@ -7,7 +7,7 @@ use tokio::{runtime, select, time};
 use zookeeper_recipes::{Coordinator, FairLock, ReleaseError};
 
 use crate::common::payment::Payment;
-use crate::common::{Failure, session};
+use crate::common::{BoxError, session};
 use crate::job::Job;
 use crate::ledger::{Ledger, Settlement};
 
@@ -15,7 +15,7 @@ use crate::ledger::{Ledger, Settlement};
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Works on this thread until no request is left.
-pub(crate) fn run(name: &str, job: &Job, cluster: &str, ledger: &Path) -> Result<(), Failure> {
+pub(crate) fn run(name: &str, job: &Job, cluster: &str, ledger: &Path) -> Result<(), BoxError> {
     let work = async {
         let mut worker = Worker {
             name,
@@ -41,7 +41,7 @@ pub(crate) fn run(name: &str, job: &Job, cluster: &str, ledger: &Path) -> Result
                 () = late => Err("stopped in the middle of its work".into()),
             }
         })
-        .map_err(|failure: Failure| format!("{name}: {failure}").into())
+        .map_err(|failure: BoxError| format!("{name}: {failure}").into())
 }
 
 struct Worker<'a> {
@@ -54,7 +54,7 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    async fn settle(&mut self, request: &Payment) -> Result<(), Failure> {
+    async fn settle(&mut self, request: &Payment) -> Result<(), BoxError> {
         let Job { report, .. } = self.job;
         let mut again = false;
         while !self.attempt(request).await? {
@@ -73,7 +73,7 @@ impl Worker<'_> {
 
     /// Whether the request is done. If not, the lock was lost on the way and nothing was written: once more, from the
     /// start, with what the account's balance is by then.
-    async fn attempt(&mut self, request: &Payment) -> Result<bool, Failure> {
+    async fn attempt(&mut self, request: &Payment) -> Result<bool, BoxError> {
         let Job { stall, report, .. } = self.job;
         let Payment { id, account, cents } = request;
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::common::books::{Books, Comparison};
 use crate::common::payment::{self, Payment};
+use crate::common::print::say;
 
 /// What became of the recharges. Displayed as the example's last line.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Audit {
         audit.look_at_the_dead(lines, dead);
         let is: i64 = books.balances.iter().map(|(_, cents)| cents).sum();
         let should: i64 = due.iter().map(|recharge| recharge.cents).sum();
-        println!(
+        say!(
             "sum: {is} cents in {} accounts, {should} in the input",
             books.balances.len()
         );

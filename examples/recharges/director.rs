@@ -9,9 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time;
 use zookeeper_recipes::queue::{NewItem, PushOptions, WorkQueue};
 
-use crate::common::cast::{self, Cast};
 use crate::common::log::Log;
-use crate::common::{Failure, session};
+use crate::common::processes::{self, Processes};
+use crate::common::{BoxError, session};
 use crate::ledger::Ledger;
 use crate::{input, worker};
 
@@ -34,11 +34,11 @@ pub(crate) struct Outcome {
 }
 
 /// Returns when every item is acknowledged or dead.
-pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<Outcome, Failure> {
+pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<Outcome, BoxError> {
     let zk = session::connect("director", cluster).await?;
     let queue = worker::queue(&zk)?;
     let progress = Progress::new(lines.len());
-    let mut cast = Cast::new(progress.log);
+    let mut processes = Processes::new(progress.log);
 
     let mut pushed = BTreeMap::new();
     push(&queue, lines, &mut pushed).await?;
@@ -46,7 +46,10 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
     for number in 1..=WORKERS {
         let last_batch = if VICTIM.0 == number { VICTIM.1 } else { 0 };
         let arguments = ["--worker", &number.to_string(), &last_batch.to_string(), cluster];
-        cast.start(&format!("worker {number}"), cast::myself()?.args(arguments).arg(path))?;
+        processes.start(
+            &format!("worker {number}"),
+            processes::myself()?.args(arguments).arg(path),
+        )?;
     }
     let again = async {
         push(&queue, lines, &mut pushed).await?;
@@ -57,9 +60,9 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
         Ok(())
     };
     let ledger = Ledger::open(path)?;
-    let ((), killed) = future::try_join(again, watch(&mut cast, &progress, &queue, &ledger, lines.len())).await?;
+    let ((), killed) = future::try_join(again, watch(&mut processes, &progress, &queue, &ledger, lines.len())).await?;
     progress.note("director", "sees that all is done");
-    cast.end().await?;
+    processes.end().await?;
     let dead = queue.dead().await?;
     zk.close().await;
     Ok(Outcome {
@@ -73,7 +76,7 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
 }
 
 /// Pushes all lines. An item that is known by its key is not pushed again, but its id is answered.
-async fn push(queue: &WorkQueue, lines: &[String], pushed: &mut BTreeMap<String, String>) -> Result<(), Failure> {
+async fn push(queue: &WorkQueue, lines: &[String], pushed: &mut BTreeMap<String, String>) -> Result<(), BoxError> {
     for chunk in lines.chunks(CHUNK) {
         let item = |line: &String| NewItem::new(line.clone()).with(PushOptions::new().key(input::key(line)));
         let ids = queue.push_all(chunk.iter().map(item)).await?;
@@ -82,28 +85,28 @@ async fn push(queue: &WorkQueue, lines: &[String], pushed: &mut BTreeMap<String,
     Ok(())
 }
 
-/// Plays it all, and returns when every item is applied or dead: how many workers were killed.
+/// Supervises all, and returns when every item is applied or dead: how many workers were killed.
 async fn watch(
-    cast: &mut Cast,
+    processes: &mut Processes,
     progress: &Progress,
     queue: &WorkQueue,
     ledger: &Ledger,
     items: usize,
-) -> Result<usize, Failure> {
+) -> Result<usize, BoxError> {
     let (mut ready, mut killed) = (0, 0);
     let mut ticks = time::interval(Duration::from_millis(100));
     loop {
         tokio::select! {
-            said = cast.next() => {
+            said = processes.next() => {
                 let (name, line) = said?.ok_or("all workers ended")?;
                 progress.note(&name, &line);
                 if line == "is ready" {
                     ready += 1;
                     if ready == WORKERS {
-                        cast.order_all("begin").await?;
+                        processes.send_all("begin").await?;
                     }
                 } else if line.starts_with("stands still") {
-                    cast.kill(&name).await?;
+                    processes.kill(&name).await?;
                     killed += 1;
                     progress.note(&name, "is killed (SIGKILL); its items come back when its session ends");
                 }
@@ -112,8 +115,8 @@ async fn watch(
                 let applied = ledger.applied()?;
                 let open = items.saturating_sub(applied as usize);
                 progress.show(applied);
-                let is_played = killed > 0 && open <= DEAD && queue.is_empty().await?;
-                if is_played && queue.dead().await?.len() >= open {
+                let is_over = killed > 0 && open <= DEAD && queue.is_empty().await?;
+                if is_over && queue.dead().await?.len() >= open {
                     return Ok(killed);
                 }
             }

@@ -1,12 +1,12 @@
 //! The input: a CSV file of top-ups. It is pushed line by line as it is; only who consumes a line has to understand it.
 
-use crate::common::Failure;
+use crate::common::BoxError;
 use crate::common::payment;
 
 const HEADER: &str = "recharge,account,cents";
 
 /// All lines of the file but the header.
-pub(crate) fn read(path: &str) -> Result<Vec<String>, Failure> {
+pub(crate) fn read(path: &str) -> Result<Vec<String>, BoxError> {
     payment::lines(path, HEADER)
 }
 

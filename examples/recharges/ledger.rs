@@ -6,7 +6,7 @@ use rusqlite::{Connection, Result, params};
 
 use crate::common::books::Books;
 use crate::common::payment::Payment;
-use crate::common::{Failure, database};
+use crate::common::{BoxError, database};
 
 /// One connection to the ledger. Every process has its own.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// Makes a new ledger.
-    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn create(path: &Path) -> Result<Self, BoxError> {
         let db = database::create(path, SCHEMA)?;
         Ok(Self { db })
     }

@@ -20,8 +20,8 @@
 //!
 //! At the end the ledger is compared with the file (`audit`); the exit status is 1 if anything is wrong with it.
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod audit;
 #[path = "../common/mod.rs"]
@@ -31,32 +31,28 @@ mod input;
 mod ledger;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use self::audit::Audit;
-use self::common::site::Site;
-use self::common::{Failure, start};
+use self::common::environment::Environment;
+use self::common::print::say;
+use self::common::{BoxError, start};
 use self::ledger::Ledger;
 use self::worker::Assignment;
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/recharges.csv");
-const USAGE: &str = "usage: recharges [LEDGER]   (a new SQLite file to keep; default: a temporary one)";
 
 fn main() -> ExitCode {
     start::main(|arguments| match *arguments {
         ["--worker", number, last_batch, cluster, ledger] => {
             start::process("recharges", work(number, last_batch, cluster, Path::new(ledger)))
         }
-        [] => start::example("recharges", async |site: &Site| recharge(site, None).await),
-        [ledger] if !ledger.starts_with('-') => start::example("recharges", async |site: &Site| {
-            recharge(site, Some(ledger.into())).await
-        }),
-        _ => start::usage(USAGE),
+        _ => start::example_with_ledger("recharges", arguments, recharge),
     })
 }
 
-async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> Result<(), Failure> {
+async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> Result<(), BoxError> {
     let assignment = Assignment {
         name: &format!("worker {number}"),
         cluster,
@@ -67,22 +63,21 @@ async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> R
 }
 
 /// Whether everything went well and the ledger is right.
-async fn recharge(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
+async fn recharge(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
     let lines = input::read(INPUT)?;
-    println!("input: {} lines, {INPUT}", lines.len());
-    let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
-    let ledger = Ledger::create(&path)?;
-    println!("ledger: SQLite, {}", path.display());
+    say!("input: {} lines, {INPUT}", lines.len());
+    let ledger = Ledger::create(path)?;
+    say!("ledger: SQLite, {}", path.display());
 
-    let outcome = director::run(site.cluster(), &lines, &path).await?;
+    let outcome = director::run(environment.cluster(), &lines, path).await?;
     let again = ledger.again()?;
     let audit = Audit::new(&lines, &outcome.pushed, &outcome.dead, &ledger.books()?);
     audit.print_findings();
-    println!(
+    say!(
         "{} killed in mid-batch; {again} deliveries of items that were applied before, which changed nothing",
         if outcome.killed == 1 { "1 worker" } else { "no worker" },
     );
-    println!("{audit}");
+    say!("{audit}");
     // The run is no test of anything if what the dead worker had done was not delivered again.
     Ok(audit.is_clean() && outcome.killed == 1 && again > 0)
 }

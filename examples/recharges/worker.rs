@@ -7,9 +7,10 @@ use futures::future::join_all;
 use zookeeper_recipes::queue::{Delivery, WorkQueue};
 use zookeeper_recipes::{Coordinator, Error};
 
-use crate::common::orders::Orders;
+use crate::common::commands::Commands;
 use crate::common::payment::Payment;
-use crate::common::{Failure, session};
+use crate::common::print::say;
+use crate::common::{BoxError, session};
 use crate::ledger::Ledger;
 
 /// Deliveries of an item before it is dead.
@@ -32,56 +33,64 @@ pub(crate) fn queue(zk: &Coordinator) -> Result<WorkQueue, Error> {
     Ok(WorkQueue::new(zk, "/recharges")?.max_attempts(MAX_ATTEMPTS))
 }
 
-/// Works from the first order until it is told to end.
-pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
-    let zk = session::connect(assignment.name, assignment.cluster).await?;
-    let queue = queue(&zk)?;
-    let mut ledger = Ledger::open(assignment.ledger)?;
-    let mut orders = Orders::new();
-    println!("is ready");
+/// Works from the first command until it is told to end.
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), BoxError> {
+    let mut commands = Commands::new();
+    let zk = tokio::select! {
+        zk = session::connect(assignment.name, assignment.cluster) => zk?,
+        () = commands.end() => return Err("the director is gone".into()),
+    };
+    say!("is ready");
     // All begin together, so that none is done before another is there.
-    orders.next().await?;
+    commands.next().await?;
+    tokio::select! {
+        worked = work(&zk, assignment) => worked?,
+        // What was on its way goes to another.
+        () = commands.end() => {}
+    }
+    zk.close().await;
+    Ok(())
+}
+
+async fn work(zk: &Coordinator, assignment: &Assignment<'_>) -> Result<(), BoxError> {
+    let queue = queue(zk)?;
+    let mut ledger = Ledger::open(assignment.ledger)?;
     for number in 1.. {
-        let batch = tokio::select! {
-            // What was on its way goes to another.
-            () = orders.end() => break,
-            batch = queue.pop_batch(BATCH) => batch?,
-        };
+        let batch = queue.pop_batch(BATCH).await?;
         if assignment.last_batch == Some(number) {
             die(batch, &mut ledger).await?;
         } else {
             settle(batch, &mut ledger).await?;
         }
     }
-    zk.close().await;
     Ok(())
 }
 
 /// Applies a batch, then acknowledges it. If the acknowledgement does not get there, the items come again, to whomever:
 /// the ledger knows them by their ids.
-async fn settle(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), Failure> {
+async fn settle(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), BoxError> {
     let (readable, unreadable) = read(batch);
     apply(&readable, ledger)?;
     tokio::time::sleep(EFFORT).await;
     let acks = readable.into_iter().map(|(delivery, _)| delivery.ack());
     for lost in join_all(acks).await.into_iter().filter_map(Result::err) {
-        println!("cannot acknowledge: {lost}");
+        say!("cannot acknowledge: {lost}");
     }
     for (delivery, problem) in unreadable {
-        println!("attempt {} of {MAX_ATTEMPTS}: {problem}", delivery.attempt());
+        say!("attempt {} of {MAX_ATTEMPTS}: {problem}", delivery.attempt());
         if let Err(lost) = delivery.nack().await {
-            println!("cannot give back: {lost}");
+            say!("cannot give back: {lost}");
         }
     }
     Ok(())
 }
 
 /// Applies one half of a batch, acknowledges none of it, and waits to be killed.
-async fn die(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), Failure> {
+async fn die(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), BoxError> {
     let (readable, _unreadable) = read(batch);
     let applied = &readable[..readable.len().div_ceil(2)];
     apply(applied, ledger)?;
-    println!(
+    say!(
         "stands still: {} of its {} items are applied, none is acknowledged",
         applied.len(),
         readable.len()
@@ -102,7 +111,7 @@ fn read(batch: Vec<Delivery>) -> (Read<Payment>, Read<String>) {
     (readable, unreadable)
 }
 
-fn apply(readable: &[(Delivery, Payment)], ledger: &mut Ledger) -> Result<(), Failure> {
+fn apply(readable: &[(Delivery, Payment)], ledger: &mut Ledger) -> Result<(), BoxError> {
     let items: Vec<(String, &Payment)> = readable
         .iter()
         .map(|(delivery, recharge)| (delivery.id().to_string(), recharge))

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::BATCHES;
-use crate::common::Failure;
+use crate::common::BoxError;
 use crate::common::payment::{self, Payment};
 
 /// The end of a batch: the next one begins with it.
@@ -42,9 +42,9 @@ impl fmt::Display for Page {
 }
 
 impl FromStr for Page {
-    type Err = Failure;
+    type Err = BoxError;
 
-    fn from_str(text: &str) -> Result<Self, Failure> {
+    fn from_str(text: &str) -> Result<Self, BoxError> {
         let fields: Vec<&str> = text.split(' ').collect();
         let [number, balance, seal] = fields[..] else {
             return Err(format!("{text:?} is no page").into());
@@ -62,7 +62,7 @@ impl FromStr for Page {
 pub(crate) struct Batches(Vec<Payment>);
 
 impl Batches {
-    pub(crate) fn read(path: &str) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &str) -> Result<Self, BoxError> {
         Ok(Self(payment::due(payment::read(path)?)))
     }
 

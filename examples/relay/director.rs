@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::chain::Page;
-use crate::common::cast::{self, Cast};
 use crate::common::log::Log;
-use crate::common::{Failure, session};
+use crate::common::processes::{self, Processes};
+use crate::common::{BoxError, session};
 use crate::{PROCESSES, settler};
 
 /// What came of it all.
@@ -18,9 +18,9 @@ pub(crate) struct Outcome {
     pub(crate) mended: usize,
 }
 
-pub(crate) async fn run(cluster: &str, journal: &Path) -> Result<Outcome, Failure> {
+pub(crate) async fn run(cluster: &str, journal: &Path) -> Result<Outcome, BoxError> {
     let zk = session::connect("director", cluster).await?;
-    let (killed, mended) = play(cluster, journal).await?;
+    let (killed, mended) = supervise(cluster, journal).await?;
     let relay = settler::chain(&zk)?;
     let end = settler::page(relay.latest().await?.as_deref())?;
     // The result stays until somebody who knows that it is over removes it.
@@ -30,25 +30,28 @@ pub(crate) async fn run(cluster: &str, journal: &Path) -> Result<Outcome, Failur
     Ok(Outcome { end, killed, mended })
 }
 
-/// Plays it all, and returns when all processes have ended: how many were killed, and how many mended something.
-async fn play(cluster: &str, journal: &Path) -> Result<(usize, usize), Failure> {
+/// Supervises all, and returns when all processes have ended: how many were killed, and how many mended something.
+async fn supervise(cluster: &str, journal: &Path) -> Result<(usize, usize), BoxError> {
     let log = Log::new();
-    let mut cast = Cast::new(log);
+    let mut processes = Processes::new(log);
     for number in 1..=PROCESSES {
         let name = format!("settler-{number}");
         let fatal = if number == 1 { "fatal" } else { "" };
-        let mut command = cast::myself()?;
+        let mut command = processes::myself()?;
         command.args(["--process", &name, cluster]).arg(journal).arg(fatal);
-        cast.start(&name, &mut command)?;
+        processes.start(&name, &mut command)?;
     }
-    let victim = cast.until("stops").await?;
-    log.note(&victim, "is killed (SIGKILL) in its turn");
-    cast.kill(&victim).await?;
-    let mut mended = 0;
-    while let Some((name, line)) = cast.next().await? {
+    let (mut killed, mut mended) = (0, 0);
+    while let Some((name, line)) = processes.next().await? {
         log.note(&name, &line);
-        mended += usize::from(line.starts_with("mends"));
+        if line.starts_with("stops") {
+            processes.kill(&name).await?;
+            killed += 1;
+            log.note(&name, "is killed (SIGKILL) in its turn");
+        } else if line.starts_with("mends") {
+            mended += 1;
+        }
     }
     log.note("all", "have ended");
-    Ok((1, mended))
+    Ok((killed, mended))
 }

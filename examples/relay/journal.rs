@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::common::Failure;
+use crate::common::BoxError;
 use crate::common::payment::Payment;
 
 #[derive(Clone, Debug)]
@@ -21,18 +21,18 @@ pub(crate) struct Entry {
 }
 
 impl Journal {
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path) -> Result<Self, BoxError> {
         OpenOptions::new().create(true).append(true).open(path)?;
         Ok(Self { path: path.to_owned() })
     }
 
-    pub(crate) fn add(&self, batch: usize, payment: &Payment) -> Result<(), Failure> {
+    pub(crate) fn add(&self, batch: usize, payment: &Payment) -> Result<(), BoxError> {
         let mut file = OpenOptions::new().append(true).open(&self.path)?;
         let line = format!("{batch},{},{}\n", payment.id, payment.cents);
         Ok(file.write_all(line.as_bytes())?)
     }
 
-    pub(crate) fn entries(&self) -> Result<Vec<Entry>, Failure> {
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, BoxError> {
         let text = fs::read_to_string(&self.path)?;
         let entries = text.lines().map(|line| {
             let broken = || format!("{}: {line:?} is no entry", self.path.display());
@@ -50,7 +50,7 @@ impl Journal {
     }
 
     /// Strikes out what was entered for `batch` and later ones. Returns how many entries that were.
-    pub(crate) fn strike(&self, batch: usize) -> Result<usize, Failure> {
+    pub(crate) fn strike(&self, batch: usize) -> Result<usize, BoxError> {
         let entries = self.entries()?;
         let kept: String = entries
             .iter()

@@ -17,8 +17,8 @@
 //!
 //! At the end the chain and the journal are compared with the input; the exit status is 1 if anything is wrong.
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod chain;
 #[path = "../common/mod.rs"]
@@ -32,8 +32,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::chain::{Batches, Page};
-use self::common::site::Site;
-use self::common::{Failure, start};
+use self::common::environment::Environment;
+use self::common::print::say;
+use self::common::{BoxError, start};
 use self::director::Outcome;
 use self::journal::{Entry, Journal};
 use self::settler::Assignment;
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn settle(name: &str, cluster: &str, journal: &str, fatal: bool) -> Result<(), Failure> {
+async fn settle(name: &str, cluster: &str, journal: &str, fatal: bool) -> Result<(), BoxError> {
     let assignment = Assignment {
         name,
         cluster,
@@ -66,11 +67,11 @@ async fn settle(name: &str, cluster: &str, journal: &str, fatal: bool) -> Result
 }
 
 /// Whether everything went well and the chain is right.
-async fn direct(site: &Site) -> Result<bool, Failure> {
+async fn direct(environment: &Environment) -> Result<bool, BoxError> {
     let batches = Batches::read(INPUT)?;
-    println!("input: {} payments in {BATCHES} batches, {INPUT}", batches.payments());
-    let journal = site.scratch("journal.csv");
-    let outcome = director::run(site.cluster(), &journal).await?;
+    say!("input: {} payments in {BATCHES} batches, {INPUT}", batches.payments());
+    let journal = environment.scratch("journal.csv");
+    let outcome = director::run(environment.cluster(), &journal).await?;
     let entries = Journal::open(&journal)?.entries()?;
     Ok(audit(&batches, &outcome, &entries))
 }
@@ -93,7 +94,7 @@ fn audit(batches: &Batches, outcome: &Outcome, entries: &[Entry]) -> bool {
     let in_order = entries.is_sorted_by_key(|entry| entry.batch);
     let balance: i64 = entries.iter().map(|entry| entry.cents).sum();
     let is_right = outcome.end == expected && balance == expected.balance && in_order;
-    println!(
+    say!(
         "relay: {} batches in one chain, {} payments due, {once} settled once, {twice} twice, {} lost, {} of {PROCESSES} \
          processes killed, {} lost predecessor told and mended, {} cents, chain {}",
         outcome.end.number,

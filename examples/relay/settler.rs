@@ -4,8 +4,9 @@ use tokio::{select, task};
 use zookeeper_recipes::{CompleteError, Coordinator, CountDownLatch, Error, Relay, Turn};
 
 use crate::chain::{Batches, Page};
-use crate::common::orders::Orders;
-use crate::common::{Failure, session};
+use crate::common::commands::Commands;
+use crate::common::print::say;
+use crate::common::{BoxError, session};
 use crate::journal::Journal;
 use crate::{BATCHES, FATAL, PROCESSES};
 
@@ -30,20 +31,20 @@ pub(crate) fn all_here(zk: &Coordinator) -> Result<CountDownLatch, Error> {
 }
 
 /// The page that the last turn ended with.
-pub(crate) fn page(result: Option<&[u8]>) -> Result<Page, Failure> {
+pub(crate) fn page(result: Option<&[u8]>) -> Result<Page, BoxError> {
     result.map_or(Ok(Page::default()), |result| std::str::from_utf8(result)?.parse())
 }
 
 /// Takes turns until all batches are settled.
-pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
-    let mut orders = Orders::new();
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), BoxError> {
+    let mut commands = Commands::new();
     select! {
         settled = take_turns(assignment) => settled,
-        () = orders.end() => Err("the director is gone".into()),
+        () = commands.end() => Err("the director is gone".into()),
     }
 }
 
-async fn take_turns(assignment: &Assignment<'_>) -> Result<(), Failure> {
+async fn take_turns(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     let zk = session::connect(assignment.name, assignment.cluster).await?;
     let relay = chain(&zk)?;
     // Nobody begins before all are there, so that each of them has its turns.
@@ -61,10 +62,10 @@ async fn take_turns(assignment: &Assignment<'_>) -> Result<(), Failure> {
             Ok(after) => match turn.complete(after?.to_string()).await {
                 Ok(()) => {}
                 // Another has the turn: it mends what we did, or has our result.
-                Err(error @ (CompleteError::Lost(_) | CompleteError::Indeterminate)) => println!("says {error}"),
+                Err(error @ (CompleteError::Lost(_) | CompleteError::Indeterminate)) => say!("says {error}"),
                 Err(error) => return Err(error.into()),
             },
-            Err(lost) => println!("says {lost}"),
+            Err(lost) => say!("says {lost}"),
         }
     }
     zk.close().await;
@@ -72,16 +73,16 @@ async fn take_turns(assignment: &Assignment<'_>) -> Result<(), Failure> {
 }
 
 /// Settles the batch after the one that ended with `before`.
-async fn settle(assignment: &Assignment<'_>, turn: &Turn, before: &Page) -> Result<Page, Failure> {
+async fn settle(assignment: &Assignment<'_>, turn: &Turn, before: &Page) -> Result<Page, BoxError> {
     let (batch, journal) = (before.number, &assignment.journal);
     if turn.predecessor_lost() {
         let struck = journal.strike(batch)?;
-        println!("mends batch {batch}: its predecessor was lost, and {struck} entries are struck out");
+        say!("mends batch {batch}: its predecessor was lost, and {struck} entries are struck out");
     }
     let payments = assignment.batches.of(batch);
     for (done, payment) in payments.iter().enumerate() {
         if assignment.fatal && batch >= FATAL && done == payments.len() / 2 {
-            println!("stops in batch {batch}");
+            say!("stops in batch {batch}");
             std::future::pending::<()>().await;
         }
         journal.add(batch, payment)?;

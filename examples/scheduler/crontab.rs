@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use crate::common::Failure;
+use crate::common::BoxError;
 
 /// All jobs.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ struct Job {
 }
 
 impl Crontab {
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path) -> Result<Self, BoxError> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let lines = text.lines().enumerate();
         let jobs = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
@@ -27,7 +27,7 @@ impl Crontab {
             job(line).ok_or_else(|| format!("{}:{}: not `minute hour * * * job`", path.display(), index + 1).into())
         });
         Ok(Self {
-            jobs: jobs.collect::<Result<_, Failure>>()?,
+            jobs: jobs.collect::<Result<_, BoxError>>()?,
         })
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use crate::common::{Failure, database};
+use crate::common::{BoxError, database};
 
 /// One connection to the ledger. Every process has its own.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) enum Entry {
 
 impl Ledger {
     /// Makes a new ledger.
-    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn create(path: &Path) -> Result<Self, BoxError> {
         let db = database::create(path, SCHEMA)?;
         Ok(Self { db })
     }

@@ -20,8 +20,8 @@
 //! records, until a third one leads. At the end the ledger is compared with the crontab; the exit status is 1 if
 //! anything is wrong with it.
 //!
-//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. `RUST_LOG=debug` shows
-//! what the crate does.
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the example starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `common/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
 mod clock;
 #[path = "../common/mod.rs"]
@@ -33,18 +33,18 @@ mod process;
 mod signal;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use self::clock::Clock;
-use self::common::site::Site;
-use self::common::{Failure, start};
+use self::common::environment::Environment;
+use self::common::print::say;
+use self::common::{BoxError, start};
 use self::crontab::Crontab;
 use self::ledger::Ledger;
 use self::process::Assignment;
 
 const CRONTAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/crontab");
-const USAGE: &str = "usage: scheduler [LEDGER]   (a new SQLite file to keep; default: a temporary one)";
 /// For how long the crontab is followed.
 const MINUTES: u32 = 120;
 
@@ -53,15 +53,11 @@ fn main() -> ExitCode {
         ["--process", name, cluster, clock, ledger] => {
             start::process("scheduler", be_process(name, cluster, clock, Path::new(ledger)))
         }
-        [] => start::example("scheduler", async |site: &Site| schedule(site, None).await),
-        [ledger] if !ledger.starts_with('-') => start::example("scheduler", async |site: &Site| {
-            schedule(site, Some(ledger.into())).await
-        }),
-        _ => start::usage(USAGE),
+        _ => start::example_with_ledger("scheduler", arguments, schedule),
     })
 }
 
-async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Result<(), Failure> {
+async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Result<(), BoxError> {
     let assignment = Assignment {
         name,
         cluster,
@@ -73,19 +69,18 @@ async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Re
 }
 
 /// Whether everything went well and the ledger is right.
-async fn schedule(site: &Site, ledger: Option<PathBuf>) -> Result<bool, Failure> {
+async fn schedule(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
     let crontab = Crontab::read(Path::new(CRONTAB))?;
-    println!("input: {} jobs, {CRONTAB}", crontab.len());
-    let path = ledger.unwrap_or_else(|| site.scratch("ledger.db"));
-    let ledger = Ledger::create(&path)?;
-    println!("ledger: SQLite, {}", path.display());
+    say!("input: {} jobs, {CRONTAB}", crontab.len());
+    let ledger = Ledger::create(path)?;
+    say!("ledger: SQLite, {}", path.display());
 
-    director::run(site.cluster(), &path).await?;
+    director::run(environment.cluster(), path).await?;
     audit(&crontab, &ledger)
 }
 
 /// Compares the ledger with the crontab.
-fn audit(crontab: &Crontab, ledger: &Ledger) -> Result<bool, Failure> {
+fn audit(crontab: &Crontab, ledger: &Ledger) -> Result<bool, BoxError> {
     let (mut due, mut once, mut twice, mut missed) = (0, 0, 0, 0);
     for minute in 0..MINUTES {
         for job in crontab.due(minute) {
@@ -99,8 +94,8 @@ fn audit(crontab: &Crontab, ledger: &Ledger) -> Result<bool, Failure> {
     }
     let terms = ledger.terms()?;
     let refusals = ledger.refusals()?;
-    println!("records refused because their term was over: {refusals}");
-    println!(
+    say!("records refused because their term was over: {refusals}");
+    say!(
         "scheduler: {due} runs due, {once} recorded once, {twice} twice, {missed} missed, {} terms",
         terms.len()
     );

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use zookeeper_recipes::{Coordinator, Group, LeaderElection, Leadership};
+use tokio::time;
+use zookeeper_recipes::{Coordinator, Group, GroupObserver, LeaderElection, Leadership, Membership};
 
 use crate::clock::Clock;
-use crate::common::orders::Orders;
-use crate::common::{Failure, session};
+use crate::common::commands::Commands;
+use crate::common::print::say;
+use crate::common::{BoxError, session};
 use crate::crontab::Crontab;
 use crate::ledger::{Entry, Ledger};
 use crate::{MINUTES, signal, worker};
@@ -30,32 +32,43 @@ pub(crate) struct Assignment<'a> {
 }
 
 /// Works, and leads when elected, until it is told to end.
-pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), Failure> {
-    let zk = session::connect(assignment.name, assignment.cluster).await?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?.to_string();
-    let membership = Group::new(&zk, WORKERS)?.join(assignment.name, address).await?;
+pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     let stall = AtomicBool::new(false);
+    let ended = follow_commands(&stall);
+    tokio::pin!(ended);
+    let (zk, listener, membership) = tokio::select! {
+        joined = join(assignment) => joined?,
+        ended = &mut ended => return ended,
+    };
     tokio::select! {
         ended = worker::serve(listener, assignment.name.to_owned(), assignment.ledger) => ended?,
         led = lead_when_elected(&zk, assignment, &stall) => led?,
-        ended = follow_orders(&stall) => ended?,
+        ended = &mut ended => ended?,
     }
     membership.leave().await;
     zk.close().await;
     Ok(())
 }
 
+/// Becomes a member of the group of workers.
+async fn join(assignment: &Assignment<'_>) -> Result<(Coordinator, TcpListener, Membership), BoxError> {
+    let zk = session::connect(assignment.name, assignment.cluster).await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let membership = Group::new(&zk, WORKERS)?.join(assignment.name, address).await?;
+    Ok((zk, listener, membership))
+}
+
 /// Follows what the director says, until it tells us to end.
-async fn follow_orders(stall: &AtomicBool) -> Result<(), Failure> {
-    let mut orders = Orders::new();
-    while let Some(order) = orders.next().await? {
-        stall.store(order == "stall", Ordering::Relaxed);
+async fn follow_commands(stall: &AtomicBool) -> Result<(), BoxError> {
+    let mut commands = Commands::new();
+    while let Some(command) = commands.next().await? {
+        stall.store(command == "stall", Ordering::Relaxed);
     }
     Ok(())
 }
 
-async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall: &AtomicBool) -> Result<(), Failure> {
+async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall: &AtomicBool) -> Result<(), BoxError> {
     let election = LeaderElection::new(zk, LEADER)?;
     let workers = Group::new(zk, WORKERS)?;
     let work = |leadership: Arc<Leadership>| {
@@ -70,7 +83,7 @@ async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall:
         }
     };
     election.run(assignment.name.to_owned(), work).await??;
-    println!("done");
+    say!("done");
     // The director ends all processes together.
     std::future::pending().await
 }
@@ -79,10 +92,10 @@ async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall:
 enum Stop {
     /// The ledger has seen a later term.
     Refused,
-    Failed(Failure),
+    Failed(BoxError),
 }
 
-impl<E: Into<Failure>> From<E> for Stop {
+impl<E: Into<BoxError>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
@@ -100,42 +113,70 @@ async fn lead(
     if !ledger.begin_term(term, assignment.name)? {
         return Err(Stop::Refused);
     }
-    println!("leads {term}");
-    let mut observer = workers.observe().await?;
-    let mut turn = 0;
+    say!("leads {term}");
+    let mut dispatch = Dispatch::new(workers, term).await?;
     for minute in 0..MINUTES {
         assignment.clock.wait_for(minute).await;
         for job in assignment.crontab.due(minute) {
             if ledger.has_run(job, minute)? {
                 continue;
             }
-            if stall.swap(false, Ordering::Relaxed) && leadership.is_held() {
-                // The worst place: after the look at the guard, before the effect.
-                println!("stalls before {job} of minute {minute}");
-                signal::send("STOP", std::process::id())?;
-                let entry = ledger.record(job, minute, assignment.name, term)?;
-                println!("revived {entry:?}");
-                match entry {
-                    Entry::Refused { .. } => return Err(Stop::Refused),
-                    Entry::Recorded | Entry::Duplicate => continue,
-                }
-            }
-            loop {
-                let members = observer.members();
-                turn += 1;
-                let Some(worker) = members.get(turn % members.len().max(1)) else {
-                    // Not even we are a member: our session is gone, and the lead with it.
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                };
-                let address = String::from_utf8_lossy(&worker.data);
-                match worker::order(&address, job, minute, term).await {
-                    Ok(Entry::Recorded | Entry::Duplicate) => break,
-                    Ok(Entry::Refused { .. }) => return Err(Stop::Refused),
-                    Err(error) => println!("no answer from {}: {error}", worker.id),
-                }
+            let entry = if stall.swap(false, Ordering::Relaxed) && leadership.is_held() {
+                record_after_stall(&mut ledger, assignment, job, minute, term)?
+            } else {
+                dispatch.run(job, minute).await?
+            };
+            if let Entry::Refused { .. } = entry {
+                return Err(Stop::Refused);
             }
         }
     }
     Ok(())
+}
+
+/// Hands jobs to the workers, to each in its turn.
+struct Dispatch {
+    workers: GroupObserver,
+    term: i64,
+    turn: usize,
+}
+
+impl Dispatch {
+    async fn new(workers: &Group, term: i64) -> Result<Self, BoxError> {
+        let workers = workers.observe().await?;
+        Ok(Self { workers, term, turn: 0 })
+    }
+
+    /// Has one of the workers run a job, and another one if that does not answer.
+    async fn run(&mut self, job: &str, minute: u32) -> Result<Entry, BoxError> {
+        loop {
+            let members = self.workers.members();
+            self.turn += 1;
+            let Some(worker) = members.get(self.turn % members.len().max(1)) else {
+                // Not even we are a member: our session is gone, and the lead with it.
+                time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let address = String::from_utf8_lossy(&worker.data);
+            match worker::order(&address, job, minute, self.term).await {
+                Ok(entry) => return Ok(entry),
+                Err(error) => say!("no answer from {}: {error}", worker.id),
+            }
+        }
+    }
+}
+
+/// For the demonstration: stops this process at the worst place, after the look at the guard and before the effect.
+fn record_after_stall(
+    ledger: &mut Ledger,
+    assignment: &Assignment<'_>,
+    job: &str,
+    minute: u32,
+    term: i64,
+) -> Result<Entry, BoxError> {
+    say!("stalls before {job} of minute {minute}");
+    signal::send("STOP", std::process::id())?;
+    let entry = ledger.record(job, minute, assignment.name, term)?;
+    say!("revived {entry:?}");
+    Ok(entry)
 }

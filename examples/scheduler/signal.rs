@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use crate::common::Failure;
+use crate::common::BoxError;
 
-pub(crate) fn send(signal: &str, pid: u32) -> Result<(), Failure> {
+pub(crate) fn send(signal: &str, pid: u32) -> Result<(), BoxError> {
     let status = Command::new("kill")
         .args([format!("-{signal}"), pid.to_string()])
         .status()?;

@@ -8,27 +8,28 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time;
 
-use crate::common::Failure;
+use crate::common::BoxError;
+use crate::common::print::complain;
 use crate::ledger::{Entry, Ledger};
 
 /// How long a leader waits for a worker before it asks another.
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Takes jobs, one a connection: `job minute term`, answered with what the ledger says.
-pub(crate) async fn serve(listener: TcpListener, name: String, ledger: &Path) -> Result<(), Failure> {
+pub(crate) async fn serve(listener: TcpListener, name: String, ledger: &Path) -> Result<(), BoxError> {
     let ledger = Arc::new(Mutex::new(Ledger::open(ledger)?));
     loop {
         let (connection, _) = listener.accept().await?;
         let (name, ledger) = (name.clone(), Arc::clone(&ledger));
         tokio::spawn(async move {
             if let Err(error) = run(connection, &name, &ledger).await {
-                eprintln!("{name}: {error}");
+                complain!("{name}: {error}");
             }
         });
     }
 }
 
-async fn run(mut connection: TcpStream, name: &str, ledger: &Mutex<Ledger>) -> Result<(), Failure> {
+async fn run(mut connection: TcpStream, name: &str, ledger: &Mutex<Ledger>) -> Result<(), BoxError> {
     let (reader, mut writer) = connection.split();
     let Some(order) = BufReader::new(reader).lines().next_line().await? else {
         return Ok(());
@@ -52,7 +53,7 @@ async fn run(mut connection: TcpStream, name: &str, ledger: &Mutex<Ledger>) -> R
 }
 
 /// Has the worker at `address` run a job.
-pub(crate) async fn order(address: &str, job: &str, minute: u32, term: i64) -> Result<Entry, Failure> {
+pub(crate) async fn order(address: &str, job: &str, minute: u32, term: i64) -> Result<Entry, BoxError> {
     let asked = async {
         let mut connection = TcpStream::connect(address).await?;
         let (reader, mut writer) = connection.split();
@@ -64,7 +65,7 @@ pub(crate) async fn order(address: &str, job: &str, minute: u32, term: i64) -> R
             Some(("refused", newest)) => Ok(Entry::Refused {
                 newest: newest.parse()?,
             }),
-            _ => Err(Failure::from(format!("not an answer: {answer}"))),
+            _ => Err(BoxError::from(format!("not an answer: {answer}"))),
         }
     };
     time::timeout(PATIENCE, asked).await?

@@ -5,14 +5,14 @@ use std::io;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
 
 #[derive(Debug)]
-pub(crate) struct Orders(Lines<BufReader<Stdin>>);
+pub(crate) struct Commands(Lines<BufReader<Stdin>>);
 
-impl Orders {
+impl Commands {
     pub(crate) fn new() -> Self {
         Self(BufReader::new(stdin()).lines())
     }
 
-    /// The next order, or `None` when the process is to end: also when there is no director any more.
+    /// The next command, or `None` when the process is to end: also when there is no director any more.
     pub(crate) async fn next(&mut self) -> io::Result<Option<String>> {
         self.0.next_line().await
     }

@@ -2,31 +2,39 @@
 
 use std::path::PathBuf;
 
-use super::Failure;
+use super::BoxError;
 use super::chroot::Chroot;
 use super::ensemble::Ensemble;
+use super::print::say;
 use super::scratch::ScratchDir;
 
 /// Dropped from top to bottom.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct Environment {
     chroot: Chroot,
     scratch: ScratchDir,
     /// Where it is embedded, it serves until here.
     _ensemble: Ensemble,
 }
 
-impl Site {
-    /// Says in the first line of the output which ensemble it is.
-    pub(super) async fn prepare(name: &str) -> Result<Self, Failure> {
+impl Environment {
+    /// Connects, and says in the first line of the output to which ensemble.
+    ///
+    /// Dropping the future leaves nothing.
+    pub(super) async fn open(name: &str) -> Result<Self, BoxError> {
         let ensemble = Ensemble::from_env().await?;
-        println!("{ensemble}");
-        let scratch = ScratchDir::create()?;
+        say!("{ensemble}");
+        let chroot = Chroot::connect(ensemble.connect_string(), name).await?;
         Ok(Self {
-            chroot: Chroot::create(ensemble.connect_string(), name).await?,
-            scratch,
+            chroot,
+            scratch: ScratchDir::create()?,
             _ensemble: ensemble,
         })
+    }
+
+    /// Makes it ready for use. From here on [`Environment::clear`] has to be called, whatever becomes of this future.
+    pub(super) async fn prepare(&self) -> Result<(), BoxError> {
+        self.chroot.create().await
     }
 
     /// What to connect to: `/` there is a node of this run alone.
@@ -40,7 +48,9 @@ impl Site {
     }
 
     /// Removes all that the run has left.
-    pub(super) async fn clear(self) -> Result<(), Failure> {
+    pub(super) async fn clear(self) -> Result<(), BoxError> {
+        // First what needs no server.
+        drop(self.scratch);
         self.chroot.remove().await
     }
 }

@@ -1,6 +1,7 @@
 //! The processes of an example, which starts itself with other arguments. The director kills them, and they die with it.
 
 use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
 use std::{env, io, thread};
@@ -10,15 +11,17 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time;
 
-use super::Failure;
+use super::BoxError;
 use super::log::Log;
 
 /// Nobody is waited for longer to say something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const SIGKILL: i32 = 9;
+
 /// The processes. Dropping them kills those that are left.
 #[derive(Debug)]
-pub(crate) struct Cast {
+pub(crate) struct Processes {
     log: Log,
     processes: HashMap<String, Process>,
     tell: UnboundedSender<Event>,
@@ -29,15 +32,15 @@ pub(crate) struct Cast {
 struct Process {
     id: u32,
     child: Child,
-    /// Tells the process what to do, and by its end that it is to end: `orders`.
-    orders: Option<ChildStdin>,
+    /// Tells the process what to do, and by its end that it is to end: `commands`.
+    commands: Option<ChildStdin>,
     /// Whether it has closed its output.
     is_ending: bool,
 }
 
 #[derive(Debug)]
 enum Event {
-    Said { name: String, line: String },
+    Said { name: String, id: u32, line: String },
     ClosedOutput { name: String, id: u32 },
 }
 
@@ -46,7 +49,7 @@ pub(crate) fn myself() -> io::Result<Command> {
     Ok(Command::new(env::current_exe()?))
 }
 
-impl Cast {
+impl Processes {
     pub(crate) fn new(log: Log) -> Self {
         let (tell, events) = unbounded_channel();
         Self {
@@ -57,19 +60,20 @@ impl Cast {
         }
     }
 
-    pub(crate) fn start(&mut self, name: &str, command: &mut Command) -> Result<(), Failure> {
+    pub(crate) fn start(&mut self, name: &str, command: &mut Command) -> Result<(), BoxError> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C is for the director.
             .process_group(0)
-            .spawn()?;
-        let id = child.id().ok_or("ended before it began")?;
-        let output = child.stdout.take().ok_or("no output")?;
+            .spawn()
+            .map_err(|error| format!("cannot start {name}: {error}"))?;
+        let id = child.id().ok_or_else(|| format!("{name} ended before it began"))?;
+        let output = child.stdout.take().ok_or_else(|| format!("{name} has no output"))?;
         tokio::spawn(hear(output, name.to_owned(), id, self.tell.clone()));
         let process = Process {
             id,
-            orders: child.stdin.take(),
+            commands: child.stdin.take(),
             child,
             is_ending: false,
         };
@@ -80,7 +84,7 @@ impl Cast {
     /// The next line that a process prints, and its name; `None` when all have ended. One that fails is an error.
     ///
     /// Dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Result<Option<(String, String)>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<(String, String)>, BoxError> {
         loop {
             if let Some((name, process)) = self.processes.iter_mut().find(|(_, process)| process.is_ending) {
                 let status = process.child.wait().await?;
@@ -93,10 +97,13 @@ impl Cast {
                 return Ok(None);
             } else {
                 match self.events.recv().await {
-                    Some(Event::Said { name, line }) => return Ok(Some((name, line))),
+                    Some(Event::Said { name, id, line }) => {
+                        if self.find(&name, id).is_some() {
+                            return Ok(Some((name, line)));
+                        }
+                    }
                     Some(Event::ClosedOutput { name, id }) => {
-                        // Another may have its name by now.
-                        if let Some(process) = self.processes.get_mut(&name).filter(|process| process.id == id) {
+                        if let Some(process) = self.find(&name, id) {
                             process.is_ending = true;
                         }
                     }
@@ -107,7 +114,7 @@ impl Cast {
     }
 
     /// Waits for a line with this beginning, and tells who printed it. All lines are noted.
-    pub(crate) async fn until(&mut self, beginning: &str) -> Result<String, Failure> {
+    pub(crate) async fn until(&mut self, beginning: &str) -> Result<String, BoxError> {
         loop {
             let said = time::timeout(PATIENCE, self.next())
                 .await
@@ -120,46 +127,62 @@ impl Cast {
         }
     }
 
-    /// Gives an order to a process.
-    pub(crate) async fn order(&mut self, name: &str, order: &str) -> Result<(), Failure> {
-        let orders = self.process(name)?.orders.as_mut().ok_or("it takes no orders")?;
-        Ok(orders.write_all(format!("{order}\n").as_bytes()).await?)
+    /// Sends a command to a process.
+    pub(crate) async fn send(&mut self, name: &str, command: &str) -> Result<(), BoxError> {
+        let commands = self.process(name)?.commands.as_mut();
+        let commands = commands.ok_or_else(|| format!("{name} takes no commands"))?;
+        let given = commands.write_all(format!("{command}\n").as_bytes()).await;
+        Ok(given.map_err(|error| format!("{name} does not take the command {command:?}: {error}"))?)
     }
 
-    pub(crate) async fn order_all(&mut self, order: &str) -> Result<(), Failure> {
+    pub(crate) async fn send_all(&mut self, command: &str) -> Result<(), BoxError> {
         let names: Vec<String> = self.processes.keys().cloned().collect();
         for name in names {
-            self.order(&name, order).await?;
+            self.send(&name, command).await?;
         }
         Ok(())
     }
 
-    /// Kills a process, by SIGKILL, and returns when it is dead.
-    pub(crate) async fn kill(&mut self, name: &str) -> Result<(), Failure> {
-        let mut process = self.processes.remove(name).ok_or("no such process")?;
-        Ok(process.child.kill().await?)
+    /// Kills a process, by SIGKILL, and returns when it is dead: nothing more is heard of it then, also not what it has
+    /// said before. One that has ended otherwise is an error.
+    pub(crate) async fn kill(&mut self, name: &str) -> Result<(), BoxError> {
+        self.process(name)?.child.start_kill()?;
+        let status = self.process(name)?.child.wait().await?;
+        self.processes.remove(name);
+        if status.signal() != Some(SIGKILL) {
+            return Err(format!("{name} was not killed, but ended by itself: {status}").into());
+        }
+        Ok(())
     }
 
     /// The id of a process, to send it signals.
-    pub(crate) fn id(&mut self, name: &str) -> Result<u32, Failure> {
+    pub(crate) fn id(&mut self, name: &str) -> Result<u32, BoxError> {
         Ok(self.process(name)?.id)
     }
 
-    /// Tells all that are left to end, and waits for them.
-    pub(crate) async fn end(mut self) -> Result<(), Failure> {
+    /// Tells all that are left to end, and waits for them. What they say is noted.
+    pub(crate) async fn end(mut self) -> Result<(), BoxError> {
         for process in self.processes.values_mut() {
-            process.orders = None;
+            process.commands = None;
         }
-        while self.next().await?.is_some() {}
+        while let Some((name, line)) = self.next().await? {
+            self.log.note(&name, &line);
+        }
         Ok(())
     }
 
-    fn process(&mut self, name: &str) -> Result<&mut Process, Failure> {
-        Ok(self.processes.get_mut(name).ok_or("no such process")?)
+    fn process(&mut self, name: &str) -> Result<&mut Process, BoxError> {
+        let process = self.processes.get_mut(name);
+        Ok(process.ok_or_else(|| format!("there is no process {name}"))?)
+    }
+
+    /// The process with this name, unless it is another one that has the name by now.
+    fn find(&mut self, name: &str, id: u32) -> Option<&mut Process> {
+        self.processes.get_mut(name).filter(|process| process.id == id)
     }
 }
 
-/// When it returns, nothing more comes from the process.
+/// When it returns, the process is dead.
 impl Drop for Process {
     fn drop(&mut self) {
         // Where it has ended, there is nothing to kill.
@@ -175,7 +198,7 @@ async fn hear(output: ChildStdout, name: String, id: u32, tell: UnboundedSender<
     while let Ok(Some(line)) = lines.next_line().await {
         let name = name.clone();
         // An error means that nobody listens any more.
-        let _ = tell.send(Event::Said { name, line });
+        let _ = tell.send(Event::Said { name, id, line });
     }
     let _ = tell.send(Event::ClosedOutput { name, id });
 }
