@@ -1,6 +1,6 @@
 //! Replies that are lost: each item once all the same, and where that cannot be known, the caller is told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zookeeper_recipes::FairLock;
 use zookeeper_recipes::bytes::Bytes;
@@ -109,9 +109,10 @@ async fn dead_ledgers_cost_no_hold_after_a_reconnect() {
         queues.push(queue);
     }
     proxy.cut();
-    let unproven = hold.remaining();
+    let sure_until = || Instant::now() + hold.remaining();
+    let before = sure_until();
     eventually(PATIENCE, "the hold is lost, or proven after the reconnect", || async {
-        !hold.is_held() || hold.remaining() > unproven
+        !hold.is_held() || sure_until() > before + LEASE / 6
     })
     .await;
     assert!(hold.is_held());

@@ -1,6 +1,7 @@
 //! Items that are taken without a place in line: nobody who stands there is passed by for long, and nothing is lost when
 //! two take the same.
 
+use zookeeper_recipes::queue::PushOptions;
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_testkit::{Fault, Fixture, Injection, Op, Proxy, When, within};
 
@@ -177,6 +178,48 @@ async fn a_pop_that_is_dropped_while_its_claim_is_on_the_way_gives_the_item_back
         let delivery = pop(&theirs).await;
         assert_eq!((text(&delivery).as_str(), delivery.attempt()), (item, 1));
         delivery.ack().await.unwrap();
+    }
+    clean(&fixture, [ours, theirs]).await;
+}
+
+/// What a consumer has listed and another has taken by the time it reads it: what comes next by order is what stood behind
+/// it, or what is left of it, and not what is less urgent or came later.
+#[tokio::test]
+async fn what_is_gone_when_it_is_read_puts_nothing_before_what_stood_behind_it() {
+    let fixture = Fixture::new("gone when read").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let (ours, theirs) = (
+        queue(&connect_to(&servers, LONG).await),
+        queue(&connect(&fixture).await),
+    );
+    for together in [false, true] {
+        if together {
+            theirs.push_all(["a", "b"]).await.unwrap();
+        } else {
+            for item in ["a", "b"] {
+                let urgent = PushOptions::new().priority(1);
+                theirs.push_with(item, urgent).await.unwrap();
+            }
+        }
+        theirs.push("comes last").await.unwrap();
+        let segment = When::request(Op::GetData).path("/ready/");
+        let fault = proxy.inject(segment, Injection::SilenceBefore);
+        let popping = tokio::spawn({
+            let ours = ours.clone();
+            async move { ours.pop_batch(if together { 10 } else { 1 }).await }
+        });
+        fault.fired().await;
+        let first = pop(&theirs).await;
+        assert_eq!(text(&first), "a");
+        proxy.heal();
+        let batch = within(PATIENCE, "a batch", popping).await.unwrap().unwrap();
+        assert_eq!(text(&batch[0]), "b");
+        for delivery in batch.into_iter().chain([first]) {
+            delivery.ack().await.unwrap();
+        }
+        if let Some(delivery) = theirs.try_pop().await.unwrap() {
+            delivery.ack().await.unwrap();
+        }
     }
     clean(&fixture, [ours, theirs]).await;
 }

@@ -1,9 +1,9 @@
 //! [`Claim`]: items that a consumer works on.
 //!
 //! A claim is two nodes with one name: an ephemeral one, which is held, and a persistent one with the items. One
-//! transaction makes both, takes the items out of their segments and gives the place in the line of consumers up; so an
-//! item is always in one place. When the ephemeral one is gone and the other is not, the consumer is lost, and whoever
-//! stands first in line gives its items back.
+//! transaction makes both, takes the items out of their segments and gives the place in the line of consumers up, if there
+//! is one; so an item is always in one place. When the ephemeral one is gone and the other is not, the consumer is lost, and
+//! whoever looks for items next gives its items back.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

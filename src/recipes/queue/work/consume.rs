@@ -1,4 +1,4 @@
-//! Taking items: the consumers of one process stand in line once, and take for all of them.
+//! Taking items: the consumers of one process look once, stand in line once if they have to, and take for all of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -137,11 +137,13 @@ impl Shared {
         if occupied {
             return Ok(AtOnce::Contended);
         }
-        demands.refresh();
         if sight.front.len() == 0 {
+            // Who has come since then is not told what was seen before.
             demands.nothing();
+            demands.refresh();
             return Ok(AtOnce::Nothing);
         }
+        demands.refresh();
         if demands.is_empty() {
             return Ok(AtOnce::Nothing);
         }
@@ -232,7 +234,8 @@ impl Shared {
             if sweeps {
                 habits.swept = (!more).then(Instant::now);
             }
-            if recovered.gave_back {
+            // Not for ever: something was claimed each time.
+            if recovered.gave_back || front.vanished {
                 continue;
             }
             for unreadable in &front.unreadable {
@@ -262,7 +265,8 @@ impl Shared {
                 let now = self.now(session).await?;
                 let recover = self.recover(session, now, true);
                 let (recovered, front) = future::try_join(recover, self.front(session, now, 1)).await?;
-                let Some(mut claims) = recovered.watch.filter(|_| !recovered.gave_back) else {
+                let seen_at_once = !recovered.gave_back && !front.vanished;
+                let Some(mut claims) = recovered.watch.filter(|_| seen_at_once) else {
                     continue;
                 };
                 if front.len() == 0 && front.unreadable.is_empty() {

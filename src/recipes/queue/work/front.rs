@@ -35,6 +35,9 @@ pub(super) struct Front {
     pub(super) unreadable: Vec<Unreadable>,
     /// When the next item is due, if none is before that.
     pub(super) next_due: Option<i64>,
+    /// Whether something was gone by the time it was read. Then what is less urgent may not be taken yet: what another
+    /// consumer left of it, or what stood behind it, comes first.
+    pub(super) vanished: bool,
     /// Whether there is more of what was looked at, so that nothing less urgent may be taken.
     cut: bool,
     /// A block that was listed before it was known that it is to be looked into, with its children.
@@ -303,7 +306,10 @@ impl Shared {
         }
         let is_cut = !rest.is_empty() || (chosen.len() == TAKE_SEGMENTS && segments.len() > TAKE_SEGMENTS);
         for (segment, answer) in chosen.iter().zip(answers) {
-            let Some((data, stat)) = answer else { continue };
+            let Some((data, stat)) = answer else {
+                front.vanished = true;
+                continue;
+            };
             let data = Bytes::from(data);
             match decode(&data) {
                 Some(mut held) if !held.is_empty() => {

@@ -87,7 +87,8 @@ pub use self::typed::{TypedDelivery, TypedQueue};
 /// # Cost
 /// Push: one transaction; what one process pushes at the same time shares it. Pop: six lists, sent together (two or more
 /// others while something of that priority was given back or delayed), a read for each node with items, one transaction;
-/// up to 128 items at once. A place in line, where others take as well, is a create and a watch more. Ack: one transaction,
+/// up to 128 items at once. A place in line, where others take as well, is a create, two watches and
+/// another look more. Ack: one transaction,
 /// shared like that of a push. A waiting consumer, and an idle queue, cost nothing. An arriving item wakes the first
 /// consumer in line.
 ///
