@@ -129,7 +129,7 @@ fn a_fact_is_read_as_it_was_written_and_not_if_it_is_torn() {
     for event in Event::ALL {
         let fact = Fact {
             who: "client-7-Brisk-c0ffee".to_owned(),
-            path: "/work/Brisk-0".to_owned(),
+            path: "/turns/Brisk-0".to_owned(),
             event: *event,
             subject: "client-7-Brisk-c0ffee.12".to_owned(),
             token: 42,
