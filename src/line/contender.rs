@@ -5,11 +5,11 @@ use std::sync::Arc;
 use futures::future;
 use tracing::{debug, info};
 
-use super::blocker::{Mode, Standing, standing};
-use super::overflow::Creations;
+use super::order::CreationOrder;
+use super::position::{Mode, Position, position_of};
 use super::{Enrolment, Line};
 use crate::error::Error;
-use crate::session::{Lost, Session, Witness};
+use crate::session::{CleanupToken, Lost, Session};
 use crate::znode::{Ephemeral, Hold, Interrupted, NewChild, list, watch_existing};
 
 /// A contender of ours that stands in the line. Dropping it withdraws it.
@@ -32,9 +32,9 @@ pub(super) enum Purpose {
 }
 
 /// What one look at the line brought.
-enum Look {
+enum PlaceInLine {
     Granted,
-    Behind(String),
+    BlockedBy(String),
     /// The list did not show us though our node is there: it came from a server that lags.
     Stale,
 }
@@ -45,9 +45,9 @@ impl<'a> Enrolled<'a> {
         line: &'a Line,
         session: &Arc<Session>,
         enrolment: &Enrolment,
-        witness: Option<&Witness>,
+        cleanup: Option<&CleanupToken>,
     ) -> Result<Self, Interrupted> {
-        let new = new_child(line, session, enrolment, witness);
+        let new = new_child(line, session, enrolment, cleanup);
         let (node, listed) = Ephemeral::create(session, new).await?;
         debug!(node = node.path(), "enrolled");
         let mode = enrolment.mode;
@@ -64,9 +64,9 @@ impl<'a> Enrolled<'a> {
         lines: &'a [Line],
         session: &Arc<Session>,
         enrolment: &Enrolment,
-        witness: Option<&Witness>,
+        cleanup: Option<&CleanupToken>,
     ) -> Result<Vec<Self>, Interrupted> {
-        let new = |line| new_child(line, session, enrolment, witness);
+        let new = |line| new_child(line, session, enrolment, cleanup);
         let all: Vec<_> = lines.iter().map(new).collect();
         let created = Ephemeral::create_all(session, &all).await?;
         let mode = enrolment.mode;
@@ -90,9 +90,9 @@ impl<'a> Enrolled<'a> {
         let mut waited = false;
         loop {
             let blocker = match self.look().await? {
-                Look::Granted => return Ok(waited),
-                Look::Stale => continue,
-                Look::Behind(blocker) => blocker,
+                PlaceInLine::Granted => return Ok(waited),
+                PlaceInLine::Stale => continue,
+                PlaceInLine::BlockedBy(blocker) => blocker,
             };
             waited = true;
             self.node.watch();
@@ -130,20 +130,20 @@ impl<'a> Enrolled<'a> {
     pub(super) async fn is_granted(&mut self) -> Result<bool, Interrupted> {
         loop {
             match self.look().await? {
-                Look::Granted => return Ok(true),
-                Look::Behind(_) => return Ok(false),
-                Look::Stale => {}
+                PlaceInLine::Granted => return Ok(true),
+                PlaceInLine::BlockedBy(_) => return Ok(false),
+                PlaceInLine::Stale => {}
             }
         }
     }
 
     /// Looks where we stand, in a list that is not older than our node.
-    async fn look(&mut self) -> Result<Look, Interrupted> {
+    async fn look(&mut self) -> Result<PlaceInLine, Interrupted> {
         let listed = match self.listed.take() {
             Some(listed) => listed,
             None => list(self.node.session(), &self.line.path).await?,
         };
-        let Some(own) = self.node.child_name(self.line.dialect.tag(self.mode)) else {
+        let Some(own) = self.node.child_name(self.line.names.tag(self.mode)) else {
             let reason = "the server gave our node a name that it should not have";
             return Err(Error::Layout {
                 path: self.node.path().to_owned(),
@@ -152,22 +152,22 @@ impl<'a> Enrolled<'a> {
             .into());
         };
         let names = self.line.contenders_in(&listed).map(|(name, _)| name);
-        let creations = Creations::ask(self.node.session(), &self.line.path, &own, names).await?;
+        let creations = CreationOrder::ask(self.node.session(), &self.line.path, &own, names).await?;
         Ok(
-            match standing(&own, self.mode, self.line.contenders_in(&listed), &creations) {
-                Standing::Granted => Look::Granted,
-                Standing::Behind(blocker) => Look::Behind(blocker.to_owned()),
-                Standing::Missing => {
+            match position_of(&own, self.mode, self.line.contenders_in(&listed), &creations) {
+                Position::Granted => PlaceInLine::Granted,
+                Position::BlockedBy(blocker) => PlaceInLine::BlockedBy(blocker.to_owned()),
+                Position::Missing => {
                     self.node.recheck().await?;
-                    Look::Stale
+                    PlaceInLine::Stale
                 }
             },
         )
     }
 
     async fn into_hold(self) -> Result<Hold, Interrupted> {
-        let coordinator = self.line.coordinator.clone();
-        let hold = Hold::new(self.proven().await?, coordinator);
+        let zk = self.line.zk.clone();
+        let hold = Hold::new(self.proven().await?, zk);
         info!(node = hold.path(), token = %hold.token(), "granted");
         Ok(hold)
     }
@@ -200,13 +200,13 @@ fn new_child<'a>(
     line: &'a Line,
     session: &'a Session,
     enrolment: &'a Enrolment,
-    witness: Option<&'a Witness>,
+    cleanup: Option<&'a CleanupToken>,
 ) -> NewChild<'a> {
     NewChild {
         parent: &line.path,
-        tag: line.dialect.tag(enrolment.mode),
+        tag: line.names.tag(enrolment.mode),
         data: enrolment.data.as_deref().unwrap_or(session.identity()),
-        parents: line.dialect.parents,
-        witness,
+        parents: line.names.parents,
+        cleanup,
     }
 }

@@ -5,20 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zookeeper_client as zk;
 
-use super::overflow::in_order;
+use super::order::in_order;
 use super::{Contender, Line};
 use crate::error::Error;
-use crate::session::{Outcome, Session, outcome};
-use crate::znode::{ChildName, FencingToken, Interrupted, NodeData, Sight, View, Watched, list, own_data, persevere};
+use crate::session::{ReplyStatus, Session, classify};
+use crate::znode::{
+    ChildName, FencingToken, Interrupted, NodeData, Observe, WatchContext, Watched, list, own_data,
+    retry_across_sessions,
+};
 
 impl Line {
     /// Who is at the head of the line: one list and one read.
     pub(crate) async fn head(&self) -> Result<Option<Contender>, Error> {
-        persevere(
-            &self.coordinator,
-            |session| async move { self.head_seen_by(&session).await },
-        )
-        .await
+        retry_across_sessions(&self.zk, |session| async move { self.head_seen_by(&session).await }).await
     }
 
     /// The contenders among `children`, first come first.
@@ -47,7 +46,7 @@ impl Line {
                         return Ok(Some(Contender::at_head(path, NodeData { data, stat })));
                     }
                     Err(zk::Error::NoNode) => {}
-                    Err(error) if outcome(&error) == Outcome::Refused => {
+                    Err(error) if classify(&error) == ReplyStatus::Refused => {
                         return Err(Error::from_answer(&path, error).into());
                     }
                     Err(_) => {
@@ -80,18 +79,18 @@ impl HeadView {
     }
 }
 
-impl View for HeadView {
+impl Observe for HeadView {
     type Value = Option<Contender>;
 
-    async fn look(&mut self, sight: &Sight) -> Result<Self::Value, Interrupted> {
+    async fn refresh(&mut self, context: &WatchContext) -> Result<Self::Value, Interrupted> {
         // Nobody comes to stand ahead of the head, so it stays at the head while it is there.
         let known = match self.head.take() {
-            Some((path, _old)) => sight.existing(&path).await?.map(|node| (path, node)),
+            Some((path, _old)) => context.existing(&path).await?.map(|node| (path, node)),
             None => None,
         };
         let (head, empty) = match known {
             Some(known) => (Some(known), None),
-            None => self.find(sight).await?,
+            None => self.find(context).await?,
         };
         (self.head, self.empty) = (head, empty);
         Ok(self
@@ -105,16 +104,16 @@ type Found = (Option<(String, Watched<NodeData>)>, Option<Watched<Vec<String>>>)
 
 impl HeadView {
     /// Looks for the head from the list on.
-    async fn find(&self, sight: &Sight) -> Result<Found, Interrupted> {
+    async fn find(&self, context: &WatchContext) -> Result<Found, Interrupted> {
         loop {
-            let children = list(sight.session(), &self.line.path).await?;
-            for name in self.line.in_order(sight.session(), &children).await? {
+            let children = list(context.session(), &self.line.path).await?;
+            for name in self.line.in_order(context.session(), &children).await? {
                 let path = self.line.path.child(name.text);
-                if let Some(node) = sight.existing(&path).await? {
+                if let Some(node) = context.existing(&path).await? {
                     return Ok((Some((path, node)), None));
                 }
             }
-            let children = sight.children(self.line.path.as_str()).await?;
+            let children = context.children(self.line.path.as_str()).await?;
             if self.line.contenders_in(&children.value).next().is_none() {
                 return Ok((None, Some(children)));
             }

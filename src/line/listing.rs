@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Line;
-use super::blocker::{Mode, Standing, standing};
-use super::overflow::Creations;
+use super::order::CreationOrder;
+use super::position::{Mode, Position, position_of};
 use crate::error::Error;
 use crate::session::Session;
-use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data, persevere, reads};
+use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data, reads, retry_across_sessions};
 
 /// One contender of a line, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +33,10 @@ pub struct Contender {
 impl Line {
     /// All contenders in order: one list, and one read for each of them, all sent together.
     pub(crate) async fn contenders(&self) -> Result<Vec<Contender>, Error> {
-        persevere(&self.coordinator, |session| async move {
-            self.contenders_seen_by(&session).await
-        })
+        retry_across_sessions(
+            &self.zk,
+            |session| async move { self.contenders_seen_by(&session).await },
+        )
         .await
     }
 
@@ -44,7 +45,7 @@ impl Line {
         let line: Vec<(ChildName<'_>, Mode)> = self.contenders_in(&children).collect();
         let answers = reads(session, &self.path, line.iter().map(|(name, _)| name.text)).await?;
         let mut present = Vec::with_capacity(answers.len());
-        let mut creations = Creations::default();
+        let mut creations = CreationOrder::default();
         for (answer, (name, mode)) in answers.into_iter().zip(&line) {
             if let Some((path, data, stat)) = answer {
                 creations.add(name, stat.czxid);
@@ -62,7 +63,7 @@ impl Line {
             identity: Bytes::copy_from_slice(own_data(&data)),
             token: FencingToken::from_i64(stat.czxid),
             position,
-            is_holder: standing(&name, mode, names.iter().copied(), &creations) == Standing::Granted,
+            is_holder: position_of(&name, mode, names.iter().copied(), &creations) == Position::Granted,
             session_id: stat.ephemeral_owner,
         });
         Ok(contenders.collect())

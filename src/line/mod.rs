@@ -13,14 +13,14 @@
 //! * `head` – the first of them, and whoever comes to be
 //! * `layout` and `errors` – what users choose and what they are told
 
-mod blocker;
 mod contender;
 mod errors;
 mod head;
-mod layout;
+mod line_set;
 mod listing;
-mod overflow;
-mod together;
+mod names;
+mod order;
+mod position;
 mod turnstile;
 
 use std::sync::Arc;
@@ -32,19 +32,20 @@ use tracing::{Instrument, info_span, warn};
 
 use self::contender::Enrolled;
 use crate::error::Error;
-use crate::session::{Coordinator, Session, Witness};
+use crate::session::{CleanupToken, Coordinator, Session};
 use crate::znode::{
-    ChildName, Hold, Interrupted, NodePath, Parents, Tag, in_time, list, persevere, request_revocation,
+    ChildName, Hold, Interrupted, NodePath, Parents, Tag, list, request_revocation, retry_across_sessions,
+    with_deadline,
 };
 
-pub(crate) use self::blocker::Mode;
 pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
 pub(crate) use self::head::HeadView;
-pub use self::layout::Layout;
+pub(crate) use self::line_set::LineSet;
 pub use self::listing::Contender;
-pub(crate) use self::overflow::in_order;
-pub(crate) use self::together::Lines;
-pub(crate) use self::turnstile::AtHead;
+pub use self::names::Layout;
+pub(crate) use self::order::in_order;
+pub(crate) use self::position::Mode;
+pub(crate) use self::turnstile::HeadOfLine;
 
 /// How a contender of ours joins a line.
 #[derive(Clone, Debug)]
@@ -67,7 +68,7 @@ impl Enrolment {
 
 /// Which names a line writes and which it understands.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Dialect {
+pub(crate) struct ContenderNames {
     /// The tag of an exclusive contender of ours.
     pub(crate) exclusive: Tag,
     /// The tag of a sharing contender of ours; that of an exclusive one where the line has no sharing.
@@ -77,7 +78,7 @@ pub(crate) struct Dialect {
     pub(crate) parents: Parents,
 }
 
-impl Dialect {
+impl ContenderNames {
     pub(crate) const CURATOR_LOCK: Self = Self {
         exclusive: Tag::Lock,
         shared: Tag::Lock,
@@ -141,24 +142,24 @@ const RW_TAGS: &[(Tag, Mode)] = &[
 /// A line of contenders at one path.
 #[derive(Debug)]
 pub(crate) struct Line {
-    coordinator: Coordinator,
+    zk: Coordinator,
     path: NodePath,
-    dialect: Dialect,
+    names: ContenderNames,
     warned: AtomicBool,
 }
 
 impl Clone for Line {
     fn clone(&self) -> Self {
-        Self::new(self.coordinator.clone(), self.path.clone(), self.dialect)
+        Self::new(self.zk.clone(), self.path.clone(), self.names)
     }
 }
 
 impl Line {
-    pub(crate) fn new(coordinator: Coordinator, path: NodePath, dialect: Dialect) -> Self {
+    pub(crate) fn new(zk: Coordinator, path: NodePath, names: ContenderNames) -> Self {
         Self {
-            coordinator,
+            zk,
             path,
-            dialect,
+            names,
             warned: AtomicBool::new(false),
         }
     }
@@ -167,34 +168,35 @@ impl Line {
         &self.path
     }
 
-    pub(crate) fn coordinator(&self) -> &Coordinator {
-        &self.coordinator
+    pub(crate) fn zk(&self) -> &Coordinator {
+        &self.zk
     }
 
     /// The same line written with other names.
-    pub(crate) fn with_dialect(self, dialect: Dialect) -> Self {
-        Self { dialect, ..self }
+    pub(crate) fn with_names(self, names: ContenderNames) -> Self {
+        Self { names, ..self }
     }
 
     /// Waits for the place, through as many sessions as it takes.
     pub(crate) async fn acquire(&self, enrolment: &Enrolment) -> Result<Hold, Error> {
-        self.acquire_witnessed(enrolment, None).await
+        self.acquire_tracked(enrolment, None).await
     }
 
     /// Waits for the place for at most `limit`; then `None`, and no node is left unless the link is dead, in which
     /// case the reaper has it.
     pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
-        in_time(limit, |witness| async move {
-            self.acquire_witnessed(enrolment, Some(&witness)).await
+        with_deadline(limit, |cleanup| async move {
+            self.acquire_tracked(enrolment, Some(&cleanup)).await
         })
         .await
     }
 
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
-        persevere(&self.coordinator, |session| async move {
-            self.try_in(&session, enrolment).await
-        })
+        retry_across_sessions(
+            &self.zk,
+            |session| async move { self.try_in(&session, enrolment).await },
+        )
         .await
     }
 
@@ -202,23 +204,23 @@ impl Line {
     /// a sharing contender with the same number.
     pub(crate) async fn downgrade(&self, hold: Hold) -> Result<Hold, Interrupted> {
         let name = hold.path().rsplit('/').next().unwrap_or_default();
-        let Some((own, _)) = self.dialect.parse(name) else {
+        let Some((own, _)) = self.names.parse(name) else {
             let (path, reason) = (hold.path().to_owned(), "our node has a name that it should not have");
             return Err(Error::Layout { path, reason }.into());
         };
-        if own.sequence.is_spent() {
+        if own.sequence.is_exhausted() {
             let reason =
                 "its sequence numbers are used up and no longer tell the order; remove the directory when idle";
             let path = self.path.as_str().to_owned();
             return Err(Error::Layout { path, reason }.into());
         }
-        let shared = format!("{}{}", self.dialect.shared.new_name().prefix, own.sequence);
+        let shared = format!("{}{}", self.names.shared.new_name().prefix, own.sequence);
         hold.replace(self.path.child(&shared)).await
     }
 
     /// Asks the contender whose node is at `path` to give its place up; false if it has left the line already.
     pub(crate) async fn request_revocation(&self, path: &str, reason: &str) -> Result<bool, Error> {
-        persevere(&self.coordinator, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             request_revocation(&session, path, reason).await
         })
         .await
@@ -233,14 +235,14 @@ impl Line {
         enrolled.grant_or_withdraw().await
     }
 
-    /// As [`acquire`](Self::acquire), with a witness of what is left to be removed.
-    pub(crate) async fn acquire_witnessed(
+    /// As [`acquire`](Self::acquire), with a token for what is left to be removed.
+    pub(crate) async fn acquire_tracked(
         &self,
         enrolment: &Enrolment,
-        witness: Option<&Witness>,
+        cleanup: Option<&CleanupToken>,
     ) -> Result<Hold, Error> {
-        persevere(&self.coordinator, |session| async move {
-            let enrolled = Enrolled::enrol(self, &session, enrolment, witness).await?;
+        retry_across_sessions(&self.zk, |session| async move {
+            let enrolled = Enrolled::enrol(self, &session, enrolment, cleanup).await?;
             enrolled.granted().await
         })
         .instrument(info_span!("acquire", path = %self.path))
@@ -255,7 +257,7 @@ impl Line {
 
     fn contenders_in<'a>(&'a self, children: &'a [String]) -> impl Iterator<Item = (ChildName<'a>, Mode)> {
         children.iter().filter_map(|name| {
-            let parsed = self.dialect.parse(name);
+            let parsed = self.names.parse(name);
             if parsed.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
                 warn!(path = %self.path, name, "a child that is no contender is ignored, as all like it will be");
             }

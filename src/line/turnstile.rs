@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::contender::{Enrolled, Purpose};
 use super::{Enrolment, Line};
-use crate::session::{Session, Witness};
+use crate::session::{CleanupToken, Session};
 use crate::znode::{Ephemeral, Interrupted, list};
 
 /// A place that has come to the head of the line.
 #[derive(Debug)]
-pub(crate) struct AtHead {
+pub(crate) struct HeadOfLine {
     pub(crate) node: Ephemeral,
     /// Whether somebody was ahead.
     pub(crate) waited: bool,
@@ -21,12 +21,12 @@ impl Line {
     pub(crate) async fn enter_turnstile(
         &self,
         session: &Arc<Session>,
-        witness: Option<&Witness>,
-    ) -> Result<AtHead, Interrupted> {
-        let mut place = Enrolled::enrol(self, session, &Enrolment::EXCLUSIVE, witness).await?;
+        cleanup: Option<&CleanupToken>,
+    ) -> Result<HeadOfLine, Interrupted> {
+        let mut place = Enrolled::enrol(self, session, &Enrolment::EXCLUSIVE, cleanup).await?;
         let waited = place.head_of_line(Purpose::Turnstile).await?;
         let node = place.into_node();
-        Ok(AtHead { node, waited })
+        Ok(HeadOfLine { node, waited })
     }
 
     /// Takes the head of the line if nobody is there.

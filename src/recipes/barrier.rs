@@ -9,7 +9,7 @@ use zookeeper_client as zk;
 use crate::error::{Error, WaitTimeoutError};
 use crate::session::Coordinator;
 use crate::znode::{
-    NodePath, Parents, Transaction, ask, catch_up, ensure_path, persevere, stat, stat_and_watch, transact,
+    NodePath, Parents, Transaction, ask, ensure_path, retry_across_sessions, stat, stat_and_watch, sync, transact,
 };
 
 /// A gate that anybody can close and open, and that everybody else waits at: a freeze of all settlements, lifted by the
@@ -69,7 +69,7 @@ impl Barrier {
     /// # Cancel safety
     /// Dropping the future leaves open whether the barrier is closed.
     pub async fn set(&self) -> Result<(), Error> {
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             let session = &session;
             loop {
                 let created = ask(session, self.path(), |client| async move {
@@ -100,8 +100,8 @@ impl Barrier {
     /// # Cancel safety
     /// Dropping the future leaves open whether the barrier is open.
     pub async fn lift(&self) -> Result<(), Error> {
-        let found = &Seen::default();
-        persevere(&self.zk, |session| async move {
+        let found = &BarrierNode::default();
+        retry_across_sessions(&self.zk, |session| async move {
             loop {
                 match stat(&session, self.path()).await? {
                     Some(stat) if found.is_the_first(stat.czxid) => {}
@@ -135,10 +135,10 @@ impl Barrier {
     /// # When the session is lost
     /// The future goes on waiting in the next session.
     pub async fn wait(&self) -> Result<(), Error> {
-        let found = &Seen::default();
-        persevere(&self.zk, |session| async move {
+        let found = &BarrierNode::default();
+        retry_across_sessions(&self.zk, |session| async move {
             // A server that lags may not know yet that the barrier was closed.
-            catch_up(&session, self.path()).await?;
+            sync(&session, self.path()).await?;
             loop {
                 // Without a watch at first, which would have to be taken back if there is nothing to wait for.
                 match stat(&session, self.path()).await? {
@@ -171,11 +171,11 @@ impl Barrier {
 
 /// The node that was there first: another one in its place means that it was removed in between.
 #[derive(Debug, Default)]
-struct Seen {
+struct BarrierNode {
     czxid: AtomicI64,
 }
 
-impl Seen {
+impl BarrierNode {
     fn is_the_first(&self, czxid: i64) -> bool {
         let before = self
             .czxid

@@ -10,8 +10,8 @@ use zookeeper_client as zk;
 use crate::error::Error;
 use crate::session::{Coordinator, Session};
 use crate::znode::{
-    Interrupted, NodePath, Parents, Transaction, ask, ensure_path, list, persevere, read, stat, stat_and_watch,
-    transact,
+    Interrupted, NodePath, Parents, Transaction, ask, ensure_path, list, read, retry_across_sessions, stat,
+    stat_and_watch, transact,
 };
 
 /// Name of the node that opens the latch.
@@ -101,7 +101,7 @@ impl CountDownLatch {
             }
             .into());
         }
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             self.count_in(&session, mark.as_str()).await
         })
         .await?
@@ -112,7 +112,7 @@ impl CountDownLatch {
     /// # Errors
     /// As [`count_down`](Self::count_down).
     pub async fn count(&self) -> Result<u32, LatchError> {
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             let found = read(&session, self.path()).await?;
             Ok(self.missing(found.as_ref().map(|(data, _)| data.as_slice())))
         })
@@ -135,7 +135,7 @@ impl CountDownLatch {
             return Ok(());
         }
         let open = &self.path.child(OPEN);
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             loop {
                 match stat_and_watch(&session, open).await? {
                     (Some(_), _) => return Ok(()),
@@ -172,7 +172,7 @@ impl CountDownLatch {
     /// # Cancel safety
     /// Dropping the future may leave part of the latch behind; remove it again.
     pub async fn remove(&self) -> Result<(), Error> {
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             loop {
                 for child in list(&session, &self.path).await? {
                     if child == OPEN || child.starts_with(COUNT) {

@@ -63,7 +63,7 @@ impl FairLock {
     #[must_use]
     pub fn layout(self, layout: Layout) -> Self {
         Self {
-            line: self.line.with_dialect(layout.lock()),
+            line: self.line.with_names(layout.lock()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::line::{AcquireTimeoutError, Enrolment, Layout, Line, Lines, TryAcquireError};
+use crate::line::{AcquireTimeoutError, Enrolment, Layout, Line, LineSet, TryAcquireError};
 use crate::session::Coordinator;
 use crate::znode::{Hold, NodePath, ReleaseError};
 
@@ -44,7 +44,7 @@ use crate::znode::{Hold, NodePath, ReleaseError};
 #[derive(Clone, Debug)]
 pub struct MultiLock {
     zk: Coordinator,
-    lines: Lines,
+    lines: LineSet,
 }
 
 impl MultiLock {
@@ -73,7 +73,7 @@ impl MultiLock {
         let lines = paths.into_iter().map(|path| Line::new(zk.clone(), path, layout.lock()));
         Self {
             zk: zk.clone(),
-            lines: Lines::new(zk.clone(), lines.collect()),
+            lines: LineSet::new(zk.clone(), lines.collect()),
         }
     }
 

@@ -70,7 +70,7 @@ impl RwLock {
     #[must_use]
     pub fn layout(self, layout: Layout) -> Self {
         Self {
-            line: self.line.with_dialect(layout.rwlock()),
+            line: self.line.with_names(layout.rwlock()),
         }
     }
 

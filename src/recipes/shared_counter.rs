@@ -5,7 +5,9 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::session::Coordinator;
-use crate::znode::{Expected, Interrupted, NodePath, Register, RegisterView, Sight, Stored, View, Written, observe};
+use crate::znode::{
+    Expected, Interrupted, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe,
+};
 
 /// An integer in one persistent node, whose every addition counts exactly once.
 ///
@@ -138,9 +140,9 @@ impl SharedCounter {
     pub async fn set(&self, count: i64) -> Result<(), SharedCounterError> {
         let data = self.encoding.encode(count).ok_or(SharedCounterError::Overflow)?;
         match self.register.write(Expected::Anything, &data).await? {
-            Written::Applied => Ok(()),
+            WriteOutcome::Applied => Ok(()),
             // Nothing mismatches what is not expected.
-            Written::Mismatch | Written::Indeterminate => Err(SharedCounterError::Indeterminate),
+            WriteOutcome::Mismatch | WriteOutcome::Indeterminate => Err(SharedCounterError::Indeterminate),
         }
     }
 
@@ -157,7 +159,7 @@ impl SharedCounter {
             encoding: self.encoding,
             register: self.register.view(),
         };
-        observe(self.register.coordinator(), view).await
+        observe(self.register.zk(), view).await
     }
 
     /// Sets the count if what was read is still there; false if not.
@@ -165,9 +167,9 @@ impl SharedCounter {
         let data = self.encoding.encode(count).ok_or(SharedCounterError::Overflow)?;
         let expected = read.map_or(Expected::Nothing, |stored| Expected::Version(stored.version));
         match self.register.write(expected, &data).await? {
-            Written::Applied => Ok(true),
-            Written::Mismatch => Ok(false),
-            Written::Indeterminate => Err(SharedCounterError::Indeterminate),
+            WriteOutcome::Applied => Ok(true),
+            WriteOutcome::Mismatch => Ok(false),
+            WriteOutcome::Indeterminate => Err(SharedCounterError::Indeterminate),
         }
     }
 }
@@ -210,11 +212,11 @@ struct CounterView {
     register: RegisterView,
 }
 
-impl View for CounterView {
+impl Observe for CounterView {
     type Value = Result<i64, Error>;
 
-    async fn look(&mut self, sight: &Sight) -> Result<Self::Value, Interrupted> {
-        let stored = self.register.look(sight).await?;
+    async fn refresh(&mut self, context: &WatchContext) -> Result<Self::Value, Interrupted> {
+        let stored = self.register.refresh(context).await?;
         Ok(self.encoding.count(&self.path, stored.as_ref()))
     }
 }

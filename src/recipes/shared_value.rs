@@ -5,7 +5,9 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::session::Coordinator;
-use crate::znode::{Expected, Interrupted, NodePath, Register, RegisterView, Sight, Stored, View, Written, observe};
+use crate::znode::{
+    Expected, Interrupted, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe,
+};
 
 /// A value with a version, in one persistent node: Curator's `SharedValue` on the same path reads and writes the same
 /// bytes.
@@ -91,9 +93,9 @@ impl SharedValue {
     /// Dropping the future leaves open whether the value is written.
     pub async fn set(&self, value: impl Into<Bytes>) -> Result<(), SharedValueError> {
         match self.register.write(Expected::Anything, &value.into()).await? {
-            Written::Applied => Ok(()),
+            WriteOutcome::Applied => Ok(()),
             // Nothing mismatches what is not expected.
-            Written::Mismatch | Written::Indeterminate => Err(SharedValueError::Indeterminate),
+            WriteOutcome::Mismatch | WriteOutcome::Indeterminate => Err(SharedValueError::Indeterminate),
         }
     }
 
@@ -115,9 +117,9 @@ impl SharedValue {
     ) -> Result<(), SharedValueError> {
         let expected = current.map_or(Expected::Nothing, |current| Expected::Version(current.version));
         match self.register.write(expected, &value.into()).await? {
-            Written::Applied => Ok(()),
-            Written::Mismatch => Err(SharedValueError::Changed),
-            Written::Indeterminate => Err(SharedValueError::Indeterminate),
+            WriteOutcome::Applied => Ok(()),
+            WriteOutcome::Mismatch => Err(SharedValueError::Changed),
+            WriteOutcome::Indeterminate => Err(SharedValueError::Indeterminate),
         }
     }
 
@@ -156,7 +158,7 @@ impl SharedValue {
         let view = ValueView {
             register: self.register.view(),
         };
-        observe(self.register.coordinator(), view).await
+        observe(self.register.zk(), view).await
     }
 }
 
@@ -174,11 +176,11 @@ struct ValueView {
     register: RegisterView,
 }
 
-impl View for ValueView {
+impl Observe for ValueView {
     type Value = Option<Versioned>;
 
-    async fn look(&mut self, sight: &Sight) -> Result<Self::Value, Interrupted> {
-        Ok(self.register.look(sight).await?.map(Versioned::from))
+    async fn refresh(&mut self, context: &WatchContext) -> Result<Self::Value, Interrupted> {
+        Ok(self.register.refresh(context).await?.map(Versioned::from))
     }
 }
 

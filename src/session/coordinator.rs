@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time;
 use zookeeper_client as zk;
 
-use super::live::{Profile, Session};
+use super::core::{Session, SessionConfig};
+use super::current::{CurrentSession, Slot};
 use super::options::{ConnectError, ConnectOptions};
-use super::sessions::{Sessions, Slot};
 use super::state::SessionState;
 use super::{reaper, supervisor};
 use crate::error::Error;
@@ -24,12 +24,12 @@ use crate::observer::Observer;
 /// When the last clone is dropped, guards and recipes included, the session is closed in the background.
 #[derive(Clone, Debug)]
 pub struct Coordinator {
-    shared: Arc<Shared>,
+    inner: Arc<CoordinatorInner>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    sessions: Sessions,
+struct CoordinatorInner {
+    current: CurrentSession,
     states: watch::Receiver<SessionState>,
     /// Dropping it tells the supervisor that the last handle is gone.
     close: mpsc::UnboundedSender<oneshot::Sender<()>>,
@@ -46,26 +46,26 @@ impl Coordinator {
             .unwrap_or_else(|_| Err(ConnectError::from_client(cluster, timeout, zk::Error::Timeout)))?;
         check_margin(options.lease_margin, client.session_timeout())?;
 
-        let (litter, litter_receiver) = mpsc::unbounded_channel();
-        let profile = Arc::new(Profile {
+        let (orphans, orphan_receiver) = mpsc::unbounded_channel();
+        let config = Arc::new(SessionConfig {
             identity: options.identity.clone(),
             acls: options.acls.clone(),
             lease_margin: options.lease_margin,
             runtime: runtime.clone(),
-            litter,
+            orphans,
             past: Mutex::default(),
         });
-        let session = Session::new(client, opened, Arc::clone(&profile));
+        let session = Session::new(client, opened, Arc::clone(&config));
         let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));
         let (states, states_receiver) = watch::channel(SessionState::Connected);
         let (close, close_receiver) = mpsc::unbounded_channel();
-        let sessions = Sessions::new(slot_receiver);
-        runtime.spawn(reaper::run(litter_receiver, sessions.clone()));
-        let supervisor = supervisor::Supervisor::new(options, cluster.to_owned(), profile, slot, states);
+        let current = CurrentSession::new(slot_receiver);
+        runtime.spawn(reaper::run(orphan_receiver, current.clone()));
+        let supervisor = supervisor::Supervisor::new(options, cluster.to_owned(), config, slot, states);
         runtime.spawn(supervisor.run(session, close_receiver));
         Ok(Self {
-            shared: Arc::new(Shared {
-                sessions,
+            inner: Arc::new(CoordinatorInner {
+                current,
                 states: states_receiver,
                 close,
             }),
@@ -75,7 +75,7 @@ impl Coordinator {
     /// The state of the session, for display and logging. Holds do not depend on it, see
     /// [`Hold::lost`](crate::Hold::lost).
     pub fn states(&self) -> Observer<SessionState> {
-        Observer::new(self.shared.states.clone())
+        Observer::new(self.inner.states.clone())
     }
 
     /// The client of the current session, for requests beside the recipes.
@@ -101,7 +101,7 @@ impl Coordinator {
     /// Once polled, the close goes on if the future is dropped.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
-        if self.shared.close.send(done).is_ok() {
+        if self.inner.close.send(done).is_ok() {
             // An error means that the supervisor has ended, and the session with it.
             let _ = closed.await;
         }
@@ -109,12 +109,12 @@ impl Coordinator {
 
     /// The current session, waited for while one is being opened.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Error> {
-        self.shared.sessions.clone().current().await
+        self.inner.current.clone().current().await
     }
 
     /// Whether the coordinator has ended, and why.
     pub(crate) fn ended(&self) -> Option<Error> {
-        self.shared.sessions.peek().err()
+        self.inner.current.peek().err()
     }
 }
 

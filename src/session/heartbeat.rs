@@ -7,22 +7,22 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 use zookeeper_client as zk;
 
+use super::core::Session;
 use super::lease::LeaseClock;
-use super::live::Session;
-use super::outcome::{Outcome, outcome};
-use super::registry::Whereabouts;
+use super::outcome::{ReplyStatus, classify};
+use super::registry::NodeLocation;
 use super::state::{LossReason, Lost};
 
 /// The heartbeat brought no proof.
 #[derive(Debug)]
-pub(crate) enum Missed {
+pub(crate) enum HeartbeatError {
     /// The session has ended.
     Lost,
     /// No answer; worth another try once there is a connection.
     Unanswered(zk::Error),
 }
 
-impl From<Lost> for Missed {
+impl From<Lost> for HeartbeatError {
     fn from(_: Lost) -> Self {
         Self::Lost
     }
@@ -52,8 +52,8 @@ impl Session {
             }
             match self.heartbeat().await {
                 Ok(()) => {}
-                Err(Missed::Unanswered(error)) => debug!(%error, "heartbeat unanswered"),
-                Err(Missed::Lost) => return,
+                Err(HeartbeatError::Unanswered(error)) => debug!(%error, "heartbeat unanswered"),
+                Err(HeartbeatError::Lost) => return,
             }
             if !is_proven() {
                 // Unanswered, or answered after a pause of this process: only time makes a lease of that.
@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// Sends one heartbeat; after a reconnect one that also shows whether the session is still ours.
-    pub(crate) async fn heartbeat(self: &Arc<Self>) -> Result<(), Missed> {
+    pub(crate) async fn heartbeat(self: &Arc<Self>) -> Result<(), HeartbeatError> {
         if self.is_verified() {
             self.check().await
         } else {
@@ -73,15 +73,15 @@ impl Session {
 
     /// A multi that holds nothing but a check: it passes the quorum, changes nothing and fires no watch. That the
     /// check fails does not matter, a refused multi is committed as well.
-    async fn check(&self) -> Result<(), Missed> {
+    async fn check(&self) -> Result<(), HeartbeatError> {
         let client = self.client()?;
         let sent = Instant::now();
         let mut multi = client.new_multi_writer();
-        multi.add_check_version("/", -1).map_err(Missed::Unanswered)?;
+        multi.add_check_version("/", -1).map_err(HeartbeatError::Unanswered)?;
         match multi.commit().await {
             Ok(_) | Err(zk::MultiWriteError::OperationFailed { .. }) => {}
             // A request that is refused as a whole may have been answered by one server alone.
-            Err(zk::MultiWriteError::RequestFailed { source }) => return Err(Missed::Unanswered(source)),
+            Err(zk::MultiWriteError::RequestFailed { source }) => return Err(HeartbeatError::Unanswered(source)),
         }
         self.proved(sent);
         Ok(())
@@ -90,7 +90,7 @@ impl Session {
     /// Creates, writes and deletes an ephemeral node in one transaction, beside a node of ours: nobody ever sees it, but
     /// the reply names its owner, which is the session that the server takes us for. The write is there because
     /// servers send no Stat for a create in a transaction (ZOOKEEPER-4026).
-    async fn probe(self: &Arc<Self>) -> Result<(), Missed> {
+    async fn probe(self: &Arc<Self>) -> Result<(), HeartbeatError> {
         while let Some((key, own)) = self.registry().any_node() {
             let client = self.client()?;
             let connection = self.connection();
@@ -115,7 +115,7 @@ impl Session {
 
     /// Whether the session is shown to be ours, by a [probe](Self::probe) in `directory`, or above if there is no such
     /// node. False if that is refused: then it is not known.
-    pub(crate) async fn is_ours(self: &Arc<Self>, directory: &str) -> Result<bool, Missed> {
+    pub(crate) async fn is_ours(self: &Arc<Self>, directory: &str) -> Result<bool, HeartbeatError> {
         let mut directory = directory.trim_end_matches('/');
         while !self.is_verified() {
             match (
@@ -131,16 +131,20 @@ impl Session {
     }
 
     /// Sends a probe in `directory`, which ends with a slash. Returns why it was refused there, if it was.
-    async fn probe_in(self: &Arc<Self>, directory: &str) -> Result<Option<zk::Error>, Missed> {
+    async fn probe_in(self: &Arc<Self>, directory: &str) -> Result<Option<zk::Error>, HeartbeatError> {
         let client = self.client()?;
         let connection = self.connection();
         let sent = Instant::now();
         let path = format!("{directory}_c_{}-probe", Uuid::new_v4());
         let mut multi = client.new_multi_writer();
         let options = zk::CreateMode::Ephemeral.with_acls(self.acls());
-        multi.add_create(&path, &[], &options).map_err(Missed::Unanswered)?;
-        multi.add_set_data(&path, &[], None).map_err(Missed::Unanswered)?;
-        multi.add_delete(&path, None).map_err(Missed::Unanswered)?;
+        multi
+            .add_create(&path, &[], &options)
+            .map_err(HeartbeatError::Unanswered)?;
+        multi
+            .add_set_data(&path, &[], None)
+            .map_err(HeartbeatError::Unanswered)?;
+        multi.add_delete(&path, None).map_err(HeartbeatError::Unanswered)?;
         match multi.commit().await {
             Ok(results) => {
                 let owner = results.into_iter().find_map(|result| match result {
@@ -151,7 +155,7 @@ impl Session {
                 self.proved(sent);
                 Ok(None)
             }
-            Err(zk::MultiWriteError::RequestFailed { source }) => Err(Missed::Unanswered(source)),
+            Err(zk::MultiWriteError::RequestFailed { source }) => Err(HeartbeatError::Unanswered(source)),
             Err(zk::MultiWriteError::OperationFailed { source, .. }) => Ok(Some(source)),
         }
     }
@@ -161,9 +165,9 @@ impl Session {
         self: &Arc<Self>,
         client: &zk::Client,
         connection: u64,
-        own: &Whereabouts,
-    ) -> Result<bool, Missed> {
-        let Whereabouts::At(own) = own else {
+        own: &NodeLocation,
+    ) -> Result<bool, HeartbeatError> {
+        let NodeLocation::Path(own) = own else {
             return Ok(false);
         };
         let requests = async {
@@ -180,14 +184,14 @@ impl Session {
             }
             // It is being removed, or somebody has removed it.
             Ok((_, None)) => Ok(false),
-            Err(error) if outcome(&error) != Outcome::Refused => Err(Missed::Unanswered(error)),
+            Err(error) if classify(&error) != ReplyStatus::Refused => Err(HeartbeatError::Unanswered(error)),
             answer => {
                 warn!(
                     ?answer,
                     "the session could not be shown to be ours after a reconnect; giving it up"
                 );
                 self.end(LossReason::SessionExpired);
-                Err(Missed::Lost)
+                Err(HeartbeatError::Lost)
             }
         }
     }

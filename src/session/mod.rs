@@ -10,14 +10,14 @@
 //! * `state` – [`SessionState`], [`LossReason`], [`LostSignal`]
 
 mod coordinator;
+mod core;
+mod current;
 mod heartbeat;
 mod lease;
-mod live;
 mod options;
 mod outcome;
 mod reaper;
 mod registry;
-mod sessions;
 mod state;
 mod supervisor;
 
@@ -25,11 +25,11 @@ pub use self::coordinator::Coordinator;
 pub use self::options::{ConnectError, ConnectOptions};
 pub use self::state::{LossReason, Lost, LostSignal, SessionState};
 
-pub(crate) use self::heartbeat::Missed;
-pub(crate) use self::live::{LeaseHold, Session};
-pub(crate) use self::outcome::{Outcome, outcome};
+pub(crate) use self::core::{LeaseHold, Session};
+pub(crate) use self::heartbeat::HeartbeatError;
+pub(crate) use self::outcome::{ReplyStatus, classify};
 pub(crate) use self::reaper::find_by_guid;
-pub(crate) use self::registry::{NodeKey, Removal, Whereabouts, Witness};
+pub(crate) use self::registry::{CleanupToken, CleanupWait, NodeKey, NodeLocation};
 pub(crate) use self::state::End;
 
 /// Connects to `cluster`, given as `host:port,host:port/chroot`, with default options.

@@ -4,7 +4,7 @@ use zookeeper_client::Error;
 
 /// What is known of a request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ReplyStatus {
     /// The server answered: it was not applied.
     Refused,
     /// The server answered that it should be sent again later.
@@ -15,7 +15,7 @@ pub(crate) enum Outcome {
 
 /// Classifies by whether the server answered, since a request in flight at a cut fails with whatever the link died of
 /// (`ConnectionLoss`, an I/O error, a silence), not with `ConnectionLoss` alone.
-pub(crate) fn outcome(error: &Error) -> Outcome {
+pub(crate) fn classify(error: &Error) -> ReplyStatus {
     match error {
         Error::BadArguments(_)
         | Error::NoNode
@@ -31,13 +31,13 @@ pub(crate) fn outcome(error: &Error) -> Outcome {
         | Error::MarshallingError
         | Error::Unimplemented
         | Error::ReconfigDisabled
-        | Error::RuntimeInconsistent => Outcome::Refused,
+        | Error::RuntimeInconsistent => ReplyStatus::Refused,
         // System and runtime errors, data inconsistency, connection loss, a time-out of the operation or of the request:
         // answers that leave it open. ClickHouse Keeper sends some of them when it has no quorum.
-        Error::UnexpectedErrorCode(-4..=-1 | -7 | -122) => Outcome::Unknown,
-        Error::UnexpectedErrorCode(_) => Outcome::Refused,
-        Error::Throttled | Error::SessionMoved => Outcome::Busy,
-        _ => Outcome::Unknown,
+        Error::UnexpectedErrorCode(-4..=-1 | -7 | -122) => ReplyStatus::Unknown,
+        Error::UnexpectedErrorCode(_) => ReplyStatus::Refused,
+        Error::Throttled | Error::SessionMoved => ReplyStatus::Busy,
+        _ => ReplyStatus::Unknown,
     }
 }
 
@@ -47,8 +47,8 @@ mod tests {
 
     #[test]
     fn only_an_answer_of_the_server_is_certain() {
-        assert_eq!(outcome(&Error::NodeExists), Outcome::Refused);
-        assert_eq!(outcome(&Error::Throttled), Outcome::Busy);
+        assert_eq!(classify(&Error::NodeExists), ReplyStatus::Refused);
+        assert_eq!(classify(&Error::Throttled), ReplyStatus::Busy);
         for unknown in [
             Error::UnexpectedErrorCode(-7),
             Error::ConnectionLoss,
@@ -56,7 +56,7 @@ mod tests {
             Error::SessionExpired,
             Error::ClientClosed,
         ] {
-            assert_eq!(outcome(&unknown), Outcome::Unknown, "{unknown}");
+            assert_eq!(classify(&unknown), ReplyStatus::Unknown, "{unknown}");
         }
     }
 }

@@ -12,26 +12,26 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use zookeeper_client as zk;
 
-use super::live::Session;
-use super::outcome::{Outcome, outcome};
-use super::registry::{NodeKey, Whereabouts};
-use super::sessions::Sessions;
+use super::core::Session;
+use super::current::CurrentSession;
+use super::outcome::{ReplyStatus, classify};
+use super::registry::{NodeKey, NodeLocation};
 
 /// A node to be removed, and the session that owns it.
 #[derive(Debug)]
-pub(crate) struct Litter {
+pub(crate) struct Orphan {
     pub(crate) owner: Arc<Session>,
     pub(crate) key: NodeKey,
 }
 
 /// Removes what arrives until the coordinator is gone or closed.
-pub(crate) async fn run(mut litter: mpsc::UnboundedReceiver<Litter>, sessions: Sessions) {
+pub(crate) async fn run(mut orphans: mpsc::UnboundedReceiver<Orphan>, current: CurrentSession) {
     let mut removals = FuturesUnordered::new();
     let mut open = true;
     while open || !removals.is_empty() {
         tokio::select! {
-            item = litter.recv(), if open => match item {
-                Some(item) => removals.push(remove(item, sessions.clone())),
+            orphan = orphans.recv(), if open => match orphan {
+                Some(orphan) => removals.push(remove(orphan, current.clone())),
                 None => open = false,
             },
             Some(()) = removals.next() => {}
@@ -39,46 +39,46 @@ pub(crate) async fn run(mut litter: mpsc::UnboundedReceiver<Litter>, sessions: S
     }
 }
 
-async fn remove(litter: Litter, mut sessions: Sessions) {
-    while let Some(whereabouts) = litter.owner.registry().whereabouts(litter.key) {
-        let session = match whereabouts {
+async fn remove(orphan: Orphan, mut current: CurrentSession) {
+    while let Some(location) = orphan.owner.registry().location(orphan.key) {
+        let session = match location {
             // Only through its own session: once that has ended, another one may take the name at any moment.
-            Whereabouts::Named { .. } if litter.owner.end_reason().is_some() => break,
-            Whereabouts::Named { .. } => Arc::clone(&litter.owner),
-            _ => match sessions.current().await {
+            NodeLocation::OwnedPath { .. } if orphan.owner.end_reason().is_some() => break,
+            NodeLocation::OwnedPath { .. } => Arc::clone(&orphan.owner),
+            _ => match current.current().await {
                 Ok(session) => session,
                 Err(_) => break,
             },
         };
         let Ok(client) = session.client() else { continue };
         let result = tokio::select! {
-            result = remove_once(&client, &whereabouts) => result,
+            result = remove_once(&client, &location) => result,
             _ = session.ended() => continue,
         };
         match result {
             Ok(()) => {
-                debug!(?whereabouts, "removed an abandoned node");
+                debug!(?location, "removed an abandoned node");
                 break;
             }
-            Err(error) if outcome(&error) == Outcome::Refused => {
-                warn!(?whereabouts, %error, "cannot remove an abandoned node; it stays until its session ends");
+            Err(error) if classify(&error) == ReplyStatus::Refused => {
+                warn!(?location, %error, "cannot remove an abandoned node; it stays until its session ends");
                 break;
             }
             Err(error) => {
-                debug!(?whereabouts, %error, "removal of an abandoned node is retried");
+                debug!(?location, %error, "removal of an abandoned node is retried");
                 session.pause_before_retry().await;
             }
         }
     }
-    litter.owner.registry().remove(litter.key);
+    orphan.owner.registry().remove(orphan.key);
 }
 
 /// One attempt to remove a node.
-pub(super) async fn remove_once(client: &zk::Client, whereabouts: &Whereabouts) -> Result<(), zk::Error> {
-    match whereabouts {
-        Whereabouts::At(path) => delete(client, path).await,
-        Whereabouts::Named { path, owner } => delete_owned(client, path, *owner).await,
-        Whereabouts::Sent { parent, guid } => {
+pub(super) async fn remove_once(client: &zk::Client, location: &NodeLocation) -> Result<(), zk::Error> {
+    match location {
+        NodeLocation::Path(path) => delete(client, path).await,
+        NodeLocation::OwnedPath { path, owner } => delete_owned(client, path, *owner).await,
+        NodeLocation::ByGuid { parent, guid } => {
             for path in find_by_guid(client, parent, guid).await? {
                 delete(client, &path).await?;
             }

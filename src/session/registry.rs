@@ -14,41 +14,41 @@ pub(crate) struct NodeKey(u64);
 
 /// Where an owned node is to be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Whereabouts {
+pub(crate) enum NodeLocation {
     /// A create was sent, or will be: a child of `parent` whose name contains `guid`, if it was applied.
-    Sent { parent: String, guid: String },
+    ByGuid { parent: String, guid: String },
     /// The exact path, whose name is unique for ever.
-    At(String),
+    Path(String),
     /// A path that others may use as well: the node there is meant only if this session owns it.
-    Named { path: String, owner: i64 },
+    OwnedPath { path: String, owner: i64 },
 }
 
-impl Whereabouts {
+impl NodeLocation {
     /// The directory in which the node is, with a trailing slash.
     pub(crate) fn directory(&self) -> String {
         match self {
-            Self::Sent { parent, .. } => format!("{}/", parent.trim_end_matches('/')),
-            Self::At(path) | Self::Named { path, .. } => path[..=path.rfind('/').unwrap_or_default()].to_owned(),
+            Self::ByGuid { parent, .. } => format!("{}/", parent.trim_end_matches('/')),
+            Self::Path(path) | Self::OwnedPath { path, .. } => path[..=path.rfind('/').unwrap_or_default()].to_owned(),
         }
     }
 }
 
 /// Held by everything that still has to remove a node; its waiter wakes when the last one is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Witness {
+pub(crate) struct CleanupToken {
     _alive: mpsc::Sender<()>,
 }
 
-/// Waits until every node that was registered with its [`Witness`] is gone.
+/// Waits until every node that was registered with its [`CleanupToken`] is gone.
 #[derive(Debug)]
-pub(crate) struct Removal {
+pub(crate) struct CleanupWait {
     done: mpsc::Receiver<()>,
 }
 
-impl Removal {
-    pub(crate) fn new() -> (Witness, Self) {
+impl CleanupWait {
+    pub(crate) fn new() -> (CleanupToken, Self) {
         let (alive, done) = mpsc::channel(1);
-        (Witness { _alive: alive }, Self { done })
+        (CleanupToken { _alive: alive }, Self { done })
     }
 
     pub(crate) async fn finished(&mut self) {
@@ -57,31 +57,31 @@ impl Removal {
 }
 
 #[derive(Debug)]
-struct Entry {
-    whereabouts: Whereabouts,
+struct RegisteredNode {
+    location: NodeLocation,
     end: Arc<End>,
     /// A heartbeat has found it gone.
     gone: bool,
-    _witness: Option<Witness>,
+    _cleanup: Option<CleanupToken>,
 }
 
 /// All owned nodes of a session. An entry stays until its node is known to be gone.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    state: Mutex<State>,
+    state: Mutex<RegistryState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RegistryState {
     next: u64,
-    entries: HashMap<NodeKey, Entry>,
+    entries: HashMap<NodeKey, RegisteredNode>,
     over: Option<LossReason>,
 }
 
 impl Registry {
     /// Registers a node before its create is sent, with its end, which several nodes may share.
-    pub(crate) fn insert(&self, whereabouts: Whereabouts, witness: Option<Witness>, end: Arc<End>) -> NodeKey {
-        self.lock().insert(whereabouts, witness, end)
+    pub(crate) fn insert(&self, location: NodeLocation, cleanup: Option<CleanupToken>, end: Arc<End>) -> NodeKey {
+        self.lock().insert(location, cleanup, end)
     }
 
     /// Registers a node at a path that others may use, before its create is sent; `None` if one is registered there:
@@ -90,17 +90,17 @@ impl Registry {
         &self,
         path: &str,
         owner: i64,
-        witness: Option<Witness>,
+        cleanup: Option<CleanupToken>,
         end: Arc<End>,
     ) -> Option<NodeKey> {
-        let whereabouts = Whereabouts::Named {
+        let location = NodeLocation::OwnedPath {
             path: path.to_owned(),
             owner,
         };
         let mut state = self.lock();
         match state.named(path) {
             Some(_) => None,
-            None => Some(state.insert(whereabouts, witness, end)),
+            None => Some(state.insert(location, cleanup, end)),
         }
     }
 
@@ -111,7 +111,7 @@ impl Registry {
 
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
         if let Some(entry) = self.lock().entries.get_mut(&key) {
-            entry.whereabouts = Whereabouts::At(path.to_owned());
+            entry.location = NodeLocation::Path(path.to_owned());
         }
     }
 
@@ -119,17 +119,17 @@ impl Registry {
         self.lock().entries.remove(&key);
     }
 
-    pub(crate) fn whereabouts(&self, key: NodeKey) -> Option<Whereabouts> {
-        self.lock().entries.get(&key).map(|entry| entry.whereabouts.clone())
+    pub(crate) fn location(&self, key: NodeKey) -> Option<NodeLocation> {
+        self.lock().entries.get(&key).map(|entry| entry.location.clone())
     }
 
     /// Any node that is known to have been created, and that nobody is known to have removed.
-    pub(crate) fn any_node(&self) -> Option<(NodeKey, Whereabouts)> {
+    pub(crate) fn any_node(&self) -> Option<(NodeKey, NodeLocation)> {
         let state = self.lock();
-        let alive = |entry: &Entry| !entry.gone && entry.end.reason().is_none();
-        let known = |entry: &Entry| matches!(entry.whereabouts, Whereabouts::At(_));
+        let alive = |entry: &RegisteredNode| !entry.gone && entry.end.reason().is_none();
+        let known = |entry: &RegisteredNode| matches!(entry.location, NodeLocation::Path(_));
         let found = state.entries.iter().find(|(_, entry)| alive(entry) && known(entry));
-        found.map(|(key, entry)| (*key, entry.whereabouts.clone()))
+        found.map(|(key, entry)| (*key, entry.location.clone()))
     }
 
     /// The node is not there: it shows nothing any more. Whoever watches it hears of its end.
@@ -145,37 +145,36 @@ impl Registry {
         state.over.get_or_insert(reason);
         for entry in state.entries.values() {
             if entry.end.set(reason) {
-                info!(node = ?entry.whereabouts, %reason, "lost");
+                info!(node = ?entry.location, %reason, "lost");
             }
         }
         state.entries.keys().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RegistryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn insert(&mut self, whereabouts: Whereabouts, witness: Option<Witness>, end: Arc<End>) -> NodeKey {
+impl RegistryState {
+    fn insert(&mut self, location: NodeLocation, cleanup: Option<CleanupToken>, end: Arc<End>) -> NodeKey {
         let key = NodeKey(self.next);
         self.next += 1;
         if let Some(reason) = self.over {
             end.set(reason);
         }
-        let entry = Entry {
-            whereabouts,
+        let entry = RegisteredNode {
+            location,
             end,
             gone: false,
-            _witness: witness,
+            _cleanup: cleanup,
         };
         self.entries.insert(key, entry);
         key
     }
 
     fn named(&self, path: &str) -> Option<Arc<End>> {
-        let at_path =
-            |entry: &&Entry| matches!(&entry.whereabouts, Whereabouts::Named { path: other, .. } if other == path);
+        let at_path = |entry: &&RegisteredNode| matches!(&entry.location, NodeLocation::OwnedPath { path: other, .. } if other == path);
         self.entries.values().find(at_path).map(|entry| Arc::clone(&entry.end))
     }
 }
@@ -184,8 +183,8 @@ impl State {
 mod tests {
     use super::*;
 
-    fn sent() -> Whereabouts {
-        Whereabouts::Sent {
+    fn sent() -> NodeLocation {
+        NodeLocation::ByGuid {
             parent: "/a".into(),
             guid: "g".into(),
         }
@@ -202,16 +201,16 @@ mod tests {
 
     #[test]
     fn a_node_is_in_a_directory() {
-        assert_eq!(Whereabouts::At("/a/b/c".into()).directory(), "/a/b/");
-        assert_eq!(Whereabouts::At("/a".into()).directory(), "/");
+        assert_eq!(NodeLocation::Path("/a/b/c".into()).directory(), "/a/b/");
+        assert_eq!(NodeLocation::Path("/a".into()).directory(), "/");
         assert_eq!(sent().directory(), "/a/");
     }
 
     #[tokio::test]
     async fn a_removal_is_finished_when_the_last_node_is_gone() {
         let registry = Registry::default();
-        let (witness, mut removal) = Removal::new();
-        let key = registry.insert(sent(), Some(witness), Arc::new(End::new()));
+        let (cleanup, mut removal) = CleanupWait::new();
+        let key = registry.insert(sent(), Some(cleanup), Arc::new(End::new()));
         tokio::select! {
             biased;
             () = removal.finished() => unreachable!("a node is left"),

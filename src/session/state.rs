@@ -119,24 +119,24 @@ impl Future for LostSignal {
 #[derive(Debug)]
 pub(crate) struct End {
     state: watch::Sender<Option<LossReason>>,
-    expected: AtomicBool,
+    deliberate: AtomicBool,
 }
 
 impl End {
     pub(crate) fn new() -> Self {
         Self {
             state: watch::Sender::new(None),
-            expected: AtomicBool::new(false),
+            deliberate: AtomicBool::new(false),
         }
     }
 
     /// Says whether we are about to bring it about ourselves, in a transaction that may yet be refused.
-    pub(crate) fn expect(&self, expected: bool) {
-        self.expected.store(expected, Ordering::Relaxed);
+    pub(crate) fn mark_deliberate(&self, deliberate: bool) {
+        self.deliberate.store(deliberate, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_expected(&self) -> bool {
-        self.expected.load(Ordering::Relaxed)
+    pub(crate) fn is_deliberate(&self) -> bool {
+        self.deliberate.load(Ordering::Relaxed)
     }
 
     /// Sets the reason; true if none was set before.

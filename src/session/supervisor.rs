@@ -9,12 +9,12 @@ use tokio::time;
 use tracing::{Instrument, debug, info, info_span, warn};
 use zookeeper_client as zk;
 
-use super::heartbeat::Missed;
+use super::core::{Session, SessionConfig};
+use super::current::Slot;
+use super::heartbeat::HeartbeatError;
 use super::lease::LeaseClock;
-use super::live::{Profile, Session};
 use super::options::ConnectOptions;
 use super::reaper;
-use super::sessions::Slot;
 use super::state::{LossReason, SessionState};
 use crate::error::Error;
 
@@ -26,7 +26,7 @@ type CloseRequests = mpsc::UnboundedReceiver<oneshot::Sender<()>>;
 pub(super) struct Supervisor {
     options: ConnectOptions,
     cluster: String,
-    profile: Arc<Profile>,
+    config: Arc<SessionConfig>,
     slot: watch::Sender<Slot>,
     states: watch::Sender<SessionState>,
 }
@@ -42,14 +42,14 @@ impl Supervisor {
     pub(super) fn new(
         options: ConnectOptions,
         cluster: String,
-        profile: Arc<Profile>,
+        config: Arc<SessionConfig>,
         slot: watch::Sender<Slot>,
         states: watch::Sender<SessionState>,
     ) -> Self {
         Self {
             options,
             cluster,
-            profile,
+            config,
             slot,
             states,
         }
@@ -83,7 +83,7 @@ impl Supervisor {
         let mut states = client.state_watcher();
         let mut connected = client.state() == zk::SessionState::SyncConnected;
         drop(client);
-        let mut heartbeat: Option<BoxFuture<'_, Result<(), Missed>>> = None;
+        let mut heartbeat: Option<BoxFuture<'_, Result<(), HeartbeatError>>> = None;
         let mut not_before = Instant::now();
         loop {
             let now = Instant::now();
@@ -111,7 +111,7 @@ impl Supervisor {
                 }
                 result = in_flight(&mut heartbeat) => {
                     heartbeat = None;
-                    if let Err(Missed::Unanswered(error)) = &result {
+                    if let Err(HeartbeatError::Unanswered(error)) = &result {
                         debug!(%error, "heartbeat unanswered");
                     }
                     if result.is_err() || !session.is_verified() {
@@ -156,7 +156,7 @@ impl Supervisor {
             let error = tokio::select! {
                 result = self.options.open_session(&self.cluster) => match result {
                     Ok(client) => {
-                        let session = Session::new(client, opened, Arc::clone(&self.profile));
+                        let session = Session::new(client, opened, Arc::clone(&self.config));
                         info!(session = format_args!("{:#x}", session.id()), "session opened");
                         self.slot.send_replace(Slot::Live(Arc::clone(&session)));
                         self.states.send_replace(SessionState::Connected);
@@ -219,14 +219,12 @@ async fn close_session(session: &Arc<Session>) {
     let mut states = client.state_watcher();
     let registry = session.registry();
     let nodes = registry.end_all(LossReason::Closed);
-    let nodes: Vec<_> = nodes.into_iter().filter_map(|key| registry.whereabouts(key)).collect();
+    let nodes: Vec<_> = nodes.into_iter().filter_map(|key| registry.location(key)).collect();
     session.end(LossReason::Closed);
-    let removals = nodes
-        .iter()
-        .map(|whereabouts| reaper::remove_once(&client, whereabouts));
-    for (whereabouts, removed) in nodes.iter().zip(future::join_all(removals).await) {
+    let removals = nodes.iter().map(|location| reaper::remove_once(&client, location));
+    for (location, removed) in nodes.iter().zip(future::join_all(removals).await) {
         if let Err(error) = removed {
-            debug!(?whereabouts, %error, "left to the end of the session");
+            debug!(?location, %error, "left to the end of the session");
         }
     }
     drop(client);
@@ -234,7 +232,7 @@ async fn close_session(session: &Arc<Session>) {
 }
 
 /// The result of the heartbeat in flight; pending forever if there is none.
-async fn in_flight(heartbeat: &mut Option<BoxFuture<'_, Result<(), Missed>>>) -> Result<(), Missed> {
+async fn in_flight(heartbeat: &mut Option<BoxFuture<'_, Result<(), HeartbeatError>>>) -> Result<(), HeartbeatError> {
     match heartbeat {
         Some(heartbeat) => heartbeat.await,
         None => future::pending().await,

@@ -11,13 +11,13 @@ use super::ephemeral::Interrupted;
 use super::path::NodePath;
 use super::wait::{NodeWatch, retry_or_fail};
 use crate::error::Error;
-use crate::session::{Outcome, Session, outcome};
+use crate::session::{ReplyStatus, Session, classify};
 
 /// Sends `request` about `path`, and again if no answer comes; `None` if the answer is that there is no such node.
 pub(crate) async fn ask<T, F: Future<Output = Result<T, zk::Error>>>(
     session: &Arc<Session>,
     path: &str,
-    // Not an `AsyncFn`, as in `persevere`.
+    // Not an `AsyncFn`, as in `retry_across_sessions`.
     request: impl Fn(zk::Client) -> F,
 ) -> Result<Option<T>, Interrupted> {
     loop {
@@ -88,7 +88,7 @@ pub(crate) async fn children_and_watch(
 }
 
 /// Deletes the node at `path`, whose name nobody else has; it may be gone.
-pub(crate) async fn unlink(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
+pub(crate) async fn delete_if_exists(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
     ask(session, path, |client| async move { client.delete(path, None).await })
         .await
         .map(|_| ())
@@ -116,7 +116,7 @@ pub(crate) async fn stat_and_watch(
 }
 
 /// Makes sure that what is read next is not older than this call, whatever server answers.
-pub(crate) async fn catch_up(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
+pub(crate) async fn sync(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
     ask(session, path, |client| async move { client.sync(path).await })
         .await
         .map(|_| ())
@@ -184,15 +184,17 @@ pub(crate) async fn transact(
                 session.proved(sent);
                 return Ok(Transaction::Committed(results));
             }
-            Err(zk::MultiWriteError::OperationFailed { index, source }) if outcome(&source) == Outcome::Refused => {
+            Err(zk::MultiWriteError::OperationFailed { index, source })
+                if classify(&source) == ReplyStatus::Refused =>
+            {
                 return Ok(Transaction::Refused { index, source });
             }
             Err(
                 zk::MultiWriteError::OperationFailed { source, .. } | zk::MultiWriteError::RequestFailed { source },
             ) => {
-                let known = outcome(&source);
+                let known = classify(&source);
                 retry_or_fail(session, path, source).await?;
-                if known == Outcome::Unknown {
+                if known == ReplyStatus::Unknown {
                     return Ok(Transaction::Unknown);
                 }
             }

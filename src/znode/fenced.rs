@@ -9,7 +9,7 @@ use super::ephemeral::check_length;
 use super::hold::Hold;
 use super::operation::Operation;
 use crate::error::Error;
-use crate::session::{LossReason, Lost, Outcome, outcome};
+use crate::session::{LossReason, Lost, ReplyStatus, classify};
 
 /// A transaction that checks, as its first step, that the hold's node still exists: it commits as a whole while the
 /// ensemble sees the place as ours, or not at all.
@@ -122,7 +122,7 @@ impl<'a> CheckWriter<'a> {
                 Some(index) => FencedWriteError::Refused { index, source },
                 None => Error::from_answer(self.hold.path(), source).into(),
             }),
-            Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) == Outcome::Unknown => {
+            Err(zk::MultiWriteError::RequestFailed { source }) if classify(&source) == ReplyStatus::Unknown => {
                 debug!(error = %source, "outcome of a fenced write unknown");
                 Err(FencedWriteError::Indeterminate)
             }

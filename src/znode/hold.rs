@@ -55,23 +55,23 @@ pub struct Hold {
     others: Vec<Ephemeral>,
     _lease: LeaseHold,
     /// Keeps the session supervised while something is held, even if all other handles are gone.
-    _coordinator: Coordinator,
+    _zk: Coordinator,
 }
 
 impl Hold {
     /// Turns a node that was found to be granted into a hold, and watches it from now on.
-    pub(crate) fn new(node: Ephemeral, coordinator: Coordinator) -> Self {
-        Self::of_all(node, Vec::new(), coordinator)
+    pub(crate) fn new(node: Ephemeral, zk: Coordinator) -> Self {
+        Self::of_all(node, Vec::new(), zk)
     }
 
     /// Turns nodes that were created together, and that were all found to be granted, into one hold.
-    pub(crate) fn of_all(node: Ephemeral, others: Vec<Ephemeral>, coordinator: Coordinator) -> Self {
+    pub(crate) fn of_all(node: Ephemeral, others: Vec<Ephemeral>, zk: Coordinator) -> Self {
         let lease = node.session().hold();
         Self {
             node,
             others,
             _lease: lease,
-            _coordinator: coordinator,
+            _zk: zk,
         }
     }
 

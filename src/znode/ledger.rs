@@ -31,7 +31,7 @@ pub(crate) struct Ledgers {
 
 /// What became of a transaction.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum LedgerOutcome {
     /// All of it was done, once.
     Committed(Receipt),
     /// Nothing was done, because of this operation.
@@ -57,8 +57,8 @@ struct Ledger {
 }
 
 /// What one ledger made of a transaction.
-enum Written {
-    Entry(Entry, Option<Ledger>),
+enum LedgerWrite {
+    LedgerOutcome(LedgerOutcome, Option<Ledger>),
     /// Nothing was done, nor will be.
     Unapplied,
 }
@@ -84,7 +84,7 @@ impl Ledgers {
         session: &Arc<Session>,
         path: &str,
         add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
-    ) -> Result<Entry, Interrupted> {
+    ) -> Result<LedgerOutcome, Interrupted> {
         loop {
             if let Some(entry) = self.attempt(session, path, &add, AfterLoss::SendAgain).await? {
                 return Ok(entry);
@@ -99,7 +99,7 @@ impl Ledgers {
         session: &Arc<Session>,
         path: &str,
         add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
-    ) -> Result<Option<Entry>, Interrupted> {
+    ) -> Result<Option<LedgerOutcome>, Interrupted> {
         self.attempt(session, path, &add, AfterLoss::Revoke).await
     }
 
@@ -109,19 +109,19 @@ impl Ledgers {
         path: &str,
         add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
         after_loss: AfterLoss,
-    ) -> Result<Option<Entry>, Interrupted> {
+    ) -> Result<Option<LedgerOutcome>, Interrupted> {
         let ledger = match self.idle(session) {
             Some(ledger) => ledger,
             None => Ledger::open(session, &self.directory).await?,
         };
         match ledger.write(session, path, add, after_loss).await? {
-            Written::Entry(entry, ledger) => {
+            LedgerWrite::LedgerOutcome(entry, ledger) => {
                 let mut idle = self.lock();
                 idle.extend(ledger);
                 idle.truncate(IDLE);
                 Ok(Some(entry))
             }
-            Written::Unapplied => Ok(None),
+            LedgerWrite::Unapplied => Ok(None),
         }
     }
 
@@ -145,7 +145,7 @@ impl Ledger {
             tag: Tag::Member,
             data: session.identity(),
             parents: Parents::Containers,
-            witness: None,
+            cleanup: None,
         };
         let (node, _) = Ephemeral::create(session, new).await?;
         Ok(Self { node, version: 0 })
@@ -158,7 +158,7 @@ impl Ledger {
         path: &str,
         add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
         after_loss: AfterLoss,
-    ) -> Result<Written, Interrupted> {
+    ) -> Result<LedgerWrite, Interrupted> {
         let mut sent_before = false;
         // What follows may be lost on its way; this is not.
         drop(session.client()?);
@@ -177,7 +177,10 @@ impl Ledger {
                     AfterLoss::Revoke => Ok(self.revoke(session, path).await),
                 },
                 Ok(Transaction::Committed(results)) => match Receipt::new(results) {
-                    Some(receipt) => Ok(Written::Entry(Entry::Committed(receipt), self.moved_on())),
+                    Some(receipt) => Ok(LedgerWrite::LedgerOutcome(
+                        LedgerOutcome::Committed(receipt),
+                        self.moved_on(),
+                    )),
                     None => Ok(self.applied(session).await),
                 },
                 // The same transaction, sent before, whose reply was lost.
@@ -189,16 +192,16 @@ impl Ledger {
                 Ok(Transaction::Refused { index: 0, source }) => match source {
                     zk::Error::NoNode | zk::Error::BadVersion => {
                         debug!(path, "somebody else touched a ledger of ours; opening another one");
-                        Ok(Written::Unapplied)
+                        Ok(LedgerWrite::Unapplied)
                     }
                     source => Err(Error::from_answer(self.node.path(), source).into()),
                 },
                 Ok(Transaction::Refused { index, source }) => {
-                    let entry = Entry::Refused {
+                    let entry = LedgerOutcome::Refused {
                         index: index - 1,
                         source,
                     };
-                    Ok(Written::Entry(entry, (!sent_before).then_some(self)))
+                    Ok(LedgerWrite::LedgerOutcome(entry, (!sent_before).then_some(self)))
                 }
                 Err(Interrupted::Lost(_)) => Ok(self.indeterminate()),
                 Err(_) if sent_before => Ok(self.indeterminate()),
@@ -208,7 +211,7 @@ impl Ledger {
     }
 
     /// What became of a transaction whose reply was lost; one that was not done never will be, since its ledger is gone.
-    async fn revoke(self, session: &Arc<Session>, path: &str) -> Written {
+    async fn revoke(self, session: &Arc<Session>, path: &str) -> LedgerWrite {
         let (node, version) = (self.node.path(), self.version);
         let revoked = ask(session, node, |client| async move {
             match client.delete(node, Some(version)).await {
@@ -220,7 +223,7 @@ impl Ledger {
             Ok(Some(true)) => {
                 debug!(path, "a transaction whose reply was lost was not done");
                 self.node.forget();
-                Written::Unapplied
+                LedgerWrite::Unapplied
             }
             Ok(Some(false)) => self.applied(session).await,
             // Gone by our own delete whose reply was lost, or by somebody else's.
@@ -229,11 +232,11 @@ impl Ledger {
     }
 
     /// After a transaction that was applied and did not tell its results.
-    async fn applied(self, session: &Arc<Session>) -> Written {
+    async fn applied(self, session: &Arc<Session>) -> LedgerWrite {
         match stat(session, self.node.path()).await {
             Ok(Some(ledger)) => {
                 let results = Vec::new();
-                Written::Entry(Entry::Committed(Receipt { ledger, results }), self.moved_on())
+                LedgerWrite::LedgerOutcome(LedgerOutcome::Committed(Receipt { ledger, results }), self.moved_on())
             }
             Ok(None) | Err(_) => self.indeterminate(),
         }
@@ -244,9 +247,9 @@ impl Ledger {
         Some(Self { version, ..self })
     }
 
-    fn indeterminate(&self) -> Written {
+    fn indeterminate(&self) -> LedgerWrite {
         let ledger = self.node.path().to_owned();
-        Written::Entry(Entry::Indeterminate { ledger }, None)
+        LedgerWrite::LedgerOutcome(LedgerOutcome::Indeterminate { ledger }, None)
     }
 }
 

@@ -140,7 +140,7 @@ impl Sequence {
     /// Whether the order of such numbers may say nothing: the last one, which newer servers give to everybody once they
     /// have come to it, and those right after it, which they give while several creates are in flight (by default a
     /// thousand at most).
-    pub(crate) fn is_spent(self) -> bool {
+    pub(crate) fn is_exhausted(self) -> bool {
         self == Self::LAST || self.0 < i32::MIN + (1 << 16)
     }
 

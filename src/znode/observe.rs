@@ -24,37 +24,37 @@ use crate::session::{Coordinator, Session};
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// What an observer makes of the nodes that it watches.
-pub(crate) trait View: Send + 'static {
+pub(crate) trait Observe: Send + 'static {
     type Value: Clone + PartialEq + Send + Sync + 'static;
 
-    /// Looks at the nodes. It is called again once a watch set through `sight` has fired, and may keep what
+    /// Looks at the nodes. It is called again once a watch set through `context` has fired, and may keep what
     /// [`is_current`](Watched::is_current) still holds true of.
-    fn look(&mut self, sight: &Sight) -> impl Future<Output = Result<Self::Value, Interrupted>> + Send;
+    fn refresh(&mut self, context: &WatchContext) -> impl Future<Output = Result<Self::Value, Interrupted>> + Send;
 }
 
 /// Begins to observe, in the background and until the last observer is dropped or the coordinator ends. Returns with
 /// the first value.
-pub(crate) async fn observe<V: View>(coordinator: &Coordinator, mut view: V) -> Result<Observer<V::Value>, Error> {
+pub(crate) async fn observe<V: Observe>(zk: &Coordinator, mut view: V) -> Result<Observer<V::Value>, Error> {
     let wake = Arc::new(Notify::new());
-    let (sight, first) = look(coordinator, &wake, &mut view, None).await?;
+    let (context, first) = look(zk, &wake, &mut view, None).await?;
     let (values, receiver) = watch::channel(first);
-    let runtime = sight.session.runtime().clone();
-    runtime.spawn(follow(coordinator.clone(), wake, view, sight, values));
+    let runtime = context.session.runtime().clone();
+    runtime.spawn(follow(zk.clone(), wake, view, context, values));
     Ok(Observer::new(receiver))
 }
 
-async fn follow<V: View>(
-    coordinator: Coordinator,
+async fn follow<V: Observe>(
+    zk: Coordinator,
     wake: Arc<Notify>,
     mut view: V,
-    mut sight: Sight,
+    mut context: WatchContext,
     values: watch::Sender<V::Value>,
 ) {
     let following = async {
         loop {
-            sight.outdated().await;
+            context.outdated().await;
             let value;
-            (sight, value) = match look(&coordinator, &wake, &mut view, Some(sight)).await {
+            (context, value) = match look(&zk, &wake, &mut view, Some(context)).await {
                 Ok(seen) => seen,
                 Err(_) => return,
             };
@@ -71,29 +71,29 @@ async fn follow<V: View>(
     }
 }
 
-/// Looks through `sight`, or through a new one where that is of the past. Without one, that is, the first time, a
+/// Looks through `context`, or through a new one where that is of the past. Without one, that is, the first time, a
 /// refusal is an error; later it is waited out, and only the end of the coordinator is.
-async fn look<V: View>(
-    coordinator: &Coordinator,
+async fn look<V: Observe>(
+    zk: &Coordinator,
     wake: &Arc<Notify>,
     view: &mut V,
-    mut sight: Option<Sight>,
-) -> Result<(Sight, V::Value), Error> {
-    let first = sight.is_none();
+    mut context: Option<WatchContext>,
+) -> Result<(WatchContext, V::Value), Error> {
+    let first = context.is_none();
     loop {
-        let session = coordinator.session().await?;
+        let session = zk.session().await?;
         let seen = async {
-            let sight = match sight.take().filter(|sight| sight.is_of(&session)) {
-                Some(sight) => sight,
-                None => Sight::open(&session, wake).await?,
+            let context = match context.take().filter(|context| context.is_of(&session)) {
+                Some(context) => context,
+                None => WatchContext::open(&session, wake).await?,
             };
-            let value = view.look(&sight).await?;
-            Ok((sight, value))
+            let value = view.refresh(&context).await?;
+            Ok((context, value))
         };
         match seen.await {
             Ok(seen) => return Ok(seen),
             Err(Interrupted::Lost(lost)) => debug!(reason = %lost.reason, "looking again"),
-            Err(Interrupted::Failed(error)) if first => return Err(coordinator.ended().unwrap_or(error)),
+            Err(Interrupted::Failed(error)) if first => return Err(zk.ended().unwrap_or(error)),
             Err(Interrupted::Failed(error)) => {
                 warn!(%error, "cannot observe for now; trying again");
                 tokio::time::sleep(REFUSED_PAUSE).await;
@@ -104,7 +104,7 @@ async fn look<V: View>(
 
 /// One connection of one session, to look through.
 #[derive(Debug)]
-pub(crate) struct Sight {
+pub(crate) struct WatchContext {
     session: Arc<Session>,
     connection: u64,
     wake: Arc<Notify>,
@@ -128,13 +128,14 @@ pub(crate) struct NodeData {
 }
 
 impl<T> Watched<T> {
-    /// Whether it has not changed since, as seen through `sight`.
-    pub(crate) fn is_current(&self, sight: &Sight) -> bool {
-        (self.session, self.connection) == (sight.session.id(), sight.connection) && !self.fired.load(Ordering::Acquire)
+    /// Whether it has not changed since, as seen through `context`.
+    pub(crate) fn is_current(&self, context: &WatchContext) -> bool {
+        (self.session, self.connection) == (context.session.id(), context.connection)
+            && !self.fired.load(Ordering::Acquire)
     }
 }
 
-impl Sight {
+impl WatchContext {
     /// Looks through the current connection, at nothing older than this moment.
     async fn open(session: &Arc<Session>, wake: &Arc<Notify>) -> Result<Self, Interrupted> {
         loop {

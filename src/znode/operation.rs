@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use zookeeper_client as zk;
 
-use super::transaction::OPERATION_SIZE;
+use super::ephemeral::OPERATION_SIZE;
 
 /// One step of a transaction.
 #[derive(Clone, Debug)]

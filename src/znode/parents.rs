@@ -7,7 +7,7 @@ use zookeeper_client as zk;
 use super::ephemeral::Interrupted;
 use super::path::NodePath;
 use crate::error::Error;
-use crate::session::{Outcome, Session, outcome};
+use crate::session::{ReplyStatus, Session, classify};
 
 /// What kind of nodes parents are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) async fn ensure(session: &Arc<Session>, path: &NodePath, parents: Par
         match result {
             Ok(()) => return Ok(()),
             Err(zk::Error::Unimplemented) if mode == zk::CreateMode::Container => mode = zk::CreateMode::Persistent,
-            Err(error) if outcome(&error) == Outcome::Refused => {
+            Err(error) if classify(&error) == ReplyStatus::Refused => {
                 return Err(Error::from_answer(path.as_str(), error).into());
             }
             Err(_) => session.pause_before_retry().await,

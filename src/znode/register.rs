@@ -12,20 +12,20 @@ use tracing::debug;
 use uuid::Uuid;
 use zookeeper_client as zk;
 
-use super::claim::Claim;
+use super::ephemeral::CleanupGuard;
 use super::ephemeral::{Interrupted, check_size};
-use super::observe::{NodeData, Sight, View, Watched};
+use super::observe::{NodeData, Observe, WatchContext, Watched};
 use super::parents::{self, Parents};
 use super::path::NodePath;
-use super::persevere::persevere;
+use super::retry_across_sessions::retry_across_sessions;
 use super::wait::retry_or_fail;
 use crate::error::Error;
-use crate::session::{Coordinator, Missed, Outcome, Session, Whereabouts, find_by_guid, outcome};
+use crate::session::{Coordinator, HeartbeatError, NodeLocation, ReplyStatus, Session, classify, find_by_guid};
 
 /// A node that holds a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Register {
-    coordinator: Coordinator,
+    zk: Coordinator,
     path: NodePath,
 }
 
@@ -49,7 +49,7 @@ pub(crate) enum Expected {
 
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum WriteOutcome {
     /// It was applied, once.
     Applied,
     /// Something else stood there. It was not applied.
@@ -59,8 +59,8 @@ pub(crate) enum Written {
 }
 
 /// What one session made of a write.
-enum Attempt {
-    Settled(Written),
+enum WriteAttempt {
+    Settled(WriteOutcome),
     /// The session ended while nothing was on its way.
     Unsent,
     /// The session ended before the answer came.
@@ -68,8 +68,8 @@ enum Attempt {
 }
 
 impl Register {
-    pub(crate) fn new(coordinator: Coordinator, path: NodePath) -> Self {
-        Self { coordinator, path }
+    pub(crate) fn new(zk: Coordinator, path: NodePath) -> Self {
+        Self { zk, path }
     }
 
     pub(crate) fn path(&self) -> &NodePath {
@@ -78,29 +78,29 @@ impl Register {
 
     /// The value, if there is a node.
     pub(crate) async fn read(&self) -> Result<Option<Stored>, Error> {
-        persevere(&self.coordinator, |session| async move { self.read_in(&session).await }).await
+        retry_across_sessions(&self.zk, |session| async move { self.read_in(&session).await }).await
     }
 
     /// Writes if what is expected stands there.
-    pub(crate) async fn write(&self, expected: Expected, data: &[u8]) -> Result<Written, Error> {
+    pub(crate) async fn write(&self, expected: Expected, data: &[u8]) -> Result<WriteOutcome, Error> {
         check_size(self.path.as_str(), data)?;
         let mut in_doubt = false;
         loop {
-            let session = self.coordinator.session().await?;
+            let session = self.zk.session().await?;
             let attempt = match self.write_in(&session, expected, data).await {
                 Ok(attempt) => attempt,
-                Err(Interrupted::Lost(_)) => Attempt::Unsent,
-                Err(Interrupted::Failed(error)) => return Err(self.coordinator.ended().unwrap_or(error)),
+                Err(Interrupted::Lost(_)) => WriteAttempt::Unsent,
+                Err(Interrupted::Failed(error)) => return Err(self.zk.ended().unwrap_or(error)),
             };
             match attempt {
                 // What the session before may have written would explain it.
-                Attempt::Settled(Written::Mismatch) if in_doubt => return Ok(Written::Indeterminate),
-                Attempt::Settled(written) => return Ok(written),
-                Attempt::Unsent => {}
+                WriteAttempt::Settled(WriteOutcome::Mismatch) if in_doubt => return Ok(WriteOutcome::Indeterminate),
+                WriteAttempt::Settled(written) => return Ok(written),
+                WriteAttempt::Unsent => {}
                 // A repetition could undo what others have written in the meantime.
-                Attempt::Unanswered if expected == Expected::Anything => return Ok(Written::Indeterminate),
+                WriteAttempt::Unanswered if expected == Expected::Anything => return Ok(WriteOutcome::Indeterminate),
                 // One that is conditional is applied at most once, whichever session it comes from.
-                Attempt::Unanswered => in_doubt = true,
+                WriteAttempt::Unanswered => in_doubt = true,
             }
         }
     }
@@ -113,8 +113,8 @@ impl Register {
         }
     }
 
-    pub(crate) fn coordinator(&self) -> &Coordinator {
-        &self.coordinator
+    pub(crate) fn zk(&self) -> &Coordinator {
+        &self.zk
     }
 
     async fn read_in(&self, session: &Arc<Session>) -> Result<Option<Stored>, Interrupted> {
@@ -136,11 +136,16 @@ impl Register {
         }
     }
 
-    async fn write_in(&self, session: &Arc<Session>, expected: Expected, data: &[u8]) -> Result<Attempt, Interrupted> {
+    async fn write_in(
+        &self,
+        session: &Arc<Session>,
+        expected: Expected,
+        data: &[u8],
+    ) -> Result<WriteAttempt, Interrupted> {
         let mut create = expected == Expected::Nothing;
         loop {
             let Ok(client) = session.client() else {
-                return Ok(Attempt::Unsent);
+                return Ok(WriteAttempt::Unsent);
             };
             let mark = Mark::new(session, &self.path);
             let mut transaction = client.new_multi_writer();
@@ -156,45 +161,45 @@ impl Register {
                 .map_err(|error| Error::from_answer(self.path.as_str(), error))?;
             let committed = tokio::select! {
                 committed = transaction.commit() => committed,
-                _ = session.ended() => return Ok(Attempt::Unanswered),
+                _ = session.ended() => return Ok(WriteAttempt::Unanswered),
             };
             let refusal = match committed {
                 Ok(_) => {
                     mark.found();
-                    return Ok(Attempt::Settled(Written::Applied));
+                    return Ok(WriteAttempt::Settled(WriteOutcome::Applied));
                 }
                 Err(zk::MultiWriteError::OperationFailed { source, .. }) => source,
                 Err(zk::MultiWriteError::RequestFailed { source }) => source,
             };
-            match outcome(&refusal) {
-                Outcome::Unknown => {
+            match classify(&refusal) {
+                ReplyStatus::Unknown => {
                     debug!(error = %refusal, path = %self.path, "reply of a write lost; looking for its mark");
                     match mark.was_made(&self.path).await {
-                        Ok(true) => return Ok(Attempt::Settled(Written::Applied)),
+                        Ok(true) => return Ok(WriteAttempt::Settled(WriteOutcome::Applied)),
                         Ok(false) => continue,
                         // Also if the mark must not be looked for: the write may have been applied.
-                        Err(_) => return Ok(Attempt::Unanswered),
+                        Err(_) => return Ok(WriteAttempt::Unanswered),
                     }
                 }
-                Outcome::Busy => {
-                    mark.claim.forget();
+                ReplyStatus::Busy => {
+                    mark.guard.disarm();
                     session.pause_before_retry().await;
                     continue;
                 }
-                Outcome::Refused => mark.claim.forget(),
+                ReplyStatus::Refused => mark.guard.disarm(),
             }
             match refusal {
-                zk::Error::BadVersion => return Ok(Attempt::Settled(Written::Mismatch)),
+                zk::Error::BadVersion => return Ok(WriteAttempt::Settled(WriteOutcome::Mismatch)),
                 zk::Error::NoNode if create => match self.path.parent() {
                     Some(parent) => match parents::ensure(session, &parent, Parents::Containers).await {
-                        Err(Interrupted::Lost(_)) => return Ok(Attempt::Unsent),
+                        Err(Interrupted::Lost(_)) => return Ok(WriteAttempt::Unsent),
                         ensured => ensured?,
                     },
                     None => return Err(Error::from_answer(self.path.as_str(), refusal).into()),
                 },
                 zk::Error::NoNode if expected == Expected::Anything => create = true,
                 zk::Error::NodeExists if create && expected == Expected::Anything => create = false,
-                zk::Error::NoNode | zk::Error::NodeExists => return Ok(Attempt::Settled(Written::Mismatch)),
+                zk::Error::NoNode | zk::Error::NodeExists => return Ok(WriteAttempt::Settled(WriteOutcome::Mismatch)),
                 refusal => return Err(Error::from_answer(self.path.as_str(), refusal).into()),
             }
         }
@@ -222,7 +227,7 @@ impl From<NodeData> for Stored {
 
 /// The mark of one write. Dropping it hands it to the reaper.
 struct Mark {
-    claim: Claim,
+    guard: CleanupGuard,
     guid: String,
     path: String,
 }
@@ -231,12 +236,12 @@ impl Mark {
     /// Registered before the write is sent: whatever happens then, no mark stays behind.
     fn new(session: &Arc<Session>, register: &NodePath) -> Self {
         let guid = Uuid::new_v4().hyphenated().to_string();
-        let whereabouts = Whereabouts::Sent {
+        let location = NodeLocation::ByGuid {
             parent: register.as_str().to_owned(),
             guid: guid.clone(),
         };
         Self {
-            claim: Claim::register(session, whereabouts, None),
+            guard: CleanupGuard::register(session, location, None),
             path: register.child(&format!("_c_{guid}-mark")),
             guid,
         }
@@ -244,14 +249,14 @@ impl Mark {
 
     /// It is there, and can go.
     fn found(self) {
-        self.claim.found(&self.path);
+        self.guard.found(&self.path);
     }
 
     /// Whether it is there, after a reply was lost. Exact: the same session's next connection answers behind a `sync`,
     /// and the leader refuses what the old connection might still send. That it is the same session is asked for before
     /// an absence is believed: a server that puts another one in its place has removed the mark with it.
     async fn was_made(self, register: &NodePath) -> Result<bool, Interrupted> {
-        let session = Arc::clone(&self.claim.session);
+        let session = Arc::clone(&self.guard.session);
         loop {
             tokio::select! {
                 () = session.pause_before_retry() => {}
@@ -265,21 +270,21 @@ impl Mark {
             match found {
                 Ok(found) if found.is_empty() => match session.is_ours(register.as_str()).await {
                     Ok(true) => {
-                        self.claim.forget();
+                        self.guard.disarm();
                         return Ok(false);
                     }
                     Ok(false) => {
                         let path = register.as_str().to_owned();
                         return Err(Error::Denied { path }.into());
                     }
-                    Err(Missed::Unanswered(error)) => debug!(%error, "the session could not be verified yet"),
-                    Err(Missed::Lost) => return Err(session.ended().await.into()),
+                    Err(HeartbeatError::Unanswered(error)) => debug!(%error, "the session could not be verified yet"),
+                    Err(HeartbeatError::Lost) => return Err(session.ended().await.into()),
                 },
                 Ok(_) => {
                     self.found();
                     return Ok(true);
                 }
-                Err(error) if outcome(&error) == Outcome::Refused => {
+                Err(error) if classify(&error) == ReplyStatus::Refused => {
                     return Err(Error::from_answer(register.as_str(), error).into());
                 }
                 Err(error) => debug!(%error, guid = self.guid, "search for a mark is retried"),
@@ -295,12 +300,12 @@ pub(crate) struct RegisterView {
     seen: Option<Watched<Option<NodeData>>>,
 }
 
-impl View for RegisterView {
+impl Observe for RegisterView {
     type Value = Option<Stored>;
 
-    async fn look(&mut self, sight: &Sight) -> Result<Self::Value, Interrupted> {
+    async fn refresh(&mut self, context: &WatchContext) -> Result<Self::Value, Interrupted> {
         // The new watch is set before the one of old is dropped, which thus costs no request to take back.
-        let seen = sight.data(self.path.as_str()).await?;
+        let seen = context.data(self.path.as_str()).await?;
         let stored = seen.value.clone().map(Stored::from);
         self.seen = Some(seen);
         Ok(stored)

@@ -8,7 +8,7 @@ use zookeeper_client as zk;
 use super::ephemeral::Interrupted;
 use super::path::NodePath;
 use crate::error::Error;
-use crate::session::{Outcome, Session, outcome};
+use crate::session::{ReplyStatus, Session, classify};
 
 /// The children of `path`; none if it does not exist.
 pub(crate) async fn list(session: &Arc<Session>, path: &NodePath) -> Result<Vec<String>, Interrupted> {
@@ -62,7 +62,7 @@ pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result
 }
 
 pub(super) async fn retry_or_fail(session: &Arc<Session>, path: &str, error: zk::Error) -> Result<(), Interrupted> {
-    if outcome(&error) == Outcome::Refused {
+    if classify(&error) == ReplyStatus::Refused {
         return Err(Error::from_answer(path, error).into());
     }
     session.pause_before_retry().await;

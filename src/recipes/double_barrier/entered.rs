@@ -11,7 +11,9 @@ use super::DoubleBarrier;
 use super::rule::{self, Leave, Ready};
 use crate::error::Error;
 use crate::session::{Lost, Session};
-use crate::znode::{Ephemeral, Hold, Interrupted, ReleaseError, WITHDRAWAL_GRACE, list, persevere, watch_existing};
+use crate::znode::{
+    Ephemeral, Hold, Interrupted, ReleaseError, WITHDRAWAL_GRACE, list, retry_across_sessions, watch_existing,
+};
 
 /// A member inside a barrier, for the others to wait for; it dereferences to [`Hold`], which says whether they do.
 ///
@@ -93,7 +95,7 @@ impl DoubleBarrier {
         }
         // Dropped, it goes to the reaper, if it is still there at all.
         own.take();
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             let mut inside = inside;
             self.leave_in(&session, &mut None, &mut inside).await
         })

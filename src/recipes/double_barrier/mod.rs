@@ -18,8 +18,10 @@ use tracing::{Instrument, debug, info, info_span};
 use self::rule::{Enter, Ready};
 use self::view::{Directory, has_ready, members};
 use crate::error::{Error, WaitTimeoutError};
-use crate::session::{Coordinator, Lost, Session, Witness};
-use crate::znode::{Ephemeral, Hold, Interrupted, NewChild, NodePath, Parents, Tag, in_time, list, persevere};
+use crate::session::{CleanupToken, Coordinator, Lost, Session};
+use crate::znode::{
+    Ephemeral, Hold, Interrupted, NewChild, NodePath, Parents, Tag, list, retry_across_sessions, with_deadline,
+};
 
 pub use self::entered::{Entered, LeaveTimeoutError};
 
@@ -94,7 +96,7 @@ impl DoubleBarrier {
     /// # Errors
     /// An [`Error`] that retrying would not help.
     pub async fn members(&self) -> Result<usize, Error> {
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             let children = list(&session, &self.directory.path).await?;
             Ok(members(&children).count())
         })
@@ -128,29 +130,29 @@ impl DoubleBarrier {
     /// # Cancel safety
     /// As [`enter`](Self::enter).
     pub async fn enter_timeout(&self, limit: Duration) -> Result<Entered, WaitTimeoutError> {
-        let entered = in_time(
+        let entered = with_deadline(
             limit,
-            |witness| async move { self.enter_witnessed(Some(&witness)).await },
+            |cleanup| async move { self.enter_witnessed(Some(&cleanup)).await },
         );
         entered.await?.ok_or(WaitTimeoutError::Elapsed { after: limit })
     }
 
-    async fn enter_witnessed(&self, witness: Option<&Witness>) -> Result<Entered, Error> {
-        persevere(
+    async fn enter_witnessed(&self, cleanup: Option<&CleanupToken>) -> Result<Entered, Error> {
+        retry_across_sessions(
             &self.zk,
-            |session| async move { self.enter_in(&session, witness).await },
+            |session| async move { self.enter_in(&session, cleanup).await },
         )
         .instrument(info_span!("enter", path = self.path()))
         .await
     }
 
-    async fn enter_in(&self, session: &Arc<Session>, witness: Option<&Witness>) -> Result<Entered, Interrupted> {
+    async fn enter_in(&self, session: &Arc<Session>, cleanup: Option<&CleanupToken>) -> Result<Entered, Interrupted> {
         let member = NewChild {
             parent: &self.directory.path,
             tag: Tag::Member,
             data: session.identity(),
             parents: Parents::Containers,
-            witness,
+            cleanup,
         };
         let (mut node, mut listed) = Ephemeral::create(session, member).await?;
         let parties = usize::try_from(self.parties).unwrap_or(usize::MAX);

@@ -8,7 +8,7 @@
 
 /// A member, by the name of its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Member<'a> {
+pub(super) struct Arrival<'a> {
     pub(super) name: &'a str,
     /// When its node was created. Known only where a rule asks for it.
     pub(super) czxid: i64,
@@ -45,7 +45,7 @@ pub(super) enum Enter<'a> {
     Wait,
 }
 
-pub(super) fn enter<'a>(own: i64, parties: usize, ready: Option<Ready>, others: &[Member<'a>]) -> Enter<'a> {
+pub(super) fn enter<'a>(own: i64, parties: usize, ready: Option<Ready>, others: &[Arrival<'a>]) -> Enter<'a> {
     match ready {
         Some(ready) if ready.is_inside(own) => Enter::Pass,
         Some(ready) => match others.iter().find(|other| ready.is_inside(other.czxid)) {
@@ -80,7 +80,7 @@ pub(super) enum Leave<'a> {
 ///
 /// As Curator has it, the one with the lowest name keeps its node until it is the last, and waits for the highest;
 /// the others remove theirs at once and wait for the lowest. So a departure wakes one, and the last one wakes all.
-pub(super) fn leave<'a>(own: Option<&str>, inside: Ready, ready: Option<Ready>, others: &[Member<'a>]) -> Leave<'a> {
+pub(super) fn leave<'a>(own: Option<&str>, inside: Ready, ready: Option<Ready>, others: &[Arrival<'a>]) -> Leave<'a> {
     let still_open = ready.filter(|ready| ready.czxid == inside.czxid);
     let lowest = others.iter().map(|other| other.name).min();
     let highest = others.iter().map(|other| other.name).max();

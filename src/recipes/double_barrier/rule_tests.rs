@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::rule::{Enter, Leave, Member, Ready, enter, leave};
+use super::rule::{Arrival, Enter, Leave, Ready, enter, leave};
 
 /// What the ensemble knows, and what is true of it.
 #[derive(Debug, Default)]
@@ -350,9 +350,9 @@ impl World {
     }
 }
 
-fn members<'a>(listed: &'a [(String, i64)], own: &str) -> Vec<Member<'a>> {
+fn members<'a>(listed: &'a [(String, i64)], own: &str) -> Vec<Arrival<'a>> {
     let others = listed.iter().filter(|(name, _)| name != own);
-    others.map(|(name, czxid)| Member { name, czxid: *czxid }).collect()
+    others.map(|(name, czxid)| Arrival { name, czxid: *czxid }).collect()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -421,8 +421,8 @@ const INSIDE: Ready = Ready {
     version: 1,
 };
 
-fn member(name: &str, czxid: i64) -> Member<'_> {
-    Member { name, czxid }
+fn member(name: &str, czxid: i64) -> Arrival<'_> {
+    Arrival { name, czxid }
 }
 
 #[test]

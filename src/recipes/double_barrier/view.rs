@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use zookeeper_client as zk;
 
-use super::rule::{Member, Ready};
+use super::rule::{Arrival, Ready};
 use crate::error::Error;
 use crate::session::Session;
 use crate::znode::{Interrupted, NodePath, NodeWatch, Transaction, read, stat, stat_and_watch, stats, transact};
@@ -49,13 +49,13 @@ impl Directory {
         children: &'a [String],
         own: &str,
         ages: bool,
-    ) -> Result<Vec<Member<'a>>, Interrupted> {
+    ) -> Result<Vec<Arrival<'a>>, Interrupted> {
         let names = members(children).filter(|name| *name != own);
         if !ages {
-            return Ok(names.map(|name| Member { name, czxid: 0 }).collect());
+            return Ok(names.map(|name| Arrival { name, czxid: 0 }).collect());
         }
         let stats = stats(session, &self.path, names).await?;
-        let aged = stats.into_iter().map(|(name, stat)| Member {
+        let aged = stats.into_iter().map(|(name, stat)| Arrival {
             name,
             czxid: stat.czxid,
         });

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 
 use crate::error::Error;
-use crate::line::{AcquireTimeoutError, Dialect, Enrolment, Line, Mode, TryAcquireError};
+use crate::line::{AcquireTimeoutError, ContenderNames, Enrolment, Line, Mode, TryAcquireError};
 use crate::session::Coordinator;
 use crate::znode::{NodePath, ReleaseError, check_listener};
 
@@ -92,19 +92,19 @@ impl LeaderElection {
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
         let path = NodePath::new(path)?;
         Ok(Self {
-            line: Line::new(zk.clone(), path, Dialect::CURATOR_LATCH),
+            line: Line::new(zk.clone(), path, ContenderNames::CURATOR_LATCH),
         })
     }
 
     /// Chooses the names to write.
     #[must_use]
     pub fn layout(self, layout: ElectionLayout) -> Self {
-        let dialect = match layout {
-            ElectionLayout::LeaderLatch => Dialect::CURATOR_LATCH,
-            ElectionLayout::LeaderSelector => Dialect::CURATOR_SELECTOR,
+        let names = match layout {
+            ElectionLayout::LeaderLatch => ContenderNames::CURATOR_LATCH,
+            ElectionLayout::LeaderSelector => ContenderNames::CURATOR_SELECTOR,
         };
         Self {
-            line: self.line.with_dialect(dialect),
+            line: self.line.with_names(names),
         }
     }
 

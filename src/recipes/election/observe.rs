@@ -6,7 +6,7 @@ use super::LeaderElection;
 use crate::error::Error;
 use crate::line::{Contender, HeadView};
 use crate::observer::Observer;
-use crate::znode::{FencingToken, Interrupted, Sight, View, observe};
+use crate::znode::{FencingToken, Interrupted, Observe, WatchContext, observe};
 
 /// One who leads or stands for election, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl LeaderElection {
         let view = LeaderView {
             head: HeadView::new(self.line.clone()),
         };
-        observe(self.line.coordinator(), view).await
+        observe(self.line.zk(), view).await
     }
 }
 
@@ -79,10 +79,10 @@ struct LeaderView {
     head: HeadView,
 }
 
-impl View for LeaderView {
+impl Observe for LeaderView {
     type Value = Option<Participant>;
 
-    async fn look(&mut self, sight: &Sight) -> Result<Self::Value, Interrupted> {
-        Ok(self.head.look(sight).await?.map(Participant::from))
+    async fn refresh(&mut self, context: &WatchContext) -> Result<Self::Value, Interrupted> {
+        Ok(self.head.refresh(context).await?.map(Participant::from))
     }
 }

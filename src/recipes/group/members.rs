@@ -10,8 +10,10 @@ use zookeeper_client as zk;
 use super::Group;
 use crate::error::Error;
 use crate::observer::Observer;
-use crate::session::{Outcome, Session, outcome};
-use crate::znode::{Interrupted, NodeData, NodePath, Sight, View, Watched, list, observe, persevere};
+use crate::session::{ReplyStatus, Session, classify};
+use crate::znode::{
+    Interrupted, NodeData, NodePath, Observe, WatchContext, Watched, list, observe, retry_across_sessions,
+};
 
 /// One member of a group, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,11 +49,7 @@ impl Group {
     /// # Errors
     /// An [`Error`] that retrying would not help.
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
-        persevere(
-            &self.coordinator,
-            |session| async move { self.members_in(&session).await },
-        )
-        .await
+        retry_across_sessions(&self.zk, |session| async move { self.members_in(&session).await }).await
     }
 
     /// Follows who is there. Returns with the members of now.
@@ -68,7 +66,7 @@ impl Group {
             children: None,
             members: BTreeMap::new(),
         };
-        let mut members = observe(&self.coordinator, view).await?;
+        let mut members = observe(&self.zk, view).await?;
         let seen = members.current();
         Ok(GroupObserver { members, seen })
     }
@@ -94,7 +92,7 @@ impl Group {
                         members.extend(Member::new(id, &NodeData { data, stat }));
                     }
                     Err(zk::Error::NoNode) => {}
-                    Err(error) if outcome(&error) == Outcome::Refused => {
+                    Err(error) if classify(&error) == ReplyStatus::Refused => {
                         return Err(Error::from_answer(&path, error).into());
                     }
                     Err(_) => {
@@ -187,22 +185,22 @@ struct MembersView {
     members: BTreeMap<String, Watched<NodeData>>,
 }
 
-impl View for MembersView {
+impl Observe for MembersView {
     type Value = Members;
 
-    async fn look(&mut self, sight: &Sight) -> Result<Members, Interrupted> {
+    async fn refresh(&mut self, context: &WatchContext) -> Result<Members, Interrupted> {
         let children = match self.children.take() {
-            Some(children) if children.is_current(sight) => children,
-            _ => sight.children(self.group.as_str()).await?,
+            Some(children) if children.is_current(context) => children,
+            _ => context.children(self.group.as_str()).await?,
         };
         self.members.retain(|id, _| children.value.contains(id));
         let unread = children.value.iter().filter(|id| {
             let known = self.members.get(*id);
-            !known.is_some_and(|known| known.is_current(sight))
+            !known.is_some_and(|known| known.is_current(context))
         });
         let reads = unread.map(|id| {
             let path = self.group.child(id);
-            async move { Ok::<_, Interrupted>((id, sight.existing(&path).await?)) }
+            async move { Ok::<_, Interrupted>((id, context.existing(&path).await?)) }
         });
         for (id, node) in future::try_join_all(reads).await? {
             match node {

@@ -9,8 +9,8 @@ use tracing::{debug, info, warn};
 use super::JoinError;
 use crate::error::Error;
 use crate::observer::Observer;
-use crate::session::{Coordinator, Removal, Witness};
-use crate::znode::{Interrupted, Named, NodePath, check_size};
+use crate::session::{CleanupToken, CleanupWait, Coordinator};
+use crate::znode::{Interrupted, NamedEphemeral, NodePath, check_size};
 
 /// Pause after a refused create, which only a change of ACLs or of the tree can cause.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ pub struct Membership {
     wanted: watch::Sender<Wanted>,
     presence: watch::Receiver<Presence>,
     written: watch::Receiver<Written>,
-    removal: Removal,
+    removal: CleanupWait,
 }
 
 /// Whether a member is there, for all to see.
@@ -59,17 +59,12 @@ type Written = (u64, Result<(), Error>);
 
 impl Membership {
     /// Registers the member and keeps it registered.
-    pub(super) async fn begin(
-        coordinator: &Coordinator,
-        id: &str,
-        path: NodePath,
-        data: Bytes,
-    ) -> Result<Self, JoinError> {
+    pub(super) async fn begin(zk: &Coordinator, id: &str, path: NodePath, data: Bytes) -> Result<Self, JoinError> {
         check_size(path.as_str(), &data)?;
-        let (witness, removal) = Removal::new();
+        let (cleanup, removal) = CleanupWait::new();
         let (node, runtime) = loop {
-            let session = coordinator.session().await?;
-            match Named::create(&session, &path, &data, Some(&witness)).await {
+            let session = zk.session().await?;
+            match NamedEphemeral::create(&session, &path, &data, Some(&cleanup)).await {
                 Ok(Ok(node)) => break (node, session.runtime().clone()),
                 Ok(Err(taken)) => {
                     return Err(JoinError::Taken {
@@ -78,7 +73,7 @@ impl Membership {
                     });
                 }
                 Err(Interrupted::Lost(lost)) => debug!(%path, reason = %lost.reason, "joining again"),
-                Err(Interrupted::Failed(error)) => return Err(coordinator.ended().unwrap_or(error).into()),
+                Err(Interrupted::Failed(error)) => return Err(zk.ended().unwrap_or(error).into()),
             }
         };
         info!(%path, "joined");
@@ -86,9 +81,9 @@ impl Membership {
         let (presence, presence_receiver) = watch::channel(Presence::Present);
         let (written, written_receiver) = watch::channel((0, Ok(())));
         let keeper = Keeper {
-            coordinator: coordinator.clone(),
+            zk: zk.clone(),
             path: path.clone(),
-            witness,
+            cleanup,
             wanted: wanted_receiver,
             presence,
             written,
@@ -161,9 +156,9 @@ impl Membership {
 
 /// The task that keeps a member registered, until its [`Membership`] is dropped.
 struct Keeper {
-    coordinator: Coordinator,
+    zk: Coordinator,
     path: NodePath,
-    witness: Witness,
+    cleanup: CleanupToken,
     wanted: watch::Receiver<Wanted>,
     presence: watch::Sender<Presence>,
     written: watch::Sender<Written>,
@@ -173,7 +168,7 @@ struct Keeper {
 struct Over;
 
 impl Keeper {
-    async fn run(mut self, mut node: Named) {
+    async fn run(mut self, mut node: NamedEphemeral) {
         // The end of this task drops the node, which the reaper removes then.
         while self.keep(node).await.is_ok() {
             self.presence.send_replace(Presence::Absent);
@@ -187,7 +182,7 @@ impl Keeper {
     }
 
     /// Sees to the data of the node, until that is lost.
-    async fn keep(&mut self, node: Named) -> Result<(), Over> {
+    async fn keep(&mut self, node: NamedEphemeral) -> Result<(), Over> {
         loop {
             tokio::select! {
                 biased;
@@ -212,7 +207,7 @@ impl Keeper {
     }
 
     /// Registers the member again, with the data that is wanted by then.
-    async fn register(&mut self) -> Result<Named, Over> {
+    async fn register(&mut self) -> Result<NamedEphemeral, Over> {
         loop {
             let Wanted { number, data } = self.wanted.borrow_and_update().clone();
             let mut wanted = self.wanted.clone();
@@ -227,10 +222,10 @@ impl Keeper {
         }
     }
 
-    async fn register_with(&self, data: &[u8]) -> Result<Named, Over> {
+    async fn register_with(&self, data: &[u8]) -> Result<NamedEphemeral, Over> {
         loop {
-            let session = self.coordinator.session().await.map_err(|_| Over)?;
-            match Named::create(&session, &self.path, data, Some(&self.witness)).await {
+            let session = self.zk.session().await.map_err(|_| Over)?;
+            match NamedEphemeral::create(&session, &self.path, data, Some(&self.cleanup)).await {
                 Ok(Ok(node)) => return Ok(node),
                 Ok(Err(mut taken)) => {
                     warn!(path = %self.path, session = format_args!("{:#x}", taken.owner), "somebody else has the id");

@@ -51,7 +51,7 @@ pub use self::membership::{Membership, Presence};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Group {
-    coordinator: Coordinator,
+    zk: Coordinator,
     path: NodePath,
 }
 
@@ -62,7 +62,7 @@ impl Group {
     /// [`Error::InvalidPath`].
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
         Ok(Self {
-            coordinator: zk.clone(),
+            zk: zk.clone(),
             path: NodePath::new(path)?,
         })
     }
@@ -86,7 +86,7 @@ impl Group {
     /// lives.
     pub async fn join(&self, id: &str, data: impl Into<Bytes>) -> Result<Membership, JoinError> {
         let path = self.path.named_child(id)?;
-        Membership::begin(&self.coordinator, id, path, data.into()).await
+        Membership::begin(&self.zk, id, path, data.into()).await
     }
 }
 

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use self::turn::Unreturned;
+use self::turn::AbandonedTurns;
 use crate::error::Error;
-use crate::line::{AcquireTimeoutError, Contender, Dialect, Enrolment, Line, TryAcquireError};
-use crate::session::{Coordinator, Session, Witness};
-use crate::znode::{Interrupted, NodePath, Transaction, ask, in_time, persevere, read, transact};
+use crate::line::{AcquireTimeoutError, Contender, ContenderNames, Enrolment, Line, TryAcquireError};
+use crate::session::{CleanupToken, Coordinator, Session};
+use crate::znode::{Interrupted, NodePath, Transaction, ask, read, retry_across_sessions, transact, with_deadline};
 
 pub use self::turn::{CompleteError, Turn};
 
@@ -79,7 +79,11 @@ impl Relay {
         let path = NodePath::new(path)?;
         Ok(Self {
             zk: zk.clone(),
-            line: Line::new(zk.clone(), NodePath::new(&path.child("line"))?, Dialect::CURATOR_LOCK),
+            line: Line::new(
+                zk.clone(),
+                NodePath::new(&path.child("line"))?,
+                ContenderNames::CURATOR_LOCK,
+            ),
             turn: path.child("turn"),
             result: path.child("result"),
             path,
@@ -117,12 +121,12 @@ impl Relay {
     /// # Cancel safety
     /// As [`join`](Self::join).
     pub async fn try_join(&self) -> Result<Turn, TryAcquireError> {
-        let mut unreturned = Unreturned::default();
+        let mut abandoned = AbandonedTurns::default();
         loop {
             let Some(hold) = self.line.try_acquire(&Enrolment::EXCLUSIVE).await? else {
                 return Err(TryAcquireError::Contended);
             };
-            match self.begin(hold, &mut unreturned).await {
+            match self.begin(hold, &mut abandoned).await {
                 Ok(turn) => return Ok(turn),
                 Err(interrupted) => self.is_worth_another_try(interrupted)?,
             }
@@ -138,9 +142,9 @@ impl Relay {
     /// # Cancel safety
     /// As [`join`](Self::join).
     pub async fn join_timeout(&self, limit: Duration) -> Result<Turn, AcquireTimeoutError> {
-        let joined = in_time(
+        let joined = with_deadline(
             limit,
-            |witness| async move { self.join_witnessed(Some(&witness)).await },
+            |cleanup| async move { self.join_witnessed(Some(&cleanup)).await },
         );
         joined.await?.ok_or(AcquireTimeoutError::Elapsed { after: limit })
     }
@@ -150,7 +154,7 @@ impl Relay {
     /// # Errors
     /// An [`Error`] that retrying would not help.
     pub async fn latest(&self) -> Result<Option<Bytes>, Error> {
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             let record = match read(&session, &self.turn).await? {
                 Some((data, _)) => self.parse(&data)?,
                 None => return Ok(None),
@@ -180,7 +184,7 @@ impl Relay {
     /// # Cancel safety
     /// Dropping the future leaves open whether the relay was removed, or leaves empty directories behind; remove it again.
     pub async fn remove(&self) -> Result<(), Error> {
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             self.forget(&session).await?;
             for path in [self.line.path().as_str(), self.path()] {
                 remove_unless_in_use(&session, path).await?;
@@ -226,11 +230,11 @@ impl Relay {
         }
     }
 
-    async fn join_witnessed(&self, witness: Option<&Witness>) -> Result<Turn, Error> {
-        let mut unreturned = Unreturned::default();
+    async fn join_witnessed(&self, cleanup: Option<&CleanupToken>) -> Result<Turn, Error> {
+        let mut abandoned = AbandonedTurns::default();
         loop {
-            let hold = self.line.acquire_witnessed(&Enrolment::EXCLUSIVE, witness).await?;
-            match self.begin(hold, &mut unreturned).await {
+            let hold = self.line.acquire_tracked(&Enrolment::EXCLUSIVE, cleanup).await?;
+            match self.begin(hold, &mut abandoned).await {
                 Ok(turn) => return Ok(turn),
                 Err(interrupted) => self.is_worth_another_try(interrupted)?,
             }

@@ -13,8 +13,8 @@ use super::record::{Fate, Record};
 use crate::error::Error;
 use crate::session::{LossReason, Lost};
 use crate::znode::{
-    Departure, Hold, Interrupted, ReleaseError, Transaction, catch_up, check_transaction_size, persevere, read,
-    transact, unlink,
+    Hold, Interrupted, ReleaseError, RemoveOutcome, Transaction, check_transaction_size, delete_if_exists, read,
+    retry_across_sessions, sync, transact,
 };
 
 /// It is our turn while this guard lives; it dereferences to [`Hold`].
@@ -44,7 +44,7 @@ struct Begun {
 
 /// Turns that one call has begun and not come to return, because its session ended: they are no predecessors.
 #[derive(Debug, Default)]
-pub(super) struct Unreturned(Vec<(i64, bool)>);
+pub(super) struct AbandonedTurns(Vec<(i64, bool)>);
 
 impl Turn {
     /// The result of the last completed turn, whoever was lost in between; `None` if none was completed yet. Costs no
@@ -90,23 +90,23 @@ impl Turn {
         let record = begun.record.completed_by(token).to_string();
         let node = hold.into_node()?;
         let path = node.path().to_owned();
-        let left = node.leave_with(|multi| {
+        let left = node.remove_in(|multi| {
             multi.add_set_data(&relay.turn, record.as_bytes(), Some(begun.version))?;
             multi.add_set_data(&relay.result, &result, None)
         });
         let lost = match left.await {
-            Ok(Departure::Committed) => {
+            Ok(RemoveOutcome::Committed) => {
                 info!(path, "turn completed");
                 return Ok(());
             }
-            Ok(Departure::Refused { source, .. }) => {
+            Ok(RemoveOutcome::Refused { source, .. }) => {
                 return Err(match source {
                     zk::Error::BadVersion | zk::Error::NoNode => relay.tampered_with(),
                     source => Error::from_answer(&relay.result, source),
                 }
                 .into());
             }
-            Ok(Departure::Gone) => Lost {
+            Ok(RemoveOutcome::Gone) => Lost {
                 reason: LossReason::NodeRemoved,
             },
             Err(Interrupted::Lost(lost)) => lost,
@@ -157,7 +157,7 @@ impl Begun {
 impl Relay {
     /// Begins the turn of `hold`, who is at the head of the line: writes down that it is on, so that whoever comes next
     /// knows.
-    pub(super) async fn begin(&self, hold: Hold, unreturned: &mut Unreturned) -> Result<Turn, Interrupted> {
+    pub(super) async fn begin(&self, hold: Hold, abandoned: &mut AbandonedTurns) -> Result<Turn, Interrupted> {
         let session = Arc::clone(hold.session());
         let token = hold.token().as_i64();
         let options = zk::CreateMode::Persistent.with_acls(session.acls());
@@ -173,15 +173,15 @@ impl Relay {
                 (_, Some((data, _))) => Some(Bytes::copy_from_slice(data)),
                 (_, None) => return Err(self.tampered_with().into()),
             };
-            let begun_before = unreturned.told(token).filter(|_| record.on_turn == Some(token));
+            let begun_before = abandoned.told(token).filter(|_| record.on_turn == Some(token));
             if let (Some(predecessor_lost), Some((_, stat))) = (begun_before, &found) {
                 debug!("the reply that the turn has begun was lost");
                 return Ok(self.turn(hold, previous, predecessor_lost, Begun::at(record, stat)));
             }
             let predecessor_lost = record
                 .on_turn
-                .is_some_and(|before| unreturned.told(before).unwrap_or(true));
-            unreturned.add(token, predecessor_lost);
+                .is_some_and(|before| abandoned.told(before).unwrap_or(true));
+            abandoned.add(token, predecessor_lost);
             let begun = record.begun_by(token);
             let text = begun.to_string();
             let transaction = transact(&session, &self.turn, |multi| {
@@ -222,7 +222,7 @@ impl Relay {
                 Transaction::Refused {
                     source: zk::Error::BadVersion | zk::Error::NoNode | zk::Error::NodeExists,
                     ..
-                } => catch_up(&session, &self.turn).await?,
+                } => sync(&session, &self.turn).await?,
                 Transaction::Refused { source, .. } => return Err(Error::from_answer(&self.turn, source).into()),
             }
         }
@@ -242,9 +242,9 @@ impl Relay {
     /// What became of the turn of the contender at `path`, whose session may have ended. Nothing of it is to come
     /// afterwards, since its node is gone.
     async fn fate(&self, path: &str, token: i64, begun: &Begun) -> Result<Fate, Error> {
-        persevere(&self.zk, |session| async move {
-            unlink(&session, path).await?;
-            catch_up(&session, &self.turn).await?;
+        retry_across_sessions(&self.zk, |session| async move {
+            delete_if_exists(&session, path).await?;
+            sync(&session, &self.turn).await?;
             let now = match read(&session, &self.turn).await? {
                 Some((data, stat)) if stat.czxid == begun.czxid => Some(self.parse(&data)?),
                 // The relay was removed.
@@ -270,7 +270,7 @@ impl Relay {
     }
 }
 
-impl Unreturned {
+impl AbandonedTurns {
     fn add(&mut self, token: i64, predecessor_lost: bool) {
         self.0.retain(|(known, _)| *known != token);
         self.0.push((token, predecessor_lost));

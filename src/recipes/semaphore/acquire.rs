@@ -12,12 +12,12 @@ use futures::future;
 use tracing::{Instrument, debug, info, info_span};
 
 use super::errors::Stop;
-use super::limit::{Limit, Verdict};
+use super::limit::{Limit, PermitDecision};
 use super::{Permit, PermitError, Semaphore};
-use crate::session::{LossReason, Lost, Session, Witness};
+use crate::session::{CleanupToken, LossReason, Lost, Session};
 use crate::znode::{
-    ChildName, Ephemeral, Exchange, Hold, Interrupted, NewChild, NodeWatch, Parents, Tag, list, list_and_watch,
-    persevere, read_and_watch,
+    ChildName, Ephemeral, Hold, Interrupted, NewChild, NodeWatch, Parents, ReplaceOutcome, Tag, list, list_and_watch,
+    read_and_watch, retry_across_sessions,
 };
 
 /// What the one at the head of the turnstile has to know.
@@ -30,13 +30,13 @@ struct Count {
 }
 
 impl Semaphore {
-    pub(super) async fn acquire_witnessed(
+    pub(super) async fn acquire_tracked(
         &self,
         permits: u32,
-        witness: Option<&Witness>,
+        cleanup: Option<&CleanupToken>,
     ) -> Result<Permit, PermitError> {
-        persevere(&self.zk, |session| async move {
-            Stop::settle(self.acquire_in(&session, permits, witness).await)
+        retry_across_sessions(&self.zk, |session| async move {
+            Stop::settle(self.acquire_in(&session, permits, cleanup).await)
         })
         .instrument(info_span!("acquire_permits", path = self.path(), permits))
         .await?
@@ -46,18 +46,18 @@ impl Semaphore {
         &self,
         session: &Arc<Session>,
         permits: u32,
-        witness: Option<&Witness>,
+        cleanup: Option<&CleanupToken>,
     ) -> Result<Permit, Stop> {
         // The request that cannot be met is refused at once, while its place in line is on the way.
         let refusal = async { self.judge(self.agreement.read(session).await?.0, 0, permits) };
-        let place = async { Ok(self.turnstile.enter_turnstile(session, witness).await?.node) };
+        let place = async { Ok(self.turnstile.enter_turnstile(session, cleanup).await?.node) };
         let (_, mut place) = future::try_join(refusal, place).await?;
         loop {
             let count = match self.count(session).await? {
-                count if self.judge(count.limit, count.taken, permits)? == Verdict::Grant => count,
+                count if self.judge(count.limit, count.taken, permits)? == PermitDecision::Grant => count,
                 _ => self.enough(session, &mut place, permits).await?,
             };
-            match self.take(session, place, permits, count, witness).await? {
+            match self.take(session, place, permits, count, cleanup).await? {
                 Ok(permit) => return Ok(permit),
                 Err(refused) => place = refused,
             }
@@ -68,7 +68,7 @@ impl Semaphore {
         let occupied = async { Ok(self.turnstile.is_occupied(session).await?) };
         let (occupied, count) = future::try_join(occupied, self.count(session)).await?;
         let verdict = self.judge(count.limit, count.taken, permits)?;
-        if occupied || verdict != Verdict::Grant {
+        if occupied || verdict != PermitDecision::Grant {
             return Ok(None);
         }
         let Some(mut place) = self.turnstile.try_turnstile(session).await? else {
@@ -76,7 +76,7 @@ impl Semaphore {
         };
         loop {
             let count = self.count(session).await?;
-            if self.judge(count.limit, count.taken, permits)? != Verdict::Grant {
+            if self.judge(count.limit, count.taken, permits)? != PermitDecision::Grant {
                 place.remove().await?;
                 return Ok(None);
             }
@@ -93,9 +93,9 @@ impl Semaphore {
         Ok(count.limit.in_force.saturating_sub(taken))
     }
 
-    fn judge(&self, limit: Limit, taken: usize, wanted: u32) -> Result<Verdict, Stop> {
+    fn judge(&self, limit: Limit, taken: usize, wanted: u32) -> Result<PermitDecision, Stop> {
         match limit.judge(taken, wanted) {
-            Verdict::Unsatisfiable => Err(PermitError::Unsatisfiable {
+            PermitDecision::Unsatisfiable => Err(PermitError::Unsatisfiable {
                 requested: wanted,
                 permits: limit.in_force,
             }
@@ -124,7 +124,7 @@ impl Semaphore {
                 None => self.watch_limit(session).await?,
             };
             let (mut leases_watch, mut limit_watch): (Option<NodeWatch>, NodeWatch) = (leases_watch, limit_watch);
-            if self.judge(limit_now, taken, permits)? == Verdict::Grant {
+            if self.judge(limit_now, taken, permits)? == PermitDecision::Grant {
                 return Ok(Count {
                     limit: limit_now,
                     version,
@@ -165,19 +165,19 @@ impl Semaphore {
         place: Ephemeral,
         permits: u32,
         count: Count,
-        witness: Option<&Witness>,
+        cleanup: Option<&CleanupToken>,
     ) -> Result<Result<Permit, Ephemeral>, Interrupted> {
         let lease = || NewChild {
             parent: &self.leases,
             tag: Tag::Lease,
             data: session.identity(),
             parents: Parents::Containers,
-            witness,
+            cleanup,
         };
         let leases: Vec<_> = (0..permits).map(|_| lease()).collect();
-        let mut nodes = match place.exchange(&leases, (self.path(), count.version)).await? {
-            Exchange::Done(nodes) => nodes.into_iter(),
-            Exchange::Refused(place) => return Ok(Err(place)),
+        let mut nodes = match place.replace_with(&leases, (self.path(), count.version)).await? {
+            ReplaceOutcome::Done(nodes) => nodes.into_iter(),
+            ReplaceOutcome::Refused(place) => return Ok(Err(place)),
         };
         let Some(mut first) = nodes.next() else {
             let reason = LossReason::NodeRemoved;

@@ -9,7 +9,8 @@ use super::Semaphore;
 use crate::error::Error;
 use crate::session::Session;
 use crate::znode::{
-    ChildName, FencingToken, Interrupted, Tag, check_listener, list, own_data, persevere, reads, request_revocation,
+    ChildName, FencingToken, Interrupted, Tag, check_listener, list, own_data, reads, request_revocation,
+    retry_across_sessions,
 };
 
 /// One who has permits of a semaphore, as seen at one moment.
@@ -41,7 +42,7 @@ impl Semaphore {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn holders(&self) -> Result<Vec<PermitHolder>, Error> {
-        persevere(&self.zk, |session| async move { self.holders_seen_by(&session).await }).await
+        retry_across_sessions(&self.zk, |session| async move { self.holders_seen_by(&session).await }).await
     }
 
     /// Asks `holder` to give its permits back, and says why. Whether it does is its own decision: it sees the request
@@ -74,7 +75,7 @@ impl Semaphore {
     /// One read and one write. It wakes nobody but the holder.
     pub async fn request_revocation(&self, holder: &PermitHolder, reason: &str) -> Result<bool, Error> {
         check_listener(&holder.path)?;
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             request_revocation(&session, &holder.path, reason).await
         })
         .await

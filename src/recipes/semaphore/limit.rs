@@ -24,7 +24,7 @@ pub(super) struct Limit {
 
 /// What a request for permits comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PermitDecision {
     Grant,
     Wait,
     /// There will never be so many.
@@ -66,12 +66,12 @@ impl Limit {
     }
 
     /// What comes of a request for `wanted` permits by the one at the head of the line, while `taken` are out.
-    pub(super) fn judge(self, taken: usize, wanted: u32) -> Verdict {
+    pub(super) fn judge(self, taken: usize, wanted: u32) -> PermitDecision {
         let free = usize::try_from(self.in_force).map_or(0, |limit| limit.saturating_sub(taken));
         match usize::try_from(wanted) {
-            _ if wanted == 0 || wanted > self.in_force => Verdict::Unsatisfiable,
-            Ok(wanted) if wanted <= free => Verdict::Grant,
-            _ => Verdict::Wait,
+            _ if wanted == 0 || wanted > self.in_force => PermitDecision::Unsatisfiable,
+            Ok(wanted) if wanted <= free => PermitDecision::Grant,
+            _ => PermitDecision::Wait,
         }
     }
 }
@@ -233,12 +233,12 @@ mod tests {
         fn grants_stay_within_the_limit(in_force in 0_u32..20, taken in 0_usize..30, wanted in 0_u32..30) {
             let limit = Limit { agreed: 1, in_force };
             match limit.judge(taken, wanted) {
-                Verdict::Grant => prop_assert!(wanted > 0 && taken + wanted as usize <= in_force as usize),
-                Verdict::Wait => {
+                PermitDecision::Grant => prop_assert!(wanted > 0 && taken + wanted as usize <= in_force as usize),
+                PermitDecision::Wait => {
                     prop_assert!(taken + wanted as usize > in_force as usize);
-                    prop_assert_eq!(limit.judge(0, wanted), Verdict::Grant);
+                    prop_assert_eq!(limit.judge(0, wanted), PermitDecision::Grant);
                 }
-                Verdict::Unsatisfiable => prop_assert!(wanted == 0 || wanted > in_force),
+                PermitDecision::Unsatisfiable => prop_assert!(wanted == 0 || wanted > in_force),
             }
         }
     }

@@ -17,9 +17,9 @@ use std::time::Duration;
 use self::errors::Stop;
 use self::limit::Agreement;
 use crate::error::Error;
-use crate::line::{Dialect, Line};
+use crate::line::{ContenderNames, Line};
 use crate::session::Coordinator;
-use crate::znode::{NodePath, in_time, persevere};
+use crate::znode::{NodePath, retry_across_sessions, with_deadline};
 
 pub use self::errors::{PermitError, PermitTimeoutError, TryPermitError};
 pub use self::holders::PermitHolder;
@@ -82,7 +82,11 @@ impl Semaphore {
         let path = NodePath::new(path)?;
         Ok(Self {
             zk: zk.clone(),
-            turnstile: Line::new(zk.clone(), NodePath::new(&path.child("locks"))?, Dialect::CURATOR_LOCK),
+            turnstile: Line::new(
+                zk.clone(),
+                NodePath::new(&path.child("locks"))?,
+                ContenderNames::CURATOR_LOCK,
+            ),
             leases: NodePath::new(&path.child("leases"))?,
             agreement: Agreement { path, permits },
         })
@@ -119,7 +123,7 @@ impl Semaphore {
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
     pub async fn acquire_many(&self, permits: u32) -> Result<Permit, PermitError> {
-        self.acquire_witnessed(permits, None).await
+        self.acquire_tracked(permits, None).await
     }
 
     /// Takes one permit if one is free and nobody waits. If none is, that costs three reads, sent together.
@@ -143,7 +147,7 @@ impl Semaphore {
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire_many(&self, permits: u32) -> Result<Permit, TryPermitError> {
-        let attempt = persevere(&self.zk, |session| async move {
+        let attempt = retry_across_sessions(&self.zk, |session| async move {
             Stop::settle(self.try_in(&session, permits).await)
         });
         attempt
@@ -174,8 +178,8 @@ impl Semaphore {
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
     pub async fn acquire_many_timeout(&self, permits: u32, limit: Duration) -> Result<Permit, PermitTimeoutError> {
-        let acquired = in_time(limit, |witness| async move {
-            self.acquire_witnessed(permits, Some(&witness)).await
+        let acquired = with_deadline(limit, |cleanup| async move {
+            self.acquire_tracked(permits, Some(&cleanup)).await
         });
         acquired.await?.ok_or(PermitTimeoutError::Elapsed { after: limit })
     }
@@ -188,7 +192,7 @@ impl Semaphore {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn available_permits(&self) -> Result<u32, PermitError> {
-        persevere(
+        retry_across_sessions(
             &self.zk,
             |session| async move { Stop::settle(self.free_in(&session).await) },
         )
@@ -208,7 +212,7 @@ impl Semaphore {
     /// # Cancel safety
     /// Dropping the future leaves open whether the number is changed.
     pub async fn set_permits(&self, permits: u32) -> Result<(), PermitError> {
-        persevere(&self.zk, |session| async move {
+        retry_across_sessions(&self.zk, |session| async move {
             Stop::settle(self.agreement.change(&session, permits).await)
         })
         .await?

@@ -2,13 +2,13 @@
 //!
 //! * `backlog` – the items as listed last, in order
 //! * `take` – the way of one item out of the queue
-//! * `kept` – what was removed for a pop that was dropped
+//! * `undelivered` – what was removed for a pop that was dropped
 //! * `errors` – why an item was not pushed or popped
 
 mod backlog;
 mod errors;
-mod kept;
 mod take;
+mod undelivered;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,13 @@ use bytes::Bytes;
 use zookeeper_client as zk;
 
 use self::backlog::{Backlog, PREFIX, sequence};
-use self::kept::{Kept, Taken};
+use self::undelivered::{Kept, PoppedItem};
 use crate::error::Error;
-use crate::line::{Dialect, Line};
-use crate::session::{Coordinator, Session, Witness};
+use crate::line::{ContenderNames, Line};
+use crate::session::{CleanupToken, Coordinator, Session};
 use crate::znode::{
-    Entry, Interrupted, Ledgers, NodePath, Parents, check_transaction_size, ensure_path, in_time, list, persevere, read,
+    Interrupted, LedgerOutcome, Ledgers, NodePath, Parents, check_transaction_size, ensure_path, list, read,
+    retry_across_sessions, with_deadline,
 };
 
 pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
@@ -76,18 +77,18 @@ pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct FifoQueue {
-    shared: Arc<Shared>,
+    shared: Arc<FifoInner>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct FifoInner {
     zk: Coordinator,
     path: NodePath,
     /// Consumers who wait.
     line: Line,
     ledgers: Ledgers,
     backlog: Arc<Backlog>,
-    kept: Arc<Kept>,
+    undelivered: Arc<Kept>,
 }
 
 impl FifoQueue {
@@ -99,12 +100,12 @@ impl FifoQueue {
         let path = NodePath::new(path)?;
         let beside = |name: &str| NodePath::new(&format!("{path}-__fifo__/{name}"));
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(FifoInner {
                 zk: zk.clone(),
-                line: Line::new(zk.clone(), beside("line")?, Dialect::CURATOR_LOCK),
+                line: Line::new(zk.clone(), beside("line")?, ContenderNames::CURATOR_LOCK),
                 ledgers: Ledgers::new(beside("ledgers")?),
                 backlog: Arc::default(),
-                kept: Arc::new(Kept::new(path.as_str())),
+                undelivered: Arc::new(Kept::new(path.as_str())),
                 path,
             }),
         })
@@ -126,7 +127,7 @@ impl FifoQueue {
     pub async fn push(&self, item: impl Into<Bytes>) -> Result<(), FifoPushError> {
         let (queue, item) = (&self.shared, &item.into());
         check_transaction_size(self.path(), item.len())?;
-        persevere(&queue.zk, |session| async move { queue.push_in(&session, item).await }).await?
+        retry_across_sessions(&queue.zk, |session| async move { queue.push_in(&session, item).await }).await?
     }
 
     /// Takes the first item, and waits for one if there is none, however long it takes.
@@ -164,11 +165,11 @@ impl FifoQueue {
     /// As [`pop`](Self::pop).
     pub async fn try_pop(&self) -> Result<Option<Bytes>, FifoPopError> {
         let queue = &self.shared;
-        if let Some(outcome) = queue.kept.pop() {
+        if let Some(outcome) = queue.undelivered.pop() {
             return outcome.map(Some);
         }
-        let taken = persevere(&queue.zk, |session| async move { queue.take(&session, None).await }).await?;
-        taken.map(Taken::deliver).transpose()
+        let taken = retry_across_sessions(&queue.zk, |session| async move { queue.take(&session, None).await }).await?;
+        taken.map(PoppedItem::deliver).transpose()
     }
 
     /// [`pop`](Self::pop) for at most `limit`, requests to the ensemble included; after that it may take another half
@@ -181,12 +182,12 @@ impl FifoQueue {
     /// # Cancel safety
     /// As [`pop`](Self::pop).
     pub async fn pop_timeout(&self, limit: Duration) -> Result<Bytes, FifoPopTimeoutError> {
-        let popped = in_time(limit, |witness| async move { self.pop_witnessed(Some(&witness)).await });
+        let popped = with_deadline(limit, |cleanup| async move { self.pop_witnessed(Some(&cleanup)).await });
         if let Some(item) = popped.await? {
             return Ok(item);
         }
         // What was being removed when the time was up.
-        match self.shared.kept.pop() {
+        match self.shared.undelivered.pop() {
             Some(outcome) => Ok(outcome?),
             None => Err(FifoPopTimeoutError::Elapsed { after: limit }),
         }
@@ -198,10 +199,10 @@ impl FifoQueue {
     /// An [`Error`] that retrying would not help.
     pub async fn peek(&self) -> Result<Option<Bytes>, Error> {
         let queue = &self.shared;
-        if let Some(item) = queue.kept.peek() {
+        if let Some(item) = queue.undelivered.peek() {
             return Ok(Some(item));
         }
-        persevere(&queue.zk, |session| async move { queue.peek_in(&session).await }).await
+        retry_across_sessions(&queue.zk, |session| async move { queue.peek_in(&session).await }).await
     }
 
     /// How many items are in the queue: one list.
@@ -210,7 +211,8 @@ impl FifoQueue {
     /// An [`Error`] that retrying would not help.
     pub async fn len(&self) -> Result<usize, Error> {
         let queue = &self.shared;
-        let children = persevere(&queue.zk, |session| async move { list(&session, &queue.path).await }).await?;
+        let children =
+            retry_across_sessions(&queue.zk, |session| async move { list(&session, &queue.path).await }).await?;
         Ok(children.iter().filter(|name| sequence(name).is_some()).count())
     }
 
@@ -222,20 +224,20 @@ impl FifoQueue {
         Ok(self.len().await? == 0)
     }
 
-    async fn pop_witnessed(&self, witness: Option<&Witness>) -> Result<Bytes, FifoPopError> {
+    async fn pop_witnessed(&self, cleanup: Option<&CleanupToken>) -> Result<Bytes, FifoPopError> {
         let queue = &self.shared;
-        let waiting = persevere(&queue.zk, |session| async move {
-            queue.wait_and_take(&session, witness).await
+        let waiting = retry_across_sessions(&queue.zk, |session| async move {
+            queue.wait_and_take(&session, cleanup).await
         });
         tokio::select! {
             biased;
-            outcome = queue.kept.next() => outcome,
+            outcome = queue.undelivered.next() => outcome,
             taken = waiting => taken?.deliver(),
         }
     }
 }
 
-impl Shared {
+impl FifoInner {
     async fn push_in(&self, session: &Arc<Session>, item: &[u8]) -> Result<Result<(), FifoPushError>, Interrupted> {
         let path = self.path.as_str();
         let prefix = self.path.child(PREFIX);
@@ -243,13 +245,13 @@ impl Shared {
             let options = zk::CreateMode::PersistentSequential.with_acls(session.acls());
             let create = |multi: &mut zk::MultiWriter<'_>| multi.add_create(&prefix, item, &options);
             match self.ledgers.commit(session, path, create).await? {
-                Entry::Committed(_) => return Ok(Ok(())),
-                Entry::Indeterminate { .. } => return Ok(Err(FifoPushError::Indeterminate)),
-                Entry::Refused {
+                LedgerOutcome::Committed(_) => return Ok(Ok(())),
+                LedgerOutcome::Indeterminate { .. } => return Ok(Err(FifoPushError::Indeterminate)),
+                LedgerOutcome::Refused {
                     source: zk::Error::NoNode,
                     ..
                 } => self.make_directory(session).await?,
-                Entry::Refused {
+                LedgerOutcome::Refused {
                     source: zk::Error::NodeExists,
                     ..
                 } => {
@@ -257,7 +259,7 @@ impl Shared {
                     let path = path.to_owned();
                     return Err(Error::Layout { path, reason }.into());
                 }
-                Entry::Refused { source, .. } => return Err(Error::from_answer(path, source).into()),
+                LedgerOutcome::Refused { source, .. } => return Err(Error::from_answer(path, source).into()),
             }
         }
     }

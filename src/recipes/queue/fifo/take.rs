@@ -8,27 +8,30 @@ use tracing::{debug, warn};
 use zookeeper_client as zk;
 
 use super::backlog::Lease;
-use super::kept::Taken;
-use super::{FifoPopError, Shared};
+use super::undelivered::PoppedItem;
+use super::{FifoInner, FifoPopError};
 use crate::error::Error;
-use crate::session::{Lost, Session, Witness};
-use crate::znode::{Entry, Interrupted, catch_up, children_and_watch, persevere, read, stat, stat_and_watch, unlink};
+use crate::session::{CleanupToken, Lost, Session};
+use crate::znode::{
+    Interrupted, LedgerOutcome, children_and_watch, delete_if_exists, read, retry_across_sessions, stat,
+    stat_and_watch, sync,
+};
 
 /// An item that was read, on its way out.
-struct Leaving {
+struct Removing {
     lease: Lease,
     path: String,
     item: Bytes,
     stat: zk::Stat,
 }
 
-impl Shared {
+impl FifoInner {
     /// Takes the first item; `None` if there is none.
     pub(super) async fn take(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        witness: Option<&Witness>,
-    ) -> Result<Option<Taken>, Interrupted> {
+        cleanup: Option<&CleanupToken>,
+    ) -> Result<Option<PoppedItem>, Interrupted> {
         while let Some(lease) = self.backlog.lease(session, &self.path).await? {
             let path = self.path.child(&lease.item().name);
             let Some((item, stat)) = read(session, &path).await? else {
@@ -40,7 +43,7 @@ impl Shared {
                 continue;
             }
             let item = Bytes::from(item);
-            let leaving = Leaving {
+            let leaving = Removing {
                 lease,
                 path: path.clone(),
                 item: item.clone(),
@@ -48,10 +51,10 @@ impl Shared {
             };
             // In a task, which goes on if we are dropped: an item that is removed is not lost by that.
             let (reply, removed) = oneshot::channel();
-            let (queue, session, witness) = (Arc::clone(self), Arc::clone(session), witness.cloned());
+            let (queue, session, cleanup) = (Arc::clone(self), Arc::clone(session), cleanup.cloned());
             session.runtime().clone().spawn(async move {
                 let _ = reply.send(queue.remove(&session, leaving).await);
-                drop(witness);
+                drop(cleanup);
             });
             match removed.await {
                 Ok(Ok(None)) => {}
@@ -60,7 +63,7 @@ impl Shared {
                 // The runtime of the session is being shut down.
                 Err(_) => {
                     let doubtful = FifoPopError::Indeterminate { path, item };
-                    return Ok(Some(Taken::new(&self.kept, Err(doubtful))));
+                    return Ok(Some(PoppedItem::new(&self.undelivered, Err(doubtful))));
                 }
             }
         }
@@ -71,18 +74,18 @@ impl Shared {
     pub(super) async fn wait_and_take(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        witness: Option<&Witness>,
-    ) -> Result<Taken, Interrupted> {
-        if let Some(taken) = self.take(session, witness).await? {
+        cleanup: Option<&CleanupToken>,
+    ) -> Result<PoppedItem, Interrupted> {
+        if let Some(taken) = self.take(session, cleanup).await? {
             return Ok(taken);
         }
-        let mut place = self.line.enter_turnstile(session, witness).await?.node;
+        let mut place = self.line.enter_turnstile(session, cleanup).await?.node;
         loop {
             let mut watch = match children_and_watch(session, &self.path).await? {
                 Some((names, stat, watch)) => {
                     let some = self.backlog.fill(session, &self.path, (names, stat)).await?;
                     // What is taken, by whomever, uses the watch up.
-                    let taken = if some { self.take(session, witness).await? } else { None };
+                    let taken = if some { self.take(session, cleanup).await? } else { None };
                     if let Some(taken) = taken {
                         return Ok(taken);
                     }
@@ -103,8 +106,8 @@ impl Shared {
     }
 
     /// Removes an item; `None` if it is not, or no longer, the one that was read.
-    async fn remove(&self, session: &Arc<Session>, leaving: Leaving) -> Result<Option<Taken>, Interrupted> {
-        let Leaving {
+    async fn remove(&self, session: &Arc<Session>, leaving: Removing) -> Result<Option<PoppedItem>, Interrupted> {
+        let Removing {
             lease,
             path,
             item,
@@ -117,11 +120,11 @@ impl Shared {
             return Ok(None);
         };
         match entry {
-            Entry::Committed(_) => {
+            LedgerOutcome::Committed(_) => {
                 lease.gone();
-                Ok(Some(Taken::new(&self.kept, Ok(item))))
+                Ok(Some(PoppedItem::new(&self.undelivered, Ok(item))))
             }
-            Entry::Refused {
+            LedgerOutcome::Refused {
                 source: zk::Error::NoNode,
                 ..
             } => {
@@ -129,19 +132,19 @@ impl Shared {
                 Ok(None)
             }
             // Somebody has written into it: it is read again.
-            Entry::Refused {
+            LedgerOutcome::Refused {
                 source: zk::Error::BadVersion,
                 ..
             } => Ok(None),
-            Entry::Refused {
+            LedgerOutcome::Refused {
                 source: zk::Error::NotEmpty,
                 ..
             } => {
                 let reason = "an item has no children; remove what somebody has put below it";
                 Err(Error::Layout { path, reason }.into())
             }
-            Entry::Refused { source, .. } => Err(Error::from_answer(&path, source).into()),
-            Entry::Indeterminate { ledger } => {
+            LedgerOutcome::Refused { source, .. } => Err(Error::from_answer(&path, source).into()),
+            LedgerOutcome::Indeterminate { ledger } => {
                 match self.is_still_there(&ledger, &path, stat.czxid).await {
                     Ok(true) => return Ok(None),
                     Ok(false) => {}
@@ -149,16 +152,16 @@ impl Shared {
                 }
                 lease.gone();
                 let doubtful = FifoPopError::Indeterminate { path, item };
-                Ok(Some(Taken::new(&self.kept, Err(doubtful))))
+                Ok(Some(PoppedItem::new(&self.undelivered, Err(doubtful))))
             }
         }
     }
 
     /// Whether an item is there though the session ended in which we tried to remove it, and nothing of that is to come.
     async fn is_still_there(&self, ledger: &str, path: &str, czxid: i64) -> Result<bool, Error> {
-        persevere(&self.zk, |session| async move {
-            unlink(&session, ledger).await?;
-            catch_up(&session, path).await?;
+        retry_across_sessions(&self.zk, |session| async move {
+            delete_if_exists(&session, ledger).await?;
+            sync(&session, path).await?;
             Ok(stat(&session, path).await?.is_some_and(|stat| stat.czxid == czxid))
         })
         .await

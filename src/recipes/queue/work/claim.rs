@@ -19,10 +19,10 @@ use super::item::{Item, ItemId, Origin};
 use super::layout::Lane;
 use super::segment::{decode, encode};
 use super::settle::{Failure, fail};
-use super::shared::{Committed, Shared};
+use super::shared::{Committed, QueueInner};
 use crate::error::Error;
 use crate::session::{LossReason, Lost, Session};
-use crate::znode::{Announced, Ephemeral, Hold, Interrupted, NodePath, NodeWatch, list, list_and_watch, read, stat};
+use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, NodeWatch, PendingNode, list, list_and_watch, read, stat};
 
 /// What stands behind the name of a claim that has no deadline.
 const NO_DEADLINE: &str = "none";
@@ -88,7 +88,7 @@ pub(super) struct Recovered {
     pub(super) watch: Option<NodeWatch>,
 }
 
-impl Shared {
+impl QueueInner {
     /// Takes the items, in exchange for the place in line if there is one; `None` if they are gone already, and then
     /// nothing was done.
     pub(super) async fn claim(
@@ -102,7 +102,7 @@ impl Shared {
         let deadline =
             timeout.map(|timeout| now.saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)));
         let name = ClaimName::new(deadline).name;
-        let announced = Announced::new(session, self.layout.claim(&name));
+        let announced = PendingNode::new(session, self.layout.claim(&name));
         let claimed = self.layout.claimed(&name);
         let items: Vec<Item> = front
             .takes
@@ -111,7 +111,7 @@ impl Shared {
             .map(claimed_once)
             .collect();
         let data = encode(&items);
-        let expect_end = |expected| place.inspect(|place| place.expect_end(expected));
+        let expect_end = |expected| place.inspect(|place| place.mark_end_deliberate(expected));
         expect_end(true);
         let committed = self.commit(session, |draft| {
             if let Some(place) = place {

@@ -16,8 +16,8 @@ use super::draft::Role;
 use super::front::Front;
 use super::item::Item;
 use super::settle::Settlement;
-use super::shared::{Committed, Shared};
-use crate::line::AtHead;
+use super::shared::{Committed, QueueInner};
+use crate::line::HeadOfLine;
 use crate::session::{Lost, Session};
 use crate::znode::{Ephemeral, Interrupted, NodeWatch, read, read_and_watch, stat};
 
@@ -41,7 +41,7 @@ struct Habits {
 
 /// What was seen of the queue at once.
 #[derive(Debug)]
-struct Sight {
+struct FrontView {
     now: i64,
     front: Front,
     /// When there may be more without anybody telling.
@@ -62,7 +62,7 @@ enum AtOnce {
 
 /// Takes items for those who want some, until nobody can want any more.
 pub(super) async fn take_all(
-    shared: Arc<Shared>,
+    shared: Arc<QueueInner>,
     incoming: mpsc::UnboundedReceiver<Demand>,
     settling: mpsc::UnboundedSender<Settlement>,
 ) {
@@ -91,7 +91,7 @@ pub(super) async fn take_all(
     }
 }
 
-impl Shared {
+impl QueueInner {
     /// Takes items at once, or in its turn; nothing if nobody wants any, or those who do do not wait.
     async fn take(
         &self,
@@ -212,7 +212,7 @@ impl Shared {
         demands: &mut Demands,
         habits: &mut Habits,
         watched: bool,
-    ) -> Result<Sight, Interrupted> {
+    ) -> Result<FrontView, Interrupted> {
         loop {
             let now = self.now(session).await?;
             // The watches are set before it is looked, so that nothing falls in between.
@@ -245,7 +245,7 @@ impl Shared {
                 continue;
             }
             let next = [front.next_due, recovered.next_claim, next_expiry];
-            return Ok(Sight {
+            return Ok(FrontView {
                 now,
                 front,
                 next: next.into_iter().flatten().min(),
@@ -255,9 +255,13 @@ impl Shared {
     }
 
     /// Waits for the head of the line of consumers; `None` if nobody wants items any more.
-    async fn reach_head(&self, session: &Arc<Session>, demands: &mut Demands) -> Result<Option<AtHead>, Interrupted> {
-        let witness = demands.witness();
-        let mut entering = Box::pin(self.line.enter_turnstile(session, witness.as_ref()));
+    async fn reach_head(
+        &self,
+        session: &Arc<Session>,
+        demands: &mut Demands,
+    ) -> Result<Option<HeadOfLine>, Interrupted> {
+        let cleanup = demands.cleanup();
+        let mut entering = Box::pin(self.line.enter_turnstile(session, cleanup.as_ref()));
         loop {
             if demands.any_impatient() {
                 // Those ahead may be idle, so that we would wait with them: it is looked whether there is something at

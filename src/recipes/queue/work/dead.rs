@@ -13,10 +13,10 @@ use super::errors::DeadItemError;
 use super::item::{DEFAULT_PRIORITY, Item, ItemId};
 use super::segment::decode;
 use super::settle::UNREADABLE;
-use super::shared::{Committed, Shared};
+use super::shared::{Committed, QueueInner};
 use crate::error::Error;
 use crate::session::Session;
-use crate::znode::{Interrupted, Operation, list, persevere, read, stat};
+use crate::znode::{Interrupted, Operation, list, read, retry_across_sessions, stat};
 
 /// An item that nobody could handle, kept until it is [redriven](WorkQueue::redrive) or [purged](WorkQueue::purge).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl WorkQueue {
     /// # Errors
     /// [`Error`] for what retrying would not help.
     pub async fn dead(&self) -> Result<Vec<DeadItem>, Error> {
-        persevere(
+        retry_across_sessions(
             &self.shared.zk,
             |session| async move { self.shared.dead(&session).await },
         )
@@ -112,7 +112,7 @@ impl WorkQueue {
     }
 
     async fn settle_dead(&self, id: &ItemId, back: bool) -> Result<(), DeadItemError> {
-        persevere(&self.shared.zk, |session| async move {
+        retry_across_sessions(&self.shared.zk, |session| async move {
             match self.shared.settle_dead(&session, id, back).await {
                 Ok(()) => Ok(Ok(())),
                 Err(Stop::Told(error)) => Ok(Err(error)),
@@ -135,7 +135,7 @@ impl From<Interrupted> for Stop {
     }
 }
 
-impl Shared {
+impl QueueInner {
     async fn dead(&self, session: &Arc<Session>) -> Result<Vec<DeadItem>, Interrupted> {
         let directory = self.layout.directory("dead");
         let mut dead = Vec::new();

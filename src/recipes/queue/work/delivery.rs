@@ -11,7 +11,7 @@ use super::claim::Claim;
 use super::errors::AckError;
 use super::item::{Item, ItemId, NewItem};
 use super::produce::check_items;
-use super::settle::{Failure, Settlement, Verdict};
+use super::settle::{Failure, Settle, Settlement};
 use crate::session::{LossReason, Lost};
 use crate::znode::Hold;
 
@@ -142,7 +142,7 @@ impl Delivery {
     /// # Cancel safety
     /// As [`ack`](Self::ack).
     pub async fn nack_after(self, delay: Duration) -> Result<(), AckError> {
-        let verdict = Verdict::Failed(Failure::GivenBack { delay });
+        let verdict = Settle::Failed(Failure::GivenBack { delay });
         self.settle(verdict).await.map(|_| ())
     }
 
@@ -155,7 +155,7 @@ impl Delivery {
     /// As [`ack`](Self::ack).
     pub async fn reject(self, reason: impl Into<String>) -> Result<(), AckError> {
         let reason = reason.into();
-        self.settle(Verdict::Failed(Failure::Rejected { reason }))
+        self.settle(Settle::Failed(Failure::Rejected { reason }))
             .await
             .map(|_| ())
     }
@@ -163,14 +163,14 @@ impl Delivery {
     /// As [`reject`](Self::reject), in the background.
     #[cfg(feature = "serde")]
     pub(super) fn reject_soon(mut self, reason: String) {
-        self.send(Verdict::Failed(Failure::Rejected { reason }), None);
+        self.send(Settle::Failed(Failure::Rejected { reason }), None);
     }
 
     async fn done(self, result: Option<Bytes>, next: Vec<NewItem>) -> Result<Vec<ItemId>, AckError> {
-        self.settle(Verdict::Done { result, next }).await
+        self.settle(Settle::Done { result, next }).await
     }
 
-    async fn settle(mut self, verdict: Verdict) -> Result<Vec<ItemId>, AckError> {
+    async fn settle(mut self, verdict: Settle) -> Result<Vec<ItemId>, AckError> {
         let (reply, settled) = oneshot::channel();
         if !self.send(verdict, Some(reply)) {
             // The task is gone with its runtime, and the session with it.
@@ -183,7 +183,7 @@ impl Delivery {
     }
 
     /// False if the task is gone with its runtime: then the item goes back with the session.
-    fn send(&mut self, verdict: Verdict, reply: Option<oneshot::Sender<Result<Vec<ItemId>, AckError>>>) -> bool {
+    fn send(&mut self, verdict: Settle, reply: Option<oneshot::Sender<Result<Vec<ItemId>, AckError>>>) -> bool {
         let Some(settling) = self.settling.take() else {
             return false;
         };
@@ -203,7 +203,7 @@ impl Drop for Delivery {
             true => Failure::GivenBack { delay: Duration::ZERO },
             false => Failure::NotDelivered,
         };
-        self.send(Verdict::Failed(failure), None);
+        self.send(Settle::Failed(failure), None);
     }
 }
 

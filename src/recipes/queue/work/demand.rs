@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::consume::CLAIM_ITEMS;
 use super::delivery::Delivery;
 use crate::error::Error;
-use crate::session::Witness;
+use crate::session::CleanupToken;
 
 /// Somebody wants items.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Demand {
     /// Whether it waits while there are none.
     pub(super) waits: bool,
     /// Held until the place in line is gone, if nobody else wants it.
-    pub(super) witness: Option<Witness>,
+    pub(super) cleanup: Option<CleanupToken>,
     pub(super) reply: oneshot::Sender<Result<Vec<Delivery>, Error>>,
 }
 
@@ -67,9 +67,9 @@ impl Demands {
     }
 
     /// Who has to see the place in line removed: the only one who wants items.
-    pub(super) fn witness(&self) -> Option<Witness> {
+    pub(super) fn cleanup(&self) -> Option<CleanupToken> {
         match self.waiting.as_slice() {
-            [only] => only.witness.clone(),
+            [only] => only.cleanup.clone(),
             _ => None,
         }
     }

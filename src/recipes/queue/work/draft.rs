@@ -6,7 +6,7 @@ use uuid::Uuid;
 use zookeeper_client as zk;
 
 use super::item::{Item, ItemId, NewItem, Origin};
-use super::layout::{Lane, Layout, SegmentName};
+use super::layout::{Lane, QueuePaths, SegmentName};
 use super::level::{Bound, Level};
 use super::segment::{OVERHEAD, encode};
 use crate::znode::Operation;
@@ -39,7 +39,7 @@ pub(super) enum Role {
 /// What is known of a queue while a transaction is drafted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known<'a> {
-    pub(super) layout: &'a Layout,
+    pub(super) layout: &'a QueuePaths,
     pub(super) tails: &'a HashMap<Lane, i32>,
     pub(super) level: Level,
     /// The ensemble's clock, in milliseconds.

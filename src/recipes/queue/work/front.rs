@@ -10,7 +10,7 @@ use zookeeper_client as zk;
 use super::item::Item;
 use super::layout::{Lane, SegmentName, Slots, numbers};
 use super::segment::{OVERHEAD, decode};
-use super::shared::Shared;
+use super::shared::QueueInner;
 use crate::session::Session;
 use crate::znode::{Interrupted, NodePath, Sequence, ask, list, read};
 
@@ -94,7 +94,7 @@ impl Front {
     }
 }
 
-impl Shared {
+impl QueueInner {
     /// Looks for up to `wanted` items that can be delivered at `now`, the most urgent ones.
     pub(super) async fn front(&self, session: &Arc<Session>, now: i64, wanted: usize) -> Result<Front, Interrupted> {
         let (ready, later) = (self.layout.directory("ready"), self.layout.directory("later"));

@@ -13,10 +13,12 @@ use super::front::complete;
 use super::item::{Item, ItemId};
 use super::layout::{Lane, SegmentName, Slots, numbers};
 use super::segment::decode;
-use super::shared::Shared;
+use super::shared::QueueInner;
 use crate::error::Error;
 use crate::session::Session;
-use crate::znode::{Interrupted, NodePath, catch_up, list, persevere, read, read_and_watch, stat, stat_and_watch};
+use crate::znode::{
+    Interrupted, NodePath, list, read, read_and_watch, retry_across_sessions, stat, stat_and_watch, sync,
+};
 
 /// Where an item is on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl WorkQueue {
     /// # Errors
     /// [`Error`] for what retrying would not help.
     pub async fn len(&self) -> Result<u64, Error> {
-        persevere(
+        retry_across_sessions(
             &self.shared.zk,
             |session| async move { self.shared.count(&session).await },
         )
@@ -76,7 +78,7 @@ impl WorkQueue {
     /// # Errors
     /// [`Error`] for what retrying would not help.
     pub async fn status(&self, id: &ItemId) -> Result<ItemStatus, Error> {
-        persevere(&self.shared.zk, |session| async move {
+        retry_across_sessions(&self.shared.zk, |session| async move {
             self.shared.status(&session, id).await
         })
         .await
@@ -98,7 +100,7 @@ impl WorkQueue {
     /// # Cost
     /// A sync and six reads or so to begin with, and those of [`status`](Self::status); while it waits, nothing.
     pub async fn result(&self, id: &ItemId) -> Result<Bytes, ResultError> {
-        persevere(&self.shared.zk, |session| async move {
+        retry_across_sessions(&self.shared.zk, |session| async move {
             match self.shared.result(&session, id).await {
                 Ok(result) => Ok(Ok(result)),
                 Err(Stop::Told(error)) => Ok(Err(error)),
@@ -135,7 +137,7 @@ impl From<Interrupted> for Stop {
     }
 }
 
-impl Shared {
+impl QueueInner {
     async fn count(&self, session: &Arc<Session>) -> Result<u64, Interrupted> {
         let mut count = 0_usize;
         for block in self.blocks(session).await? {
@@ -177,7 +179,7 @@ impl Shared {
     }
 
     async fn status(&self, session: &Arc<Session>, id: &ItemId) -> Result<ItemStatus, Interrupted> {
-        catch_up(session, self.path()).await?;
+        sync(session, self.path()).await?;
         loop {
             let before = self.changes(session).await?;
             if let Some(status) = self.look_for(session, id).await? {
@@ -292,7 +294,7 @@ impl Shared {
     async fn result(&self, session: &Arc<Session>, id: &ItemId) -> Result<Bytes, Stop> {
         let (result, dead) = (self.layout.result(id.as_str()), self.layout.dead(id.as_str()));
         // The watches come first, so that nothing falls between them and what is asked then.
-        catch_up(session, self.path()).await?;
+        sync(session, self.path()).await?;
         let mut known = false;
         loop {
             if let Some((data, _, _)) = read_and_watch(session, &result).await? {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::item::{ItemId, NewItem};
-use super::shared::Shared;
+use super::shared::QueueInner;
 use crate::session::Session;
 use crate::znode::{Interrupted, read};
 
@@ -70,7 +70,7 @@ impl Batch {
     }
 }
 
-impl Shared {
+impl QueueInner {
     /// Looks up which keys are taken, and by which items.
     pub(super) async fn look_up(&self, session: &Arc<Session>, batch: &mut Batch) -> Result<(), Interrupted> {
         let keyed: Vec<_> = batch

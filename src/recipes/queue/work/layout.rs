@@ -71,11 +71,11 @@ impl Lane {
 
 /// The paths of a queue.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
+pub(super) struct QueuePaths {
     root: NodePath,
 }
 
-impl Layout {
+impl QueuePaths {
     pub(super) fn new(root: NodePath) -> Self {
         Self { root }
     }

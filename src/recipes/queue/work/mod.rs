@@ -44,10 +44,10 @@ use self::demand::Demand;
 use self::options::Settings;
 use self::produce::{Push, check_items, push_all};
 use self::settle::{Settlement, settle_all};
-use self::shared::Shared;
+use self::shared::QueueInner;
 use crate::error::{Error, WaitTimeoutError};
-use crate::session::{Coordinator, Witness};
-use crate::znode::{NodePath, in_time};
+use crate::session::{CleanupToken, Coordinator};
+use crate::znode::{NodePath, with_deadline};
 
 pub use self::dead::DeadItem;
 pub use self::delivery::Delivery;
@@ -116,7 +116,7 @@ pub use self::typed::{TypedDelivery, TypedQueue};
 /// ```
 #[derive(Clone, Debug)]
 pub struct WorkQueue {
-    shared: Arc<Shared>,
+    shared: Arc<QueueInner>,
     tasks: Arc<Tasks>,
 }
 
@@ -161,7 +161,7 @@ impl WorkQueue {
     /// # Errors
     /// [`Error::InvalidPath`].
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
-        let shared = Shared::new(zk.clone(), NodePath::new(path)?, Settings::default());
+        let shared = QueueInner::new(zk.clone(), NodePath::new(path)?, Settings::default());
         Ok(Self {
             shared: Arc::new(shared),
             tasks: Arc::new(Tasks::new()),
@@ -171,7 +171,7 @@ impl WorkQueue {
     fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.shared.settings;
         change(&mut settings);
-        let shared = Shared::new(self.shared.zk.clone(), self.shared.layout.root().clone(), settings);
+        let shared = QueueInner::new(self.shared.zk.clone(), self.shared.layout.root().clone(), settings);
         Self {
             shared: Arc::new(shared),
             tasks: Arc::new(Tasks::new()),
@@ -366,9 +366,9 @@ impl WorkQueue {
     /// # Cancel safety
     /// As [`pop`](Self::pop).
     pub async fn pop_timeout(&self, limit: Duration) -> Result<Delivery, WaitTimeoutError> {
-        let popped = in_time(limit, |witness| async move {
+        let popped = with_deadline(limit, |cleanup| async move {
             loop {
-                let taken = self.demand(1, true, Some(witness.clone())).await?.await;
+                let taken = self.demand(1, true, Some(cleanup.clone())).await?.await;
                 let taken = taken.unwrap_or(Err(Error::Closed))?;
                 if let Some(delivery) = taken.into_iter().next() {
                     return Ok::<_, Error>(delivery.delivered());
@@ -413,14 +413,14 @@ impl WorkQueue {
         &self,
         items: usize,
         waits: bool,
-        witness: Option<Witness>,
+        cleanup: Option<CleanupToken>,
     ) -> Result<oneshot::Receiver<Result<Vec<Delivery>, Error>>, Error> {
         self.start().await?;
         let (reply, taken) = oneshot::channel();
         let demand = Demand {
             items,
             waits,
-            witness,
+            cleanup,
             reply,
         };
         match self.tasks.demands.send(demand) {

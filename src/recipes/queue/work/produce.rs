@@ -13,10 +13,10 @@ use super::item::{ItemId, NewItem};
 use super::keys::Batch;
 use super::level::{Bound, Level};
 use super::segment::OVERHEAD;
-use super::shared::{Committed, Shared};
+use super::shared::{Committed, QueueInner};
 use crate::error::Error;
 use crate::session::Session;
-use crate::znode::{Interrupted, NodeWatch, catch_up, read_and_watch};
+use crate::znode::{Interrupted, NodeWatch, read_and_watch, sync};
 
 /// How many items are pushed in one transaction, and how many bytes it carries, about; more if one push has more.
 const PUSHED_ITEMS: usize = 1024;
@@ -53,7 +53,7 @@ impl Push {
 }
 
 /// What became of pushes in one transaction.
-enum Outcome {
+enum PushOutcome {
     Pushed,
     /// The queue is full: they wait, but for those that do not.
     Full(Vec<Push>),
@@ -61,7 +61,7 @@ enum Outcome {
 }
 
 /// Pushes what comes, in the order in which it comes, until nothing more can come.
-pub(super) async fn push_all(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Push>) {
+pub(super) async fn push_all(shared: Arc<QueueInner>, mut incoming: mpsc::UnboundedReceiver<Push>) {
     let mut waiting = VecDeque::new();
     let mut full = false;
     loop {
@@ -104,9 +104,9 @@ pub(super) async fn push_all(shared: Arc<Shared>, mut incoming: mpsc::UnboundedR
             }
         };
         match shared.push_in(&session, batch).await {
-            Outcome::Pushed => {}
-            Outcome::Again(batch) => batch.into_iter().rev().for_each(|push| waiting.push_front(push)),
-            Outcome::Full(batch) => {
+            PushOutcome::Pushed => {}
+            PushOutcome::Again(batch) => batch.into_iter().rev().for_each(|push| waiting.push_front(push)),
+            PushOutcome::Full(batch) => {
                 batch.into_iter().rev().for_each(|push| waiting.push_front(push));
                 full = true;
                 shared.until_room(&session, &mut waiting, &mut incoming).await;
@@ -115,8 +115,8 @@ pub(super) async fn push_all(shared: Arc<Shared>, mut incoming: mpsc::UnboundedR
     }
 }
 
-impl Shared {
-    async fn push_in(&self, session: &Arc<Session>, batch: Vec<Push>) -> Outcome {
+impl QueueInner {
+    async fn push_in(&self, session: &Arc<Session>, batch: Vec<Push>) -> PushOutcome {
         let mut items = Batch::new(batch.iter().flat_map(|push| &push.items));
         let mut looked_up = false;
         loop {
@@ -137,12 +137,12 @@ impl Shared {
                 if !looked_up && items.has_new_keys() {
                     looked_up = true;
                     let looked = async {
-                        catch_up(session, self.path()).await?;
+                        sync(session, self.path()).await?;
                         self.look_up(session, &mut items).await
                     };
                     match looked.await {
                         Ok(()) => continue,
-                        Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
+                        Err(Interrupted::Lost(_)) => return PushOutcome::Again(batch),
                         Err(Interrupted::Failed(error)) => {
                             return self.push_each_or_refuse(session, batch, &error).await;
                         }
@@ -159,12 +159,12 @@ impl Shared {
                         let ids = ids.by_ref().take(push.items.len()).collect();
                         push.answer(Ok(ids));
                     }
-                    return Outcome::Pushed;
+                    return PushOutcome::Pushed;
                 }
                 Ok(Committed::Refused(Role::Key, zk::Error::NodeExists)) => {
                     match self.look_up(session, &mut items).await {
                         Ok(()) => {}
-                        Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
+                        Err(Interrupted::Lost(_)) => return PushOutcome::Again(batch),
                         Err(Interrupted::Failed(error)) => {
                             return self.push_each_or_refuse(session, batch, &error).await;
                         }
@@ -188,9 +188,9 @@ impl Shared {
                             push.answer(Err(PushError::Indeterminate { ids }));
                         }
                     }
-                    return Outcome::Again(again);
+                    return PushOutcome::Again(again);
                 }
-                Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
+                Err(Interrupted::Lost(_)) => return PushOutcome::Again(batch),
                 Err(Interrupted::Failed(error)) => {
                     let error = self.zk.ended().unwrap_or(error);
                     return self.push_each_or_refuse(session, batch, &error).await;
@@ -200,7 +200,7 @@ impl Shared {
     }
 
     /// What cannot be pushed together may be pushed alone, and what cannot be pushed takes nothing else with it.
-    async fn push_each_or_refuse(&self, session: &Arc<Session>, batch: Vec<Push>, error: &Error) -> Outcome {
+    async fn push_each_or_refuse(&self, session: &Arc<Session>, batch: Vec<Push>, error: &Error) -> PushOutcome {
         if batch.len() == 1 {
             return refuse(batch, error);
         }
@@ -209,7 +209,7 @@ impl Shared {
     }
 
     /// Pushes one by one, in order: a push does not overtake one that waits.
-    async fn push_each(&self, session: &Arc<Session>, batch: Vec<Push>) -> Outcome {
+    async fn push_each(&self, session: &Arc<Session>, batch: Vec<Push>) -> PushOutcome {
         let (mut left, mut all_full) = (Vec::new(), true);
         for push in batch {
             if !left.is_empty() && push.waits {
@@ -217,29 +217,29 @@ impl Shared {
                 continue;
             }
             match Box::pin(self.push_in(session, vec![push])).await {
-                Outcome::Pushed => {}
-                Outcome::Full(pushes) => left.extend(pushes),
-                Outcome::Again(pushes) => {
+                PushOutcome::Pushed => {}
+                PushOutcome::Full(pushes) => left.extend(pushes),
+                PushOutcome::Again(pushes) => {
                     all_full = false;
                     left.extend(pushes);
                 }
             }
         }
         match (left.is_empty(), all_full) {
-            (true, _) => Outcome::Pushed,
-            (false, true) => Outcome::Full(left),
+            (true, _) => PushOutcome::Pushed,
+            (false, true) => PushOutcome::Full(left),
             // Those who do not wait are not left with those who do.
-            (false, false) => Outcome::Again(left),
+            (false, false) => PushOutcome::Again(left),
         }
     }
 
     /// There is not enough room for all: those who do not wait are told, unless there is room for them alone.
-    async fn make_room(&self, session: &Arc<Session>, batch: Vec<Push>, seen: Bound, needed: u64) -> Outcome {
+    async fn make_room(&self, session: &Arc<Session>, batch: Vec<Push>, seen: Bound, needed: u64) -> PushOutcome {
         // What is known may be outdated.
         match self.load_level(session).await {
-            Ok(level) if level.bound != Some(seen) => return Outcome::Again(batch),
+            Ok(level) if level.bound != Some(seen) => return PushOutcome::Again(batch),
             Ok(_) => {}
-            Err(Interrupted::Lost(_)) => return Outcome::Again(batch),
+            Err(Interrupted::Lost(_)) => return PushOutcome::Again(batch),
             Err(Interrupted::Failed(error)) => return refuse(batch, &error),
         }
         if batch.len() > 1 {
@@ -260,9 +260,9 @@ impl Shared {
             }
         }
         if waiting.is_empty() {
-            Outcome::Pushed
+            PushOutcome::Pushed
         } else {
-            Outcome::Full(waiting)
+            PushOutcome::Full(waiting)
         }
     }
 
@@ -309,11 +309,11 @@ impl Shared {
     }
 }
 
-fn refuse(batch: Vec<Push>, error: &Error) -> Outcome {
+fn refuse(batch: Vec<Push>, error: &Error) -> PushOutcome {
     batch
         .into_iter()
         .for_each(|push| push.answer(Err(error.clone().into())));
-    Outcome::Pushed
+    PushOutcome::Pushed
 }
 
 /// The longest idempotency key, in bytes.

@@ -20,7 +20,7 @@ use super::item::{Item, ItemId, NewItem};
 use super::keys::Batch;
 use super::layout::Lane;
 use super::segment::{OVERHEAD, encode};
-use super::shared::{Committed, Shared};
+use super::shared::{Committed, QueueInner};
 use crate::error::Error;
 use crate::session::{LossReason, Session};
 use crate::znode::{Interrupted, Operation};
@@ -46,7 +46,7 @@ pub(super) enum Failure {
 
 /// What becomes of an item.
 #[derive(Clone, Debug)]
-pub(super) enum Verdict {
+pub(super) enum Settle {
     Done { result: Option<Bytes>, next: Vec<NewItem> },
     Failed(Failure),
 }
@@ -56,7 +56,7 @@ pub(super) enum Verdict {
 pub(super) struct Settlement {
     pub(super) claim: Arc<Claim>,
     pub(super) id: ItemId,
-    pub(super) verdict: Verdict,
+    pub(super) verdict: Settle,
     /// Nobody waits for it where an item is dropped.
     pub(super) reply: Option<oneshot::Sender<Result<Vec<ItemId>, AckError>>>,
 }
@@ -84,17 +84,17 @@ impl Settlement {
         };
         OVERHEAD
             + match &self.verdict {
-                Verdict::Done { result, next } => {
+                Settle::Done { result, next } => {
                     let next: usize = next.iter().map(|item| item.payload.len() + OVERHEAD).sum();
                     next + result.as_ref().map_or(0, Bytes::len)
                 }
-                Verdict::Failed(_) => payload(),
+                Settle::Failed(_) => payload(),
             }
     }
 }
 
 /// Settles what comes, until nothing more can come.
-pub(super) async fn settle_all(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Settlement>) {
+pub(super) async fn settle_all(shared: Arc<QueueInner>, mut incoming: mpsc::UnboundedReceiver<Settlement>) {
     let mut waiting = None;
     while let Some(first) = match waiting.take() {
         Some(settlement) => Some(settlement),
@@ -116,7 +116,7 @@ pub(super) async fn settle_all(shared: Arc<Shared>, mut incoming: mpsc::Unbounde
     }
 }
 
-impl Shared {
+impl QueueInner {
     async fn settle(&self, mut batch: Vec<Settlement>) {
         while !batch.is_empty() {
             let mut held = Vec::with_capacity(batch.len());
@@ -139,17 +139,21 @@ impl Shared {
     /// Settles what can be settled, and gives the rest back to be tried again.
     async fn settle_in(&self, session: &Arc<Session>, batch: Vec<Settlement>) -> Vec<Settlement> {
         let mut next = Batch::new(batch.iter().flat_map(|settlement| match &settlement.verdict {
-            Verdict::Done { next, .. } => next.as_slice(),
-            Verdict::Failed(_) => &[],
+            Settle::Done { next, .. } => next.as_slice(),
+            Settle::Failed(_) => &[],
         }));
         let claims = claims_of(&batch);
         loop {
-            claims.iter().for_each(|(claim, _)| claim.hold.node().expect_end(true));
+            claims
+                .iter()
+                .for_each(|(claim, _)| claim.hold.node().mark_end_deliberate(true));
             let committed = self
                 .commit(session, |draft| Ok(self.draft(draft, &batch, &claims, &next)))
                 .await;
             if !matches!(committed, Ok(Committed::Done(..))) {
-                claims.iter().for_each(|(claim, _)| claim.hold.node().expect_end(false));
+                claims
+                    .iter()
+                    .for_each(|(claim, _)| claim.hold.node().mark_end_deliberate(false));
             }
             match committed {
                 Ok(Committed::Done(ids, _)) => {
@@ -157,8 +161,8 @@ impl Shared {
                     let mut ids = next.with_new(ids).into_iter();
                     for settlement in batch {
                         let count = match &settlement.verdict {
-                            Verdict::Done { next, .. } => next.len(),
-                            Verdict::Failed(_) => 0,
+                            Settle::Done { next, .. } => next.len(),
+                            Settle::Failed(_) => 0,
                         };
                         let ids = ids.by_ref().take(count).collect();
                         settlement.answer(Ok(ids));
@@ -243,7 +247,7 @@ impl Shared {
                 continue;
             };
             match &settlement.verdict {
-                Verdict::Done { result, .. } => {
+                Settle::Done { result, .. } => {
                     draft.count(-1);
                     if let Some(result) = result {
                         let path = self.layout.result(item.id.as_str());
@@ -253,7 +257,7 @@ impl Shared {
                         forgotten.push(to_forget(item, result.is_some()));
                     }
                 }
-                Verdict::Failed(failure) => {
+                Settle::Failed(failure) => {
                     let alike = failed.entry(format!("{failure:?}"));
                     alike.or_insert_with(|| (failure.clone(), Vec::new())).1.push(item);
                 }
@@ -278,14 +282,14 @@ impl Shared {
             if open.items.is_empty() {
                 claim.hold.node().deleted();
             } else {
-                claim.hold.node().expect_end(false);
+                claim.hold.node().mark_end_deliberate(false);
             }
         }
         for settlement in batch {
             let claim = settlement.claim.hold.path();
             match &settlement.verdict {
-                Verdict::Done { .. } => debug!(queue = self.path(), item = %settlement.id, claim, "done"),
-                Verdict::Failed(reason) => {
+                Settle::Done { .. } => debug!(queue = self.path(), item = %settlement.id, claim, "done"),
+                Settle::Failed(reason) => {
                     info!(queue = self.path(), item = %settlement.id, claim, ?reason, "not done");
                 }
             }
@@ -314,13 +318,13 @@ fn refuse_all(batch: Vec<Settlement>, error: &Error) -> Vec<Settlement> {
     let mut back = Vec::new();
     for settlement in batch {
         match settlement.verdict {
-            Verdict::Done { .. } => back.push(Settlement {
+            Settle::Done { .. } => back.push(Settlement {
                 claim: Arc::clone(&settlement.claim),
                 id: settlement.id.clone(),
-                verdict: Verdict::Failed(Failure::GivenBack { delay: Duration::ZERO }),
+                verdict: Settle::Failed(Failure::GivenBack { delay: Duration::ZERO }),
                 reply: None,
             }),
-            Verdict::Failed(_) => {
+            Settle::Failed(_) => {
                 warn!(item = %settlement.id, %error, "not given back; it stays claimed until its session ends");
             }
         }

@@ -1,4 +1,4 @@
-//! [`Shared`]: what all handles and tasks of one queue have in common, and how its transactions are committed.
+//! [`QueueInner`]: what all handles and tasks of one queue have in common, and how its transactions are committed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,14 @@ use tracing::{debug, trace};
 use zookeeper_client as zk;
 
 use super::draft::{Draft, Drafted, Known, Role};
-use super::layout::{BLOCK, Lane, Layout, SegmentName};
+use super::layout::{BLOCK, Lane, QueuePaths, SegmentName};
 use super::level::{Bound, Level};
 use super::options::Settings;
 use crate::error::Error;
-use crate::line::{Dialect, Line};
+use crate::line::{ContenderNames, Line};
 use crate::session::{Coordinator, Session};
 use crate::znode::{
-    Entry, Interrupted, Ledgers, NodePath, Operation, Parents, Receipt, Transaction, check_transaction_size,
+    Interrupted, LedgerOutcome, Ledgers, NodePath, Operation, Parents, Receipt, Transaction, check_transaction_size,
     ensure_path, read, stat, transact,
 };
 
@@ -27,18 +27,18 @@ const LANES: usize = 1024;
 
 /// One queue as this process sees it.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct QueueInner {
     pub(super) zk: Coordinator,
-    pub(super) layout: Layout,
+    pub(super) layout: QueuePaths,
     pub(super) settings: Settings,
     pub(super) line: Line,
     ledgers: Ledgers,
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenHeader>,
 }
 
 /// What was seen of the queue. All of it may be outdated; transactions check what they rely on.
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenHeader {
     tails: HashMap<Lane, i32>,
     heads: HashMap<Lane, i32>,
     level: Option<Level>,
@@ -56,13 +56,13 @@ pub(super) enum Committed<T> {
     Indeterminate(T),
 }
 
-impl Shared {
+impl QueueInner {
     pub(super) fn new(zk: Coordinator, path: NodePath, settings: Settings) -> Self {
-        let line = Line::new(zk.clone(), path.descendant("consumers"), Dialect::CURATOR_LOCK);
+        let line = Line::new(zk.clone(), path.descendant("consumers"), ContenderNames::CURATOR_LOCK);
         Self {
             zk,
             ledgers: Ledgers::new(path.descendant("ledgers")),
-            layout: Layout::new(path),
+            layout: QueuePaths::new(path),
             settings,
             line,
             seen: Mutex::default(),
@@ -115,18 +115,18 @@ impl Shared {
                     .try_for_each(|(operation, _)| operation.add_to(multi, acls))
             });
             match entry.await? {
-                Entry::Committed(receipt) => {
+                LedgerOutcome::Committed(receipt) => {
                     self.committed(session, &steps, level, bound, &receipt).await;
                     return Ok(Committed::Done(value, receipt));
                 }
-                Entry::Indeterminate { ledger } => {
+                LedgerOutcome::Indeterminate { ledger } => {
                     debug!(
                         queue = self.path(),
                         ledger, "the session ended before a transaction was answered"
                     );
                     return Ok(Committed::Indeterminate(value));
                 }
-                Entry::Refused { index, source } => {
+                LedgerOutcome::Refused { index, source } => {
                     let Some((operation, role)) = steps.get(index) else {
                         return Err(Error::from_answer(self.path(), source).into());
                     };
@@ -249,9 +249,9 @@ impl Shared {
                 return Ok(now);
             }
             match self.ledgers.commit(session, self.path(), |_| Ok(())).await? {
-                Entry::Committed(receipt) => self.seen().clock = Some((Instant::now(), receipt.ledger.mtime)),
-                Entry::Refused { source, .. } => return Err(Error::from_answer(self.path(), source).into()),
-                Entry::Indeterminate { .. } => {}
+                LedgerOutcome::Committed(receipt) => self.seen().clock = Some((Instant::now(), receipt.ledger.mtime)),
+                LedgerOutcome::Refused { source, .. } => return Err(Error::from_answer(self.path(), source).into()),
+                LedgerOutcome::Indeterminate { .. } => {}
             }
             if let Some(reason) = session.end_reason() {
                 return Err(crate::session::Lost { reason }.into());
@@ -366,7 +366,7 @@ impl Shared {
         self.seen().heads.remove(&lane);
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, SeenHeader> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

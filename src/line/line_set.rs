@@ -1,4 +1,4 @@
-//! [`Lines`]: a place in each of several lines, all or nothing.
+//! [`LineSet`]: a place in each of several lines, all or nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tracing::{Instrument, info, info_span};
 use super::contender::{Enrolled, Purpose};
 use super::{Enrolment, Line};
 use crate::error::Error;
-use crate::session::{Coordinator, Session, Witness};
-use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, in_time, list, persevere};
+use crate::session::{CleanupToken, Coordinator, Session};
+use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, list, retry_across_sessions, with_deadline};
 
 /// Several lines that are joined and left together.
 ///
@@ -18,15 +18,15 @@ use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, in_time, list, persev
 /// the order of the transactions, ahead of the same others: waiting goes from later transactions to earlier ones, and
 /// never in a circle. (Joining one line after the other would need an order that all agree on.)
 #[derive(Clone, Debug)]
-pub(crate) struct Lines {
-    coordinator: Coordinator,
+pub(crate) struct LineSet {
+    zk: Coordinator,
     /// At least one, each of another path.
     lines: Vec<Line>,
 }
 
-impl Lines {
-    pub(crate) fn new(coordinator: Coordinator, lines: Vec<Line>) -> Self {
-        Self { coordinator, lines }
+impl LineSet {
+    pub(crate) fn new(zk: Coordinator, lines: Vec<Line>) -> Self {
+        Self { zk, lines }
     }
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &NodePath> {
@@ -35,28 +35,29 @@ impl Lines {
 
     /// As [`Line::acquire`], of all places.
     pub(crate) async fn acquire(&self, enrolment: &Enrolment) -> Result<Hold, Error> {
-        self.acquire_witnessed(enrolment, None).await
+        self.acquire_tracked(enrolment, None).await
     }
 
     /// As [`Line::acquire_timeout`], of all places.
     pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
-        in_time(limit, |witness| async move {
-            self.acquire_witnessed(enrolment, Some(&witness)).await
+        with_deadline(limit, |cleanup| async move {
+            self.acquire_tracked(enrolment, Some(&cleanup)).await
         })
         .await
     }
 
     /// As [`Line::try_acquire`], of all places.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
-        persevere(&self.coordinator, |session| async move {
-            self.try_in(&session, enrolment).await
-        })
+        retry_across_sessions(
+            &self.zk,
+            |session| async move { self.try_in(&session, enrolment).await },
+        )
         .await
     }
 
-    async fn acquire_witnessed(&self, enrolment: &Enrolment, witness: Option<&Witness>) -> Result<Hold, Error> {
-        persevere(&self.coordinator, |session| async move {
-            let mut places = Enrolled::enrol_in_all(&self.lines, &session, enrolment, witness).await?;
+    async fn acquire_tracked(&self, enrolment: &Enrolment, cleanup: Option<&CleanupToken>) -> Result<Hold, Error> {
+        retry_across_sessions(&self.zk, |session| async move {
+            let mut places = Enrolled::enrol_in_all(&self.lines, &session, enrolment, cleanup).await?;
             // All of them from the start: while the first is waited for, the loss of another one counts.
             places.iter_mut().for_each(Enrolled::watch);
             for place in &mut places {
@@ -92,7 +93,7 @@ impl Lines {
             nodes.push(place.proven().await?);
         }
         let first = nodes.remove(0);
-        let hold = Hold::of_all(first, nodes, self.coordinator.clone());
+        let hold = Hold::of_all(first, nodes, self.zk.clone());
         info!(node = hold.path(), token = %hold.token(), lines = self.lines.len(), "granted");
         Ok(hold)
     }

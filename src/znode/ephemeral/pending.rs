@@ -1,27 +1,27 @@
-//! [`Announced`]: an ephemeral node of ours that a transaction is about to create.
+//! [`PendingNode`]: an ephemeral node of ours that a transaction is about to create.
 
 use std::sync::Arc;
 
-use super::claim::Claim;
-use super::ephemeral::Ephemeral;
-use super::ledger::Receipt;
-use crate::session::{Lost, Session, Whereabouts};
+use super::super::ledger::Receipt;
+use super::Ephemeral;
+use super::cleanup::CleanupGuard;
+use crate::session::{Lost, NodeLocation, Session};
 
 /// A node of ours that a transaction is about to create, at a path that nobody else has.
 #[derive(Debug)]
-pub(crate) struct Announced {
-    claim: Claim,
+pub(crate) struct PendingNode {
+    guard: CleanupGuard,
     path: String,
     connection: u64,
 }
 
-impl Announced {
+impl PendingNode {
     /// Registers the node before the transaction is sent: from here on, dropping this leaves nothing behind.
     pub(crate) fn new(session: &Arc<Session>, path: String) -> Self {
-        let claim = Claim::register(session, Whereabouts::At(path.clone()), None);
+        let guard = CleanupGuard::register(session, NodeLocation::Path(path.clone()), None);
         let connection = session.connection();
         Self {
-            claim,
+            guard,
             path,
             connection,
         }
@@ -35,13 +35,13 @@ impl Announced {
     pub(crate) fn created(self, receipt: &Receipt) -> Result<Ephemeral, Lost> {
         // It was sent on the connection of then, or on a later one.
         let owner = receipt.ledger.ephemeral_owner;
-        self.claim.session.verify(self.connection, owner)?;
+        self.guard.session.verify(self.connection, owner)?;
         let zxid = receipt.ledger.mzxid;
-        Ok(Ephemeral::new(self.claim, self.path, zxid, self.connection))
+        Ok(Ephemeral::new(self.guard, self.path, zxid, self.connection))
     }
 
     /// The transaction was refused.
     pub(crate) fn refused(self) {
-        self.claim.forget();
+        self.guard.disarm();
     }
 }

@@ -1,6 +1,6 @@
 //! [`Layout`]: the user's choice among the dialects of a lock.
 
-use super::Dialect;
+use super::ContenderNames;
 
 /// The names under which contenders stand in line. Both are understood, whichever is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,19 +21,19 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The dialect of a mutual exclusion lock.
-    pub(crate) fn lock(self) -> Dialect {
+    /// The names of a mutual exclusion lock.
+    pub(crate) fn lock(self) -> ContenderNames {
         match self {
-            Self::Curator => Dialect::CURATOR_LOCK,
-            Self::Kazoo => Dialect::KAZOO_LOCK,
+            Self::Curator => ContenderNames::CURATOR_LOCK,
+            Self::Kazoo => ContenderNames::KAZOO_LOCK,
         }
     }
 
-    /// The dialect of a read-write lock.
-    pub(crate) fn rwlock(self) -> Dialect {
+    /// The names of a read-write lock.
+    pub(crate) fn rwlock(self) -> ContenderNames {
         match self {
-            Self::Curator => Dialect::CURATOR_RW,
-            Self::Kazoo => Dialect::KAZOO_RW,
+            Self::Curator => ContenderNames::CURATOR_RW,
+            Self::Kazoo => ContenderNames::KAZOO_RW,
         }
     }
 }

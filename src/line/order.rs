@@ -24,27 +24,30 @@ pub(crate) async fn in_order<'a, T>(
     let Some(oldest) = Sequence::oldest(children.iter().map(|child| numbered(child).1)) else {
         return Ok(children);
     };
-    let spent = children.iter().map(&numbered).filter(|(_, number)| number.is_spent());
+    let spent = children
+        .iter()
+        .map(&numbered)
+        .filter(|(_, number)| number.is_exhausted());
     let spent: Vec<_> = spent.collect();
-    let creations = Creations::of(session, path, &spent).await?;
+    let creations = CreationOrder::of(session, path, &spent).await?;
     children.sort_by_key(|child| creations.place(oldest, numbered(child)));
     Ok(children)
 }
 
 /// When contenders with spent numbers were created, by their names. Empty as long as there are none.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Creations(HashMap<String, i64>);
+pub(super) struct CreationOrder(HashMap<String, i64>);
 
-impl Creations {
+impl CreationOrder {
     pub(super) fn add(&mut self, name: &ChildName<'_>, czxid: i64) {
-        if name.sequence.is_spent() {
+        if name.sequence.is_exhausted() {
             self.0.insert(name.text.to_owned(), czxid);
         }
     }
 
     /// How far `other` is behind `own`, negative if ahead of it; `None` if one of them has left the line meanwhile.
     pub(super) fn distance(&self, own: &ChildName<'_>, other: &ChildName<'_>) -> Option<(i32, i64)> {
-        if own.sequence.is_spent() && other.sequence.is_spent() {
+        if own.sequence.is_exhausted() && other.sequence.is_exhausted() {
             let (own, other) = (self.0.get(own.text)?, self.0.get(other.text)?);
             return Some((0, other - own));
         }
@@ -66,12 +69,12 @@ impl Creations {
         own: &ChildName<'_>,
         names: impl Iterator<Item = ChildName<'a>>,
     ) -> Result<Self, Interrupted> {
-        if !own.sequence.is_spent() {
+        if !own.sequence.is_exhausted() {
             return Ok(Self::default());
         }
         let spent: Vec<_> = names
             .map(|name| name.numbered())
-            .filter(|(_, number)| number.is_spent())
+            .filter(|(_, number)| number.is_exhausted())
             .collect();
         Self::of(session, path, &spent).await
     }
@@ -107,7 +110,7 @@ mod tests {
             "d-lock-2147483646",
         ]
         .map(parse);
-        let mut creations = Creations::default();
+        let mut creations = CreationOrder::default();
         for (name, czxid) in names.iter().zip([30, 20, 10, 5]) {
             creations.add(name, czxid);
         }

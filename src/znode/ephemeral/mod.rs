@@ -1,5 +1,13 @@
 //! [`Ephemeral`]: an ephemeral node that we own, created exactly once and removed for sure.
 
+mod cleanup;
+mod guardian;
+mod many;
+mod named;
+mod pending;
+mod replace;
+mod set_data;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
@@ -8,18 +16,22 @@ use tokio::sync::watch;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::claim::Claim;
-use super::guardian;
+pub(in crate::znode) use self::cleanup::CleanupGuard;
+pub(in crate::znode) use self::many::OPERATION_SIZE;
+pub(crate) use self::many::check_transaction_size;
+pub(crate) use self::named::NamedEphemeral;
+pub(crate) use self::pending::PendingNode;
+pub(crate) use self::replace::{RemoveOutcome, ReplaceOutcome};
 use super::name::{ChildName, Tag};
 use super::parents::{self, Parents};
 use super::path::NodePath;
 use crate::error::Error;
-use crate::session::{End, LossReason, Lost, Outcome, Session, Whereabouts, Witness, find_by_guid, outcome};
+use crate::session::{CleanupToken, End, LossReason, Lost, NodeLocation, ReplyStatus, Session, classify, find_by_guid};
 
 /// An ephemeral node of ours in the current session, with a name that nobody else has. Dropping it hands it to the reaper.
 #[derive(Debug)]
 pub(crate) struct Ephemeral {
-    claim: Claim,
+    guard: CleanupGuard,
     path: String,
     czxid: i64,
     connection: u64,
@@ -40,7 +52,7 @@ pub(crate) fn check_size(path: &str, data: &[u8]) -> Result<(), Error> {
 }
 
 /// As [`check_size`], of all that goes into one request.
-pub(super) fn check_length(path: &str, size: usize) -> Result<(), Error> {
+pub(in crate::znode) fn check_length(path: &str, size: usize) -> Result<(), Error> {
     if size <= DATA_LIMIT {
         return Ok(());
     }
@@ -58,7 +70,7 @@ pub(crate) struct NewChild<'a> {
     pub(crate) tag: Tag,
     pub(crate) data: &'a [u8],
     pub(crate) parents: Parents,
-    pub(crate) witness: Option<&'a Witness>,
+    pub(crate) cleanup: Option<&'a CleanupToken>,
 }
 
 /// Why a node could not be had, or kept.
@@ -94,12 +106,12 @@ impl Ephemeral {
         loop {
             let name = new.tag.new_name();
             let prefix = new.parent.child(&name.prefix);
-            let whereabouts = Whereabouts::Sent {
+            let location = NodeLocation::ByGuid {
                 parent: new.parent.as_str().to_owned(),
                 guid: name.guid.clone(),
             };
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
-            let claim = Claim::register(session, whereabouts, new.witness.cloned());
+            let guard = CleanupGuard::register(session, location, new.cleanup.cloned());
             let client = session.client()?;
             let connection = session.connection();
             let sent = Instant::now();
@@ -120,31 +132,31 @@ impl Ephemeral {
                         true => format!("{prefix}{sequence}"),
                         false => prefix,
                     };
-                    claim.found(&path);
+                    guard.found(&path);
                     session.verify(connection, stat.ephemeral_owner)?;
                     session.proved(sent);
                     let children = tokio::select! {
                         children = list => children.ok(),
                         lost = session.ended() => return Err(lost.into()),
                     };
-                    return Ok((Self::new(claim, path, stat.czxid, connection), children));
+                    return Ok((Self::new(guard, path, stat.czxid, connection), children));
                 }
                 Err(zk::Error::NoNode) => {
-                    claim.forget();
+                    guard.disarm();
                     parents::ensure(session, new.parent, new.parents).await?;
                 }
-                Err(error) => match outcome(&error) {
-                    Outcome::Refused => {
-                        claim.forget();
+                Err(error) => match classify(&error) {
+                    ReplyStatus::Refused => {
+                        guard.disarm();
                         return Err(Error::from_answer(new.parent.as_str(), error).into());
                     }
-                    Outcome::Busy => {
-                        claim.forget();
+                    ReplyStatus::Busy => {
+                        guard.disarm();
                         session.pause_before_retry().await;
                     }
-                    Outcome::Unknown => {
+                    ReplyStatus::Unknown => {
                         debug!(%error, guid = name.guid, "reply of a create lost; looking for its node");
-                        if let Some(ephemeral) = recover(session, new.parent, &name.guid, claim, connection).await? {
+                        if let Some(ephemeral) = recover(session, new.parent, &name.guid, guard, connection).await? {
                             return Ok((ephemeral, None));
                         }
                     }
@@ -153,9 +165,9 @@ impl Ephemeral {
         }
     }
 
-    pub(super) fn new(claim: Claim, path: String, czxid: i64, connection: u64) -> Self {
+    pub(in crate::znode) fn new(guard: CleanupGuard, path: String, czxid: i64, connection: u64) -> Self {
         Self {
-            claim,
+            guard,
             path,
             czxid,
             connection,
@@ -166,7 +178,7 @@ impl Ephemeral {
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {
-        &self.claim.session
+        &self.guard.session
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -189,7 +201,7 @@ impl Ephemeral {
 
     /// The end of the node: of its session, by a release, or because somebody else removed it.
     pub(crate) fn end(&self) -> &Arc<End> {
-        &self.claim.end
+        &self.guard.end
     }
 
     /// Watches the node for as long as it lives, so that its end is noticed. The first request is sent right away,
@@ -210,16 +222,16 @@ impl Ephemeral {
     }
 
     /// The version of the node's data, once it is watched; 0 as created.
-    pub(super) fn version(&self) -> watch::Receiver<i32> {
+    pub(in crate::znode) fn version(&self) -> watch::Receiver<i32> {
         self.version.subscribe()
     }
 
     /// The version at which the node's data is what we wrote and nothing else, if that is known.
-    pub(super) fn own_version(&self) -> Option<i32> {
+    pub(in crate::znode) fn own_version(&self) -> Option<i32> {
         Some(self.own_version.load(Ordering::Relaxed)).filter(|version| *version >= 0)
     }
 
-    pub(super) fn set_own_version(&self, version: Option<i32>) {
+    pub(in crate::znode) fn set_own_version(&self, version: Option<i32>) {
         self.own_version.store(version.unwrap_or(-1), Ordering::Relaxed);
     }
 
@@ -239,12 +251,12 @@ impl Ephemeral {
     }
 
     /// The czxid, which the reply of the create did not tell.
-    pub(super) fn set_czxid(&mut self, czxid: i64) {
+    pub(in crate::znode) fn set_czxid(&mut self, czxid: i64) {
         self.czxid = czxid;
     }
 
     /// The state of the node, at nothing older than this moment, as long as it is ours.
-    pub(super) async fn look(&self) -> Result<zk::Stat, Interrupted> {
+    pub(in crate::znode) async fn look(&self) -> Result<zk::Stat, Interrupted> {
         let session = self.session();
         loop {
             let client = session.client()?;
@@ -267,7 +279,7 @@ impl Ephemeral {
                     }
                     .into());
                 }
-                Err(error) if outcome(&error) == Outcome::Refused => {
+                Err(error) if classify(&error) == ReplyStatus::Refused => {
                     return Err(Error::from_answer(&self.path, error).into());
                 }
                 Err(_) => session.pause_before_retry().await,
@@ -276,19 +288,19 @@ impl Ephemeral {
     }
 
     /// The node is about to be deleted by a transaction of ours, or, as it turns out, not.
-    pub(crate) fn expect_end(&self, expected: bool) {
-        self.end().expect(expected);
+    pub(crate) fn mark_end_deliberate(&self, deliberate: bool) {
+        self.end().mark_deliberate(deliberate);
     }
 
     /// A transaction of ours has deleted the node: nothing is left to remove.
     pub(crate) fn deleted(&self) {
         self.end().set(LossReason::Released);
-        self.session().registry().remove(self.claim.key);
+        self.session().registry().remove(self.guard.key);
     }
 
     /// The node is gone.
-    pub(super) fn forget(self) {
-        self.claim.forget();
+    pub(in crate::znode) fn forget(self) {
+        self.guard.disarm();
     }
 
     /// Deletes the node and waits until it is gone. Dropping the future hands it to the reaper.
@@ -315,34 +327,34 @@ impl Ephemeral {
                 // The reply of our own delete was lost.
                 Err(zk::Error::NoNode) if sent_before => break,
                 Err(zk::Error::NoNode) => {
-                    self.claim.forget();
+                    self.guard.disarm();
                     return Err(Lost {
                         reason: LossReason::NodeRemoved,
                     }
                     .into());
                 }
-                Err(error) => match outcome(&error) {
-                    Outcome::Refused => return Err(Error::from_answer(&self.path, error).into()),
-                    Outcome::Busy => session.pause_before_retry().await,
-                    Outcome::Unknown => {
+                Err(error) => match classify(&error) {
+                    ReplyStatus::Refused => return Err(Error::from_answer(&self.path, error).into()),
+                    ReplyStatus::Busy => session.pause_before_retry().await,
+                    ReplyStatus::Unknown => {
                         sent_before = true;
                         session.pause_before_retry().await;
                     }
                 },
             }
         }
-        self.claim.forget();
+        self.guard.disarm();
         Ok(())
     }
 }
 
 /// Finds out whether a create whose reply was lost has been applied. Exact: the same session's next connection
 /// answers behind a `sync`, and the leader refuses what the old connection might still send.
-pub(super) async fn recover(
+pub(in crate::znode) async fn recover(
     session: &Arc<Session>,
     parent: &NodePath,
     guid: &str,
-    claim: Claim,
+    guard: CleanupGuard,
     connection: u64,
 ) -> Result<Option<Ephemeral>, Interrupted> {
     loop {
@@ -364,17 +376,17 @@ pub(super) async fn recover(
         };
         match found {
             Ok(Some((path, stat))) => {
-                claim.found(&path);
+                guard.found(&path);
                 // The owner tells nothing about the *current* connection, so it verifies only the one of the create.
                 session.verify(connection, stat.ephemeral_owner)?;
                 debug!(path, "found the node of a create whose reply was lost");
-                return Ok(Some(Ephemeral::new(claim, path, stat.czxid, connection)));
+                return Ok(Some(Ephemeral::new(guard, path, stat.czxid, connection)));
             }
             Ok(None) => {
-                claim.forget();
+                guard.disarm();
                 return Ok(None);
             }
-            Err(error) if outcome(&error) == Outcome::Refused => {
+            Err(error) if classify(&error) == ReplyStatus::Refused => {
                 return Err(Error::from_answer(parent.as_str(), error).into());
             }
             Err(error) => debug!(%error, guid, "search for a node is retried"),

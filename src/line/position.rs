@@ -1,6 +1,6 @@
 //! Who is waited for.
 
-use super::overflow::Creations;
+use super::order::CreationOrder;
 use crate::znode::ChildName;
 
 /// What a contender asks for.
@@ -20,13 +20,13 @@ impl Mode {
 
 /// Where a contender stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing<'a> {
+pub(crate) enum Position<'a> {
     /// It is not in the list: removed, or the list is older than its node.
     Missing,
     /// Nobody ahead conflicts: the place is granted.
     Granted,
     /// Granted once this contender is gone and nobody else ahead conflicts.
-    Behind(&'a str),
+    BlockedBy(&'a str),
 }
 
 /// Finds the *blocker* of `own`: the nearest contender ahead whose mode conflicts.
@@ -34,12 +34,12 @@ pub(crate) enum Standing<'a> {
 /// Nobody else needs to be watched: as long as the blocker is there, whoever stands further ahead does not matter.
 /// Contenders with our own sequence number are not ahead: Curator gives a reader that was downgraded from a writer
 /// the writer's number.
-pub(crate) fn standing<'a>(
+pub(crate) fn position_of<'a>(
     own: &ChildName<'_>,
     mode: Mode,
     line: impl Iterator<Item = (ChildName<'a>, Mode)>,
-    creations: &Creations,
-) -> Standing<'a> {
+    creations: &CreationOrder,
+) -> Position<'a> {
     const OWN: (i32, i64) = (0, 0);
     let mut listed = false;
     let mut blocker: Option<((i32, i64), &'a str)> = None;
@@ -54,9 +54,9 @@ pub(crate) fn standing<'a>(
         }
     }
     match blocker {
-        _ if !listed => Standing::Missing,
-        None => Standing::Granted,
-        Some((_, name)) => Standing::Behind(name),
+        _ if !listed => Position::Missing,
+        None => Position::Granted,
+        Some((_, name)) => Position::BlockedBy(name),
     }
 }
 
@@ -89,15 +89,15 @@ mod tests {
     fn stand(own: &str, line: &[String]) -> Option<String> {
         let line: Vec<_> = line.iter().map(|text| parse(text)).collect();
         // As on a server whose numbers wrap: the order of creation is theirs.
-        let mut creations = Creations::default();
+        let mut creations = CreationOrder::default();
         for (name, _) in &line {
             creations.add(name, i64::from(name.sequence.distance_from(Sequence::LAST)));
         }
         let (own, mode) = parse(own);
-        match standing(&own, mode, line.into_iter(), &creations) {
-            Standing::Missing => Some("missing".into()),
-            Standing::Granted => None,
-            Standing::Behind(name) => Some(name.into()),
+        match position_of(&own, mode, line.into_iter(), &creations) {
+            Position::Missing => Some("missing".into()),
+            Position::Granted => None,
+            Position::BlockedBy(name) => Some(name.into()),
         }
     }
 
@@ -132,14 +132,14 @@ mod tests {
         let line: Vec<String> = ["a", "b", "c", "d"]
             .map(|guid| format!("{guid}-lock-2147483647"))
             .into();
-        let mut creations = Creations::default();
+        let mut creations = CreationOrder::default();
         for (text, czxid) in line.iter().zip([9, 2, 5, 1]) {
             creations.add(&parse(text).0, czxid);
         }
         let stand = |own: &str| {
             let (own, mode) = parse(own);
-            match standing(&own, mode, line.iter().map(|text| parse(text)), &creations) {
-                Standing::Behind(name) => Some(name.to_owned()),
+            match position_of(&own, mode, line.iter().map(|text| parse(text)), &creations) {
+                Position::BlockedBy(name) => Some(name.to_owned()),
                 _ => None,
             }
         };
@@ -178,19 +178,19 @@ mod tests {
 
     /// A contender as a client sees it: it looks when it joins and when the one that it watches is gone.
     #[derive(Clone, Debug)]
-    struct Member {
+    struct ModelContender {
         name: String,
         watches: Option<String>,
     }
 
     /// A line as the server has it, in order, and what each contender believes of it.
     #[derive(Debug, Default)]
-    struct Model {
-        members: Vec<Member>,
+    struct LineModel {
+        members: Vec<ModelContender>,
         looks: usize,
     }
 
-    impl Model {
+    impl LineModel {
         fn look(&mut self, index: usize) {
             let line: Vec<String> = self.members.iter().map(|member| member.name.clone()).collect();
             self.looks += 1;
@@ -198,7 +198,7 @@ mod tests {
         }
 
         fn join(&mut self, name: String) {
-            self.members.push(Member { name, watches: None });
+            self.members.push(ModelContender { name, watches: None });
             self.look(self.members.len() - 1);
         }
 
@@ -206,7 +206,7 @@ mod tests {
         fn remove(&mut self, index: usize, successor: Option<String>) {
             let gone = self.members[index].name.clone();
             match successor {
-                Some(name) => self.members[index] = Member { name, watches: None },
+                Some(name) => self.members[index] = ModelContender { name, watches: None },
                 None => _ = self.members.remove(index),
             }
             for index in 0..self.members.len() {
@@ -244,7 +244,7 @@ mod tests {
             start: i32,
             steps in prop::collection::vec((0..5_u8, prop::num::usize::ANY), 1..40),
         ) {
-            let mut model = Model::default();
+            let mut model = LineModel::default();
             let mut joined = 0_usize;
             for (step, choice) in steps {
                 let len = model.members.len();
@@ -275,7 +275,7 @@ mod tests {
         #[test]
         fn a_writer_frees_its_readers_with_one_look_each(start: i32, readers in 1..40_usize, writer_behind: bool) {
             let number = |index: usize| start.wrapping_add(i32::try_from(index).unwrap());
-            let mut model = Model::default();
+            let mut model = LineModel::default();
             model.join(name(number(0), Mode::Exclusive));
             for reader in 1..=readers {
                 model.join(name(number(reader), Mode::Shared));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::live::Session;
+use super::core::Session;
 use crate::error::Error;
 
 /// What stands in the place of the current session.
@@ -20,11 +20,11 @@ pub(crate) enum Slot {
 
 /// A view of the current session that does not keep the coordinator alive.
 #[derive(Clone, Debug)]
-pub(crate) struct Sessions {
+pub(crate) struct CurrentSession {
     slot: watch::Receiver<Slot>,
 }
 
-impl Sessions {
+impl CurrentSession {
     pub(crate) fn new(slot: watch::Receiver<Slot>) -> Self {
         Self { slot }
     }

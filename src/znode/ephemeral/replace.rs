@@ -6,17 +6,17 @@ use std::time::Instant;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::ask::{Transaction, transact};
-use super::claim::Claim;
-use super::ephemeral::{Ephemeral, Interrupted, NewChild};
-use super::parents;
-use super::transaction::{check_total, recover_all, refused_for_now, register_all, take_over};
+use super::super::ask::{Transaction, transact};
+use super::super::parents;
+use super::cleanup::CleanupGuard;
+use super::many::{adopt_created, check_total, recover_all, register_all, retry_or_fail};
+use super::{Ephemeral, Interrupted, NewChild};
 use crate::error::Error;
-use crate::session::{LossReason, Lost, Outcome, outcome};
+use crate::session::{LossReason, Lost, ReplyStatus, classify};
 
 /// What came of an exchange.
 #[derive(Debug)]
-pub(crate) enum Exchange {
+pub(crate) enum ReplaceOutcome {
     /// The new nodes, which share one end. The old one is gone.
     Done(Vec<Ephemeral>),
     /// The condition does not hold. The old node is still there.
@@ -31,18 +31,18 @@ const CREATES: usize = 2;
 impl Ephemeral {
     /// Creates all nodes and deletes this one, if the data of the node at `path` is still of that version. The whole
     /// commits only while this node is there. What ends one of the new nodes ends all.
-    pub(crate) async fn exchange(
+    pub(crate) async fn replace_with(
         self,
         all: &[NewChild<'_>],
         (path, version): (&str, i32),
-    ) -> Result<Exchange, Interrupted> {
+    ) -> Result<ReplaceOutcome, Interrupted> {
         check_total(all)?;
         let session = Arc::clone(self.session());
         loop {
             if let Some(reason) = self.end().reason() {
                 return Err(Lost { reason }.into());
             }
-            let (names, claims) = register_all(&session, all);
+            let (names, guards) = register_all(&session, all);
             let client = session.client()?;
             let connection = session.connection();
             let sent = Instant::now();
@@ -55,7 +55,7 @@ impl Ephemeral {
                 let added = multi.add_create(&new.parent.child(&name.prefix), new.data, &options);
                 added.map_err(|error| Error::from_answer(new.parent.as_str(), error))?;
             }
-            self.end().expect(true);
+            self.end().mark_deliberate(true);
             let committed = tokio::select! {
                 committed = multi.commit() => committed,
                 lost = session.ended() => return Err(lost.into()),
@@ -65,15 +65,17 @@ impl Ephemeral {
                     self.end().set(LossReason::Released);
                     self.forget();
                     results.drain(..CREATES.min(results.len()));
-                    let nodes = take_over(claims, results, connection).await?;
+                    let nodes = adopt_created(guards, results, connection).await?;
                     session.proved(sent);
-                    return Ok(Exchange::Done(nodes));
+                    return Ok(ReplaceOutcome::Done(nodes));
                 }
                 Err(zk::MultiWriteError::OperationFailed { index, source }) => {
-                    claims.into_iter().for_each(Claim::forget);
-                    self.end().expect(false);
+                    guards.into_iter().for_each(CleanupGuard::disarm);
+                    self.end().mark_deliberate(false);
                     match (index, source) {
-                        (CONDITION, zk::Error::NoNode | zk::Error::BadVersion) => return Ok(Exchange::Refused(self)),
+                        (CONDITION, zk::Error::NoNode | zk::Error::BadVersion) => {
+                            return Ok(ReplaceOutcome::Refused(self));
+                        }
                         (DELETE, zk::Error::NoNode) => {
                             self.end().set(LossReason::NodeRemoved);
                             self.forget();
@@ -87,22 +89,22 @@ impl Ephemeral {
                                 parents::ensure(&session, new.parent, new.parents).await?;
                             }
                         }
-                        (_, source) => refused_for_now(&session, path, source).await?,
+                        (_, source) => retry_or_fail(&session, path, source).await?,
                     }
                 }
-                Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) != Outcome::Unknown => {
-                    claims.into_iter().for_each(Claim::forget);
-                    self.end().expect(false);
-                    refused_for_now(&session, path, source).await?;
+                Err(zk::MultiWriteError::RequestFailed { source }) if classify(&source) != ReplyStatus::Unknown => {
+                    guards.into_iter().for_each(CleanupGuard::disarm);
+                    self.end().mark_deliberate(false);
+                    retry_or_fail(&session, path, source).await?;
                 }
                 Err(zk::MultiWriteError::RequestFailed { source }) => {
                     debug!(error = %source, "reply of an exchange lost; looking for its nodes");
-                    let recovered = recover_all(&session, all, &names, claims, connection).await?;
-                    self.end().expect(false);
+                    let recovered = recover_all(&session, all, &names, guards, connection).await?;
+                    self.end().mark_deliberate(false);
                     if let Some(nodes) = recovered {
                         self.end().set(LossReason::Released);
                         self.forget();
-                        return Ok(Exchange::Done(nodes));
+                        return Ok(ReplaceOutcome::Done(nodes));
                     }
                 }
             }
@@ -113,41 +115,41 @@ impl Ephemeral {
     /// this node comes back.
     pub(crate) async fn remove_with(self, (path, version): (&str, i32)) -> Result<Option<Self>, Interrupted> {
         match self.leave(|multi| multi.add_delete(path, Some(version))).await? {
-            (Departure::Committed, _) | (Departure::Gone, Sent::Before) => Ok(None),
-            (Departure::Gone, Sent::Once) => Err(Lost {
+            (RemoveOutcome::Committed, _) | (RemoveOutcome::Gone, Sent::Before) => Ok(None),
+            (RemoveOutcome::Gone, Sent::Once) => Err(Lost {
                 reason: LossReason::NodeRemoved,
             }
             .into()),
             (
-                Departure::Refused {
+                RemoveOutcome::Refused {
                     node,
                     source: zk::Error::NoNode | zk::Error::BadVersion,
                 },
                 _,
             ) => Ok(Some(node)),
-            (Departure::Refused { source, .. }, _) => Err(Error::from_answer(path, source).into()),
+            (RemoveOutcome::Refused { source, .. }, _) => Err(Error::from_answer(path, source).into()),
         }
     }
 
     /// Deletes this node together with what `add` adds to the transaction: all of it is done, or nothing.
-    pub(crate) async fn leave_with(
+    pub(crate) async fn remove_in(
         self,
         add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
-    ) -> Result<Departure, Interrupted> {
+    ) -> Result<RemoveOutcome, Interrupted> {
         self.leave(add).await.map(|(departure, _)| departure)
     }
 
     async fn leave(
         self,
         add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
-    ) -> Result<(Departure, Sent), Interrupted> {
+    ) -> Result<(RemoveOutcome, Sent), Interrupted> {
         let session = Arc::clone(self.session());
         let mut sent = Sent::Once;
         loop {
             if let Some(reason) = self.end().reason().filter(|_| sent == Sent::Once) {
                 return Err(Lost { reason }.into());
             }
-            self.end().expect(true);
+            self.end().mark_deliberate(true);
             let transaction = transact(&session, self.path(), |multi| {
                 multi.add_delete(self.path(), None)?;
                 add(multi)
@@ -156,7 +158,7 @@ impl Ephemeral {
                 Transaction::Committed(_) => {
                     self.end().set(LossReason::Released);
                     self.forget();
-                    return Ok((Departure::Committed, sent));
+                    return Ok((RemoveOutcome::Committed, sent));
                 }
                 Transaction::Unknown => sent = Sent::Before,
                 Transaction::Refused {
@@ -168,14 +170,14 @@ impl Ephemeral {
                         Sent::Once => LossReason::NodeRemoved,
                     });
                     self.forget();
-                    return Ok((Departure::Gone, sent));
+                    return Ok((RemoveOutcome::Gone, sent));
                 }
                 Transaction::Refused { index: 0, source } => {
                     return Err(Error::from_answer(self.path(), source).into());
                 }
                 Transaction::Refused { source, .. } => {
-                    self.end().expect(false);
-                    return Ok((Departure::Refused { node: self, source }, sent));
+                    self.end().mark_deliberate(false);
+                    return Ok((RemoveOutcome::Refused { node: self, source }, sent));
                 }
             }
         }
@@ -184,7 +186,7 @@ impl Ephemeral {
 
 /// What came of a node that was to go together with something else.
 #[derive(Debug)]
-pub(crate) enum Departure {
+pub(crate) enum RemoveOutcome {
     Committed,
     /// Something else was refused; nothing was done.
     Refused {

@@ -7,15 +7,15 @@ use futures::future;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::claim::Claim;
-use super::ephemeral::{Ephemeral, Interrupted, NewChild, check_size, recover};
-use super::name::NewName;
-use super::parents;
+use super::super::name::NewName;
+use super::super::parents;
+use super::cleanup::CleanupGuard;
+use super::{Ephemeral, Interrupted, NewChild, check_size, recover};
 use crate::error::Error;
-use crate::session::{End, LossReason, Lost, Outcome, Session, Whereabouts, outcome};
+use crate::session::{End, LossReason, Lost, NodeLocation, ReplyStatus, Session, classify};
 
 /// What an operation of a transaction takes beside its path and data, with room for a long ACL.
-pub(super) const OPERATION_SIZE: usize = 256;
+pub(in crate::znode) const OPERATION_SIZE: usize = 256;
 
 /// A node that was created together with others, and the children of its parent right behind that.
 pub(crate) type Created = (Ephemeral, Option<Vec<String>>);
@@ -25,7 +25,7 @@ impl Ephemeral {
     pub(crate) async fn create_all(session: &Arc<Session>, all: &[NewChild<'_>]) -> Result<Vec<Created>, Interrupted> {
         check_total(all)?;
         loop {
-            let (names, claims) = register_all(session, all);
+            let (names, guards) = register_all(session, all);
             let client = session.client()?;
             let connection = session.connection();
             let sent = Instant::now();
@@ -43,7 +43,7 @@ impl Ephemeral {
             };
             match committed {
                 Ok(results) => {
-                    let nodes = take_over(claims, results, connection).await?;
+                    let nodes = adopt_created(guards, results, connection).await?;
                     session.proved(sent);
                     let lists = tokio::select! {
                         lists = lists => lists,
@@ -52,10 +52,10 @@ impl Ephemeral {
                     return Ok(nodes.into_iter().zip(lists.into_iter().map(Result::ok)).collect());
                 }
                 Err(zk::MultiWriteError::OperationFailed { index, source }) => {
-                    claims.into_iter().for_each(Claim::forget);
+                    guards.into_iter().for_each(CleanupGuard::disarm);
                     match all.get(index) {
                         Some(new) if source != zk::Error::NoNode => {
-                            refused_for_now(session, new.parent.as_str(), source).await?;
+                            retry_or_fail(session, new.parent.as_str(), source).await?;
                         }
                         _ => {
                             for new in all {
@@ -64,13 +64,13 @@ impl Ephemeral {
                         }
                     }
                 }
-                Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) != Outcome::Unknown => {
-                    claims.into_iter().for_each(Claim::forget);
-                    refused_for_now(session, all.first().map_or("/", |new| new.parent.as_str()), source).await?;
+                Err(zk::MultiWriteError::RequestFailed { source }) if classify(&source) != ReplyStatus::Unknown => {
+                    guards.into_iter().for_each(CleanupGuard::disarm);
+                    retry_or_fail(session, all.first().map_or("/", |new| new.parent.as_str()), source).await?;
                 }
                 Err(zk::MultiWriteError::RequestFailed { source }) => {
                     debug!(error = %source, "reply of a transaction lost; looking for its nodes");
-                    if let Some(found) = recover_all(session, all, &names, claims, connection).await? {
+                    if let Some(found) = recover_all(session, all, &names, guards, connection).await? {
                         return Ok(found.into_iter().map(|node| (node, None)).collect());
                     }
                 }
@@ -83,10 +83,10 @@ impl Ephemeral {
     pub(crate) async fn replace(self, path: String, data: &[u8]) -> Result<Self, Interrupted> {
         check_size(&path, data)?;
         let session = Arc::clone(self.session());
-        let claim = Claim::register(&session, Whereabouts::At(path.clone()), None);
+        let guard = CleanupGuard::register(&session, NodeLocation::Path(path.clone()), None);
         if !self.end().set(LossReason::Released) {
             let reason = self.end().reason().unwrap_or(LossReason::Released);
-            claim.forget();
+            guard.disarm();
             return Err(Lost { reason }.into());
         }
         loop {
@@ -115,14 +115,14 @@ impl Ephemeral {
                         session.verify(connection, owner)?;
                     }
                     session.proved(sent);
-                    return Ok(Self::new(claim, path, czxid, connection));
+                    return Ok(Self::new(guard, path, czxid, connection));
                 }
                 // The same transaction, sent before, whose reply was lost: nobody else makes a node of this name.
                 Err(zk::MultiWriteError::OperationFailed {
                     index: 0,
                     source: zk::Error::NodeExists,
                 }) => {
-                    let replacement = Self::new(claim, path, self.czxid(), connection);
+                    let replacement = Self::new(guard, path, self.czxid(), connection);
                     self.forget();
                     replacement.recheck().await?;
                     return Ok(replacement);
@@ -131,7 +131,7 @@ impl Ephemeral {
                     index: 1,
                     source: zk::Error::NoNode,
                 }) => {
-                    claim.forget();
+                    guard.disarm();
                     self.forget();
                     return Err(Lost {
                         reason: LossReason::NodeRemoved,
@@ -139,9 +139,9 @@ impl Ephemeral {
                     .into());
                 }
                 Err(zk::MultiWriteError::OperationFailed { source, .. }) => {
-                    refused_for_now(&session, &path, source).await?;
+                    retry_or_fail(&session, &path, source).await?;
                 }
-                Err(zk::MultiWriteError::RequestFailed { source }) if outcome(&source) == Outcome::Refused => {
+                Err(zk::MultiWriteError::RequestFailed { source }) if classify(&source) == ReplyStatus::Refused => {
                     return Err(Error::from_answer(&path, source).into());
                 }
                 Err(zk::MultiWriteError::RequestFailed { source }) => {
@@ -199,10 +199,10 @@ impl Ephemeral {
                 }
                 Err(zk::MultiWriteError::OperationFailed { index, source }) => {
                     let path = all.get(index).map_or("/", Self::path);
-                    refused_for_now(&session, path, source).await?;
+                    retry_or_fail(&session, path, source).await?;
                 }
                 Err(zk::MultiWriteError::RequestFailed { source }) => {
-                    if outcome(&source) == Outcome::Refused {
+                    if classify(&source) == ReplyStatus::Refused {
                         return Err(Error::from_answer(all.first().map_or("/", Self::path), source).into());
                     }
                     sent_before = true;
@@ -214,31 +214,34 @@ impl Ephemeral {
 }
 
 /// Names all nodes and registers them with one end, before the transaction is sent that creates them.
-pub(super) fn register_all(session: &Arc<Session>, all: &[NewChild<'_>]) -> (Vec<NewName>, Vec<Claim>) {
+pub(in crate::znode) fn register_all(
+    session: &Arc<Session>,
+    all: &[NewChild<'_>],
+) -> (Vec<NewName>, Vec<CleanupGuard>) {
     let end = Arc::new(End::new());
     let names: Vec<_> = all.iter().map(|new| new.tag.new_name()).collect();
     let register = |(new, name): (&NewChild<'_>, &NewName)| {
-        let whereabouts = Whereabouts::Sent {
+        let location = NodeLocation::ByGuid {
             parent: new.parent.as_str().to_owned(),
             guid: name.guid.clone(),
         };
-        Claim::register_with(session, whereabouts, new.witness.cloned(), Arc::clone(&end))
+        CleanupGuard::register_with(session, location, new.cleanup.cloned(), Arc::clone(&end))
     };
-    let claims = all.iter().zip(&names).map(register).collect();
-    (names, claims)
+    let guards = all.iter().zip(&names).map(register).collect();
+    (names, guards)
 }
 
 /// Finds out whether a transaction whose reply was lost has been applied.
-pub(super) async fn recover_all(
+pub(in crate::znode) async fn recover_all(
     session: &Arc<Session>,
     all: &[NewChild<'_>],
     names: &[NewName],
-    claims: Vec<Claim>,
+    guards: Vec<CleanupGuard>,
     connection: u64,
 ) -> Result<Option<Vec<Ephemeral>>, Interrupted> {
     let mut found = Vec::with_capacity(all.len());
-    for ((new, name), claim) in all.iter().zip(names).zip(claims) {
-        found.extend(recover(session, new.parent, &name.guid, claim, connection).await?);
+    for ((new, name), guard) in all.iter().zip(names).zip(guards) {
+        found.extend(recover(session, new.parent, &name.guid, guard, connection).await?);
     }
     if found.is_empty() {
         return Ok(None);
@@ -254,18 +257,18 @@ pub(super) async fn recover_all(
 }
 
 /// Makes nodes of ours of what a transaction has created.
-pub(super) async fn take_over(
-    claims: Vec<Claim>,
+pub(in crate::znode) async fn adopt_created(
+    guards: Vec<CleanupGuard>,
     results: Vec<zk::MultiWriteResult>,
     connection: u64,
 ) -> Result<Vec<Ephemeral>, Interrupted> {
-    let count = claims.len();
+    let count = guards.len();
     let mut nodes = Vec::with_capacity(count);
     let mut stats = Vec::with_capacity(count);
-    for (claim, result) in claims.into_iter().zip(results) {
+    for (guard, result) in guards.into_iter().zip(results) {
         if let zk::MultiWriteResult::Create { path, stat } = result {
-            claim.found(&path);
-            nodes.push(Ephemeral::new(claim, path, stat.czxid, connection));
+            guard.found(&path);
+            nodes.push(Ephemeral::new(guard, path, stat.czxid, connection));
             stats.extend((!stat.is_invalid()).then_some(stat));
         }
     }
@@ -288,8 +291,12 @@ pub(super) async fn take_over(
 }
 
 /// Waits before a transaction that was refused is sent again, or says that there is no use in that.
-pub(super) async fn refused_for_now(session: &Session, path: &str, source: zk::Error) -> Result<(), Interrupted> {
-    if outcome(&source) == Outcome::Refused {
+pub(in crate::znode) async fn retry_or_fail(
+    session: &Session,
+    path: &str,
+    source: zk::Error,
+) -> Result<(), Interrupted> {
+    if classify(&source) == ReplyStatus::Refused {
         return Err(Error::from_answer(path, source).into());
     }
     session.pause_before_retry().await;
@@ -299,7 +306,7 @@ pub(super) async fn refused_for_now(session: &Session, path: &str, source: zk::E
 /// Refuses `size` bytes for a node at or below `path` that go into a transaction with one or two small operations.
 pub(crate) fn check_transaction_size(path: &str, size: usize) -> Result<(), Error> {
     let others = 2 * (path.len() + OPERATION_SIZE);
-    let whole = super::ephemeral::check_length(path, size.saturating_add(others));
+    let whole = super::check_length(path, size.saturating_add(others));
     whole.map_err(|error| match error {
         Error::TooLarge { path, limit, .. } => {
             let limit = limit.saturating_sub(others);
@@ -310,11 +317,11 @@ pub(crate) fn check_transaction_size(path: &str, size: usize) -> Result<(), Erro
 }
 
 /// Refuses a transaction that would make the server cut the connection, again and again.
-pub(super) fn check_total(all: &[NewChild<'_>]) -> Result<(), Error> {
+pub(in crate::znode) fn check_total(all: &[NewChild<'_>]) -> Result<(), Error> {
     let sizes = all
         .iter()
         .map(|new| new.parent.as_str().len() + new.data.len() + OPERATION_SIZE);
     let size = sizes.sum();
     let path = all.first().map_or("/", |new| new.parent.as_str());
-    super::ephemeral::check_length(path, size)
+    super::check_length(path, size)
 }

@@ -2,11 +2,11 @@
 
 use zookeeper_client as zk;
 
-use super::ask::read;
-use super::ephemeral::{Ephemeral, Interrupted, check_size};
-use super::revocation::behind_request;
+use super::super::ask::read;
+use super::super::revocation::behind_request;
+use super::{Ephemeral, Interrupted, check_size};
 use crate::error::Error;
-use crate::session::{LossReason, Lost, Outcome, outcome};
+use crate::session::{LossReason, Lost, ReplyStatus, classify};
 
 impl Ephemeral {
     /// Replaces the node's data, but for a request to give its place up, which stays in front of it: one write; after a
@@ -43,7 +43,7 @@ impl Ephemeral {
 
     /// As [`set_data`](Self::set_data), where others may use the name: one read and one write, conditional on the node
     /// being ours.
-    pub(super) async fn set_named_data(&self, data: &[u8]) -> Result<(), Interrupted> {
+    pub(in crate::znode) async fn set_named_data(&self, data: &[u8]) -> Result<(), Interrupted> {
         check_size(self.path(), data)?;
         loop {
             let version = self.look().await?.version;
@@ -71,7 +71,9 @@ impl Ephemeral {
             // By ourselves, before its reply was lost, or by somebody else.
             Err(zk::Error::BadVersion) => Ok(None),
             Err(zk::Error::NoNode) => Err(self.removed().into()),
-            Err(error) if outcome(&error) == Outcome::Refused => Err(Error::from_answer(self.path(), error).into()),
+            Err(error) if classify(&error) == ReplyStatus::Refused => {
+                Err(Error::from_answer(self.path(), error).into())
+            }
             Err(_) => {
                 session.pause_before_retry().await;
                 Ok(None)

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 use zookeeper_client as zk;
 
-use crate::session::{End, LossReason, Outcome, Session, outcome};
+use crate::session::{End, LossReason, ReplyStatus, Session, classify};
 
 /// How long a hold goes unwatched. What is shorter costs no watch.
 const MOMENT: Duration = Duration::from_millis(20);
@@ -19,7 +19,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Watches `path` until `end` is reached, and publishes the version of its data. The first request is sent before this
 /// returns, so that it precedes whatever the caller sends next.
-pub(super) fn spawn(session: &Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
+pub(in crate::znode) fn spawn(session: &Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
     let mut guardian = Box::pin(watch(Arc::clone(session), path, end, version));
     if guardian.as_mut().now_or_never().is_none() {
         session.runtime().spawn(guardian);
@@ -27,7 +27,7 @@ pub(super) fn spawn(session: &Arc<Session>, path: String, end: Arc<End>, version
 }
 
 /// As [`spawn`], after a moment: a node that is removed by then costs no request.
-pub(super) fn spawn_soon(session: &Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
+pub(in crate::znode) fn spawn_soon(session: &Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
     let guardian = watch(Arc::clone(session), path, end, version);
     session.runtime().spawn(async move {
         // Not cut short by a release, which would have to wake this task only to end it.
@@ -58,7 +58,7 @@ async fn watch(session: Arc<Session>, path: String, end: Arc<End>, version: watc
                 }
             }
             Ok((None, _)) => return removed(&path, &end),
-            Err(error) if outcome(&error) == Outcome::Refused => {
+            Err(error) if classify(&error) == ReplyStatus::Refused => {
                 warn!(path, %error, "cannot watch our own node");
                 tokio::time::sleep(REFUSED_PAUSE).await;
             }
@@ -71,7 +71,7 @@ async fn watch(session: Arc<Session>, path: String, end: Arc<End>, version: watc
 }
 
 fn removed(path: &str, end: &End) {
-    if end.set(LossReason::NodeRemoved) && !end.is_expected() {
+    if end.set(LossReason::NodeRemoved) && !end.is_deliberate() {
         warn!(path, "our node was removed by somebody else");
     }
 }

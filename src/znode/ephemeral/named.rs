@@ -1,4 +1,4 @@
-//! [`Named`]: an ephemeral node that we own at a path that others may use as well.
+//! [`NamedEphemeral`]: an ephemeral node that we own at a path that others may use as well.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,47 +6,47 @@ use std::time::Instant;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::claim::Claim;
-use super::ephemeral::{Ephemeral, Interrupted, check_size};
-use super::parents::{self, Parents};
-use super::path::NodePath;
-use super::wait::{NodeWatch, retry_or_fail};
+use super::super::parents::{self, Parents};
+use super::super::path::NodePath;
+use super::super::wait::{NodeWatch, retry_or_fail};
+use super::cleanup::CleanupGuard;
+use super::{Ephemeral, Interrupted, check_size};
 use crate::error::Error;
-use crate::session::{End, Outcome, Session, Witness, outcome};
+use crate::session::{CleanupToken, End, ReplyStatus, Session, classify};
 
 /// An ephemeral node whose name is chosen, not unique: it is ours if the session that created it owns it. Dropping it
 /// hands it to the reaper, which removes it only while that session does.
 #[derive(Debug)]
-pub(crate) struct Named {
+pub(crate) struct NamedEphemeral {
     node: Ephemeral,
 }
 
 /// The name is in use.
 #[derive(Debug)]
-pub(crate) struct NameTaken {
+pub(crate) struct NameInUse {
     /// The session that owns the node; 0 for a node that is not ephemeral.
     pub(crate) owner: i64,
     watch: NodeWatch,
 }
 
-impl NameTaken {
+impl NameInUse {
     /// Waits until the node is changed or deleted, or our session ends.
     pub(crate) async fn changed(&mut self) {
         self.watch.changed().await;
     }
 }
 
-impl Named {
+impl NamedEphemeral {
     /// Creates the node, or says who has it. A node that an earlier session of ours has left is waited out.
     pub(crate) async fn create(
         session: &Arc<Session>,
         path: &NodePath,
         data: &[u8],
-        witness: Option<&Witness>,
-    ) -> Result<Result<Self, NameTaken>, Interrupted> {
+        cleanup: Option<&CleanupToken>,
+    ) -> Result<Result<Self, NameInUse>, Interrupted> {
         check_size(path.as_str(), data)?;
         loop {
-            if let Some(mut node) = Self::try_create(session, path, data, witness).await? {
+            if let Some(mut node) = Self::try_create(session, path, data, cleanup).await? {
                 node.node.watch();
                 return Ok(Ok(node));
             }
@@ -74,11 +74,11 @@ impl Named {
         session: &Arc<Session>,
         path: &NodePath,
         data: &[u8],
-        witness: Option<&Witness>,
+        cleanup: Option<&CleanupToken>,
     ) -> Result<Option<Self>, Interrupted> {
         loop {
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
-            let Some(claim) = Claim::register_named(session, path, witness.cloned()) else {
+            let Some(guard) = CleanupGuard::register_named(session, path, cleanup.cloned()) else {
                 return Ok(None);
             };
             let client = session.client()?;
@@ -93,7 +93,7 @@ impl Named {
             let stat = match created {
                 Ok((stat, _)) => stat,
                 Err(zk::Error::NoNode) => {
-                    claim.forget();
+                    guard.disarm();
                     match path.parent() {
                         Some(parent) => parents::ensure(session, &parent, Parents::Containers).await?,
                         None => return Err(Error::from_answer(path.as_str(), zk::Error::NoNode).into()),
@@ -101,20 +101,20 @@ impl Named {
                     continue;
                 }
                 Err(zk::Error::NodeExists) => {
-                    claim.forget();
+                    guard.disarm();
                     return Ok(None);
                 }
-                Err(error) => match outcome(&error) {
-                    Outcome::Refused => {
-                        claim.forget();
+                Err(error) => match classify(&error) {
+                    ReplyStatus::Refused => {
+                        guard.disarm();
                         return Err(Error::from_answer(path.as_str(), error).into());
                     }
-                    Outcome::Busy => {
-                        claim.forget();
+                    ReplyStatus::Busy => {
+                        guard.disarm();
                         session.pause_before_retry().await;
                         continue;
                     }
-                    Outcome::Unknown => {
+                    ReplyStatus::Unknown => {
                         debug!(%error, %path, "reply of a create lost; looking for its node");
                         // No other create of this path was sent in this session, so the owner tells.
                         match find(session, path)
@@ -123,7 +123,7 @@ impl Named {
                         {
                             Some(stat) => stat,
                             None => {
-                                claim.forget();
+                                guard.disarm();
                                 continue;
                             }
                         }
@@ -133,7 +133,7 @@ impl Named {
             session.verify(connection, stat.ephemeral_owner)?;
             session.proved(sent);
             return Ok(Some(Self {
-                node: Ephemeral::new(claim, path.as_str().to_owned(), stat.czxid, connection),
+                node: Ephemeral::new(guard, path.as_str().to_owned(), stat.czxid, connection),
             }));
         }
     }
@@ -149,12 +149,12 @@ impl Named {
     }
 }
 
-impl Claim {
+impl CleanupGuard {
     /// Registers a node at a path that others may use; `None` if there is one of this session.
-    fn register_named(session: &Arc<Session>, path: &NodePath, witness: Option<Witness>) -> Option<Self> {
+    fn register_named(session: &Arc<Session>, path: &NodePath, cleanup: Option<CleanupToken>) -> Option<Self> {
         let end = Arc::new(End::new());
         let registry = session.registry();
-        let key = registry.insert_named(path.as_str(), session.id(), witness, Arc::clone(&end))?;
+        let key = registry.insert_named(path.as_str(), session.id(), cleanup, Arc::clone(&end))?;
         Some(Self {
             session: Arc::clone(session),
             key,
@@ -165,7 +165,7 @@ impl Claim {
 }
 
 /// Who has the node at `path`, if it is there.
-async fn holder(session: &Arc<Session>, path: &NodePath) -> Result<Option<NameTaken>, Interrupted> {
+async fn holder(session: &Arc<Session>, path: &NodePath) -> Result<Option<NameInUse>, Interrupted> {
     loop {
         let client = session.client()?;
         let answer = tokio::select! {
@@ -175,7 +175,7 @@ async fn holder(session: &Arc<Session>, path: &NodePath) -> Result<Option<NameTa
         drop(client);
         match answer {
             Ok((Some(stat), watcher)) => {
-                return Ok(Some(NameTaken {
+                return Ok(Some(NameInUse {
                     owner: stat.ephemeral_owner,
                     watch: NodeWatch::telling(session, watcher, || {}),
                 }));
@@ -206,7 +206,7 @@ async fn find(session: &Arc<Session>, path: &NodePath) -> Result<Option<zk::Stat
         };
         match answer {
             Ok(stat) => return Ok(stat),
-            Err(error) if outcome(&error) == Outcome::Refused => {
+            Err(error) if classify(&error) == ReplyStatus::Refused => {
                 return Err(Error::from_answer(path.as_str(), error).into());
             }
             Err(error) => debug!(%error, %path, "search for a node is retried"),

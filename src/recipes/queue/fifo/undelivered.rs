@@ -11,20 +11,20 @@ use tracing::warn;
 use super::FifoPopError;
 
 /// An item that was removed, or one of which that is not known.
-type Outcome = Result<Bytes, FifoPopError>;
+type PopResult = Result<Bytes, FifoPopError>;
 
 #[derive(Debug)]
 pub(super) struct Kept {
     path: String,
-    outcomes: Mutex<VecDeque<Outcome>>,
+    outcomes: Mutex<VecDeque<PopResult>>,
     added: Notify,
 }
 
 /// What a pop came to for its caller. It is kept for another pop when this is dropped before it was delivered.
 #[derive(Debug)]
-pub(super) struct Taken {
-    kept: Arc<Kept>,
-    outcome: Option<Outcome>,
+pub(super) struct PoppedItem {
+    undelivered: Arc<Kept>,
+    outcome: Option<PopResult>,
 }
 
 impl Kept {
@@ -36,7 +36,7 @@ impl Kept {
         }
     }
 
-    pub(super) fn pop(&self) -> Option<Outcome> {
+    pub(super) fn pop(&self) -> Option<PopResult> {
         self.lock().pop_front()
     }
 
@@ -46,7 +46,7 @@ impl Kept {
     }
 
     /// Waits until there is one.
-    pub(super) async fn next(&self) -> Outcome {
+    pub(super) async fn next(&self) -> PopResult {
         loop {
             // Before the look, since of several that are added in between only one is noted for who comes later.
             let mut added = pin!(self.added.notified());
@@ -58,7 +58,7 @@ impl Kept {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Outcome>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<PopResult>> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,25 +76,25 @@ impl Drop for Kept {
     }
 }
 
-impl Taken {
-    pub(super) fn new(kept: &Arc<Kept>, outcome: Outcome) -> Self {
+impl PoppedItem {
+    pub(super) fn new(undelivered: &Arc<Kept>, outcome: PopResult) -> Self {
         Self {
-            kept: Arc::clone(kept),
+            undelivered: Arc::clone(undelivered),
             outcome: Some(outcome),
         }
     }
 
     /// The outcome, which is the caller's from now on.
-    pub(super) fn deliver(mut self) -> Outcome {
+    pub(super) fn deliver(mut self) -> PopResult {
         self.outcome.take().unwrap_or_else(|| Ok(Bytes::new()))
     }
 }
 
-impl Drop for Taken {
+impl Drop for PoppedItem {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome.take() {
-            self.kept.lock().push_back(outcome);
-            self.kept.added.notify_one();
+            self.undelivered.lock().push_back(outcome);
+            self.undelivered.added.notify_one();
         }
     }
 }
@@ -103,7 +103,7 @@ impl Drop for Taken {
 mod tests {
     use super::*;
 
-    fn doubtful(item: &'static str) -> Outcome {
+    fn doubtful(item: &'static str) -> PopResult {
         Err(FifoPopError::Indeterminate {
             path: "/q/qn-0000000000".to_owned(),
             item: Bytes::from(item),
@@ -112,25 +112,32 @@ mod tests {
 
     #[test]
     fn what_was_not_delivered_is_kept_in_order_and_a_doubtful_item_too() {
-        let kept = Arc::new(Kept::new("/q"));
-        drop(Taken::new(&kept, doubtful("a")));
-        drop(Taken::new(&kept, Ok(Bytes::from("b"))));
-        assert_eq!(Taken::new(&kept, Ok(Bytes::from("c"))).deliver().unwrap(), "c");
-        assert_eq!(kept.peek().unwrap(), "b", "an item in doubt is not one that is there");
-        assert_eq!(kept.pop(), Some(doubtful("a")));
-        assert_eq!(kept.pop(), Some(Ok(Bytes::from("b"))));
-        assert_eq!(kept.pop(), None);
+        let undelivered = Arc::new(Kept::new("/q"));
+        drop(PoppedItem::new(&undelivered, doubtful("a")));
+        drop(PoppedItem::new(&undelivered, Ok(Bytes::from("b"))));
+        assert_eq!(
+            PoppedItem::new(&undelivered, Ok(Bytes::from("c"))).deliver().unwrap(),
+            "c"
+        );
+        assert_eq!(
+            undelivered.peek().unwrap(),
+            "b",
+            "an item in doubt is not one that is there"
+        );
+        assert_eq!(undelivered.pop(), Some(doubtful("a")));
+        assert_eq!(undelivered.pop(), Some(Ok(Bytes::from("b"))));
+        assert_eq!(undelivered.pop(), None);
     }
 
     #[tokio::test]
     async fn each_outcome_wakes_somebody_who_waits() {
-        let kept = Arc::new(Kept::new("/q"));
-        let mut first = pin!(kept.next());
-        let mut second = pin!(kept.next());
+        let undelivered = Arc::new(Kept::new("/q"));
+        let mut first = pin!(undelivered.next());
+        let mut second = pin!(undelivered.next());
         assert!(futures::poll!(first.as_mut()).is_pending());
         assert!(futures::poll!(second.as_mut()).is_pending());
-        drop(Taken::new(&kept, Ok(Bytes::from("a"))));
-        drop(Taken::new(&kept, doubtful("b")));
+        drop(PoppedItem::new(&undelivered, Ok(Bytes::from("a"))));
+        drop(PoppedItem::new(&undelivered, doubtful("b")));
         assert_eq!(second.await, Ok(Bytes::from("a")));
         assert_eq!(first.await, doubtful("b"));
     }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use zookeeper_client as zk;
 
 use super::lease::LeaseClock;
-use super::reaper::Litter;
+use super::reaper::Orphan;
 use super::registry::Registry;
 use super::state::{End, LossReason, Lost};
 
@@ -24,12 +24,12 @@ const PAST_SESSIONS: usize = 64;
 
 /// What every session of a coordinator has in common.
 #[derive(Debug)]
-pub(crate) struct Profile {
+pub(crate) struct SessionConfig {
     pub(crate) identity: Bytes,
     pub(crate) acls: Vec<zk::Acl>,
     pub(crate) lease_margin: Option<Duration>,
     pub(crate) runtime: Handle,
-    pub(crate) litter: mpsc::UnboundedSender<Litter>,
+    pub(crate) orphans: mpsc::UnboundedSender<Orphan>,
     pub(crate) past: Mutex<VecDeque<i64>>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Profile {
 pub(crate) struct Session {
     id: i64,
     timeout: Duration,
-    profile: Arc<Profile>,
+    config: Arc<SessionConfig>,
     client: Mutex<Option<zk::Client>>,
     link: Mutex<Link>,
     lease: Mutex<LeaseClock>,
@@ -58,10 +58,10 @@ struct Link {
 
 impl Session {
     /// A session that was just opened; `opened` is when that began.
-    pub(crate) fn new(client: zk::Client, opened: Instant, profile: Arc<Profile>) -> Arc<Self> {
+    pub(crate) fn new(client: zk::Client, opened: Instant, config: Arc<SessionConfig>) -> Arc<Self> {
         let timeout = client.session_timeout();
         // The first session was refused if its margin is too large; a later one may have been granted less time.
-        let margin = profile.lease_margin.map_or_else(
+        let margin = config.lease_margin.map_or_else(
             || LeaseClock::default_margin(timeout),
             |margin| margin.min(timeout * 2 / 5),
         );
@@ -71,14 +71,14 @@ impl Session {
             verified: 0,
         };
         let id = client.session_id().0;
-        let mut past = lock(&profile.past);
+        let mut past = lock(&config.past);
         past.truncate(PAST_SESSIONS - 1);
         past.push_front(id);
         drop(past);
         Arc::new(Self {
             id,
             timeout,
-            profile,
+            config,
             client: Mutex::new(Some(client)),
             link: Mutex::new(link),
             lease: Mutex::new(LeaseClock::new(timeout, margin, opened)),
@@ -95,7 +95,7 @@ impl Session {
 
     /// Whether `id` names a session that this coordinator had before.
     pub(crate) fn succeeds(&self, id: i64) -> bool {
-        id != self.id && lock(&self.profile.past).contains(&id)
+        id != self.id && lock(&self.config.past).contains(&id)
     }
 
     /// The negotiated session timeout.
@@ -104,11 +104,11 @@ impl Session {
     }
 
     pub(crate) fn identity(&self) -> &[u8] {
-        &self.profile.identity
+        &self.config.identity
     }
 
     pub(crate) fn acls(&self) -> zk::Acls<'_> {
-        zk::Acls::new(&self.profile.acls)
+        zk::Acls::new(&self.config.acls)
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -116,7 +116,7 @@ impl Session {
     }
 
     pub(crate) fn runtime(&self) -> &Handle {
-        &self.profile.runtime
+        &self.config.runtime
     }
 
     /// The client, unless the session has ended. Keep it for single requests only: a session lives on at the server
@@ -162,11 +162,11 @@ impl Session {
 
     /// Hands a node over to the reaper. It neither waits nor fails.
     pub(crate) fn discard(self: &Arc<Self>, key: super::registry::NodeKey) {
-        let litter = Litter {
+        let orphan = Orphan {
             owner: Arc::clone(self),
             key,
         };
-        if self.profile.litter.send(litter).is_err() {
+        if self.config.orphans.send(orphan).is_err() {
             // The reaper is gone with its coordinator, whose session ends with all its nodes.
             self.registry.remove(key);
         }
