@@ -45,7 +45,9 @@ pub enum Error {
     },
 
     /// Data that a server would not take; nothing was sent.
-    #[error("{size} bytes are too large for {path}; a node takes at most {limit}")]
+    #[error(
+        "{size} bytes are too large for {path}; a request takes at most {limit}, see ConnectOptions::request_limit"
+    )]
     TooLarge {
         /// Path the data was meant for.
         path: String,
@@ -53,6 +55,21 @@ pub enum Error {
         size: usize,
         /// The largest size, in bytes.
         limit: usize,
+    },
+
+    /// Connections broke again and again while one request was unanswered. It was not applied, as far as that could be
+    /// found out.
+    #[error(
+        "{connections} connections broke at a request of {size} bytes on {path}; if the server's jute.maxbuffer is \
+         smaller, raise it, or lower ConnectOptions::request_limit to it"
+    )]
+    ConnectionBreaks {
+        /// Path that the request was about.
+        path: String,
+        /// Size of its data, in bytes.
+        size: usize,
+        /// How many connections broke.
+        connections: u32,
     },
 
     /// The ensemble answered with an error that the recipe does not expect.
@@ -96,17 +113,24 @@ impl Error {
     }
 }
 
-/// Why a wait was given up.
+/// Why a call with a limit has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum WaitTimeoutError {
+pub enum TimeoutError<E = Error> {
     /// The time is up.
-    #[error("nothing came of it within {} ms", after.as_millis())]
+    #[error("{path}: not done within {} ms{}", after.as_millis(), if *connected { "" } else { "; no server is connected" })]
     Elapsed {
+        /// Path that the call was about, from the chroot.
+        path: String,
         /// The limit that was given.
         after: Duration,
+        /// Whether a server was connected when the time was up.
+        connected: bool,
     },
-    /// Waiting is of no use at all.
+    /// More time would not help.
     #[error(transparent)]
-    Error(#[from] Error),
+    Error(#[from] E),
 }
+
+/// Why a wait was given up.
+pub type WaitTimeoutError = TimeoutError;

@@ -52,7 +52,7 @@ mod znode;
 pub use bytes;
 pub use zookeeper_client;
 
-pub use self::error::{Error, WaitTimeoutError};
+pub use self::error::{Error, TimeoutError, WaitTimeoutError};
 pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
 pub use self::observer::Observer;
 pub use self::recipes::{
@@ -65,7 +65,7 @@ pub use self::recipes::{
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,
 };
-pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, ReleaseError, Revocation};
+pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, InvalidToken, ReleaseError, Revocation};
 
 /// Queues: [`WorkQueue`](queue::WorkQueue) for tasks, [`FifoQueue`](queue::FifoQueue) on Curator's znodes.
 pub mod queue {

@@ -9,8 +9,8 @@ use super::order::CreationOrder;
 use super::position::{Mode, Position, position_of};
 use super::{Enrolment, Line};
 use crate::error::Error;
-use crate::session::{CleanupToken, Lost, Session};
-use crate::znode::{Ephemeral, Hold, Interrupted, NewChild, list, watch_existing};
+use crate::session::{CleanupToken, Interrupted, Lost, Session};
+use crate::znode::{Ephemeral, Hold, NewChild, list, watch_existing};
 
 /// A contender of ours that stands in the line. Dropping it withdraws it.
 #[derive(Debug)]

@@ -1,8 +1,6 @@
 //! Why a place in a line was not had, and why the work done in it gave no result.
 
-use std::time::Duration;
-
-use crate::error::Error;
+use crate::error::{Error, TimeoutError};
 use crate::session::Lost;
 
 /// Why a lock was not taken without waiting.
@@ -18,19 +16,7 @@ pub enum TryAcquireError {
 }
 
 /// Why a lock was not taken in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AcquireTimeoutError {
-    /// The time is up.
-    #[error("not granted within {} ms", after.as_millis())]
-    Elapsed {
-        /// The limit that was given.
-        after: Duration,
-    },
-    /// It cannot be had at all.
-    #[error(transparent)]
-    Error(#[from] Error),
-}
+pub type AcquireTimeoutError = TimeoutError;
 
 /// Why protected work gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

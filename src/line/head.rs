@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use zookeeper_client as zk;
 
 use super::order::in_order;
 use super::{Contender, Line};
 use crate::error::Error;
-use crate::session::{ReplyStatus, Session, classify};
+use crate::session::{Interrupted, Session};
 use crate::znode::{
-    ChildName, FencingToken, Interrupted, NodeData, Observe, WatchContext, Watched, list, own_data,
-    retry_across_sessions,
+    ChildName, FencingToken, NodeData, Observe, WatchContext, Watched, list, own_data, read, retry_across_sessions,
 };
 
 impl Line {
@@ -31,32 +29,15 @@ impl Line {
     }
 
     async fn head_seen_by(&self, session: &Arc<Session>) -> Result<Option<Contender>, Interrupted> {
-        'again: loop {
-            let children = list(session, &self.path).await?;
-            for name in self.in_order(session, &children).await? {
-                let path = self.path.child(name.text);
-                let client = session.client()?;
-                let answer = tokio::select! {
-                    answer = client.get_data(&path) => answer,
-                    lost = session.ended() => return Err(lost.into()),
-                };
-                match answer {
-                    Ok((data, stat)) => {
-                        let data = data.into();
-                        return Ok(Some(Contender::at_head(path, NodeData { data, stat })));
-                    }
-                    Err(zk::Error::NoNode) => {}
-                    Err(error) if classify(&error) == ReplyStatus::Refused => {
-                        return Err(Error::from_answer(&path, error).into());
-                    }
-                    Err(_) => {
-                        session.pause_before_retry().await;
-                        continue 'again;
-                    }
-                }
+        let children = list(session, &self.path).await?;
+        for name in self.in_order(session, &children).await? {
+            let path = self.path.child(name.text);
+            if let Some((data, stat)) = read(session, &path).await? {
+                let data = data.into();
+                return Ok(Some(Contender::at_head(path, NodeData { data, stat })));
             }
-            return Ok(None);
         }
+        Ok(None)
     }
 }
 

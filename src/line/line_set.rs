@@ -9,8 +9,8 @@ use tracing::{Instrument, info, info_span};
 use super::contender::{Enrolled, Purpose};
 use super::{Enrolment, Line};
 use crate::error::Error;
-use crate::session::{CleanupToken, Coordinator, Session};
-use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, list, retry_across_sessions, with_deadline};
+use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
+use crate::znode::{Ephemeral, Hold, NodePath, list, retry_across_sessions, with_deadline};
 
 /// Several lines that are joined and left together.
 ///
@@ -29,6 +29,14 @@ impl LineSet {
         Self { zk, lines }
     }
 
+    pub(crate) fn zk(&self) -> &Coordinator {
+        &self.zk
+    }
+
+    pub(crate) fn first_path(&self) -> &str {
+        self.lines.first().map_or("/", |line| line.path.as_str())
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &NodePath> {
         self.lines.iter().map(|line| &line.path)
     }
@@ -40,7 +48,7 @@ impl LineSet {
 
     /// As [`Line::acquire_timeout`], of all places.
     pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
-        with_deadline(limit, |cleanup| async move {
+        with_deadline(&self.zk, limit, |cleanup| async move {
             self.acquire_tracked(enrolment, Some(&cleanup)).await
         })
         .await

@@ -8,8 +8,8 @@ use super::Line;
 use super::order::CreationOrder;
 use super::position::{Mode, Position, position_of};
 use crate::error::Error;
-use crate::session::Session;
-use crate::znode::{ChildName, FencingToken, Interrupted, Sequence, list, own_data, reads, retry_across_sessions};
+use crate::session::{Interrupted, Session};
+use crate::znode::{ChildName, FencingToken, Sequence, list, own_data, reads, retry_across_sessions};
 
 /// One contender of a line, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,10 +32,9 @@ use tracing::{Instrument, info_span, warn};
 
 use self::contender::Enrolled;
 use crate::error::Error;
-use crate::session::{CleanupToken, Coordinator, Session};
+use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
 use crate::znode::{
-    ChildName, Hold, Interrupted, NodePath, Parents, Tag, list, request_revocation, retry_across_sessions,
-    with_deadline,
+    ChildName, Hold, NodePath, Parents, Tag, list, request_revocation, retry_across_sessions, with_deadline,
 };
 
 pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
@@ -185,7 +184,7 @@ impl Line {
     /// Waits for the place for at most `limit`; then `None`, and no node is left unless the link is dead, in which
     /// case the reaper has it.
     pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
-        with_deadline(limit, |cleanup| async move {
+        with_deadline(&self.zk, limit, |cleanup| async move {
             self.acquire_tracked(enrolment, Some(&cleanup)).await
         })
         .await

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use futures::future;
 
-use crate::session::Session;
-use crate::znode::{ChildName, Interrupted, NodePath, Sequence, czxid};
+use crate::session::{Interrupted, Session};
+use crate::znode::{ChildName, NodePath, Sequence, stat};
 
 /// Sorts children of the node at `path` by the order of their creation, as their numbers tell it, or the server where
 /// those do not.
@@ -82,11 +82,11 @@ impl CreationOrder {
     /// Asks the server for all of these, whose numbers are spent.
     async fn of(session: &Arc<Session>, path: &NodePath, spent: &[(&str, Sequence)]) -> Result<Self, Interrupted> {
         let paths: Vec<String> = spent.iter().map(|(text, _)| path.child(text)).collect();
-        let answers = future::try_join_all(paths.iter().map(|path| czxid(session, path))).await?;
+        let answers = future::try_join_all(paths.iter().map(|path| stat(session, path))).await?;
         let known = spent.iter().zip(answers);
         Ok(Self(
             known
-                .filter_map(|((text, _), czxid)| Some(((*text).to_owned(), czxid?)))
+                .filter_map(|((text, _), stat)| Some(((*text).to_owned(), stat?.czxid)))
                 .collect(),
         ))
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::contender::{Enrolled, Purpose};
 use super::{Enrolment, Line};
-use crate::session::{CleanupToken, Session};
-use crate::znode::{Ephemeral, Interrupted, list};
+use crate::session::{CleanupToken, Interrupted, Session};
+use crate::znode::{Ephemeral, list};
 
 /// A place that has come to the head of the line.
 #[derive(Debug)]

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::time;
 use zookeeper_client as zk;
 
 use crate::error::{Error, WaitTimeoutError};
-use crate::session::Coordinator;
+use crate::session::{Coordinator, Operation, Retry, refused};
 use crate::znode::{
-    NodePath, Parents, Transaction, ask, ensure_path, retry_across_sessions, stat, stat_and_watch, sync, transact,
+    NodePath, Parents, Transaction, commit, create, elapsed, ensure_path, retry_across_sessions, stat, stat_and_watch,
+    sync,
 };
 
 /// A gate that anybody can close and open, and that everybody else waits at: a freeze of all settlements, lifted by the
@@ -70,21 +70,14 @@ impl Barrier {
     /// Dropping the future leaves open whether the barrier is closed.
     pub async fn set(&self) -> Result<(), Error> {
         retry_across_sessions(&self.zk, |session| async move {
-            let session = &session;
             loop {
-                let created = ask(session, self.path(), |client| async move {
-                    let options = zk::CreateMode::Persistent.with_acls(session.acls());
-                    match client.create(self.path(), session.identity(), &options).await {
-                        Ok(_) | Err(zk::Error::NodeExists) => Ok(()),
-                        Err(error) => Err(error),
+                let created = create(&session, self.path(), session.identity(), zk::CreateMode::Persistent);
+                match (created.await?, self.path.parent()) {
+                    (Ok(()) | Err(zk::Error::NodeExists), _) => return Ok(()),
+                    (Err(zk::Error::NoNode), Some(parent)) => {
+                        ensure_path(&session, &parent, Parents::Containers).await?;
                     }
-                });
-                if created.await?.is_some() {
-                    return Ok(());
-                }
-                match self.path.parent() {
-                    Some(parent) => ensure_path(session, &parent, Parents::Containers).await?,
-                    None => return Err(Error::from_answer(self.path(), zk::Error::NoNode).into()),
+                    (Err(source), _) => return Err(refused(self.path(), source)),
                 }
             }
         })
@@ -102,19 +95,19 @@ impl Barrier {
     pub async fn lift(&self) -> Result<(), Error> {
         let found = &BarrierNode::default();
         retry_across_sessions(&self.zk, |session| async move {
+            let mut retry = Retry::new(&session, self.path(), 0);
             loop {
                 match stat(&session, self.path()).await? {
                     Some(stat) if found.is_the_first(stat.czxid) => {}
                     _ => return Ok(()),
                 }
-                let delete = transact(&session, self.path(), |multi| multi.add_delete(self.path(), None));
-                match delete.await? {
-                    Transaction::Committed(_) => return Ok(()),
-                    Transaction::Refused {
+                match commit(&mut retry, &session, &[Operation::delete(self.path(), None)]).await? {
+                    Transaction::Applied(_)
+                    | Transaction::Refused {
                         source: zk::Error::NoNode,
                         ..
                     } => return Ok(()),
-                    Transaction::Refused { source, .. } => return Err(Error::from_answer(self.path(), source).into()),
+                    Transaction::Refused { source, .. } => return Err(refused(self.path(), source)),
                     // If it is still the same node that we meant, it was not deleted.
                     Transaction::Unknown => {}
                 }
@@ -162,10 +155,8 @@ impl Barrier {
     /// # Cancel safety
     /// As [`wait`](Self::wait).
     pub async fn wait_timeout(&self, limit: Duration) -> Result<(), WaitTimeoutError> {
-        match time::timeout(limit, self.wait()).await {
-            Ok(waited) => Ok(waited?),
-            Err(_) => Err(WaitTimeoutError::Elapsed { after: limit }),
-        }
+        let waited = self.zk.timeout(limit, self.wait()).await;
+        waited.map_or_else(|| Err(elapsed(&self.zk, self.path(), limit)), |waited| Ok(waited?))
     }
 }
 

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time;
 use uuid::Uuid;
 use zookeeper_client as zk;
 
-use crate::error::Error;
-use crate::session::{Coordinator, Session};
+use crate::error::{Error, TimeoutError};
+use crate::session::{Coordinator, Interrupted, Operation, RecipeError, Retry, Session, refused};
 use crate::znode::{
-    Interrupted, NodePath, Parents, Transaction, ask, ensure_path, list, read, retry_across_sessions, stat,
-    stat_and_watch, transact,
+    NodePath, Parents, Transaction, commit, create, delete, delete_if_exists, elapsed, ensure_path, list, read,
+    retry_across_sessions, stat, stat_and_watch,
 };
 
 /// Name of the node that opens the latch.
@@ -104,7 +103,7 @@ impl CountDownLatch {
         retry_across_sessions(&self.zk, |session| async move {
             self.count_in(&session, mark.as_str()).await
         })
-        .await?
+        .await
     }
 
     /// How many counts are missing: one read.
@@ -114,10 +113,10 @@ impl CountDownLatch {
     pub async fn count(&self) -> Result<u32, LatchError> {
         retry_across_sessions(&self.zk, |session| async move {
             let found = read(&session, self.path()).await?;
-            Ok(self.missing(found.as_ref().map(|(data, _)| data.as_slice())))
+            let missing = self.missing(found.as_ref().map(|(data, _)| data.as_slice()))?;
+            Ok(missing.unwrap_or(self.total))
         })
-        .await?
-        .map(|missing| missing.unwrap_or(self.total))
+        .await
     }
 
     /// Waits until nothing is missing, however long it takes; returns at once if that is so.
@@ -146,8 +145,7 @@ impl CountDownLatch {
                 }
             }
         })
-        .await?;
-        Ok(())
+        .await
     }
 
     /// [`wait`](Self::wait) for at most `limit`, requests to the ensemble included.
@@ -158,10 +156,8 @@ impl CountDownLatch {
     /// # Cancel safety
     /// As [`wait`](Self::wait).
     pub async fn wait_timeout(&self, limit: Duration) -> Result<(), LatchTimeoutError> {
-        match time::timeout(limit, self.wait()).await {
-            Ok(waited) => Ok(waited?),
-            Err(_) => Err(LatchTimeoutError::Elapsed { after: limit }),
-        }
+        let waited = self.zk.timeout(limit, self.wait()).await;
+        waited.map_or_else(|| Err(elapsed(&self.zk, self.path(), limit)), |waited| Ok(waited?))
     }
 
     /// Removes the latch with all its counts, so that it can be used anew. Who waits for it waits on.
@@ -173,26 +169,34 @@ impl CountDownLatch {
     /// Dropping the future may leave part of the latch behind; remove it again.
     pub async fn remove(&self) -> Result<(), Error> {
         retry_across_sessions(&self.zk, |session| async move {
+            let mut retry = Retry::new(&session, self.path(), 0);
             loop {
-                for child in list(&session, &self.path).await? {
-                    if child == OPEN || child.starts_with(COUNT) {
-                        remove_node(&session, &self.path.child(&child)).await?;
-                    }
+                let children = list(&session, &self.path).await?;
+                let (ours, foreign): (Vec<_>, Vec<_>) = children
+                    .iter()
+                    .partition(|child| *child == OPEN || child.starts_with(COUNT));
+                for child in &ours {
+                    delete_if_exists(&session, &self.path.child(child)).await?;
                 }
-                match remove_node(&session, self.path()).await {
-                    // Somebody has counted in the meantime.
-                    Err(Interrupted::Failed(Error::Client {
-                        source: zk::Error::NotEmpty,
-                        ..
-                    })) => {}
-                    removed => return removed,
+                match (delete(&session, self.path(), None).await?, foreign.first()) {
+                    (Ok(()) | Err(zk::Error::NoNode), _) => return Ok(()),
+                    (Err(zk::Error::NotEmpty), Some(foreign)) => {
+                        return Err(Interrupted::Failed(Error::Layout {
+                            path: self.path.child(foreign),
+                            reason: "it stands below a latch and is no part of it; remove it, then the latch",
+                        }));
+                    }
+                    // A count came in the meantime.
+                    (Err(zk::Error::NotEmpty), None) => retry.raced().await?,
+                    (Err(source), _) => return Err(refused(self.path(), source)),
                 }
             }
         })
         .await
     }
 
-    async fn count_in(&self, session: &Arc<Session>, mark: &str) -> Result<Result<u32, LatchError>, Interrupted> {
+    async fn count_in(&self, session: &Arc<Session>, mark: &str) -> Result<u32, Interrupted<LatchError>> {
+        let mut retry = Retry::new(session, self.path(), session.identity().len());
         loop {
             let (data, stat) = match read(session, self.path()).await? {
                 Some(found) => found,
@@ -201,54 +205,42 @@ impl CountDownLatch {
                     continue;
                 }
             };
-            let before = match self.missing(Some(&data)) {
-                Ok(missing) => missing.unwrap_or(self.total),
-                Err(error) => return Ok(Err(error)),
-            };
+            let before = self.missing(Some(&data))?.unwrap_or(self.total);
             let Some(after) = before.checked_sub(1) else {
-                return Ok(Ok(0));
+                return Ok(0);
             };
-            let transaction = transact(session, self.path(), |multi| {
-                let options = zk::CreateMode::Persistent.with_acls(session.acls());
+            let mut steps = vec![
                 // First, so that a repetition is known as one whatever has happened since.
-                multi.add_create(mark, session.identity(), &options)?;
-                multi.add_set_data(self.path(), self.data(after).as_bytes(), Some(stat.version))?;
-                match after {
-                    0 => multi.add_create(&self.path.child(OPEN), &[], &options),
-                    _ => Ok(()),
-                }
-            });
-            match transaction.await? {
-                Transaction::Committed(_) => return Ok(Ok(after)),
+                Operation::create(mark, session.identity().to_vec(), zk::CreateMode::Persistent),
+                Operation::set_data(self.path(), self.data(after), stat.version),
+            ];
+            if after == 0 {
+                let open = self.path.child(OPEN);
+                steps.push(Operation::create(open, Vec::new(), zk::CreateMode::Persistent));
+            }
+            match commit(&mut retry, session, &steps).await? {
+                Transaction::Applied(_) => return Ok(after),
                 Transaction::Refused {
                     index: 0,
                     source: zk::Error::NodeExists,
-                } => return Ok(Ok(before)),
+                } => return Ok(before),
                 Transaction::Refused {
                     source: zk::Error::NoNode | zk::Error::BadVersion,
                     ..
-                }
-                | Transaction::Unknown => {}
-                Transaction::Refused { source, .. } => return Err(Error::from_answer(self.path(), source).into()),
+                } => retry.raced().await?,
+                Transaction::Unknown => {}
+                Transaction::Refused { source, .. } => return Err(refused(self.path(), source).into()),
             }
         }
     }
 
     async fn create(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
-        let created = ask(session, self.path(), |client| async move {
-            let options = zk::CreateMode::Persistent.with_acls(session.acls());
-            match client
-                .create(self.path(), self.data(self.total).as_bytes(), &options)
-                .await
-            {
-                Ok(_) | Err(zk::Error::NodeExists) => Ok(()),
-                Err(error) => Err(error),
-            }
-        });
+        let data = self.data(self.total);
+        let created = create(session, self.path(), data.as_bytes(), zk::CreateMode::Persistent);
         match (created.await?, self.path.parent()) {
-            (Some(()), _) => Ok(()),
-            (None, Some(parent)) => ensure_path(session, &parent, Parents::Containers).await,
-            (None, None) => Err(Error::from_answer(self.path(), zk::Error::NoNode).into()),
+            (Ok(()) | Err(zk::Error::NodeExists), _) => Ok(()),
+            (Err(zk::Error::NoNode), Some(parent)) => ensure_path(session, &parent, Parents::Containers).await,
+            (Err(source), _) => Err(refused(self.path(), source)),
         }
     }
 
@@ -282,12 +274,6 @@ fn parse(data: &[u8]) -> Option<(u32, u32)> {
     (missing <= total).then_some((total, missing))
 }
 
-async fn remove_node(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
-    ask(session, path, |client| async move { client.delete(path, None).await })
-        .await
-        .map(|_| ())
-}
-
 /// Why a latch cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -307,20 +293,10 @@ pub enum LatchError {
     Error(#[from] Error),
 }
 
+impl RecipeError for LatchError {}
+
 /// Why a latch did not open in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LatchTimeoutError {
-    /// The time is up.
-    #[error("not open within {} ms", after.as_millis())]
-    Elapsed {
-        /// The limit that was given.
-        after: Duration,
-    },
-    /// It cannot be used at all.
-    #[error(transparent)]
-    Latch(#[from] LatchError),
-}
+pub type LatchTimeoutError = TimeoutError<LatchError>;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Contender, Enrolment, Layout, Line, RunError, TryAcquireError};
 use crate::session::Coordinator;
-use crate::znode::{FencingToken, Hold, NodePath, ReleaseError};
+use crate::znode::{FencingToken, Hold, NodePath, ReleaseError, elapsed};
 
 /// A lock that at most one contender holds, across processes and machines.
 ///
@@ -118,7 +118,7 @@ impl FairLock {
     pub async fn acquire_timeout(&self, limit: Duration) -> Result<FairLockGuard, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&Enrolment::EXCLUSIVE, limit).await?;
         hold.map(FairLockGuard::new)
-            .ok_or(AcquireTimeoutError::Elapsed { after: limit })
+            .ok_or_else(|| elapsed(self.line.zk(), self.path(), limit))
     }
 
     /// Acquires the lock, runs `work` with the fencing token, and releases the lock when `work` has ended. If the lock

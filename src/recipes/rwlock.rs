@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Contender, Enrolment, Layout, Line, TryAcquireError};
-use crate::session::{Coordinator, Lost};
-use crate::znode::{Hold, Interrupted, NodePath, ReleaseError};
+use crate::session::{Coordinator, Interrupted, Lost};
+use crate::znode::{Hold, NodePath, ReleaseError, elapsed};
 
 /// A lock that many readers share or one writer has alone, across processes and machines.
 ///
@@ -121,7 +121,7 @@ impl RwLock {
     pub async fn read_timeout(&self, limit: Duration) -> Result<RwLockReadGuard, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&Enrolment::SHARED, limit).await?;
         hold.map(RwLockReadGuard::new)
-            .ok_or(AcquireTimeoutError::Elapsed { after: limit })
+            .ok_or_else(|| elapsed(self.line.zk(), self.path(), limit))
     }
 
     /// Waits until the lock may be written: until nobody is ahead.
@@ -166,7 +166,7 @@ impl RwLock {
     pub async fn write_timeout(&self, limit: Duration) -> Result<RwLockWriteGuard, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&Enrolment::EXCLUSIVE, limit).await?;
         hold.map(|hold| self.written(hold))
-            .ok_or(AcquireTimeoutError::Elapsed { after: limit })
+            .ok_or_else(|| elapsed(self.line.zk(), self.path(), limit))
     }
 
     /// Who holds the lock and who waits, in order: one list, and one read for each contender.

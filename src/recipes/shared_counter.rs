@@ -4,10 +4,8 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::observer::Observer;
-use crate::session::Coordinator;
-use crate::znode::{
-    Expected, Interrupted, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe,
-};
+use crate::session::{Coordinator, Interrupted};
+use crate::znode::{Expected, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe};
 
 /// An integer in one persistent node, whose every addition counts exactly once.
 ///

@@ -4,10 +4,8 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::observer::Observer;
-use crate::session::Coordinator;
-use crate::znode::{
-    Expected, Interrupted, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe,
-};
+use crate::session::{Coordinator, Interrupted};
+use crate::znode::{Expected, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe};
 
 /// A value with a version, in one persistent node: Curator's `SharedValue` on the same path reads and writes the same
 /// bytes.

@@ -1,5 +1,6 @@
 //! [`Coordinator`]: the handle that recipes are made from.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use zookeeper_client as zk;
 use super::core::{Session, SessionConfig};
 use super::current::{CurrentSession, Slot};
 use super::options::{ConnectError, ConnectOptions};
+use super::retry::RetryBudget;
 use super::state::SessionState;
 use super::{reaper, supervisor};
 use crate::error::Error;
@@ -30,6 +32,7 @@ pub struct Coordinator {
 #[derive(Debug)]
 struct CoordinatorInner {
     current: CurrentSession,
+    config: Arc<SessionConfig>,
     states: watch::Receiver<SessionState>,
     /// Dropping it tells the supervisor that the last handle is gone.
     close: mpsc::UnboundedSender<oneshot::Sender<()>>,
@@ -54,6 +57,8 @@ impl Coordinator {
             runtime: runtime.clone(),
             orphans,
             past: Mutex::default(),
+            request_limit: options.request_limit,
+            retries: RetryBudget::default(),
         });
         let session = Session::new(client, opened, Arc::clone(&config));
         let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));
@@ -61,11 +66,12 @@ impl Coordinator {
         let (close, close_receiver) = mpsc::unbounded_channel();
         let current = CurrentSession::new(slot_receiver);
         runtime.spawn(reaper::run(orphan_receiver, current.clone()));
-        let supervisor = supervisor::Supervisor::new(options, cluster.to_owned(), config, slot, states);
+        let supervisor = supervisor::Supervisor::new(options, cluster.to_owned(), Arc::clone(&config), slot, states);
         runtime.spawn(supervisor.run(session, close_receiver));
         Ok(Self {
             inner: Arc::new(CoordinatorInner {
                 current,
+                config: Arc::clone(&config),
                 states: states_receiver,
                 close,
             }),
@@ -110,6 +116,30 @@ impl Coordinator {
     /// The current session, waited for while one is being opened.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Error> {
         self.inner.current.clone().current().await
+    }
+
+    /// Gives `work` until `limit`, on the coordinator's timers, since the caller need not be on a runtime.
+    pub(crate) async fn timeout<F: Future>(&self, limit: Duration, work: F) -> Option<F::Output> {
+        let bounded = {
+            let _context = self.inner.config.runtime.enter();
+            time::timeout(limit, work)
+        };
+        bounded.await.ok()
+    }
+
+    /// Refuses `size` bytes that go into one request about `path`, if a server would not take them.
+    pub(crate) fn check_size(&self, path: &str, size: usize) -> Result<(), Error> {
+        self.inner.config.check_size(path, size)
+    }
+
+    /// As [`check_size`](Self::check_size), of a node at or below `path` in a transaction with one or two small steps.
+    pub(crate) fn check_transaction_size(&self, path: &str, size: usize) -> Result<(), Error> {
+        self.inner.config.check_transaction_size(path, size)
+    }
+
+    /// Whether a server is connected.
+    pub(crate) fn is_connected(&self) -> bool {
+        *self.inner.states.borrow() == SessionState::Connected
     }
 
     /// Whether the coordinator has ended, and why.

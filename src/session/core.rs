@@ -5,19 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 use zookeeper_client as zk;
 
 use super::lease::LeaseClock;
+use super::link::Link;
+use super::operation::Operation;
 use super::reaper::Orphan;
-use super::registry::Registry;
+use super::registry::{NodeKey, Registry};
+use super::retry::RetryBudget;
 use super::state::{End, LossReason, Lost};
-
-/// How long a retry waits when the connection is there but a request could not be served.
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
+use crate::error::Error;
 
 /// How many sessions are remembered as having been ours; the ensemble has long forgotten older ones.
 const PAST_SESSIONS: usize = 64;
@@ -31,6 +31,9 @@ pub(crate) struct SessionConfig {
     pub(crate) runtime: Handle,
     pub(crate) orphans: mpsc::UnboundedSender<Orphan>,
     pub(crate) past: Mutex<VecDeque<i64>>,
+    /// The largest request, in bytes.
+    pub(crate) request_limit: usize,
+    pub(crate) retries: RetryBudget,
 }
 
 /// One session, from its opening to its end. Once it has ended it is never used again.
@@ -48,14 +51,6 @@ pub(crate) struct Session {
     proving: tokio::sync::Mutex<()>,
 }
 
-/// Which connection this is, and up to which one the session is known to be still the same.
-#[derive(Debug)]
-struct Link {
-    states: zk::StateWatcher,
-    connection: u64,
-    verified: u64,
-}
-
 impl Session {
     /// A session that was just opened; `opened` is when that began.
     pub(crate) fn new(client: zk::Client, opened: Instant, config: Arc<SessionConfig>) -> Arc<Self> {
@@ -65,11 +60,7 @@ impl Session {
             || LeaseClock::default_margin(timeout),
             |margin| margin.min(timeout * 2 / 5),
         );
-        let link = Link {
-            states: client.state_watcher(),
-            connection: 0,
-            verified: 0,
-        };
+        let link = Link::new(client.state_watcher());
         let id = client.session_id().0;
         let mut past = lock(&config.past);
         past.truncate(PAST_SESSIONS - 1);
@@ -147,6 +138,11 @@ impl Session {
         }
     }
 
+    /// As [`ended`](Self::ended), for those who hear of the reason with their next request.
+    pub(crate) async fn over(&self) {
+        let _ = self.ended().await;
+    }
+
     /// Ends the session for good: all its holds are lost, its nodes go to the reaper, its client is dropped.
     pub(crate) fn end(self: &Arc<Self>, reason: LossReason) {
         if !self.end.set(reason) {
@@ -161,26 +157,31 @@ impl Session {
     }
 
     /// Hands a node over to the reaper. It neither waits nor fails.
-    pub(crate) fn discard(self: &Arc<Self>, key: super::registry::NodeKey) {
-        let orphan = Orphan {
-            owner: Arc::clone(self),
-            key,
-        };
-        if self.config.orphans.send(orphan).is_err() {
+    pub(crate) fn discard(self: &Arc<Self>, key: NodeKey) {
+        if self.config.orphans.send(Orphan::new(self, key)).is_err() {
             // The reaper is gone with its coordinator, whose session ends with all its nodes.
             self.registry.remove(key);
         }
     }
 
+    /// Runs `f` on the state of the connection.
+    pub(super) fn with_link<T>(&self, f: impl FnOnce(&mut Link) -> T) -> T {
+        f(&mut lock(&self.link))
+    }
+
     /// Which connection the client is on. A change means that the session was re-attached, maybe to another one.
     pub(crate) fn connection(&self) -> u64 {
-        lock(&self.link).current()
+        self.with_link(Link::current)
     }
 
     /// Whether the session is known to be ours on the current connection.
     pub(crate) fn is_verified(&self) -> bool {
-        let mut link = lock(&self.link);
-        link.current() == link.verified
+        self.with_link(Link::is_verified)
+    }
+
+    /// Whether a server has answered a request on the current connection.
+    pub(super) fn has_answered(&self) -> bool {
+        self.with_link(Link::has_answered)
     }
 
     /// The server showed on `connection` that `owner` is the session there; ends the session if that is another one.
@@ -199,8 +200,7 @@ impl Session {
                 reason: LossReason::SessionExpired,
             });
         }
-        let mut link = lock(&self.link);
-        link.verified = link.verified.max(connection);
+        self.with_link(|link| link.verify(connection));
         Ok(())
     }
 
@@ -259,31 +259,70 @@ impl Session {
         self.attention.notified().await;
     }
 
-    /// Waits before a request is sent again: for the connection if it is away, else for a moment.
-    pub(crate) async fn pause_before_retry(&self) {
-        let Ok(client) = self.client() else { return };
-        let mut states = client.state_watcher();
-        drop(client);
-        if states.peek_state() == zk::SessionState::SyncConnected {
-            tokio::time::sleep(RETRY_PAUSE).await;
-            return;
+    /// Waits until there is a connection.
+    pub(crate) async fn connected(&self) -> Result<(), Lost> {
+        while !self.with_link(|link| link.is_up()) {
+            let mut states = self.client()?.state_watcher();
+            if states.peek_state() == zk::SessionState::SyncConnected {
+                break;
+            }
+            tokio::select! {
+                biased;
+                lost = self.ended() => return Err(lost),
+                _ = states.changed() => {}
+            }
         }
+        Ok(())
+    }
+
+    /// Waits for `pause`, on the coordinator's runtime, since the caller need not be on one.
+    pub(crate) async fn sleep(&self, pause: Duration) -> Result<(), Lost> {
+        let sleep = {
+            let _context = self.config.runtime.enter();
+            tokio::time::sleep(pause)
+        };
         tokio::select! {
-            _ = states.changed() => {}
-            _ = self.ended() => {}
+            biased;
+            lost = self.ended() => Err(lost),
+            () = sleep => Ok(()),
         }
+    }
+
+    pub(super) fn retry_budget(&self) -> &RetryBudget {
+        &self.config.retries
+    }
+
+    /// Refuses data that would make the server cut the connection, again and again.
+    pub(crate) fn check_size(&self, path: &str, size: usize) -> Result<(), Error> {
+        self.config.check_size(path, size)
     }
 }
 
-impl Link {
-    fn current(&mut self) -> u64 {
-        while let Some(state) = self.states.changed().now_or_never() {
-            self.connection += 1;
-            if state.is_terminated() {
-                break;
+impl SessionConfig {
+    /// As [`check_size`](Self::check_size), of a node at or below `path` in a transaction with one or two small steps.
+    pub(crate) fn check_transaction_size(&self, path: &str, size: usize) -> Result<(), Error> {
+        // A little longer than `path` is that of a ledger beside it.
+        let others = 2 * Operation::size_of(path, 128);
+        let whole = self.check_size(path, size.saturating_add(others));
+        whole.map_err(|error| match error {
+            Error::TooLarge { path, limit, .. } => {
+                let limit = limit.saturating_sub(others);
+                Error::TooLarge { path, size, limit }
             }
+            error => error,
+        })
+    }
+
+    /// Refuses `size` bytes that go into one request about `path`, if a server would not take them.
+    pub(crate) fn check_size(&self, path: &str, size: usize) -> Result<(), Error> {
+        if size <= self.request_limit {
+            return Ok(());
         }
-        self.connection
+        Err(Error::TooLarge {
+            path: path.to_owned(),
+            size,
+            limit: self.request_limit,
+        })
     }
 }
 
@@ -299,6 +338,7 @@ impl Drop for LeaseHold {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks also after a panic elsewhere: what the locks here protect is whole at every moment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,30 +1,47 @@
 //! Heartbeats: requests that change nothing and prove, because they are committed, that the session is alive.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use tracing::{debug, warn};
 use uuid::Uuid;
 use zookeeper_client as zk;
 
 use super::core::Session;
+use super::interrupted::Interrupted;
 use super::lease::LeaseClock;
-use super::outcome::{ReplyStatus, classify};
+use super::operation::Operation;
 use super::registry::NodeLocation;
+use super::request::{Commit, Reply};
 use super::state::{LossReason, Lost};
+
+/// The pause between two heartbeats that someone waits for. They have a schedule of their own, not that of retries.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The heartbeat brought no proof.
 #[derive(Debug)]
 pub(crate) enum HeartbeatError {
     /// The session has ended.
     Lost,
-    /// No answer; worth another try once there is a connection.
-    Unanswered(zk::Error),
+    /// No answer that proves the session; worth another try once there is a connection.
+    Unanswered,
 }
 
 impl From<Lost> for HeartbeatError {
     fn from(_: Lost) -> Self {
         Self::Lost
+    }
+}
+
+impl From<Interrupted> for HeartbeatError {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Lost(_) => Self::Lost,
+            Interrupted::Failed(error) => {
+                debug!(%error, "heartbeat refused");
+                Self::Unanswered
+            }
+        }
     }
 }
 
@@ -50,14 +67,12 @@ impl Session {
             if is_proven() {
                 return;
             }
-            match self.heartbeat().await {
-                Ok(()) => {}
-                Err(HeartbeatError::Unanswered(error)) => debug!(%error, "heartbeat unanswered"),
-                Err(HeartbeatError::Lost) => return,
+            if let Err(HeartbeatError::Lost) = self.heartbeat().await {
+                return;
             }
-            if !is_proven() {
+            if !is_proven() && (self.sleep(PAUSE).await.is_err() || self.connected().await.is_err()) {
                 // Unanswered, or answered after a pause of this process: only time makes a lease of that.
-                self.pause_before_retry().await;
+                return;
             }
         }
     }
@@ -73,38 +88,27 @@ impl Session {
 
     /// A multi that holds nothing but a check: it passes the quorum, changes nothing and fires no watch. That the
     /// check fails does not matter, a refused multi is committed as well.
-    async fn check(&self) -> Result<(), HeartbeatError> {
-        let client = self.client()?;
-        let sent = Instant::now();
-        let mut multi = client.new_multi_writer();
-        multi.add_check_version("/", -1).map_err(HeartbeatError::Unanswered)?;
-        match multi.commit().await {
-            Ok(_) | Err(zk::MultiWriteError::OperationFailed { .. }) => {}
-            // A request that is refused as a whole may have been answered by one server alone.
-            Err(zk::MultiWriteError::RequestFailed { source }) => return Err(HeartbeatError::Unanswered(source)),
+    async fn check(self: &Arc<Self>) -> Result<(), HeartbeatError> {
+        match self.commit(&[Operation::exists("/")]).await? {
+            Commit::Applied(_) | Commit::Refused { .. } => Ok(()),
+            Commit::Unanswered(_) => Err(HeartbeatError::Unanswered),
         }
-        self.proved(sent);
-        Ok(())
     }
 
-    /// Creates, writes and deletes an ephemeral node in one transaction, beside a node of ours: nobody ever sees it, but
+    /// Creates, writes and deletes an ephemeral node in one transaction, beside a node of ours: it is never seen, but
     /// the reply names its owner, which is the session that the server takes us for. The write is there because
     /// servers send no Stat for a create in a transaction (ZOOKEEPER-4026).
     async fn probe(self: &Arc<Self>) -> Result<(), HeartbeatError> {
         while let Some((key, own)) = self.registry().any_node() {
-            let client = self.client()?;
-            let connection = self.connection();
-            let sent = Instant::now();
             let directory = own.directory();
             let shown = match self.probe_in(&directory).await? {
                 None => return Ok(()),
-                // Somebody has removed it, and our node before that.
+                // The directory was removed, and our node before that.
                 Some(zk::Error::NoNode) => self.is_ours(&directory).await?,
                 // No right to do that there: committed nevertheless.
-                Some(_) => self.look_for_own_node(&client, connection, &own).await?,
+                Some(_) => self.look_for_own_node(&own).await?,
             };
             if shown {
-                self.proved(sent);
                 return Ok(());
             }
             self.registry().gone(key);
@@ -132,59 +136,40 @@ impl Session {
 
     /// Sends a probe in `directory`, which ends with a slash. Returns why it was refused there, if it was.
     async fn probe_in(self: &Arc<Self>, directory: &str) -> Result<Option<zk::Error>, HeartbeatError> {
-        let client = self.client()?;
-        let connection = self.connection();
-        let sent = Instant::now();
         let path = format!("{directory}_c_{}-probe", Uuid::new_v4());
-        let mut multi = client.new_multi_writer();
-        let options = zk::CreateMode::Ephemeral.with_acls(self.acls());
-        multi
-            .add_create(&path, &[], &options)
-            .map_err(HeartbeatError::Unanswered)?;
-        multi
-            .add_set_data(&path, &[], None)
-            .map_err(HeartbeatError::Unanswered)?;
-        multi.add_delete(&path, None).map_err(HeartbeatError::Unanswered)?;
-        match multi.commit().await {
-            Ok(results) => {
-                let owner = results.into_iter().find_map(|result| match result {
-                    zk::MultiWriteResult::SetData { stat } => Some(stat.ephemeral_owner),
-                    _ => None,
-                });
-                self.verify(connection, owner.unwrap_or_default())?;
-                self.proved(sent);
-                Ok(None)
-            }
-            Err(zk::MultiWriteError::RequestFailed { source }) => Err(HeartbeatError::Unanswered(source)),
-            Err(zk::MultiWriteError::OperationFailed { source, .. }) => Ok(Some(source)),
+        let steps = [
+            Operation::create(&path, Vec::new(), zk::CreateMode::Ephemeral),
+            Operation::set_data(&path, Vec::new(), None),
+            Operation::delete(&path, None),
+        ];
+        match self.commit(&steps).await? {
+            Commit::Applied(_) => Ok(None),
+            Commit::Refused { source, .. } => Ok(Some(source)),
+            Commit::Unanswered(_) => Err(HeartbeatError::Unanswered),
         }
     }
 
     /// Asks whether a node of ours belongs to the session that the server takes us for; false if it is gone.
-    async fn look_for_own_node(
-        self: &Arc<Self>,
-        client: &zk::Client,
-        connection: u64,
-        own: &NodeLocation,
-    ) -> Result<bool, HeartbeatError> {
+    async fn look_for_own_node(self: &Arc<Self>, own: &NodeLocation) -> Result<bool, HeartbeatError> {
         let NodeLocation::Path(own) = own else {
             return Ok(false);
         };
-        let requests = async {
+        let connection = self.connection();
+        let asked = self.read(|client| async move {
             let sync = client.sync(own);
             let ephemerals = client.list_ephemerals(own);
             let stat = client.check_stat(own);
             sync.await?;
             Ok((ephemerals.await?, stat.await?))
-        };
-        match requests.await {
-            Ok((ephemerals, _)) if ephemerals.contains(own) => {
+        });
+        match asked.await? {
+            Reply::Answer((ephemerals, _)) if ephemerals.contains(own) => {
                 self.verify(connection, self.id())?;
                 Ok(true)
             }
-            // It is being removed, or somebody has removed it.
-            Ok((_, None)) => Ok(false),
-            Err(error) if classify(&error) != ReplyStatus::Refused => Err(HeartbeatError::Unanswered(error)),
+            // It is being removed, or was removed by an operator.
+            Reply::Answer((_, None)) => Ok(false),
+            Reply::Unanswered(_) => Err(HeartbeatError::Unanswered),
             answer => {
                 warn!(
                     ?answer,

@@ -3,21 +3,27 @@
 //! * `coordinator` – [`Coordinator`], the user's handle over many sessions
 //! * `options` – [`ConnectOptions`] and how connecting can fail
 //! * `supervisor` – the task that follows, confirms and replaces the session
-//! * `live` – one session: client, lease, nodes, end; `sessions` – which one is current
+//! * `core` – one session: client, lease, nodes, end; `current` – which one is current
+//! * `request` – the request core: every request to the ensemble passes there, a transaction as `operation`s
+//! * `link` – what a connection has shown, and what is on its way; `retry` – the one retry policy
+//! * `interrupted` – how an attempt in one session ends without a result
 //! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it
 //! * `registry` and `reaper` – the nodes we own, and their removal when nobody does
-//! * `outcome` – whether a failed request was refused or is unknown
 //! * `state` – [`SessionState`], [`LossReason`], [`LostSignal`]
 
 mod coordinator;
 mod core;
 mod current;
 mod heartbeat;
+mod interrupted;
 mod lease;
+mod link;
+mod operation;
 mod options;
-mod outcome;
 mod reaper;
 mod registry;
+mod request;
+mod retry;
 mod state;
 mod supervisor;
 
@@ -25,11 +31,14 @@ pub use self::coordinator::Coordinator;
 pub use self::options::{ConnectError, ConnectOptions};
 pub use self::state::{LossReason, Lost, LostSignal, SessionState};
 
-pub(crate) use self::core::{LeaseHold, Session};
+pub(crate) use self::core::{LeaseHold, Session, lock};
 pub(crate) use self::heartbeat::HeartbeatError;
-pub(crate) use self::outcome::{ReplyStatus, classify};
-pub(crate) use self::reaper::find_by_guid;
+pub(crate) use self::interrupted::{Interrupted, RecipeError};
+pub(crate) use self::operation::Operation;
+pub(crate) use self::reaper::find_by_guids;
 pub(crate) use self::registry::{CleanupToken, CleanupWait, NodeKey, NodeLocation};
+pub(crate) use self::request::{Applied, Commit, CreatedNode, Reply, Unanswered};
+pub(crate) use self::retry::{Retry, refused};
 pub(crate) use self::state::End;
 
 /// Connects to `cluster`, given as `host:port,host:port/chroot`, with default options.

@@ -10,6 +10,13 @@ use super::coordinator::Coordinator;
 /// The largest identity, in bytes. It is written into every contender's node.
 const IDENTITY_LIMIT: usize = 64 * 1024;
 
+/// What a server takes by default: requests of up to 1 MiB less one byte (`jute.maxbuffer`), less some room for path, ACL
+/// and the transaction around the data.
+const DEFAULT_REQUEST_LIMIT: usize = 1_040_000;
+
+/// What our own small requests need.
+const SMALLEST_REQUEST_LIMIT: usize = 4 * 1024;
+
 /// Options of a connection to an ensemble.
 ///
 /// ```no_run
@@ -34,6 +41,7 @@ pub struct ConnectOptions {
     pub(super) auths: Vec<Auth>,
     pub(super) acls: Vec<zk::Acl>,
     pub(super) identity: Bytes,
+    pub(super) request_limit: usize,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<zk::TlsOptions>,
     #[cfg(feature = "sasl")]
@@ -70,6 +78,7 @@ impl ConnectOptions {
             auths: Vec::new(),
             acls: zk::Acls::anyone_all().to_vec(),
             identity: default_identity(),
+            request_limit: DEFAULT_REQUEST_LIMIT,
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "sasl")]
@@ -115,6 +124,16 @@ impl ConnectOptions {
         self
     }
 
+    /// Sets the largest request, in bytes of paths and data. The default is 1,040,000, which fits the default
+    /// `jute.maxbuffer` of a server. Set it to a little less than that of yours.
+    ///
+    /// A server closes the connection at a larger request. With this limit, the call fails with
+    /// [`Error::TooLarge`](crate::Error::TooLarge) instead, and nothing is sent.
+    pub fn request_limit(mut self, bytes: usize) -> Self {
+        self.request_limit = bytes;
+        self
+    }
+
     /// Connects with TLS.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
@@ -151,6 +170,8 @@ impl ConnectOptions {
             "the session timeout must be at most a day"
         } else if self.identity.len() > IDENTITY_LIMIT {
             "the identity must be at most 64 KiB"
+        } else if self.request_limit < SMALLEST_REQUEST_LIMIT {
+            "the request limit must be at least 4 KiB"
         } else if self.acls.is_empty() {
             "the ACL must not be empty"
         } else {

@@ -1,76 +1,174 @@
-//! The reaper: removes the nodes that nobody owns any more.
+//! The reaper: removes the nodes that have no owner any more.
 //!
-//! A drop can neither await nor, outside a runtime, spawn. So whoever drops a node (or a create whose outcome is not
-//! known) sends its key here, and this task, one per coordinator, retries until the node is gone. It works through
-//! whatever session is current: nodes of a session that was given up are removed through its successor.
+//! A drop can neither await nor, outside a runtime, spawn. So a dropped node (or a create whose outcome is not known)
+//! is sent here by its key, and this task, one per coordinator, retries until the node is gone. It works through the
+//! current session: nodes of a session that was given up are removed through its successor.
+//!
+//! While the link is down the reaper collects. One list then finds the nodes of all lost creates in a directory.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 use zookeeper_client as zk;
 
 use super::core::Session;
 use super::current::CurrentSession;
-use super::outcome::{ReplyStatus, classify};
 use super::registry::{NodeKey, NodeLocation};
+use super::request::Reply;
+use super::retry::Backoff;
+use super::state::Lost;
+use crate::error::Error;
+
+/// How many removals are on their way at once.
+const IN_FLIGHT: usize = 128;
 
 /// A node to be removed, and the session that owns it.
 #[derive(Debug)]
 pub(crate) struct Orphan {
-    pub(crate) owner: Arc<Session>,
-    pub(crate) key: NodeKey,
+    owner: Arc<Session>,
+    key: NodeKey,
+    backoff: Backoff,
+}
+
+impl Orphan {
+    pub(super) fn new(owner: &Arc<Session>, key: NodeKey) -> Self {
+        Self {
+            owner: Arc::clone(owner),
+            key,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// Nothing is left to remove, or nothing can be.
+    fn settle(self) {
+        self.owner.registry().remove(self.key);
+    }
+}
+
+/// What is removed in one go.
+enum Batch {
+    /// One node whose path is known.
+    One(Orphan, NodeLocation),
+    /// All lost creates in one directory, with the guid of each.
+    Search(String, Vec<(Orphan, String)>),
 }
 
 /// Removes what arrives until the coordinator is gone or closed.
 pub(crate) async fn run(mut orphans: mpsc::UnboundedReceiver<Orphan>, current: CurrentSession) {
-    let mut removals = FuturesUnordered::new();
+    let permits = Semaphore::new(IN_FLIGHT);
+    let (mut arrived, mut waiting, mut removals) = (Vec::new(), Vec::new(), FuturesUnordered::new());
     let mut open = true;
-    while open || !removals.is_empty() {
+    while open || !waiting.is_empty() || !removals.is_empty() {
         tokio::select! {
-            orphan = orphans.recv(), if open => match orphan {
-                Some(orphan) => removals.push(remove(orphan, current.clone())),
-                None => open = false,
+            count = orphans.recv_many(&mut arrived, usize::MAX >> 1), if open => {
+                open = count > 0;
+                waiting.append(&mut arrived);
+            }
+            session = ready(current.clone()), if !waiting.is_empty() => match session {
+                Ok(session) => {
+                    let batches = batches(std::mem::take(&mut waiting)).into_iter();
+                    removals.extend(batches.map(|batch| remove(Arc::clone(&session), batch, &permits)));
+                }
+                Err(_) => waiting.drain(..).for_each(Orphan::settle),
             },
-            Some(()) = removals.next() => {}
+            Some(left) = removals.next() => waiting.extend(left),
         }
     }
 }
 
-async fn remove(orphan: Orphan, mut current: CurrentSession) {
-    while let Some(location) = orphan.owner.registry().location(orphan.key) {
-        let session = match location {
-            // Only through its own session: once that has ended, another one may take the name at any moment.
-            NodeLocation::OwnedPath { .. } if orphan.owner.end_reason().is_some() => break,
-            NodeLocation::OwnedPath { .. } => Arc::clone(&orphan.owner),
-            _ => match current.current().await {
-                Ok(session) => session,
-                Err(_) => break,
-            },
-        };
-        let Ok(client) = session.client() else { continue };
-        let result = tokio::select! {
-            result = remove_once(&client, &location) => result,
-            _ = session.ended() => continue,
-        };
-        match result {
-            Ok(()) => {
-                debug!(?location, "removed an abandoned node");
-                break;
-            }
-            Err(error) if classify(&error) == ReplyStatus::Refused => {
-                warn!(?location, %error, "cannot remove an abandoned node; it stays until its session ends");
-                break;
-            }
-            Err(error) => {
-                debug!(?location, %error, "removal of an abandoned node is retried");
-                session.pause_before_retry().await;
-            }
+/// The current session, once it is connected.
+async fn ready(mut current: CurrentSession) -> Result<Arc<Session>, Error> {
+    loop {
+        let session = current.current().await?;
+        if session.connected().await.is_ok() {
+            return Ok(session);
         }
     }
-    orphan.owner.registry().remove(orphan.key);
+}
+
+fn batches(orphans: Vec<Orphan>) -> Vec<Batch> {
+    let (mut batches, mut searches) = (Vec::new(), HashMap::<String, Vec<_>>::new());
+    for orphan in orphans {
+        match orphan.owner.registry().location(orphan.key) {
+            Some(NodeLocation::ByGuid { parent, guid }) => searches.entry(parent).or_default().push((orphan, guid)),
+            Some(location) => batches.push(Batch::One(orphan, location)),
+            None => {}
+        }
+    }
+    batches.extend(searches.into_iter().map(|(parent, lost)| Batch::Search(parent, lost)));
+    batches
+}
+
+/// Makes one attempt; returns those that need another one, after a pause.
+async fn remove(session: Arc<Session>, batch: Batch, permits: &Semaphore) -> Vec<Orphan> {
+    // An error means that the semaphore was closed, which it never is.
+    let _permit = permits.acquire().await;
+    let mut left = match batch {
+        Batch::One(orphan, location) => remove_one(&session, orphan, location).await.into_iter().collect(),
+        Batch::Search(parent, lost) => search(&session, &parent, lost).await,
+    };
+    if let Some(longest) = left.iter_mut().map(|orphan| orphan.backoff.next()).max() {
+        // The end of the session is no reason to hurry: the next one is waited for.
+        let _ = session.sleep(longest).await;
+    }
+    left
+}
+
+async fn remove_one(session: &Arc<Session>, orphan: Orphan, location: NodeLocation) -> Option<Orphan> {
+    let through = match location {
+        // Only through its own session: once that has ended, another one may take the name at any moment.
+        NodeLocation::OwnedPath { .. } if orphan.owner.end_reason().is_some() => {
+            orphan.settle();
+            return None;
+        }
+        NodeLocation::OwnedPath { .. } => &orphan.owner,
+        _ => session,
+    };
+    let removed = through.read(|client| async move { remove_once(&client, &location).await.map(|()| location) });
+    match removed.await {
+        Ok(Reply::Answer(location)) => {
+            debug!(?location, "removed an abandoned node");
+            orphan.settle();
+            None
+        }
+        Ok(Reply::Refused(error)) => {
+            let location = orphan.owner.registry().location(orphan.key);
+            warn!(?location, %error, "cannot remove an abandoned node; it stays until its session ends");
+            orphan.settle();
+            None
+        }
+        Ok(Reply::Unanswered(_)) | Err(Lost { .. }) => Some(orphan),
+    }
+}
+
+/// Looks for the nodes of all creates in one directory whose replies were lost.
+async fn search(session: &Arc<Session>, parent: &str, lost: Vec<(Orphan, String)>) -> Vec<Orphan> {
+    let guids: Vec<&str> = lost.iter().map(|(_, guid)| guid.as_str()).collect();
+    let found = session.read(|client| async move { find_by_guids(&client, parent, &guids).await });
+    let found = match found.await {
+        Ok(Reply::Answer(found)) => found,
+        Ok(Reply::Refused(error)) => {
+            warn!(parent, %error, "cannot look for abandoned nodes; they stay until their session ends");
+            lost.into_iter().for_each(|(orphan, _)| orphan.settle());
+            return Vec::new();
+        }
+        Ok(Reply::Unanswered(_)) | Err(Lost { .. }) => return lost.into_iter().map(|(orphan, _)| orphan).collect(),
+    };
+    let mut left = Vec::new();
+    for (orphan, guid) in lost {
+        match found.get(&guid) {
+            Some(path) => {
+                orphan.owner.registry().found(orphan.key, path);
+                left.extend(remove_one(session, orphan, NodeLocation::Path(path.clone())).await);
+            }
+            None => orphan.settle(),
+        }
+    }
+    left
 }
 
 /// One attempt to remove a node.
@@ -79,7 +177,7 @@ pub(super) async fn remove_once(client: &zk::Client, location: &NodeLocation) ->
         NodeLocation::Path(path) => delete(client, path).await,
         NodeLocation::OwnedPath { path, owner } => delete_owned(client, path, *owner).await,
         NodeLocation::ByGuid { parent, guid } => {
-            for path in find_by_guid(client, parent, guid).await? {
+            for path in find_by_guids(client, parent, &[guid]).await?.into_values() {
                 delete(client, &path).await?;
             }
             Ok(())
@@ -98,34 +196,48 @@ async fn delete(client: &zk::Client, path: &str) -> Result<(), zk::Error> {
 /// Deletes the node at `path` if the session `owner`, through which it must be called, owns it. As long as that session
 /// lives, only an operator can put another's node in its place; the version leaves no more than an instant for that.
 async fn delete_owned(client: &zk::Client, path: &str, owner: i64) -> Result<(), zk::Error> {
-    loop {
-        let sync = client.sync(path);
-        let stat = client.check_stat(path);
-        sync.await?;
-        let Some(stat) = stat.await?.filter(|stat| stat.ephemeral_owner == owner) else {
-            return Ok(());
-        };
-        match client.delete(path, Some(stat.version)).await {
-            Err(zk::Error::BadVersion) => {}
-            Err(zk::Error::NoNode) => return Ok(()),
-            result => return result,
-        }
+    let sync = client.sync(path);
+    let stat = client.check_stat(path);
+    sync.await?;
+    let Some(stat) = stat.await?.filter(|stat| stat.ephemeral_owner == owner) else {
+        return Ok(());
+    };
+    match client.delete(path, Some(stat.version)).await {
+        Err(zk::Error::NoNode) => Ok(()),
+        // It was written in between: later again.
+        Err(zk::Error::BadVersion) => Err(zk::Error::Throttled),
+        result => result,
     }
 }
 
-/// The children of `parent` that a create with `guid` left: at most one.
+/// The children of `parent` that creates with these guids left, by guid: at most one for each.
 ///
 /// The `sync` makes the answer exact. A list without it can be answered by a server that has not yet applied the
 /// create, and the node would be left behind, ahead of the contender that took its place.
-pub(crate) async fn find_by_guid(client: &zk::Client, parent: &str, guid: &str) -> Result<Vec<String>, zk::Error> {
+pub(crate) async fn find_by_guids(
+    client: &zk::Client,
+    parent: &str,
+    guids: &[&str],
+) -> Result<HashMap<String, String>, zk::Error> {
     let sync = client.sync(parent);
     let list = client.list_children(parent);
     sync.await?;
     let children = match list.await {
-        Err(zk::Error::NoNode) => return Ok(Vec::new()),
+        Err(zk::Error::NoNode) => return Ok(HashMap::new()),
         result => result?,
     };
     let separator = if parent == "/" { "" } else { "/" };
-    let found = children.iter().filter(|name| name.contains(guid));
-    Ok(found.map(|name| format!("{parent}{separator}{name}")).collect())
+    let wanted: HashSet<&str> = guids.iter().copied().collect();
+    let mut found = HashMap::new();
+    for name in children {
+        // A guid stands at the front of a name, or behind `_c_`; one look-up tells, however many are wanted.
+        let front = name.strip_prefix("_c_").unwrap_or(&name);
+        let guid = [36, 32]
+            .into_iter()
+            .find_map(|length| front.get(..length).filter(|guid| wanted.contains(guid)));
+        if let Some(guid) = guid {
+            found.insert(guid.to_owned(), format!("{parent}{separator}{name}"));
+        }
+    }
+    Ok(found)
 }

@@ -68,6 +68,12 @@ pub struct Lost {
     pub reason: LossReason,
 }
 
+impl Lost {
+    pub(crate) fn because(reason: LossReason) -> Self {
+        Self { reason }
+    }
+}
+
 /// A future that resolves when a hold ends, with the reason. Clones wait independently.
 ///
 /// It resolves at the moment at which the ensemble may give the place away, not when it is known to have done so.
@@ -150,6 +156,11 @@ impl End {
 
     pub(crate) fn reason(&self) -> Option<LossReason> {
         *self.state.borrow()
+    }
+
+    /// The end as an error; a release where it has not ended.
+    pub(crate) fn lost(&self) -> Lost {
+        Lost::because(self.reason().unwrap_or(LossReason::Released))
     }
 
     pub(crate) fn signal(&self) -> LostSignal {

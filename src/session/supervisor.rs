@@ -15,11 +15,9 @@ use super::heartbeat::HeartbeatError;
 use super::lease::LeaseClock;
 use super::options::ConnectOptions;
 use super::reaper;
+use super::retry::Backoff;
 use super::state::{LossReason, SessionState};
 use crate::error::Error;
-
-const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(2);
 
 type CloseRequests = mpsc::UnboundedReceiver<oneshot::Sender<()>>;
 
@@ -111,9 +109,6 @@ impl Supervisor {
                 }
                 result = in_flight(&mut heartbeat) => {
                     heartbeat = None;
-                    if let Err(HeartbeatError::Unanswered(error)) = &result {
-                        debug!(%error, "heartbeat unanswered");
-                    }
                     if result.is_err() || !session.is_verified() {
                         not_before = Instant::now() + LeaseClock::alive_interval(session.timeout()) / 5;
                     }
@@ -150,7 +145,7 @@ impl Supervisor {
 
     /// Opens the next session, however long it takes.
     async fn replace(&self, close: &mut CloseRequests) -> Result<Arc<Session>, Next> {
-        let mut back_off = FIRST_BACK_OFF;
+        let mut backoff = Backoff::default();
         loop {
             let opened = Instant::now();
             let error = tokio::select! {
@@ -167,12 +162,12 @@ impl Supervisor {
                 },
                 request = close.recv() => return Err(Next::Close(request)),
             };
-            warn!(%error, ?back_off, "no session could be opened; trying again");
+            let pause = backoff.next();
+            warn!(%error, ?pause, "no session could be opened; trying again");
             tokio::select! {
-                () = time::sleep(back_off) => {}
+                () = time::sleep(pause) => {}
                 request = close.recv() => return Err(Next::Close(request)),
             }
-            back_off = (back_off * 2).min(LONGEST_BACK_OFF);
         }
     }
 

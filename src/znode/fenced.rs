@@ -1,15 +1,11 @@
 //! [`CheckWriter`]: writes into the ensemble that commit only while a hold lasts.
 
-use std::time::Instant;
-
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::ephemeral::check_length;
 use super::hold::Hold;
-use super::operation::Operation;
 use crate::error::Error;
-use crate::session::{LossReason, Lost, ReplyStatus, classify};
+use crate::session::{Commit, Interrupted, Lost, Operation, Unanswered};
 
 /// A transaction that checks, as its first step, that the hold's node still exists: it commits as a whole while the
 /// ensemble sees the place as ours, or not at all.
@@ -84,51 +80,27 @@ impl<'a> CheckWriter<'a> {
         let operations = std::mem::take(&mut self.operations);
         self.hold.check()?;
         let session = self.hold.node().session();
-        let client = session.client()?;
-        let mut writer = client.new_multi_writer();
-        let mut checks = 0;
-        for node in self.hold.nodes() {
-            let added = writer.add_check_version(node.path(), -1);
-            added.map_err(|error| Error::from_answer(node.path(), error))?;
-            checks += 1;
-        }
-        let mut size = 0;
-        for (index, operation) in operations.iter().enumerate() {
-            size += operation.size();
-            check_length(operation.path(), size)?;
-            let added = operation.add_to(&mut writer, session.acls());
-            added.map_err(|source| FencedWriteError::Refused { index, source })?;
-        }
-        let sent = Instant::now();
-        let committed = tokio::select! {
-            committed = writer.commit() => committed,
-            _ = session.ended() => return Err(FencedWriteError::Indeterminate),
-        };
-        match committed {
-            Ok(mut results) => {
-                session.proved(sent);
-                results.drain(..results.len().min(checks));
-                Ok(results)
+        let mut steps: Vec<_> = self.hold.nodes().map(|node| Operation::exists(node.path())).collect();
+        let checks = steps.len();
+        steps.extend(operations);
+        match session.commit(&steps).await {
+            Ok(Commit::Applied(mut applied)) => {
+                applied.results.drain(..applied.results.len().min(checks));
+                Ok(applied.results)
             }
-            Err(zk::MultiWriteError::OperationFailed {
-                index,
-                source: zk::Error::NoNode,
-            }) if index < checks => {
-                self.hold.node().end().set(LossReason::NodeRemoved);
-                let reason = self.hold.node().end().reason().unwrap_or(LossReason::NodeRemoved);
-                Err(Lost { reason }.into())
-            }
-            Err(zk::MultiWriteError::OperationFailed { index, source }) => Err(match index.checked_sub(checks) {
-                Some(index) => FencedWriteError::Refused { index, source },
-                None => Error::from_answer(self.hold.path(), source).into(),
+            Ok(Commit::Refused { index, source }) => Err(match (index.checked_sub(checks), source) {
+                (Some(index), source) => FencedWriteError::Refused { index, source },
+                (None, zk::Error::NoNode) => self.hold.node().removed().into(),
+                (None, source) => Error::from_answer(self.hold.path(), source).into(),
             }),
-            Err(zk::MultiWriteError::RequestFailed { source }) if classify(&source) == ReplyStatus::Unknown => {
-                debug!(error = %source, "outcome of a fenced write unknown");
+            Ok(Commit::Unanswered(Unanswered::Busy)) => {
+                Err(Error::from_answer(self.hold.path(), zk::Error::Throttled).into())
+            }
+            Ok(Commit::Unanswered(Unanswered::Unknown { .. })) | Err(Interrupted::Lost(_)) => {
+                debug!(path = self.hold.path(), "outcome of a fenced write unknown");
                 Err(FencedWriteError::Indeterminate)
             }
-            Err(zk::MultiWriteError::RequestFailed { source }) => {
-                Err(Error::from_answer(self.hold.path(), source).into())
-            }
+            Err(Interrupted::Failed(error)) => Err(error.into()),
         }
     }
 }
@@ -141,7 +113,7 @@ pub enum FencedWriteError {
     #[error("nothing was written: {0}")]
     Lost(#[from] Lost),
     /// The ensemble refused an operation. Nothing was written.
-    #[error("nothing was written: operation {index} was refused: {source}")]
+    #[error("nothing was written: operation {index} was refused")]
     Refused {
         /// Which of the added operations, from 0.
         index: usize,

@@ -1,41 +1,14 @@
 //! [`Hold`]: what every guard is underneath.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ephemeral::{Ephemeral, Interrupted};
+use super::ephemeral::Ephemeral;
 use super::fenced::CheckWriter;
+use super::token::FencingToken;
 use crate::error::Error;
-use crate::session::{Coordinator, LeaseHold, LossReason, Lost, LostSignal, Session};
-
-/// A number that grows with every grant on a path: the zxid at which the holder's node was created.
-///
-/// Give it to the resource that the lock protects and let that refuse a number older than the newest it has seen:
-/// then a holder that was stalled past its session cannot overwrite the work of its successor, whatever it believes
-/// ([Kleppmann 2016](https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html)). Sequence numbers
-/// of nodes would not do: they begin anew when the lock's directory is removed, and wrap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FencingToken(i64);
-
-impl FencingToken {
-    /// The token as a number, for example for a column of a database.
-    pub const fn as_i64(self) -> i64 {
-        self.0
-    }
-
-    /// A token from a number, for example out of a database.
-    pub const fn from_i64(number: i64) -> Self {
-        Self(number)
-    }
-}
-
-impl fmt::Display for FencingToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.0)
-    }
-}
+use crate::session::{Coordinator, Interrupted, LeaseHold, LossReason, Lost, LostSignal, Session};
 
 /// A place that is held: what the guards of all recipes dereference to.
 ///
@@ -77,7 +50,7 @@ impl Hold {
 
     /// The fencing token, which is larger than that of every earlier hold on this path. Costs no request.
     pub fn token(&self) -> FencingToken {
-        FencingToken(self.node.czxid())
+        FencingToken::from(self.node.czxid())
     }
 
     /// Path of the node that stands for this hold, from the chroot; of the first one, where several locks are held.

@@ -6,18 +6,18 @@
 //! [`Register`](super::Register) it need not be deleted after each write, and it stands apart from the nodes that
 //! others list and watch.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::ask::{Transaction, ask, stat, transact};
-use super::ephemeral::{Ephemeral, Interrupted, NewChild};
+use super::ephemeral::{Ephemeral, NewChild};
 use super::name::Tag;
 use super::parents::Parents;
 use super::path::NodePath;
+use super::request::{Transaction, commit, delete, stat};
 use crate::error::Error;
-use crate::session::Session;
+use crate::session::{Interrupted, Operation, Retry, Session, lock};
 
 /// How many idle ledgers are kept: as many transactions as go on at once without a create of their own.
 const IDLE: usize = 16;
@@ -58,7 +58,7 @@ struct Ledger {
 
 /// What one ledger made of a transaction.
 enum LedgerWrite {
-    LedgerOutcome(LedgerOutcome, Option<Ledger>),
+    Done(LedgerOutcome, Option<Ledger>),
     /// Nothing was done, nor will be.
     Unapplied,
 }
@@ -78,17 +78,19 @@ impl Ledgers {
         }
     }
 
-    /// Sends the transaction that `add` builds, about `path`, once.
+    /// Sends the transaction, which is about `path`, once.
     pub(crate) async fn commit(
         &self,
         session: &Arc<Session>,
         path: &str,
-        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
+        steps: &[Operation],
     ) -> Result<LedgerOutcome, Interrupted> {
+        let mut retry = Retry::new(session, path, 0);
         loop {
-            if let Some(entry) = self.attempt(session, path, &add, AfterLoss::SendAgain).await? {
+            if let Some(entry) = self.attempt(session, path, steps, AfterLoss::SendAgain).await? {
                 return Ok(entry);
             }
+            retry.raced().await?;
         }
     }
 
@@ -98,24 +100,24 @@ impl Ledgers {
         &self,
         session: &Arc<Session>,
         path: &str,
-        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
+        steps: &[Operation],
     ) -> Result<Option<LedgerOutcome>, Interrupted> {
-        self.attempt(session, path, &add, AfterLoss::Revoke).await
+        self.attempt(session, path, steps, AfterLoss::Revoke).await
     }
 
     async fn attempt(
         &self,
         session: &Arc<Session>,
         path: &str,
-        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
+        steps: &[Operation],
         after_loss: AfterLoss,
     ) -> Result<Option<LedgerOutcome>, Interrupted> {
         let ledger = match self.idle(session) {
             Some(ledger) => ledger,
             None => Ledger::open(session, &self.directory).await?,
         };
-        match ledger.write(session, path, add, after_loss).await? {
-            LedgerWrite::LedgerOutcome(entry, ledger) => {
+        match ledger.write(session, path, steps, after_loss).await? {
+            LedgerWrite::Done(entry, ledger) => {
                 let mut idle = self.lock();
                 idle.extend(ledger);
                 idle.truncate(IDLE);
@@ -134,7 +136,7 @@ impl Ledgers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Ledger>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
 }
 
@@ -156,18 +158,17 @@ impl Ledger {
         self,
         session: &Arc<Session>,
         path: &str,
-        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
+        steps: &[Operation],
         after_loss: AfterLoss,
     ) -> Result<LedgerWrite, Interrupted> {
         let mut sent_before = false;
         // What follows may be lost on its way; this is not.
-        drop(session.client()?);
+        session.connected().await?;
+        let own = Operation::set_data(self.node.path(), Vec::new(), self.version);
+        let steps: Vec<_> = std::iter::once(own).chain(steps.iter().cloned()).collect();
+        let mut retry = Retry::new(session, path, steps.iter().map(Operation::size).sum());
         loop {
-            let transaction = transact(session, path, |multi| {
-                multi.add_set_data(self.node.path(), &[], Some(self.version))?;
-                add(multi)
-            });
-            return match transaction.await {
+            return match commit(&mut retry, session, &steps).await {
                 Ok(Transaction::Unknown) => match after_loss {
                     AfterLoss::SendAgain => {
                         debug!(path, "reply of a transaction lost; sending it again");
@@ -176,11 +177,8 @@ impl Ledger {
                     }
                     AfterLoss::Revoke => Ok(self.revoke(session, path).await),
                 },
-                Ok(Transaction::Committed(results)) => match Receipt::new(results) {
-                    Some(receipt) => Ok(LedgerWrite::LedgerOutcome(
-                        LedgerOutcome::Committed(receipt),
-                        self.moved_on(),
-                    )),
+                Ok(Transaction::Applied(applied)) => match Receipt::new(applied.results) {
+                    Some(receipt) => Ok(LedgerWrite::Done(LedgerOutcome::Committed(receipt), self.moved_on())),
                     None => Ok(self.applied(session).await),
                 },
                 // The same transaction, sent before, whose reply was lost.
@@ -201,9 +199,11 @@ impl Ledger {
                         index: index - 1,
                         source,
                     };
-                    Ok(LedgerWrite::LedgerOutcome(entry, (!sent_before).then_some(self)))
+                    Ok(LedgerWrite::Done(entry, (!sent_before).then_some(self)))
                 }
-                Err(Interrupted::Lost(_)) => Ok(self.indeterminate()),
+                Err(Interrupted::Lost(_) | Interrupted::Failed(Error::ConnectionBreaks { .. })) => {
+                    Ok(self.indeterminate())
+                }
                 Err(_) if sent_before => Ok(self.indeterminate()),
                 Err(failed) => Err(failed),
             };
@@ -212,22 +212,15 @@ impl Ledger {
 
     /// What became of a transaction whose reply was lost; one that was not done never will be, since its ledger is gone.
     async fn revoke(self, session: &Arc<Session>, path: &str) -> LedgerWrite {
-        let (node, version) = (self.node.path(), self.version);
-        let revoked = ask(session, node, |client| async move {
-            match client.delete(node, Some(version)).await {
-                Err(zk::Error::BadVersion) => Ok(false),
-                deleted => deleted.map(|()| true),
-            }
-        });
-        match revoked.await {
-            Ok(Some(true)) => {
+        match delete(session, self.node.path(), Some(self.version)).await {
+            Ok(Ok(())) => {
                 debug!(path, "a transaction whose reply was lost was not done");
                 self.node.forget();
                 LedgerWrite::Unapplied
             }
-            Ok(Some(false)) => self.applied(session).await,
-            // Gone by our own delete whose reply was lost, or by somebody else's.
-            Ok(None) | Err(_) => self.indeterminate(),
+            Ok(Err(zk::Error::BadVersion)) => self.applied(session).await,
+            // Gone by our own delete whose reply was lost, or by that of an operator.
+            Ok(Err(_)) | Err(_) => self.indeterminate(),
         }
     }
 
@@ -236,7 +229,7 @@ impl Ledger {
         match stat(session, self.node.path()).await {
             Ok(Some(ledger)) => {
                 let results = Vec::new();
-                LedgerWrite::LedgerOutcome(LedgerOutcome::Committed(Receipt { ledger, results }), self.moved_on())
+                LedgerWrite::Done(LedgerOutcome::Committed(Receipt { ledger, results }), self.moved_on())
             }
             Ok(None) | Err(_) => self.indeterminate(),
         }
@@ -249,7 +242,7 @@ impl Ledger {
 
     fn indeterminate(&self) -> LedgerWrite {
         let ledger = self.node.path().to_owned();
-        LedgerWrite::LedgerOutcome(LedgerOutcome::Indeterminate { ledger }, None)
+        LedgerWrite::Done(LedgerOutcome::Indeterminate { ledger }, None)
     }
 }
 

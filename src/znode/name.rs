@@ -3,6 +3,7 @@
 use std::fmt;
 
 use uuid::{Builder, Uuid, Version};
+use zookeeper_client as zk;
 
 /// What stands right before the sequence number of a child's name and says what kind of contender it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +43,14 @@ impl Tag {
     /// Whether the server appends a sequence number.
     pub(crate) fn is_sequential(self) -> bool {
         self != Self::Member
+    }
+
+    /// How a node of this kind is created.
+    pub(crate) fn create_mode(self) -> zk::CreateMode {
+        match self.is_sequential() {
+            true => zk::CreateMode::EphemeralSequential,
+            false => zk::CreateMode::Ephemeral,
+        }
     }
 
     /// A name for a new contender, without the sequence number, and the guid in it. The guid makes it unique for

@@ -14,11 +14,11 @@ use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 use zookeeper_client as zk;
 
-use super::ephemeral::Interrupted;
-use super::wait::{NodeWatch, retry_or_fail};
+use super::request::{request, stat_and_watcher, sync};
+use super::watch::NodeWatch;
 use crate::error::Error;
 use crate::observer::Observer;
-use crate::session::{Coordinator, Session};
+use crate::session::{Coordinator, Interrupted, Retry, Session};
 
 /// Pause after a refused read, which only a change of ACLs can cause.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
@@ -96,7 +96,8 @@ async fn look<V: Observe>(
             Err(Interrupted::Failed(error)) if first => return Err(zk.ended().unwrap_or(error)),
             Err(Interrupted::Failed(error)) => {
                 warn!(%error, "cannot observe for now; trying again");
-                tokio::time::sleep(REFUSED_PAUSE).await;
+                // The end of the session is no reason to hurry.
+                let _ = session.sleep(REFUSED_PAUSE).await;
             }
         }
     }
@@ -127,6 +128,13 @@ pub(crate) struct NodeData {
     pub(crate) stat: zk::Stat,
 }
 
+impl NodeData {
+    pub(super) fn new(data: impl Into<Bytes>, stat: zk::Stat) -> Self {
+        let data = data.into();
+        Self { data, stat }
+    }
+}
+
 impl<T> Watched<T> {
     /// Whether it has not changed since, as seen through `context`.
     pub(crate) fn is_current(&self, context: &WatchContext) -> bool {
@@ -138,25 +146,14 @@ impl<T> Watched<T> {
 impl WatchContext {
     /// Looks through the current connection, at nothing older than this moment.
     async fn open(session: &Arc<Session>, wake: &Arc<Notify>) -> Result<Self, Interrupted> {
-        loop {
-            let client = session.client()?;
-            let connection = session.connection();
-            let answer = tokio::select! {
-                answer = client.sync("/") => answer,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            drop(client);
-            match answer {
-                Ok(()) => {
-                    return Ok(Self {
-                        session: Arc::clone(session),
-                        connection,
-                        wake: Arc::clone(wake),
-                    });
-                }
-                Err(error) => retry_or_fail(session, "/", error).await?,
-            }
-        }
+        session.connected().await?;
+        let connection = session.connection();
+        sync(session, "/").await?;
+        Ok(Self {
+            session: Arc::clone(session),
+            connection,
+            wake: Arc::clone(wake),
+        })
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {
@@ -187,26 +184,16 @@ impl WatchContext {
 
     /// The data of the node at `path`, if it exists; else nothing is watched.
     pub(crate) async fn existing(&self, path: &str) -> Result<Option<Watched<NodeData>>, Interrupted> {
-        loop {
-            let client = self.session.client()?;
-            let answer = tokio::select! {
-                answer = client.get_and_watch_data(path) => answer,
-                lost = self.session.ended() => return Err(lost.into()),
-            };
-            drop(client);
-            match answer {
-                Ok((data, stat, watcher)) => {
-                    let data = data.into();
-                    return Ok(Some(self.watched(NodeData { data, stat }, watcher)));
-                }
-                Err(zk::Error::NoNode) => return Ok(None),
-                Err(error) => retry_or_fail(&self.session, path, error).await?,
-            }
-        }
+        let answer = request(&self.session, path, |client| async move {
+            client.get_and_watch_data(path).await
+        });
+        let found = answer.await?;
+        Ok(found.map(|(data, stat, watcher)| self.watched(NodeData::new(data, stat), watcher)))
     }
 
     /// The data of the node at `path`, or that there is none.
     pub(crate) async fn data(&self, path: &str) -> Result<Watched<Option<NodeData>>, Interrupted> {
+        let mut retry = Retry::new(&self.session, path, 0);
         loop {
             if let Some(existing) = self.existing(path).await? {
                 return Ok(existing.map(Some));
@@ -214,45 +201,31 @@ impl WatchContext {
             if let Some(absent) = self.absent(path).await? {
                 return Ok(absent.map(|()| None));
             }
+            retry.raced().await?;
         }
     }
 
     /// The children of `path`; none if it does not exist.
     pub(crate) async fn children(&self, path: &str) -> Result<Watched<Vec<String>>, Interrupted> {
+        let mut retry = Retry::new(&self.session, path, 0);
         loop {
-            let client = self.session.client()?;
-            let answer = tokio::select! {
-                answer = client.list_and_watch_children(path) => answer,
-                lost = self.session.ended() => return Err(lost.into()),
-            };
-            drop(client);
-            match answer {
-                Ok((children, watcher)) => return Ok(self.watched(children, watcher)),
-                Err(zk::Error::NoNode) => {
-                    if let Some(absent) = self.absent(path).await? {
-                        return Ok(absent.map(|()| Vec::new()));
-                    }
-                }
-                Err(error) => retry_or_fail(&self.session, path, error).await?,
+            let answer = request(&self.session, path, |client| async move {
+                client.list_and_watch_children(path).await
+            });
+            if let Some((children, watcher)) = answer.await? {
+                return Ok(self.watched(children, watcher));
             }
+            if let Some(absent) = self.absent(path).await? {
+                return Ok(absent.map(|()| Vec::new()));
+            }
+            retry.raced().await?;
         }
     }
 
     /// That there is no node at `path`, unless there is.
     async fn absent(&self, path: &str) -> Result<Option<Watched<()>>, Interrupted> {
-        loop {
-            let client = self.session.client()?;
-            let answer = tokio::select! {
-                answer = client.check_and_watch_stat(path) => answer,
-                lost = self.session.ended() => return Err(lost.into()),
-            };
-            drop(client);
-            match answer {
-                Ok((None, watcher)) => return Ok(Some(self.watched((), watcher))),
-                Ok((Some(_), _)) => return Ok(None),
-                Err(error) => retry_or_fail(&self.session, path, error).await?,
-            }
-        }
+        let (stat, watcher) = stat_and_watcher(&self.session, path).await?;
+        Ok(stat.is_none().then(|| self.watched((), watcher)))
     }
 
     fn watched<T>(&self, value: T, watcher: zk::OneshotWatcher) -> Watched<T> {

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use zookeeper_client as zk;
 
-use super::ephemeral::Interrupted;
 use super::path::NodePath;
-use crate::error::Error;
-use crate::session::{ReplyStatus, Session, classify};
+use super::request::write;
+use crate::session::{Interrupted, Session, refused};
 
 /// What kind of nodes parents are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,25 +19,30 @@ pub(crate) enum Parents {
 
 /// Creates `path` and what is missing above it.
 pub(crate) async fn ensure(session: &Arc<Session>, path: &NodePath, parents: Parents) -> Result<(), Interrupted> {
-    let mut mode = match parents {
-        Parents::Containers => zk::CreateMode::Container,
-        Parents::Persistent => zk::CreateMode::Persistent,
+    let modes = match parents {
+        Parents::Containers => [zk::CreateMode::Container, zk::CreateMode::Persistent],
+        Parents::Persistent => [zk::CreateMode::Persistent; 2],
     };
-    loop {
-        let client = session.client()?;
-        let options = mode.with_acls(session.acls());
-        let result = tokio::select! {
-            result = client.mkdir(path.as_str(), &options) => result,
-            lost = session.ended() => return Err(lost.into()),
-        };
-        drop(client);
-        match result {
+    let path = path.as_str();
+    let mut refusal = zk::Error::Unimplemented;
+    for mode in modes {
+        let options = &mode.with_acls(session.acls());
+        match write(
+            session,
+            path,
+            0,
+            |client| async move { client.mkdir(path, options).await },
+        )
+        .await?
+        {
             Ok(()) => return Ok(()),
-            Err(zk::Error::Unimplemented) if mode == zk::CreateMode::Container => mode = zk::CreateMode::Persistent,
-            Err(error) if classify(&error) == ReplyStatus::Refused => {
-                return Err(Error::from_answer(path.as_str(), error).into());
+            // A server that knows no containers.
+            Err(zk::Error::Unimplemented) => {}
+            Err(source) => {
+                refusal = source;
+                break;
             }
-            Err(_) => session.pause_before_retry().await,
         }
     }
+    Err(refused(path, refusal))
 }

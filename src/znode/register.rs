@@ -12,15 +12,17 @@ use tracing::debug;
 use uuid::Uuid;
 use zookeeper_client as zk;
 
+use super::attempts::retry_across_sessions;
 use super::ephemeral::CleanupGuard;
-use super::ephemeral::{Interrupted, check_size};
 use super::observe::{NodeData, Observe, WatchContext, Watched};
 use super::parents::{self, Parents};
 use super::path::NodePath;
-use super::retry_across_sessions::retry_across_sessions;
-use super::wait::retry_or_fail;
+use super::request::{read, request};
 use crate::error::Error;
-use crate::session::{Coordinator, HeartbeatError, NodeLocation, ReplyStatus, Session, classify, find_by_guid};
+use crate::session::{
+    Commit, Coordinator, HeartbeatError, Interrupted, NodeLocation, Operation, Retry, Session, Unanswered,
+    find_by_guids, refused,
+};
 
 /// A node that holds a value.
 #[derive(Clone, Debug)]
@@ -83,12 +85,14 @@ impl Register {
 
     /// Writes if what is expected stands there.
     pub(crate) async fn write(&self, expected: Expected, data: &[u8]) -> Result<WriteOutcome, Error> {
-        check_size(self.path.as_str(), data)?;
+        self.zk.check_transaction_size(self.path.as_str(), data.len())?;
+        let data = &Bytes::copy_from_slice(data);
         let mut in_doubt = false;
         loop {
             let session = self.zk.session().await?;
             let attempt = match self.write_in(&session, expected, data).await {
                 Ok(attempt) => attempt,
+                // Before anything was sent, or after its fate was settled.
                 Err(Interrupted::Lost(_)) => WriteAttempt::Unsent,
                 Err(Interrupted::Failed(error)) => return Err(self.zk.ended().unwrap_or(error)),
             };
@@ -118,89 +122,69 @@ impl Register {
     }
 
     async fn read_in(&self, session: &Arc<Session>) -> Result<Option<Stored>, Interrupted> {
-        loop {
-            let client = session.client()?;
-            let answer = tokio::select! {
-                answer = client.get_data(self.path.as_str()) => answer,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            drop(client);
-            match answer {
-                Ok((data, stat)) => {
-                    let data = data.into();
-                    return Ok(Some(NodeData { data, stat }.into()));
-                }
-                Err(zk::Error::NoNode) => return Ok(None),
-                Err(error) => retry_or_fail(session, self.path.as_str(), error).await?,
-            }
-        }
+        let node = read(session, self.path.as_str()).await?;
+        Ok(node.map(|(data, stat)| Stored::from(NodeData::new(data, stat))))
     }
 
     async fn write_in(
         &self,
         session: &Arc<Session>,
         expected: Expected,
-        data: &[u8],
+        data: &Bytes,
     ) -> Result<WriteAttempt, Interrupted> {
+        let path = self.path.as_str();
         let mut create = expected == Expected::Nothing;
+        let mut retry = Retry::new(session, path, data.len());
         loop {
-            let Ok(client) = session.client() else {
-                return Ok(WriteAttempt::Unsent);
-            };
+            session.connected().await?;
             let mark = Mark::new(session, &self.path);
-            let mut transaction = client.new_multi_writer();
-            let added = if create {
-                let options = zk::CreateMode::Persistent.with_acls(session.acls());
-                transaction.add_create(self.path.as_str(), data, &options)
+            let write = if create {
+                Operation::create(path, data.clone(), zk::CreateMode::Persistent)
             } else {
-                transaction.add_set_data(self.path.as_str(), data, expected.version())
+                Operation::set_data(path, data.clone(), expected.version())
             };
-            let options = zk::CreateMode::Ephemeral.with_acls(session.acls());
-            added
-                .and_then(|()| transaction.add_create(&mark.path, &[], &options))
-                .map_err(|error| Error::from_answer(self.path.as_str(), error))?;
-            let committed = tokio::select! {
-                committed = transaction.commit() => committed,
-                _ = session.ended() => return Ok(WriteAttempt::Unanswered),
-            };
-            let refusal = match committed {
-                Ok(_) => {
+            let mark_step = Operation::create(&mark.path, Vec::new(), zk::CreateMode::Ephemeral);
+            let refusal = match session.commit(&[write, mark_step]).await {
+                Ok(Commit::Applied(_)) => {
                     mark.found();
                     return Ok(WriteAttempt::Settled(WriteOutcome::Applied));
                 }
-                Err(zk::MultiWriteError::OperationFailed { source, .. }) => source,
-                Err(zk::MultiWriteError::RequestFailed { source }) => source,
-            };
-            match classify(&refusal) {
-                ReplyStatus::Unknown => {
-                    debug!(error = %refusal, path = %self.path, "reply of a write lost; looking for its mark");
+                Ok(Commit::Refused { source, .. }) => source,
+                Ok(Commit::Unanswered(unanswered @ Unanswered::Busy)) => {
+                    mark.guard.disarm();
+                    retry.after(unanswered).await?;
+                    continue;
+                }
+                Ok(Commit::Unanswered(unanswered)) => {
+                    debug!(path, "reply of a write lost; looking for its mark");
                     match mark.was_made(&self.path).await {
                         Ok(true) => return Ok(WriteAttempt::Settled(WriteOutcome::Applied)),
-                        Ok(false) => continue,
+                        // It was not applied, so that an error from here on is one of a write that was not.
+                        Ok(false) => retry.after(unanswered).await?,
                         // Also if the mark must not be looked for: the write may have been applied.
                         Err(_) => return Ok(WriteAttempt::Unanswered),
                     }
-                }
-                ReplyStatus::Busy => {
-                    mark.guard.disarm();
-                    session.pause_before_retry().await;
                     continue;
                 }
-                ReplyStatus::Refused => mark.guard.disarm(),
-            }
+                Err(Interrupted::Lost(_)) => return Ok(WriteAttempt::Unanswered),
+                Err(failed) => {
+                    mark.guard.disarm();
+                    return Err(failed);
+                }
+            };
+            mark.guard.disarm();
             match refusal {
                 zk::Error::BadVersion => return Ok(WriteAttempt::Settled(WriteOutcome::Mismatch)),
                 zk::Error::NoNode if create => match self.path.parent() {
-                    Some(parent) => match parents::ensure(session, &parent, Parents::Containers).await {
-                        Err(Interrupted::Lost(_)) => return Ok(WriteAttempt::Unsent),
-                        ensured => ensured?,
-                    },
-                    None => return Err(Error::from_answer(self.path.as_str(), refusal).into()),
+                    Some(parent) => parents::ensure(session, &parent, Parents::Containers).await?,
+                    None => return Err(refused(path, refusal)),
                 },
                 zk::Error::NoNode if expected == Expected::Anything => create = true,
                 zk::Error::NodeExists if create && expected == Expected::Anything => create = false,
-                zk::Error::NoNode | zk::Error::NodeExists => return Ok(WriteAttempt::Settled(WriteOutcome::Mismatch)),
-                refusal => return Err(Error::from_answer(self.path.as_str(), refusal).into()),
+                zk::Error::NoNode | zk::Error::NodeExists => {
+                    return Ok(WriteAttempt::Settled(WriteOutcome::Mismatch));
+                }
+                refusal => return Err(refused(path, refusal)),
             }
         }
     }
@@ -257,37 +241,28 @@ impl Mark {
     /// an absence is believed: a server that puts another one in its place has removed the mark with it.
     async fn was_made(self, register: &NodePath) -> Result<bool, Interrupted> {
         let session = Arc::clone(&self.guard.session);
+        let (path, guid) = (register.as_str(), self.guid.as_str());
+        let mut retry = Retry::new(&session, path, 0);
         loop {
-            tokio::select! {
-                () = session.pause_before_retry() => {}
-                lost = session.ended() => return Err(lost.into()),
+            retry.raced().await?;
+            let found = request(&session, path, |client| async move {
+                find_by_guids(&client, path, &[guid]).await
+            });
+            if found.await?.is_some_and(|found| !found.is_empty()) {
+                self.found();
+                return Ok(true);
             }
-            let client = session.client()?;
-            let found = tokio::select! {
-                found = find_by_guid(&client, register.as_str(), &self.guid) => found,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            match found {
-                Ok(found) if found.is_empty() => match session.is_ours(register.as_str()).await {
-                    Ok(true) => {
-                        self.guard.disarm();
-                        return Ok(false);
-                    }
-                    Ok(false) => {
-                        let path = register.as_str().to_owned();
-                        return Err(Error::Denied { path }.into());
-                    }
-                    Err(HeartbeatError::Unanswered(error)) => debug!(%error, "the session could not be verified yet"),
-                    Err(HeartbeatError::Lost) => return Err(session.ended().await.into()),
-                },
-                Ok(_) => {
-                    self.found();
-                    return Ok(true);
+            match session.is_ours(path).await {
+                Ok(true) => {
+                    self.guard.disarm();
+                    return Ok(false);
                 }
-                Err(error) if classify(&error) == ReplyStatus::Refused => {
-                    return Err(Error::from_answer(register.as_str(), error).into());
+                Ok(false) => {
+                    let path = path.to_owned();
+                    return Err(Error::Denied { path }.into());
                 }
-                Err(error) => debug!(%error, guid = self.guid, "search for a mark is retried"),
+                Err(HeartbeatError::Unanswered) => debug!("the session could not be verified yet"),
+                Err(HeartbeatError::Lost) => return Err(session.ended().await.into()),
             }
         }
     }

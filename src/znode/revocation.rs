@@ -10,12 +10,12 @@ use bytes::Bytes;
 use futures::future;
 use zookeeper_client as zk;
 
-use super::ephemeral::{Ephemeral, Interrupted, check_size};
+use super::ephemeral::Ephemeral;
 use super::hold::Hold;
 use super::name;
-use super::wait::retry_or_fail;
+use super::request::read;
 use crate::error::Error;
-use crate::session::{Lost, Session};
+use crate::session::{Interrupted, Lost, Reply, Retry, Session, refused};
 
 /// What Curator writes: `LockInternals.REVOKE_MESSAGE`.
 const REVOKE: &[u8] = b"__REVOKE__";
@@ -94,8 +94,9 @@ async fn requested(node: &Ephemeral) -> Revocation {
 
 /// Asks the owner of the node at `path` to give its place up; false if the node is gone.
 pub(crate) async fn request(session: &Arc<Session>, path: &str, reason: &str) -> Result<bool, Interrupted> {
+    let mut retry = Retry::new(session, path, reason.len());
     loop {
-        let Some((data, version)) = read(session, path).await? else {
+        let Some((data, stat)) = read(session, path).await? else {
             return Ok(false);
         };
         let message = if name::is_ours(path) {
@@ -111,19 +112,16 @@ pub(crate) async fn request(session: &Arc<Session>, path: &str, reason: &str) ->
         if data == message {
             return Ok(true);
         }
-        check_size(path, &message)?;
-        let client = session.client()?;
-        let answer = tokio::select! {
-            answer = client.set_data(path, &message, Some(version)) => answer,
-            lost = session.ended() => return Err(lost.into()),
-        };
-        drop(client);
-        match answer {
-            Ok(_) => return Ok(true),
-            Err(zk::Error::NoNode) => return Ok(false),
-            // Somebody else wrote, or the reply of our own write was lost.
-            Err(zk::Error::BadVersion) => {}
-            Err(error) => retry_or_fail(session, path, error).await?,
+        session.check_size(path, message.len())?;
+        let (message, version) = (&message, Some(stat.version));
+        let written = session.write(|client| async move { client.set_data(path, message, version).await });
+        match written.await? {
+            Reply::Answer(_) => return Ok(true),
+            Reply::Refused(zk::Error::NoNode) => return Ok(false),
+            // Another client wrote, or the reply of our own write was lost.
+            Reply::Refused(zk::Error::BadVersion) => retry.raced().await?,
+            Reply::Refused(source) => return Err(refused(path, source)),
+            Reply::Unanswered(unanswered) => retry.after(unanswered).await?,
         }
     }
 }
@@ -152,22 +150,6 @@ pub(super) fn behind_request(now: &[u8], own: &[u8]) -> Option<Vec<u8>> {
         ..message
     };
     Some(message.encode())
-}
-
-async fn read(session: &Arc<Session>, path: &str) -> Result<Option<(Vec<u8>, i32)>, Interrupted> {
-    loop {
-        let client = session.client()?;
-        let answer = tokio::select! {
-            answer = client.get_data(path) => answer,
-            lost = session.ended() => return Err(lost.into()),
-        };
-        drop(client);
-        match answer {
-            Ok((data, stat)) => return Ok(Some((data, stat.version))),
-            Err(zk::Error::NoNode) => return Ok(None),
-            Err(error) => retry_or_fail(session, path, error).await?,
-        }
-    }
 }
 
 /// `__REVOKE__`, and to one of us: a line with the lengths of what follows, who asks, why, and the data as it was.

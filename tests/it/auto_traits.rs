@@ -14,12 +14,12 @@ use zookeeper_recipes::queue::{TypedDelivery, TypedQueue};
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, Coordinator,
     CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard,
-    FencedWriteError, FencingToken, Group, GroupObserver, Hold, JoinError, LatchError, LatchTimeoutError, Layout,
-    LeaderElection, Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership,
-    MultiLock, MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError, Presence,
-    ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore,
-    SessionState, SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryAcquireError, TryPermitError,
-    Turn, Versioned, WaitTimeoutError, connect,
+    FencedWriteError, FencingToken, Group, GroupObserver, Hold, InvalidToken, JoinError, LatchError, LatchTimeoutError,
+    Layout, LeaderElection, Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange,
+    Membership, MultiLock, MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder,
+    PermitTimeoutError, Presence, ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard,
+    RwLockWriteGuard, Semaphore, SessionState, SharedCounter, SharedCounterError, SharedValue, SharedValueError,
+    TimeoutError, TryAcquireError, TryPermitError, Turn, Versioned, WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -59,6 +59,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<InvalidItemId>();
     plain::<ItemId>();
     plain::<ItemStatus>();
+    plain::<InvalidToken>();
     plain::<JoinError>();
     plain::<LatchError>();
     plain::<LatchTimeoutError>();
@@ -101,6 +102,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<SharedCounterError>();
     plain::<SharedValue>();
     plain::<SharedValueError>();
+    plain::<TimeoutError<Error>>();
     plain::<TryAcquireError>();
     plain::<TryPermitError>();
     #[cfg(feature = "serde")]

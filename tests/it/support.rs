@@ -7,7 +7,7 @@ use futures::future;
 use tokio::task::JoinHandle;
 use zookeeper_embedded::Faults;
 use zookeeper_recipes::zookeeper_client as zk;
-use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLock, FairLockGuard};
+use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLock, FairLockGuard, TimeoutError};
 use zookeeper_testkit::{Fixture, within};
 
 /// How long anything that has to happen may take on a busy machine. Never what a test asserts on.
@@ -108,4 +108,12 @@ pub(crate) async fn create(fixture: &Fixture, path: &str, mode: zk::CreateMode) 
     let options = mode.with_acls(zk::Acls::anyone_all());
     let created = fixture.raw().create(path, b"", &options).await;
     created.unwrap_or_else(|err| panic!("{path}: {err}"));
+}
+
+/// The limit that a call says has passed; none if it says something else.
+pub(crate) fn elapsed<T, E>(outcome: Result<T, TimeoutError<E>>) -> Option<Duration> {
+    match outcome {
+        Err(TimeoutError::Elapsed { after, .. }) => Some(after),
+        _ => None,
+    }
 }

@@ -4,15 +4,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time;
 use tracing::debug;
 
 use super::DoubleBarrier;
 use super::rule::{self, Leave, Ready};
-use crate::error::Error;
-use crate::session::{Lost, Session};
+use crate::error::{Error, TimeoutError};
+use crate::session::{Interrupted, Lost, Session};
 use crate::znode::{
-    Ephemeral, Hold, Interrupted, ReleaseError, WITHDRAWAL_GRACE, list, retry_across_sessions, watch_existing,
+    Ephemeral, Hold, ReleaseError, WITHDRAWAL_GRACE, elapsed, list, retry_across_sessions, watch_existing,
 };
 
 /// A member inside a barrier, for the others to wait for; it dereferences to [`Hold`], which says whether they do.
@@ -61,16 +60,16 @@ impl Entered {
     /// As [`leave`](Self::leave).
     pub async fn leave_timeout(self, limit: Duration) -> Result<(), LeaveTimeoutError> {
         let Self { hold, barrier, inside } = self;
-        let mut node = Some(hold.into_node()?);
-        if let Ok(left) = time::timeout(limit, barrier.leave(&mut node, inside)).await {
-            return Ok(left?);
+        let mut node = Some(hold.into_node().map_err(ReleaseError::from)?);
+        if let Some(left) = barrier.zk.timeout(limit, barrier.leave(&mut node, inside)).await {
+            return left.map_err(|error| TimeoutError::Error(error.into()));
         }
         if let Some(node) = node.take() {
-            if time::timeout(WITHDRAWAL_GRACE, node.remove()).await.is_err() {
+            if barrier.zk.timeout(WITHDRAWAL_GRACE, node.remove()).await.is_none() {
                 debug!(path = barrier.path(), "timed out; the member is left to the reaper");
             }
         }
-        Err(LeaveTimeoutError::Elapsed { after: limit })
+        Err(elapsed(&barrier.zk, barrier.path(), limit))
     }
 }
 
@@ -175,20 +174,6 @@ async fn ended(own: Option<&Ephemeral>) -> Lost {
     }
 }
 
-/// Why a barrier was not left by all in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LeaveTimeoutError {
-    /// The time is up. The member has left, others are still inside.
-    #[error("others were still inside after {} ms", after.as_millis())]
-    Elapsed {
-        /// The limit that was given.
-        after: Duration,
-    },
-    /// The member was lost before: the others did not wait for it.
-    #[error("the member was lost before it left: {}", .0.reason)]
-    Lost(#[from] Lost),
-    /// The barrier cannot be left properly at all.
-    #[error(transparent)]
-    Error(#[from] Error),
-}
+/// Why a barrier was not left by all in time. After [`Elapsed`](TimeoutError::Elapsed) the member has left, and others
+/// are still inside.
+pub type LeaveTimeoutError = TimeoutError<ReleaseError>;

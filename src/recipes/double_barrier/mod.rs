@@ -18,9 +18,9 @@ use tracing::{Instrument, debug, info, info_span};
 use self::rule::{Enter, Ready};
 use self::view::{Directory, has_ready, members};
 use crate::error::{Error, WaitTimeoutError};
-use crate::session::{CleanupToken, Coordinator, Lost, Session};
+use crate::session::{CleanupToken, Coordinator, Interrupted, Lost, Session};
 use crate::znode::{
-    Ephemeral, Hold, Interrupted, NewChild, NodePath, Parents, Tag, list, retry_across_sessions, with_deadline,
+    Ephemeral, Hold, NewChild, NodePath, Parents, Tag, elapsed, list, retry_across_sessions, with_deadline,
 };
 
 pub use self::entered::{Entered, LeaveTimeoutError};
@@ -130,11 +130,10 @@ impl DoubleBarrier {
     /// # Cancel safety
     /// As [`enter`](Self::enter).
     pub async fn enter_timeout(&self, limit: Duration) -> Result<Entered, WaitTimeoutError> {
-        let entered = with_deadline(
-            limit,
-            |cleanup| async move { self.enter_witnessed(Some(&cleanup)).await },
-        );
-        entered.await?.ok_or(WaitTimeoutError::Elapsed { after: limit })
+        let entered = with_deadline(&self.zk, limit, |cleanup| async move {
+            self.enter_witnessed(Some(&cleanup)).await
+        });
+        entered.await?.ok_or_else(|| elapsed(&self.zk, self.path(), limit))
     }
 
     async fn enter_witnessed(&self, cleanup: Option<&CleanupToken>) -> Result<Entered, Error> {

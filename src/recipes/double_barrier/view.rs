@@ -6,9 +6,8 @@ use uuid::Uuid;
 use zookeeper_client as zk;
 
 use super::rule::{Arrival, Ready};
-use crate::error::Error;
-use crate::session::Session;
-use crate::znode::{Interrupted, NodePath, NodeWatch, Transaction, read, stat, stat_and_watch, stats, transact};
+use crate::session::{Interrupted, Operation, Retry, Session, refused};
+use crate::znode::{NodePath, NodeWatch, Transaction, commit, read, stat, stat_and_watch, stats};
 
 /// Name of the node that opens the barrier.
 const READY: &str = "ready";
@@ -77,47 +76,52 @@ impl Directory {
         &self,
         session: &Arc<Session>,
         fence: &Fence,
-        members: impl Iterator<Item = &'a str> + Clone,
+        members: impl Iterator<Item = &'a str>,
     ) -> Result<bool, Interrupted> {
-        let transaction = transact(session, self.path.as_str(), |multi| {
-            multi.add_set_data(self.path.as_str(), &fence.data, Some(fence.version))?;
-            for member in members.clone() {
-                multi.add_check_version(&self.path.child(member), -1)?;
-            }
-            let options = zk::CreateMode::Persistent.with_acls(session.acls());
-            multi.add_create(&self.ready(), session.identity(), &options)
-        });
-        self.done(transaction.await?)
+        let mut steps = vec![Operation::set_data(
+            self.path.as_str(),
+            fence.data.clone(),
+            fence.version,
+        )];
+        steps.extend(members.map(|member| Operation::exists(self.path.child(member))));
+        let identity = session.identity().to_vec();
+        steps.push(Operation::create(self.ready(), identity, zk::CreateMode::Persistent));
+        self.commit(session, &steps).await
     }
 
-    /// Stamps `ready` anew, so that all who are there now are inside, if `inside` is still there.
+    /// Stamps `ready` again, so that all who are there now are inside, if `inside` is still there.
     pub(super) async fn join(&self, session: &Arc<Session>, ready: Ready, inside: &str) -> Result<bool, Interrupted> {
-        let transaction = transact(session, self.path.as_str(), |multi| {
-            multi.add_check_version(&self.path.child(inside), -1)?;
-            multi.add_set_data(&self.ready(), session.identity(), Some(ready.version))
-        });
-        self.done(transaction.await?)
+        let steps = [
+            Operation::exists(self.path.child(inside)),
+            Operation::set_data(self.ready(), session.identity().to_vec(), ready.version),
+        ];
+        self.commit(session, &steps).await
     }
 
     /// Removes `ready`, unless the barrier was opened since `fence` was read.
     pub(super) async fn clear(&self, session: &Arc<Session>, fence: &Fence, ready: Ready) -> Result<bool, Interrupted> {
-        let transaction = transact(session, self.path.as_str(), |multi| {
-            multi.add_check_version(self.path.as_str(), fence.version)?;
-            multi.add_delete(&self.ready(), Some(ready.version))
-        });
-        self.done(transaction.await?)
+        let steps = [
+            Operation::check(self.path.as_str(), fence.version),
+            Operation::delete(self.ready(), ready.version),
+        ];
+        self.commit(session, &steps).await
     }
 
-    /// A transaction that came too late, or whose outcome is not known, means to look again.
-    fn done(&self, transaction: Transaction) -> Result<bool, Interrupted> {
-        match transaction {
-            Transaction::Committed(_) => Ok(true),
+    /// A transaction that came too late, or whose outcome is not known, means to look again, after a pause.
+    async fn commit(&self, session: &Arc<Session>, steps: &[Operation]) -> Result<bool, Interrupted> {
+        let ready = self.ready();
+        let mut retry = Retry::new(session, &ready, steps.iter().map(Operation::size).sum());
+        match commit(&mut retry, session, steps).await? {
+            Transaction::Applied(_) => Ok(true),
             Transaction::Refused {
                 source: zk::Error::NoNode | zk::Error::NodeExists | zk::Error::BadVersion,
                 ..
+            } => {
+                retry.raced().await?;
+                Ok(false)
             }
-            | Transaction::Unknown => Ok(false),
-            Transaction::Refused { source, .. } => Err(Error::from_answer(&self.ready(), source).into()),
+            Transaction::Unknown => Ok(false),
+            Transaction::Refused { source, .. } => Err(refused(&ready, source)),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::session::Lost;
-use crate::znode::{Hold, Interrupted, ReleaseError};
+use crate::session::{Interrupted, Lost};
+use crate::znode::{Hold, ReleaseError};
 
 /// Leadership lasts while this guard lives; it dereferences to [`Hold`], whose [`token`](Hold::token) is the *term*:
 /// larger than that of every leader before on this path.

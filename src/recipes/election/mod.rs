@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, ContenderNames, Enrolment, Line, Mode, TryAcquireError};
 use crate::session::Coordinator;
-use crate::znode::{NodePath, ReleaseError, check_listener};
+use crate::znode::{NodePath, ReleaseError, check_listener, elapsed};
 
 pub use self::leadership::{Leadership, ProclaimError};
 pub use self::observe::Participant;
@@ -163,7 +163,7 @@ impl LeaderElection {
     ) -> Result<Leadership, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&enrolment(value.into()), limit).await?;
         hold.map(Leadership::new)
-            .ok_or(AcquireTimeoutError::Elapsed { after: limit })
+            .ok_or_else(|| elapsed(self.line.zk(), self.path(), limit))
     }
 
     /// Campaigns, runs `work` while leading, and campaigns again, until `work` says [`ControlFlow::Break`], whose

@@ -6,7 +6,8 @@ use super::LeaderElection;
 use crate::error::Error;
 use crate::line::{Contender, HeadView};
 use crate::observer::Observer;
-use crate::znode::{FencingToken, Interrupted, Observe, WatchContext, observe};
+use crate::session::Interrupted;
+use crate::znode::{FencingToken, Observe, WatchContext, observe};
 
 /// One who leads or stands for election, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

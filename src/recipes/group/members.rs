@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future;
-use zookeeper_client as zk;
 
 use super::Group;
 use crate::error::Error;
 use crate::observer::Observer;
-use crate::session::{ReplyStatus, Session, classify};
-use crate::znode::{
-    Interrupted, NodeData, NodePath, Observe, WatchContext, Watched, list, observe, retry_across_sessions,
-};
+use crate::session::{Interrupted, Session};
+use crate::znode::{NodeData, NodePath, Observe, WatchContext, Watched, list, observe, reads, retry_across_sessions};
 
 /// One member of a group, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,37 +69,15 @@ impl Group {
     }
 
     async fn members_in(&self, session: &Arc<Session>) -> Result<Vec<Member>, Interrupted> {
-        'again: loop {
-            let mut ids = list(session, &self.path).await?;
-            ids.sort();
-            let client = session.client()?;
-            let reads = ids.iter().map(|id| {
-                let (client, path) = (&client, self.path.child(id));
-                async move { (client.get_data(&path).await, path) }
-            });
-            let answers = tokio::select! {
-                answers = future::join_all(reads) => answers,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            let mut members = Vec::with_capacity(ids.len());
-            for ((answer, path), id) in answers.into_iter().zip(&ids) {
-                match answer {
-                    Ok((data, stat)) => {
-                        let data = data.into();
-                        members.extend(Member::new(id, &NodeData { data, stat }));
-                    }
-                    Err(zk::Error::NoNode) => {}
-                    Err(error) if classify(&error) == ReplyStatus::Refused => {
-                        return Err(Error::from_answer(&path, error).into());
-                    }
-                    Err(_) => {
-                        session.pause_before_retry().await;
-                        continue 'again;
-                    }
-                }
-            }
-            return Ok(members);
-        }
+        let mut ids = list(session, &self.path).await?;
+        ids.sort();
+        let nodes = reads(session, &self.path, ids.iter().map(String::as_str)).await?;
+        let members = ids.iter().zip(nodes).filter_map(|(id, node)| {
+            let (_, data, stat) = node?;
+            let data = data.into();
+            Member::new(id, &NodeData { data, stat })
+        });
+        Ok(members.collect())
     }
 }
 

@@ -9,8 +9,8 @@ use tracing::{debug, info, warn};
 use super::JoinError;
 use crate::error::Error;
 use crate::observer::Observer;
-use crate::session::{CleanupToken, CleanupWait, Coordinator};
-use crate::znode::{Interrupted, NamedEphemeral, NodePath, check_size};
+use crate::session::{CleanupToken, CleanupWait, Coordinator, Interrupted};
+use crate::znode::{NamedEphemeral, NodePath};
 
 /// Pause after a refused create, which only a change of ACLs or of the tree can cause.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
@@ -26,6 +26,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 #[clippy::has_significant_drop]
 #[derive(Debug)]
 pub struct Membership {
+    zk: Coordinator,
     id: String,
     path: NodePath,
     /// Dropping it tells the keeper to leave.
@@ -60,7 +61,7 @@ type Written = (u64, Result<(), Error>);
 impl Membership {
     /// Registers the member and keeps it registered.
     pub(super) async fn begin(zk: &Coordinator, id: &str, path: NodePath, data: Bytes) -> Result<Self, JoinError> {
-        check_size(path.as_str(), &data)?;
+        zk.check_size(path.as_str(), data.len())?;
         let (cleanup, removal) = CleanupWait::new();
         let (node, runtime) = loop {
             let session = zk.session().await?;
@@ -90,6 +91,7 @@ impl Membership {
         };
         runtime.spawn(keeper.run(node));
         Ok(Self {
+            zk: zk.clone(),
             id: id.to_owned(),
             path,
             wanted,
@@ -128,7 +130,7 @@ impl Membership {
     /// Dropping the future does not take the data back: it is written in the background.
     pub async fn update(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
-        check_size(self.path.as_str(), &data)?;
+        self.zk.check_size(self.path.as_str(), data.len())?;
         let mut number = 0;
         self.wanted.send_modify(|wanted| {
             number = wanted.number + 1;
@@ -235,7 +237,8 @@ impl Keeper {
                 Err(Interrupted::Lost(_)) => {}
                 Err(Interrupted::Failed(error)) => {
                     warn!(path = %self.path, %error, "cannot register for now; trying again");
-                    tokio::time::sleep(REFUSED_PAUSE).await;
+                    // The end of the session is no reason to hurry.
+                    let _ = session.sleep(REFUSED_PAUSE).await;
                 }
             }
         }

@@ -16,8 +16,8 @@ use zookeeper_client as zk;
 use self::turn::AbandonedTurns;
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Contender, ContenderNames, Enrolment, Line, TryAcquireError};
-use crate::session::{CleanupToken, Coordinator, Session};
-use crate::znode::{Interrupted, NodePath, Transaction, ask, read, retry_across_sessions, transact, with_deadline};
+use crate::session::{CleanupToken, Coordinator, Interrupted, Operation, Retry, Session, refused};
+use crate::znode::{NodePath, Transaction, commit, delete, elapsed, read, retry_across_sessions, with_deadline};
 
 pub use self::turn::{CompleteError, Turn};
 
@@ -142,11 +142,10 @@ impl Relay {
     /// # Cancel safety
     /// As [`join`](Self::join).
     pub async fn join_timeout(&self, limit: Duration) -> Result<Turn, AcquireTimeoutError> {
-        let joined = with_deadline(
-            limit,
-            |cleanup| async move { self.join_witnessed(Some(&cleanup)).await },
-        );
-        joined.await?.ok_or(AcquireTimeoutError::Elapsed { after: limit })
+        let joined = with_deadline(&self.zk, limit, |cleanup| async move {
+            self.join_witnessed(Some(&cleanup)).await
+        });
+        joined.await?.ok_or_else(|| elapsed(&self.zk, self.path(), limit))
     }
 
     /// The result of the last completed turn, without joining: two reads.
@@ -197,21 +196,19 @@ impl Relay {
     /// Deletes the record and the result in one transaction: a result that is deleted later could be that of a relay that
     /// has begun anew.
     async fn forget(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
-        let options = zk::CreateMode::Persistent.with_acls(session.acls());
         // Which of them is there. What is not is created first, so that it is not there when the other is deleted.
         let (mut turn, mut result) = (true, true);
+        let mut retry = Retry::new(session, &self.turn, 0);
         loop {
-            let transaction = transact(session, &self.turn, |multi| {
-                for (path, there) in [(&self.turn, turn), (&self.result, result)] {
-                    if !there {
-                        multi.add_create(path, &[], &options)?;
-                    }
-                    multi.add_delete(path, None)?;
+            let mut steps = Vec::new();
+            for (path, there) in [(&self.turn, turn), (&self.result, result)] {
+                if !there {
+                    steps.push(Operation::create(path, Vec::new(), zk::CreateMode::Persistent));
                 }
-                Ok(())
-            });
-            let (index, source) = match transaction.await? {
-                Transaction::Committed(_) => return Ok(()),
+                steps.push(Operation::delete(path, None));
+            }
+            let (index, source) = match commit(&mut retry, session, &steps).await? {
+                Transaction::Applied(_) => return Ok(()),
                 Transaction::Unknown => continue,
                 Transaction::Refused { index, source } => (index, source),
             };
@@ -221,7 +218,10 @@ impl Relay {
                 zk::Error::NoNode if !turn => return Ok(()),
                 zk::Error::NoNode if of_turn => (turn, result) = (false, true),
                 zk::Error::NoNode => result = false,
-                zk::Error::NodeExists => (turn, result) = (true, true),
+                zk::Error::NodeExists => {
+                    (turn, result) = (true, true);
+                    retry.raced().await?;
+                }
                 source => {
                     let path = if of_turn { &self.turn } else { &self.result };
                     return Err(Error::from_answer(path, source).into());
@@ -254,11 +254,8 @@ impl Relay {
 
 /// Deletes a node, unless it is gone or participants stand below it.
 async fn remove_unless_in_use(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
-    let removed = ask(session, path, |client| async move {
-        match client.delete(path, None).await {
-            Err(zk::Error::NotEmpty) => Ok(()),
-            removed => removed,
-        }
-    });
-    removed.await.map(|_| ())
+    match delete(session, path, None).await? {
+        Ok(()) | Err(zk::Error::NoNode | zk::Error::NotEmpty) => Ok(()),
+        Err(source) => Err(refused(path, source)),
+    }
 }

@@ -11,10 +11,9 @@ use zookeeper_client as zk;
 use super::Relay;
 use super::record::{Fate, Record};
 use crate::error::Error;
-use crate::session::{LossReason, Lost};
+use crate::session::{Interrupted, LossReason, Lost, Operation, Retry};
 use crate::znode::{
-    Hold, Interrupted, ReleaseError, RemoveOutcome, Transaction, check_transaction_size, delete_if_exists, read,
-    retry_across_sessions, sync, transact,
+    Hold, ReleaseError, RemoveOutcome, Transaction, commit, delete_if_exists, read, retry_across_sessions, sync,
 };
 
 /// It is our turn while this guard lives; it dereferences to [`Hold`].
@@ -85,15 +84,15 @@ impl Turn {
     pub async fn complete(self, result: impl Into<Bytes>) -> Result<(), CompleteError> {
         let result = result.into();
         let Self { hold, relay, begun, .. } = self;
-        check_transaction_size(&relay.result, result.len())?;
+        relay.zk.check_transaction_size(&relay.result, result.len())?;
         let token = hold.token().as_i64();
         let record = begun.record.completed_by(token).to_string();
         let node = hold.into_node()?;
         let path = node.path().to_owned();
-        let left = node.remove_in(|multi| {
-            multi.add_set_data(&relay.turn, record.as_bytes(), Some(begun.version))?;
-            multi.add_set_data(&relay.result, &result, None)
-        });
+        let left = node.remove_in(vec![
+            Operation::set_data(&relay.turn, record, begun.version),
+            Operation::set_data(&relay.result, result, None),
+        ]);
         let lost = match left.await {
             Ok(RemoveOutcome::Committed) => {
                 info!(path, "turn completed");
@@ -160,7 +159,7 @@ impl Relay {
     pub(super) async fn begin(&self, hold: Hold, abandoned: &mut AbandonedTurns) -> Result<Turn, Interrupted> {
         let session = Arc::clone(hold.session());
         let token = hold.token().as_i64();
-        let options = zk::CreateMode::Persistent.with_acls(session.acls());
+        let mut retry = Retry::new(&session, &self.turn, 0);
         loop {
             let (record, result) = future::try_join(read(&session, &self.turn), read(&session, &self.result)).await?;
             let found = match &record {
@@ -183,25 +182,21 @@ impl Relay {
                 .is_some_and(|before| abandoned.told(before).unwrap_or(true));
             abandoned.add(token, predecessor_lost);
             let begun = record.begun_by(token);
-            let text = begun.to_string();
-            let transaction = transact(&session, &self.turn, |multi| {
-                multi.add_check_version(hold.path(), -1)?;
-                match &found {
-                    Some((_, stat)) => multi.add_set_data(&self.turn, text.as_bytes(), Some(stat.version))?,
-                    // Written as well, since servers send no Stat for a create in a transaction (ZOOKEEPER-4026).
-                    None => {
-                        multi.add_create(&self.turn, &[], &options)?;
-                        multi.add_set_data(&self.turn, text.as_bytes(), None)?;
-                    }
-                }
-                match &result {
-                    Some(_) => Ok(()),
-                    None => multi.add_create(&self.result, &[], &options),
-                }
-            });
-            match transaction.await? {
-                Transaction::Committed(results) => {
-                    let written = results.into_iter().find_map(|result| match result {
+            let mut steps = vec![Operation::exists(hold.path())];
+            match &found {
+                Some((_, stat)) => steps.push(Operation::set_data(&self.turn, begun.to_string(), stat.version)),
+                // Written as well, since servers send no Stat for a create in a transaction (ZOOKEEPER-4026).
+                None => steps.extend([
+                    Operation::create(&self.turn, Vec::new(), zk::CreateMode::Persistent),
+                    Operation::set_data(&self.turn, begun.to_string(), None),
+                ]),
+            }
+            if result.is_none() {
+                steps.push(Operation::create(&self.result, Vec::new(), zk::CreateMode::Persistent));
+            }
+            match commit(&mut retry, &session, &steps).await? {
+                Transaction::Applied(applied) => {
+                    let written = applied.results.into_iter().find_map(|result| match result {
                         zk::MultiWriteResult::SetData { stat } => Some(stat),
                         _ => None,
                     });
@@ -215,14 +210,16 @@ impl Relay {
                     index: 0,
                     source: zk::Error::NoNode,
                 } => {
-                    let reason = LossReason::NodeRemoved;
-                    return Err(Lost { reason }.into());
+                    return Err(Lost::because(LossReason::NodeRemoved).into());
                 }
                 // What we have read is of the past, or our own transaction has come first.
                 Transaction::Refused {
                     source: zk::Error::BadVersion | zk::Error::NoNode | zk::Error::NodeExists,
                     ..
-                } => sync(&session, &self.turn).await?,
+                } => {
+                    retry.raced().await?;
+                    sync(&session, &self.turn).await?;
+                }
                 Transaction::Refused { source, .. } => return Err(Error::from_answer(&self.turn, source).into()),
             }
         }

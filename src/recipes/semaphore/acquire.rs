@@ -11,12 +11,11 @@ use std::sync::Arc;
 use futures::future;
 use tracing::{Instrument, debug, info, info_span};
 
-use super::errors::Stop;
 use super::limit::{Limit, PermitDecision};
 use super::{Permit, PermitError, Semaphore};
-use crate::session::{CleanupToken, LossReason, Lost, Session};
+use crate::session::{CleanupToken, Interrupted, LossReason, Lost, Session};
 use crate::znode::{
-    ChildName, Ephemeral, Hold, Interrupted, NewChild, NodeWatch, Parents, ReplaceOutcome, Tag, list, list_and_watch,
+    ChildName, Ephemeral, Hold, NewChild, NodeWatch, Parents, ReplaceOutcome, Tag, list, list_and_watch,
     read_and_watch, retry_across_sessions,
 };
 
@@ -36,10 +35,10 @@ impl Semaphore {
         cleanup: Option<&CleanupToken>,
     ) -> Result<Permit, PermitError> {
         retry_across_sessions(&self.zk, |session| async move {
-            Stop::settle(self.acquire_in(&session, permits, cleanup).await)
+            self.acquire_in(&session, permits, cleanup).await
         })
         .instrument(info_span!("acquire_permits", path = self.path(), permits))
-        .await?
+        .await
     }
 
     async fn acquire_in(
@@ -47,7 +46,7 @@ impl Semaphore {
         session: &Arc<Session>,
         permits: u32,
         cleanup: Option<&CleanupToken>,
-    ) -> Result<Permit, Stop> {
+    ) -> Result<Permit, Interrupted<PermitError>> {
         // The request that cannot be met is refused at once, while its place in line is on the way.
         let refusal = async { self.judge(self.agreement.read(session).await?.0, 0, permits) };
         let place = async { Ok(self.turnstile.enter_turnstile(session, cleanup).await?.node) };
@@ -64,7 +63,11 @@ impl Semaphore {
         }
     }
 
-    pub(super) async fn try_in(&self, session: &Arc<Session>, permits: u32) -> Result<Option<Permit>, Stop> {
+    pub(super) async fn try_in(
+        &self,
+        session: &Arc<Session>,
+        permits: u32,
+    ) -> Result<Option<Permit>, Interrupted<PermitError>> {
         let occupied = async { Ok(self.turnstile.is_occupied(session).await?) };
         let (occupied, count) = future::try_join(occupied, self.count(session)).await?;
         let verdict = self.judge(count.limit, count.taken, permits)?;
@@ -87,31 +90,35 @@ impl Semaphore {
         }
     }
 
-    pub(super) async fn free_in(&self, session: &Arc<Session>) -> Result<u32, Stop> {
+    pub(super) async fn free_in(&self, session: &Arc<Session>) -> Result<u32, Interrupted<PermitError>> {
         let count = self.count(session).await?;
         let taken = u32::try_from(count.taken).unwrap_or(u32::MAX);
         Ok(count.limit.in_force.saturating_sub(taken))
     }
 
-    fn judge(&self, limit: Limit, taken: usize, wanted: u32) -> Result<PermitDecision, Stop> {
+    fn judge(&self, limit: Limit, taken: usize, wanted: u32) -> Result<PermitDecision, Interrupted<PermitError>> {
         match limit.judge(taken, wanted) {
             PermitDecision::Unsatisfiable => Err(PermitError::Unsatisfiable {
                 requested: wanted,
                 permits: limit.in_force,
-            }
-            .into()),
+            })?,
             verdict => Ok(verdict),
         }
     }
 
-    async fn count(&self, session: &Arc<Session>) -> Result<Count, Stop> {
+    async fn count(&self, session: &Arc<Session>) -> Result<Count, Interrupted<PermitError>> {
         let taken = async { Ok(taken(&list(session, &self.leases).await?)) };
         let (taken, (limit, version)) = future::try_join(taken, self.agreement.read(session)).await?;
         Ok(Count { limit, version, taken })
     }
 
     /// Waits until enough permits are free: watches them, their number and its own place.
-    async fn enough(&self, session: &Arc<Session>, place: &mut Ephemeral, permits: u32) -> Result<Count, Stop> {
+    async fn enough(
+        &self,
+        session: &Arc<Session>,
+        place: &mut Ephemeral,
+        permits: u32,
+    ) -> Result<Count, Interrupted<PermitError>> {
         place.watch();
         let (mut leases, mut limit) = (None, None);
         loop {
@@ -141,12 +148,15 @@ impl Semaphore {
     }
 
     /// How many permits are out. Without a directory there are none, and no watch.
-    async fn watch_leases(&self, session: &Arc<Session>) -> Result<(usize, Option<NodeWatch>), Stop> {
+    async fn watch_leases(
+        &self,
+        session: &Arc<Session>,
+    ) -> Result<(usize, Option<NodeWatch>), Interrupted<PermitError>> {
         let listed = list_and_watch(session, &self.leases).await?;
         Ok(listed.map_or((0, None), |(children, watch)| (taken(&children), Some(watch))))
     }
 
-    async fn watch_limit(&self, session: &Arc<Session>) -> Result<(Limit, i32, NodeWatch), Stop> {
+    async fn watch_limit(&self, session: &Arc<Session>) -> Result<(Limit, i32, NodeWatch), Interrupted<PermitError>> {
         loop {
             if let Some((data, stat, watch)) = read_and_watch(session, self.path()).await? {
                 if let Some(limit) = self.agreement.check(&data)? {

@@ -1,10 +1,7 @@
 //! Why permits were not had.
 
-use std::time::Duration;
-
-use crate::error::Error;
-use crate::session::Lost;
-use crate::znode::Interrupted;
+use crate::error::{Error, TimeoutError};
+use crate::session::RecipeError;
 
 /// Why permits cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,59 +42,7 @@ pub enum TryPermitError {
     Permit(#[from] PermitError),
 }
 
+impl RecipeError for PermitError {}
+
 /// Why permits were not had in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PermitTimeoutError {
-    /// The time is up.
-    #[error("no permits within {} ms", after.as_millis())]
-    Elapsed {
-        /// The limit that was given.
-        after: Duration,
-    },
-    /// They cannot be had at all.
-    #[error(transparent)]
-    Permit(#[from] PermitError),
-}
-
-/// What ends an attempt in one session.
-#[derive(Debug)]
-pub(super) enum Stop {
-    Interrupted(Interrupted),
-    Permit(PermitError),
-}
-
-impl Stop {
-    /// For the loop over sessions, which has nothing to do with permits.
-    pub(super) fn settle<T>(attempt: Result<T, Self>) -> Result<Result<T, PermitError>, Interrupted> {
-        match attempt {
-            Ok(value) => Ok(Ok(value)),
-            Err(Self::Permit(error)) => Ok(Err(error)),
-            Err(Self::Interrupted(interrupted)) => Err(interrupted),
-        }
-    }
-}
-
-impl From<Interrupted> for Stop {
-    fn from(interrupted: Interrupted) -> Self {
-        Self::Interrupted(interrupted)
-    }
-}
-
-impl From<Lost> for Stop {
-    fn from(lost: Lost) -> Self {
-        Self::Interrupted(lost.into())
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Interrupted(error.into())
-    }
-}
-
-impl From<PermitError> for Stop {
-    fn from(error: PermitError) -> Self {
-        Self::Permit(error)
-    }
-}
+pub type PermitTimeoutError = TimeoutError<PermitError>;

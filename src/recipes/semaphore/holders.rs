@@ -7,10 +7,9 @@ use bytes::Bytes;
 
 use super::Semaphore;
 use crate::error::Error;
-use crate::session::Session;
+use crate::session::{Interrupted, Session};
 use crate::znode::{
-    ChildName, FencingToken, Interrupted, Tag, check_listener, list, own_data, reads, request_revocation,
-    retry_across_sessions,
+    ChildName, FencingToken, Tag, check_listener, list, own_data, reads, request_revocation, retry_across_sessions,
 };
 
 /// One who has permits of a semaphore, as seen at one moment.

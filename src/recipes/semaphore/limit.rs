@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use zookeeper_client as zk;
 
-use super::errors::{PermitError, Stop};
+use super::errors::PermitError;
 use crate::error::Error;
-use crate::session::Session;
-use crate::znode::{NodePath, Parents, Transaction, ask, ensure_path, read, transact};
+use crate::session::{Interrupted, Operation, Retry, Session, refused};
+use crate::znode::{NodePath, Parents, Transaction, commit, ensure_path, read, write};
 
 /// A persistent child of the semaphore's node that keeps the server from removing it, a container, while the number in
 /// force is not the agreed one: it would be forgotten.
@@ -110,7 +110,7 @@ impl Agreement {
     }
 
     /// Reads the number, or agrees on ours if there is none, and the version of the data that says so.
-    pub(super) async fn read(&self, session: &Arc<Session>) -> Result<(Limit, i32), Stop> {
+    pub(super) async fn read(&self, session: &Arc<Session>) -> Result<(Limit, i32), Interrupted<PermitError>> {
         loop {
             let Some((data, stat)) = read(session, self.path.as_str()).await? else {
                 ensure_path(session, &self.path, Parents::Containers).await?;
@@ -124,25 +124,23 @@ impl Agreement {
     }
 
     /// Writes our number where there is none.
-    async fn propose(&self, session: &Arc<Session>, version: i32) -> Result<(), Stop> {
-        let data = &Limit::new(self.permits).to_data();
-        let proposed = ask(session, self.path.as_str(), |client| async move {
-            match client
-                .set_data(self.path.as_str(), data.as_bytes(), Some(version))
-                .await
-            {
-                // Somebody was faster, maybe we, with a reply that was lost.
-                Ok(_) | Err(zk::Error::BadVersion) => Ok(()),
-                Err(error) => Err(error),
-            }
+    async fn propose(&self, session: &Arc<Session>, version: i32) -> Result<(), Interrupted<PermitError>> {
+        let (path, data) = (self.path.as_str(), Limit::new(self.permits).to_data());
+        let data = data.as_bytes();
+        let proposed = write(session, path, data.len(), |client| async move {
+            client.set_data(path, data, Some(version)).await
         });
-        proposed.await?;
-        Ok(())
+        match proposed.await? {
+            // Another process was faster, maybe this one, with a reply that was lost.
+            Ok(_) | Err(zk::Error::BadVersion | zk::Error::NoNode) => Ok(()),
+            Err(source) => Err(refused(path, source).into()),
+        }
     }
 
     /// Puts another number in force.
-    pub(super) async fn change(&self, session: &Arc<Session>, in_force: u32) -> Result<(), Stop> {
+    pub(super) async fn change(&self, session: &Arc<Session>, in_force: u32) -> Result<(), Interrupted<PermitError>> {
         let keeper = self.path.child(KEEPER);
+        let mut retry = Retry::new(session, self.path.as_str(), 0);
         let mut is_kept = None;
         loop {
             let (before, version) = self.read(session).await?;
@@ -155,29 +153,24 @@ impl Agreement {
                 return Ok(());
             }
             let is_there = is_kept.unwrap_or(before.is_changed());
-            let change = transact(session, self.path.as_str(), |multi| {
-                multi.add_set_data(self.path.as_str(), after.to_data().as_bytes(), Some(version))?;
-                match (is_there, after.is_changed()) {
-                    (false, true) => {
-                        let options = zk::CreateMode::Persistent.with_acls(session.acls());
-                        multi.add_create(&keeper, &[], &options)
-                    }
-                    (true, false) => multi.add_delete(&keeper, None),
-                    _ => Ok(()),
-                }
-            });
-            match change.await? {
-                Transaction::Committed(_) => return Ok(()),
+            let mut steps = vec![Operation::set_data(self.path.as_str(), after.to_data(), version)];
+            match (is_there, after.is_changed()) {
+                (false, true) => steps.push(Operation::create(&keeper, Vec::new(), zk::CreateMode::Persistent)),
+                (true, false) => steps.push(Operation::delete(&keeper, None)),
+                _ => {}
+            }
+            match commit(&mut retry, session, &steps).await? {
+                Transaction::Applied(_) => return Ok(()),
                 Transaction::Refused {
                     index: 0,
                     source: zk::Error::BadVersion | zk::Error::NoNode,
-                } => {}
+                } => retry.raced().await?,
                 Transaction::Refused {
                     index: 1,
                     source: zk::Error::NodeExists | zk::Error::NoNode,
                 } => is_kept = Some(!is_there),
                 Transaction::Refused { source, .. } => {
-                    return Err(Error::from_answer(self.path.as_str(), source).into());
+                    return Err(refused(self.path.as_str(), source).into());
                 }
                 Transaction::Unknown => {
                     // Whatever has been written since at this version came after ours, or in its place.

@@ -14,12 +14,11 @@ mod permit;
 
 use std::time::Duration;
 
-use self::errors::Stop;
 use self::limit::Agreement;
 use crate::error::Error;
 use crate::line::{ContenderNames, Line};
 use crate::session::Coordinator;
-use crate::znode::{NodePath, retry_across_sessions, with_deadline};
+use crate::znode::{NodePath, elapsed, retry_across_sessions, with_deadline};
 
 pub use self::errors::{PermitError, PermitTimeoutError, TryPermitError};
 pub use self::holders::PermitHolder;
@@ -147,13 +146,8 @@ impl Semaphore {
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire_many(&self, permits: u32) -> Result<Permit, TryPermitError> {
-        let attempt = retry_across_sessions(&self.zk, |session| async move {
-            Stop::settle(self.try_in(&session, permits).await)
-        });
-        attempt
-            .await
-            .map_err(PermitError::from)??
-            .ok_or(TryPermitError::NoPermits)
+        let attempt = retry_across_sessions(&self.zk, |session| async move { self.try_in(&session, permits).await });
+        attempt.await?.ok_or(TryPermitError::NoPermits)
     }
 
     /// Waits for one permit for at most `limit`, requests to the ensemble included.
@@ -178,10 +172,10 @@ impl Semaphore {
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
     pub async fn acquire_many_timeout(&self, permits: u32, limit: Duration) -> Result<Permit, PermitTimeoutError> {
-        let acquired = with_deadline(limit, |cleanup| async move {
+        let acquired = with_deadline(&self.zk, limit, |cleanup| async move {
             self.acquire_tracked(permits, Some(&cleanup)).await
         });
-        acquired.await?.ok_or(PermitTimeoutError::Elapsed { after: limit })
+        acquired.await?.ok_or_else(|| elapsed(&self.zk, self.path(), limit))
     }
 
     /// How many permits are free at this moment; whoever waits in line may have a claim on them. Two reads.
@@ -192,11 +186,7 @@ impl Semaphore {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn available_permits(&self) -> Result<u32, PermitError> {
-        retry_across_sessions(
-            &self.zk,
-            |session| async move { Stop::settle(self.free_in(&session).await) },
-        )
-        .await?
+        retry_across_sessions(&self.zk, |session| async move { self.free_in(&session).await }).await
     }
 
     /// Changes the number of permits for everybody, from now on and until it is changed again.
@@ -213,8 +203,8 @@ impl Semaphore {
     /// Dropping the future leaves open whether the number is changed.
     pub async fn set_permits(&self, permits: u32) -> Result<(), PermitError> {
         retry_across_sessions(&self.zk, |session| async move {
-            Stop::settle(self.agreement.change(&session, permits).await)
+            self.agreement.change(&session, permits).await
         })
-        .await?
+        .await
     }
 }

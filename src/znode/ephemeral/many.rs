@@ -1,7 +1,6 @@
-//! Nodes that come, change places and go in one transaction: all of it happens, or nothing.
+//! Several nodes that come and go in one transaction: all of it happens, or nothing.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures::future;
 use tracing::debug;
@@ -10,12 +9,11 @@ use zookeeper_client as zk;
 use super::super::name::NewName;
 use super::super::parents;
 use super::cleanup::CleanupGuard;
-use super::{Ephemeral, Interrupted, NewChild, check_size, recover};
+use super::{Ephemeral, NewChild, recover};
 use crate::error::Error;
-use crate::session::{End, LossReason, Lost, NodeLocation, ReplyStatus, Session, classify};
-
-/// What an operation of a transaction takes beside its path and data, with room for a long ACL.
-pub(in crate::znode) const OPERATION_SIZE: usize = 256;
+use crate::session::{
+    Applied, Commit, End, Interrupted, LossReason, Lost, Operation, Reply, Retry, Session, Unanswered, refused,
+};
 
 /// A node that was created together with others, and the children of its parent right behind that.
 pub(crate) type Created = (Ephemeral, Option<Vec<String>>);
@@ -23,130 +21,43 @@ pub(crate) type Created = (Ephemeral, Option<Vec<String>>);
 impl Ephemeral {
     /// Creates all nodes, and lists their parents in the same round trip. What ends one of them ends all.
     pub(crate) async fn create_all(session: &Arc<Session>, all: &[NewChild<'_>]) -> Result<Vec<Created>, Interrupted> {
-        check_total(all)?;
+        let Some(first) = all.first() else {
+            return Ok(Vec::new());
+        };
+        let path = first.parent.as_str();
+        let mut retry = Retry::new(session, path, size(all));
         loop {
-            let (names, guards) = register_all(session, all);
-            let client = session.client()?;
+            session.connected().await?;
             let connection = session.connection();
-            let sent = Instant::now();
-            let options = zk::CreateMode::EphemeralSequential.with_acls(session.acls());
-            let mut multi = client.new_multi_writer();
-            for (new, name) in all.iter().zip(&names) {
-                let added = multi.add_create(&new.parent.child(&name.prefix), new.data, &options);
-                added.map_err(|error| Error::from_answer(new.parent.as_str(), error))?;
-            }
-            let commit = multi.commit();
-            let lists = future::join_all(all.iter().map(|new| client.list_children(new.parent.as_str())));
-            let committed = tokio::select! {
-                committed = commit => committed,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            match committed {
-                Ok(results) => {
-                    let nodes = adopt_created(guards, results, connection).await?;
-                    session.proved(sent);
-                    let lists = tokio::select! {
-                        lists = lists => lists,
-                        lost = session.ended() => return Err(lost.into()),
-                    };
-                    return Ok(nodes.into_iter().zip(lists.into_iter().map(Result::ok)).collect());
-                }
-                Err(zk::MultiWriteError::OperationFailed { index, source }) => {
-                    guards.into_iter().for_each(CleanupGuard::disarm);
-                    match all.get(index) {
-                        Some(new) if source != zk::Error::NoNode => {
-                            retry_or_fail(session, new.parent.as_str(), source).await?;
-                        }
-                        _ => {
-                            for new in all {
-                                parents::ensure(session, new.parent, new.parents).await?;
-                            }
-                        }
-                    }
-                }
-                Err(zk::MultiWriteError::RequestFailed { source }) if classify(&source) != ReplyStatus::Unknown => {
-                    guards.into_iter().for_each(CleanupGuard::disarm);
-                    retry_or_fail(session, all.first().map_or("/", |new| new.parent.as_str()), source).await?;
-                }
-                Err(zk::MultiWriteError::RequestFailed { source }) => {
-                    debug!(error = %source, "reply of a transaction lost; looking for its nodes");
-                    if let Some(found) = recover_all(session, all, &names, guards, connection).await? {
-                        return Ok(found.into_iter().map(|node| (node, None)).collect());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Puts an ephemeral node at `path` in the place of this one, so that at every moment one of the two is there.
-    /// `path` carries a guid that nobody else has. The new node inherits the czxid, with the place in line.
-    pub(crate) async fn replace(self, path: String, data: &[u8]) -> Result<Self, Interrupted> {
-        check_size(&path, data)?;
-        let session = Arc::clone(self.session());
-        let guard = CleanupGuard::register(&session, NodeLocation::Path(path.clone()), None);
-        if !self.end().set(LossReason::Released) {
-            let reason = self.end().reason().unwrap_or(LossReason::Released);
-            guard.disarm();
-            return Err(Lost { reason }.into());
-        }
-        loop {
-            let client = session.client()?;
-            let connection = session.connection();
-            let sent = Instant::now();
-            let options = zk::CreateMode::Ephemeral.with_acls(session.acls());
-            let mut multi = client.new_multi_writer();
-            let added = multi
-                .add_create(&path, data, &options)
-                .and_then(|()| multi.add_delete(self.path(), None));
-            added.map_err(|error| Error::from_answer(&path, error))?;
-            let committed = tokio::select! {
-                committed = multi.commit() => committed,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            match committed {
-                Ok(results) => {
-                    let czxid = self.czxid();
-                    self.forget();
-                    let owner = results.into_iter().find_map(|result| match result {
-                        zk::MultiWriteResult::Create { stat, .. } if !stat.is_invalid() => Some(stat.ephemeral_owner),
+            let new = NewNodes::register(session, all);
+            let lists = future::join_all(all.iter().map(|new| {
+                let parent = new.parent.as_str();
+                session.read(move |client| async move { client.list_children(parent).await })
+            }));
+            match future::join(session.commit(&new.steps), lists).await {
+                (Ok(Commit::Applied(applied)), lists) => {
+                    let nodes = new.adopt(applied).await?;
+                    let listed = lists.into_iter().map(|list| match list {
+                        Ok(Reply::Answer(children)) => Some(children),
                         _ => None,
                     });
-                    if let Some(owner) = owner {
-                        session.verify(connection, owner)?;
+                    return Ok(nodes.into_iter().zip(listed).collect());
+                }
+                (Ok(Commit::Refused { source, index }), _) => {
+                    new.disarm();
+                    if source != zk::Error::NoNode {
+                        return Err(refused(all.get(index).map_or(path, |new| new.parent.as_str()), source));
                     }
-                    session.proved(sent);
-                    return Ok(Self::new(guard, path, czxid, connection));
+                    ensure_parents(session, all).await?;
                 }
-                // The same transaction, sent before, whose reply was lost: nobody else makes a node of this name.
-                Err(zk::MultiWriteError::OperationFailed {
-                    index: 0,
-                    source: zk::Error::NodeExists,
-                }) => {
-                    let replacement = Self::new(guard, path, self.czxid(), connection);
-                    self.forget();
-                    replacement.recheck().await?;
-                    return Ok(replacement);
-                }
-                Err(zk::MultiWriteError::OperationFailed {
-                    index: 1,
-                    source: zk::Error::NoNode,
-                }) => {
-                    guard.disarm();
-                    self.forget();
-                    return Err(Lost {
-                        reason: LossReason::NodeRemoved,
+                (Ok(Commit::Unanswered(unanswered)), _) => {
+                    if let Some(nodes) = new.after(&mut retry, unanswered, connection).await? {
+                        return Ok(nodes.into_iter().map(|node| (node, None)).collect());
                     }
-                    .into());
                 }
-                Err(zk::MultiWriteError::OperationFailed { source, .. }) => {
-                    retry_or_fail(&session, &path, source).await?;
-                }
-                Err(zk::MultiWriteError::RequestFailed { source }) if classify(&source) == ReplyStatus::Refused => {
-                    return Err(Error::from_answer(&path, source).into());
-                }
-                Err(zk::MultiWriteError::RequestFailed { source }) => {
-                    debug!(error = %source, path, "replacing a node is tried again");
-                    session.pause_before_retry().await;
+                (Err(interrupted), _) => {
+                    new.disarm_if_unsent(&interrupted);
+                    return Err(interrupted);
                 }
             }
         }
@@ -157,171 +68,146 @@ impl Ephemeral {
     pub(crate) async fn remove_all(all: Vec<Self>) -> Result<(), Interrupted> {
         let Some(first) = all.first() else { return Ok(()) };
         let session = Arc::clone(first.session());
-        if !first.end().set(LossReason::Released) {
-            let reason = first.end().reason().unwrap_or(LossReason::Released);
-            return Err(Lost { reason }.into());
-        }
+        first.release()?;
+        let steps: Vec<_> = all.iter().map(|node| Operation::delete(node.path(), None)).collect();
+        let mut retry = Retry::new(&session, first.path(), 0);
         let mut sent_before = false;
         loop {
-            let client = session.client()?;
-            let sent = Instant::now();
-            let mut multi = client.new_multi_writer();
-            for node in &all {
-                let added = multi.add_delete(node.path(), None);
-                added.map_err(|error| Error::from_answer(node.path(), error))?;
-            }
-            let committed = tokio::select! {
-                committed = multi.commit() => committed,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            match committed {
-                Ok(_) => {
-                    session.proved(sent);
+            match session.commit(&steps).await? {
+                Commit::Applied(_) => {
                     all.into_iter().for_each(Self::forget);
                     return Ok(());
                 }
-                // The same transaction, sent before, whose reply was lost. The reaper makes sure.
-                Err(zk::MultiWriteError::OperationFailed {
-                    index: 0,
-                    source: zk::Error::NoNode,
-                }) if sent_before => {
-                    return Ok(());
+                Commit::Refused { index, source } => {
+                    return match source {
+                        // The same transaction, sent before, whose reply was lost. The reaper makes sure.
+                        zk::Error::NoNode if sent_before && index == 0 => Ok(()),
+                        // One of them was removed by an operator. The reaper takes the others.
+                        zk::Error::NoNode => Err(Lost::because(LossReason::NodeRemoved).into()),
+                        source => Err(refused(all.get(index).map_or("/", Self::path), source)),
+                    };
                 }
-                // Somebody has removed one of them. The reaper takes the others.
-                Err(zk::MultiWriteError::OperationFailed {
-                    source: zk::Error::NoNode,
-                    ..
-                }) => {
-                    return Err(Lost {
-                        reason: LossReason::NodeRemoved,
-                    }
-                    .into());
-                }
-                Err(zk::MultiWriteError::OperationFailed { index, source }) => {
-                    let path = all.get(index).map_or("/", Self::path);
-                    retry_or_fail(&session, path, source).await?;
-                }
-                Err(zk::MultiWriteError::RequestFailed { source }) => {
-                    if classify(&source) == ReplyStatus::Refused {
-                        return Err(Error::from_answer(all.first().map_or("/", Self::path), source).into());
-                    }
-                    sent_before = true;
-                    session.pause_before_retry().await;
+                Commit::Unanswered(unanswered) => {
+                    sent_before |= unanswered != Unanswered::Busy;
+                    retry.after(unanswered).await?;
                 }
             }
         }
     }
 }
 
-/// Names all nodes and registers them with one end, before the transaction is sent that creates them.
-pub(in crate::znode) fn register_all(
-    session: &Arc<Session>,
-    all: &[NewChild<'_>],
-) -> (Vec<NewName>, Vec<CleanupGuard>) {
-    let end = Arc::new(End::new());
-    let names: Vec<_> = all.iter().map(|new| new.tag.new_name()).collect();
-    let register = |(new, name): (&NewChild<'_>, &NewName)| {
-        let location = NodeLocation::ByGuid {
-            parent: new.parent.as_str().to_owned(),
-            guid: name.guid.clone(),
-        };
-        CleanupGuard::register_with(session, location, new.cleanup.cloned(), Arc::clone(&end))
-    };
-    let guards = all.iter().zip(&names).map(register).collect();
-    (names, guards)
+/// Nodes that a transaction is about to create, which share one end.
+pub(super) struct NewNodes<'a> {
+    all: &'a [NewChild<'a>],
+    names: Vec<NewName>,
+    guards: Vec<CleanupGuard>,
+    pub(super) steps: Vec<Operation>,
 }
 
-/// Finds out whether a transaction whose reply was lost has been applied.
-pub(in crate::znode) async fn recover_all(
-    session: &Arc<Session>,
-    all: &[NewChild<'_>],
-    names: &[NewName],
-    guards: Vec<CleanupGuard>,
-    connection: u64,
-) -> Result<Option<Vec<Ephemeral>>, Interrupted> {
-    let mut found = Vec::with_capacity(all.len());
-    for ((new, name), guard) in all.iter().zip(names).zip(guards) {
-        found.extend(recover(session, new.parent, &name.guid, guard, connection).await?);
-    }
-    if found.is_empty() {
-        return Ok(None);
-    }
-    if found.len() == all.len() {
-        return Ok(Some(found));
-    }
-    // They were all there: somebody has removed the others in the meantime.
-    Err(Lost {
-        reason: LossReason::NodeRemoved,
-    }
-    .into())
-}
-
-/// Makes nodes of ours of what a transaction has created.
-pub(in crate::znode) async fn adopt_created(
-    guards: Vec<CleanupGuard>,
-    results: Vec<zk::MultiWriteResult>,
-    connection: u64,
-) -> Result<Vec<Ephemeral>, Interrupted> {
-    let count = guards.len();
-    let mut nodes = Vec::with_capacity(count);
-    let mut stats = Vec::with_capacity(count);
-    for (guard, result) in guards.into_iter().zip(results) {
-        if let zk::MultiWriteResult::Create { path, stat } = result {
-            guard.found(&path);
-            nodes.push(Ephemeral::new(guard, path, stat.czxid, connection));
-            stats.extend((!stat.is_invalid()).then_some(stat));
+impl<'a> NewNodes<'a> {
+    /// Names all nodes and registers them, before the transaction is sent that creates them.
+    pub(super) fn register(session: &Arc<Session>, all: &'a [NewChild<'a>]) -> Self {
+        let end = Arc::new(End::new());
+        let (mut names, mut guards, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+        for new in all {
+            let name = new.tag.new_name();
+            let (location, cleanup) = (new.location(&name), new.cleanup.cloned());
+            guards.push(CleanupGuard::register_with(
+                session,
+                location,
+                cleanup,
+                Arc::clone(&end),
+            ));
+            let path = new.parent.child(&name.prefix);
+            steps.push(Operation::create(
+                path,
+                new.data.to_vec(),
+                zk::CreateMode::EphemeralSequential,
+            ));
+            names.push(name);
+        }
+        Self {
+            all,
+            names,
+            guards,
+            steps,
         }
     }
-    let Some(first) = nodes.first().filter(|_| nodes.len() == count) else {
-        let source = zk::Error::UnexpectedError("the reply of a transaction lacks results".to_owned());
-        let path = nodes.first().map_or("/", Ephemeral::path).to_owned();
-        return Err(Error::Client { path, source }.into());
-    };
-    for stat in &stats {
-        first.session().verify(connection, stat.ephemeral_owner)?;
+
+    /// The transaction was refused.
+    pub(super) fn disarm(self) {
+        self.guards.into_iter().for_each(CleanupGuard::disarm);
     }
-    if stats.len() < count {
-        // Many servers send no Stat in the reply of a transaction (ZOOKEEPER-4026, ZOOKEEPER-4667). What was created
-        // together has one czxid.
-        let stat = first.look().await?;
-        first.session().verify(connection, stat.ephemeral_owner)?;
-        nodes.iter_mut().for_each(|node| node.set_czxid(stat.czxid));
+
+    /// A failure is one from before the transaction was sent.
+    pub(super) fn disarm_if_unsent(self, interrupted: &Interrupted) {
+        if let Interrupted::Failed(_) = interrupted {
+            self.disarm();
+        }
     }
-    Ok(nodes)
+
+    /// After a transaction without an answer, sent on `connection` or a later one: a pause, and the nodes if it was
+    /// applied.
+    pub(super) async fn after(
+        self,
+        retry: &mut Retry<'_>,
+        unanswered: Unanswered,
+        connection: u64,
+    ) -> Result<Option<Vec<Ephemeral>>, Interrupted> {
+        if unanswered == Unanswered::Busy {
+            self.disarm();
+            retry.after(unanswered).await?;
+            return Ok(None);
+        }
+        debug!("reply of a transaction lost; looking for its nodes");
+        retry.after(unanswered).await?;
+        let mut found = Vec::with_capacity(self.all.len());
+        for ((new, name), guard) in self.all.iter().zip(&self.names).zip(self.guards) {
+            found.extend(recover(new.parent, &name.guid, guard, connection).await?);
+        }
+        match found.len() {
+            0 => Ok(None),
+            count if count == self.all.len() => Ok(Some(found)),
+            // They were all there: an operator has removed the others in the meantime.
+            _ => Err(Lost::because(LossReason::NodeRemoved).into()),
+        }
+    }
+
+    /// Makes nodes of ours of what the transaction has created, whose results begin with theirs.
+    pub(super) async fn adopt(self, applied: Applied) -> Result<Vec<Ephemeral>, Interrupted> {
+        let (count, connection) = (self.guards.len(), applied.connection);
+        let (mut nodes, mut told) = (Vec::with_capacity(count), true);
+        for (guard, result) in self.guards.into_iter().zip(applied.results) {
+            if let zk::MultiWriteResult::Create { path, stat } = result {
+                guard.found(&path);
+                told &= !stat.is_invalid();
+                nodes.push(Ephemeral::new(guard, path, stat.czxid, connection));
+            }
+        }
+        let Some(first) = nodes.first().filter(|_| nodes.len() == count) else {
+            let source = zk::Error::UnexpectedError("the reply of a transaction lacks results".to_owned());
+            let path = nodes.first().map_or("/", Ephemeral::path).to_owned();
+            return Err(Error::Client { path, source }.into());
+        };
+        if !told {
+            // Many servers send no Stat in the reply of a transaction (ZOOKEEPER-4026, ZOOKEEPER-4667). What was created
+            // together has one czxid.
+            let stat = first.look().await?;
+            first.session().verify(connection, stat.ephemeral_owner)?;
+            nodes.iter_mut().for_each(|node| node.set_czxid(stat.czxid));
+        }
+        Ok(nodes)
+    }
 }
 
-/// Waits before a transaction that was refused is sent again, or says that there is no use in that.
-pub(in crate::znode) async fn retry_or_fail(
-    session: &Session,
-    path: &str,
-    source: zk::Error,
-) -> Result<(), Interrupted> {
-    if classify(&source) == ReplyStatus::Refused {
-        return Err(Error::from_answer(path, source).into());
+pub(super) async fn ensure_parents(session: &Arc<Session>, all: &[NewChild<'_>]) -> Result<(), Interrupted> {
+    for new in all {
+        parents::ensure(session, new.parent, new.parents).await?;
     }
-    session.pause_before_retry().await;
     Ok(())
 }
 
-/// Refuses `size` bytes for a node at or below `path` that go into a transaction with one or two small operations.
-pub(crate) fn check_transaction_size(path: &str, size: usize) -> Result<(), Error> {
-    let others = 2 * (path.len() + OPERATION_SIZE);
-    let whole = super::check_length(path, size.saturating_add(others));
-    whole.map_err(|error| match error {
-        Error::TooLarge { path, limit, .. } => {
-            let limit = limit.saturating_sub(others);
-            Error::TooLarge { path, size, limit }
-        }
-        error => error,
-    })
-}
-
-/// Refuses a transaction that would make the server cut the connection, again and again.
-pub(in crate::znode) fn check_total(all: &[NewChild<'_>]) -> Result<(), Error> {
-    let sizes = all
-        .iter()
-        .map(|new| new.parent.as_str().len() + new.data.len() + OPERATION_SIZE);
-    let size = sizes.sum();
-    let path = all.first().map_or("/", |new| new.parent.as_str());
-    super::check_length(path, size)
+/// What the nodes carry, in bytes.
+pub(super) fn size(all: &[NewChild<'_>]) -> usize {
+    all.iter().map(|new| new.data.len()).sum()
 }

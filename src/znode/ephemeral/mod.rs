@@ -10,23 +10,24 @@ mod set_data;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Instant;
 
+use futures::future;
 use tokio::sync::watch;
 use tracing::debug;
 use zookeeper_client as zk;
 
 pub(in crate::znode) use self::cleanup::CleanupGuard;
-pub(in crate::znode) use self::many::OPERATION_SIZE;
-pub(crate) use self::many::check_transaction_size;
 pub(crate) use self::named::NamedEphemeral;
 pub(crate) use self::pending::PendingNode;
 pub(crate) use self::replace::{RemoveOutcome, ReplaceOutcome};
-use super::name::{ChildName, Tag};
+use super::name::{ChildName, NewName, Tag};
 use super::parents::{self, Parents};
 use super::path::NodePath;
-use crate::error::Error;
-use crate::session::{CleanupToken, End, LossReason, Lost, NodeLocation, ReplyStatus, Session, classify, find_by_guid};
+use super::request::{request, synced_stat};
+use crate::session::{
+    CleanupToken, CreatedNode, End, Interrupted, LossReason, Lost, NodeLocation, Reply, Retry, Session, Unanswered,
+    find_by_guids, refused,
+};
 
 /// An ephemeral node of ours in the current session, with a name that nobody else has. Dropping it hands it to the reaper.
 #[derive(Debug)]
@@ -42,27 +43,6 @@ pub(crate) struct Ephemeral {
     watched: bool,
 }
 
-/// The largest data of a node: a server takes requests of up to 1 MiB less one byte (`jute.maxbuffer`), path and ACL
-/// included, and cuts the connection at a larger one.
-const DATA_LIMIT: usize = 1_040_000;
-
-/// Refuses data that would make the server cut the connection, again and again.
-pub(crate) fn check_size(path: &str, data: &[u8]) -> Result<(), Error> {
-    check_length(path, data.len())
-}
-
-/// As [`check_size`], of all that goes into one request.
-pub(in crate::znode) fn check_length(path: &str, size: usize) -> Result<(), Error> {
-    if size <= DATA_LIMIT {
-        return Ok(());
-    }
-    Err(Error::TooLarge {
-        path: path.to_owned(),
-        size,
-        limit: DATA_LIMIT,
-    })
-}
-
 /// What to create.
 #[derive(Debug)]
 pub(crate) struct NewChild<'a> {
@@ -73,27 +53,6 @@ pub(crate) struct NewChild<'a> {
     pub(crate) cleanup: Option<&'a CleanupToken>,
 }
 
-/// Why a node could not be had, or kept.
-#[derive(Debug)]
-pub(crate) enum Interrupted {
-    /// The session or the node ended; a new session can try anew.
-    Lost(Lost),
-    /// Trying anew would not help.
-    Failed(Error),
-}
-
-impl From<Lost> for Interrupted {
-    fn from(lost: Lost) -> Self {
-        Self::Lost(lost)
-    }
-}
-
-impl From<Error> for Interrupted {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
 impl Ephemeral {
     /// Creates the node, and lists its parent right behind the create in the same round trip.
     ///
@@ -102,67 +61,53 @@ impl Ephemeral {
         session: &Arc<Session>,
         new: NewChild<'_>,
     ) -> Result<(Self, Option<Vec<String>>), Interrupted> {
-        check_size(new.parent.as_str(), new.data)?;
+        let parent = new.parent.as_str();
+        session.check_size(parent, new.data.len())?;
+        let mut retry = Retry::new(session, parent, new.data.len());
+        let mode = new.tag.create_mode();
         loop {
+            session.connected().await?;
+            let connection = session.connection();
             let name = new.tag.new_name();
             let prefix = new.parent.child(&name.prefix);
-            let location = NodeLocation::ByGuid {
-                parent: new.parent.as_str().to_owned(),
-                guid: name.guid.clone(),
-            };
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
-            let guard = CleanupGuard::register(session, location, new.cleanup.cloned());
-            let client = session.client()?;
-            let connection = session.connection();
-            let sent = Instant::now();
-            let mode = match new.tag.is_sequential() {
-                true => zk::CreateMode::EphemeralSequential,
-                false => zk::CreateMode::Ephemeral,
-            };
-            let options = mode.with_acls(session.acls());
-            let create = client.create(&prefix, new.data, &options);
-            let list = client.list_children(new.parent.as_str());
-            let created = tokio::select! {
-                created = create => created,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            match created {
-                Ok((stat, sequence)) => {
-                    let path = match new.tag.is_sequential() {
-                        true => format!("{prefix}{sequence}"),
-                        false => prefix,
+            let guard = CleanupGuard::register(session, new.location(&name), new.cleanup.cloned());
+            let list = session.read(|client| async move { client.list_children(parent).await });
+            let (created, listed) = future::join(session.create(&prefix, new.data, mode), list).await;
+            match created? {
+                Reply::Answer(created) => {
+                    let listed = match listed {
+                        Ok(Reply::Answer(children)) => Some(children),
+                        _ => None,
                     };
-                    guard.found(&path);
-                    session.verify(connection, stat.ephemeral_owner)?;
-                    session.proved(sent);
-                    let children = tokio::select! {
-                        children = list => children.ok(),
-                        lost = session.ended() => return Err(lost.into()),
-                    };
-                    return Ok((Self::new(guard, path, stat.czxid, connection), children));
+                    return Ok((Self::adopt(guard, created), listed));
                 }
-                Err(zk::Error::NoNode) => {
+                Reply::Refused(zk::Error::NoNode) => {
                     guard.disarm();
                     parents::ensure(session, new.parent, new.parents).await?;
                 }
-                Err(error) => match classify(&error) {
-                    ReplyStatus::Refused => {
-                        guard.disarm();
-                        return Err(Error::from_answer(new.parent.as_str(), error).into());
+                Reply::Refused(source) => {
+                    guard.disarm();
+                    return Err(refused(parent, source));
+                }
+                Reply::Unanswered(unanswered @ Unanswered::Busy) => {
+                    guard.disarm();
+                    retry.after(unanswered).await?;
+                }
+                Reply::Unanswered(unanswered) => {
+                    debug!(guid = name.guid, "reply of a create lost; looking for its node");
+                    retry.after(unanswered).await?;
+                    if let Some(ephemeral) = recover(new.parent, &name.guid, guard, connection).await? {
+                        return Ok((ephemeral, None));
                     }
-                    ReplyStatus::Busy => {
-                        guard.disarm();
-                        session.pause_before_retry().await;
-                    }
-                    ReplyStatus::Unknown => {
-                        debug!(%error, guid = name.guid, "reply of a create lost; looking for its node");
-                        if let Some(ephemeral) = recover(session, new.parent, &name.guid, guard, connection).await? {
-                            return Ok((ephemeral, None));
-                        }
-                    }
-                },
+                }
             }
         }
+    }
+
+    fn adopt(guard: CleanupGuard, created: CreatedNode) -> Self {
+        guard.found(&created.path);
+        Self::new(guard, created.path, created.stat.czxid, created.connection)
     }
 
     pub(in crate::znode) fn new(guard: CleanupGuard, path: String, czxid: i64, connection: u64) -> Self {
@@ -258,32 +203,28 @@ impl Ephemeral {
     /// The state of the node, at nothing older than this moment, as long as it is ours.
     pub(in crate::znode) async fn look(&self) -> Result<zk::Stat, Interrupted> {
         let session = self.session();
-        loop {
-            let client = session.client()?;
-            let answer = async {
-                let sync = client.sync(&self.path);
-                let stat = client.check_stat(&self.path);
-                sync.await?;
-                stat.await
-            };
-            let answer = tokio::select! {
-                answer = answer => answer,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            match answer {
-                Ok(Some(stat)) if stat.ephemeral_owner == session.id() => return Ok(stat),
-                Ok(_) => {
-                    self.end().set(LossReason::NodeRemoved);
-                    return Err(Lost {
-                        reason: LossReason::NodeRemoved,
-                    }
-                    .into());
-                }
-                Err(error) if classify(&error) == ReplyStatus::Refused => {
-                    return Err(Error::from_answer(&self.path, error).into());
-                }
-                Err(_) => session.pause_before_retry().await,
-            }
+        match synced_stat(session, &self.path).await? {
+            Some(stat) if stat.ephemeral_owner == session.id() => Ok(stat),
+            _ => Err(self.removed().into()),
+        }
+    }
+
+    /// An error if the node has ended.
+    pub(in crate::znode) fn alive(&self) -> Result<(), Lost> {
+        self.end().reason().map_or(Ok(()), |reason| Err(Lost::because(reason)))
+    }
+
+    /// An operator, or another client, has removed the node.
+    pub(in crate::znode) fn removed(&self) -> Lost {
+        self.end().set(LossReason::NodeRemoved);
+        self.end().lost()
+    }
+
+    /// Ends the node because it is about to be released.
+    pub(in crate::znode) fn release(&self) -> Result<(), Lost> {
+        match self.end().set(LossReason::Released) {
+            true => Ok(()),
+            false => Err(self.end().lost()),
         }
     }
 
@@ -298,6 +239,12 @@ impl Ephemeral {
         self.session().registry().remove(self.guard.key);
     }
 
+    /// A transaction of ours has deleted the node, which we own alone.
+    fn released(self) {
+        self.end().set(LossReason::Released);
+        self.forget();
+    }
+
     /// The node is gone.
     pub(in crate::znode) fn forget(self) {
         self.guard.disarm();
@@ -306,41 +253,27 @@ impl Ephemeral {
     /// Deletes the node and waits until it is gone. Dropping the future hands it to the reaper.
     pub(crate) async fn remove(self) -> Result<(), Interrupted> {
         let session = Arc::clone(self.session());
-        if !self.end().set(LossReason::Released) {
-            let reason = self.end().reason().unwrap_or(LossReason::Released);
-            return Err(Lost { reason }.into());
-        }
+        self.release()?;
+        let mut retry = Retry::new(&session, &self.path, 0);
         let mut sent_before = false;
         loop {
-            let client = session.client()?;
-            let sent = Instant::now();
-            let deleted = tokio::select! {
-                deleted = client.delete(&self.path, None) => deleted,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            drop(client);
-            match deleted {
-                Ok(()) => {
-                    session.proved(sent);
-                    break;
-                }
+            let path = &self.path;
+            match session
+                .write(|client| async move { client.delete(path, None).await })
+                .await?
+            {
+                Reply::Answer(()) => break,
                 // The reply of our own delete was lost.
-                Err(zk::Error::NoNode) if sent_before => break,
-                Err(zk::Error::NoNode) => {
+                Reply::Refused(zk::Error::NoNode) if sent_before => break,
+                Reply::Refused(zk::Error::NoNode) => {
                     self.guard.disarm();
-                    return Err(Lost {
-                        reason: LossReason::NodeRemoved,
-                    }
-                    .into());
+                    return Err(Lost::because(LossReason::NodeRemoved).into());
                 }
-                Err(error) => match classify(&error) {
-                    ReplyStatus::Refused => return Err(Error::from_answer(&self.path, error).into()),
-                    ReplyStatus::Busy => session.pause_before_retry().await,
-                    ReplyStatus::Unknown => {
-                        sent_before = true;
-                        session.pause_before_retry().await;
-                    }
-                },
+                Reply::Refused(source) => return Err(refused(&self.path, source)),
+                Reply::Unanswered(unanswered) => {
+                    sent_before |= unanswered != Unanswered::Busy;
+                    retry.after(unanswered).await?;
+                }
             }
         }
         self.guard.disarm();
@@ -348,48 +281,43 @@ impl Ephemeral {
     }
 }
 
+impl NewChild<'_> {
+    /// Where the node is to be found once it is sent.
+    pub(in crate::znode) fn location(&self, name: &NewName) -> NodeLocation {
+        NodeLocation::ByGuid {
+            parent: self.parent.as_str().to_owned(),
+            guid: name.guid.clone(),
+        }
+    }
+}
+
 /// Finds out whether a create whose reply was lost has been applied. Exact: the same session's next connection
 /// answers behind a `sync`, and the leader refuses what the old connection might still send.
 pub(in crate::znode) async fn recover(
-    session: &Arc<Session>,
     parent: &NodePath,
     guid: &str,
     guard: CleanupGuard,
     connection: u64,
 ) -> Result<Option<Ephemeral>, Interrupted> {
-    loop {
-        tokio::select! {
-            () = session.pause_before_retry() => {}
-            lost = session.ended() => return Err(lost.into()),
+    let session = Arc::clone(&guard.session);
+    let found = request(&session, parent.as_str(), |client| async move {
+        let found = find_by_guids(&client, parent.as_str(), &[guid]).await?;
+        match found.into_values().next() {
+            Some(path) => Ok(client.check_stat(&path).await?.map(|stat| (path, stat))),
+            None => Ok(None),
         }
-        let client = session.client()?;
-        let search = async {
-            let found = find_by_guid(&client, parent.as_str(), guid).await?;
-            match found.into_iter().next() {
-                Some(path) => Ok(client.check_stat(&path).await?.map(|stat| (path, stat))),
-                None => Ok(None),
-            }
-        };
-        let found = tokio::select! {
-            found = search => found,
-            lost = session.ended() => return Err(lost.into()),
-        };
-        match found {
-            Ok(Some((path, stat))) => {
-                guard.found(&path);
-                // The owner tells nothing about the *current* connection, so it verifies only the one of the create.
-                session.verify(connection, stat.ephemeral_owner)?;
-                debug!(path, "found the node of a create whose reply was lost");
-                return Ok(Some(Ephemeral::new(guard, path, stat.czxid, connection)));
-            }
-            Ok(None) => {
-                guard.disarm();
-                return Ok(None);
-            }
-            Err(error) if classify(&error) == ReplyStatus::Refused => {
-                return Err(Error::from_answer(parent.as_str(), error).into());
-            }
-            Err(error) => debug!(%error, guid, "search for a node is retried"),
+    });
+    match found.await?.flatten() {
+        Some((path, stat)) => {
+            guard.found(&path);
+            // The owner tells nothing about the *current* connection, so it verifies only the one of the create.
+            session.verify(connection, stat.ephemeral_owner)?;
+            debug!(path, "found the node of a create whose reply was lost");
+            Ok(Some(Ephemeral::new(guard, path, stat.czxid, connection)))
+        }
+        None => {
+            guard.disarm();
+            Ok(None)
         }
     }
 }

@@ -1,18 +1,17 @@
 //! [`NamedEphemeral`]: an ephemeral node that we own at a path that others may use as well.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tracing::debug;
 use zookeeper_client as zk;
 
 use super::super::parents::{self, Parents};
 use super::super::path::NodePath;
-use super::super::wait::{NodeWatch, retry_or_fail};
+use super::super::request::{stat_and_watch, synced_stat};
+use super::super::watch::NodeWatch;
+use super::Ephemeral;
 use super::cleanup::CleanupGuard;
-use super::{Ephemeral, Interrupted, check_size};
-use crate::error::Error;
-use crate::session::{CleanupToken, End, ReplyStatus, Session, classify};
+use crate::session::{CleanupToken, End, Interrupted, Reply, Retry, Session, Unanswered, refused};
 
 /// An ephemeral node whose name is chosen, not unique: it is ours if the session that created it owns it. Dropping it
 /// hands it to the reaper, which removes it only while that session does.
@@ -44,7 +43,8 @@ impl NamedEphemeral {
         data: &[u8],
         cleanup: Option<&CleanupToken>,
     ) -> Result<Result<Self, NameInUse>, Interrupted> {
-        check_size(path.as_str(), data)?;
+        session.check_size(path.as_str(), data.len())?;
+        let mut retry = Retry::new(session, path.as_str(), data.len());
         loop {
             if let Some(mut node) = Self::try_create(session, path, data, cleanup).await? {
                 node.node.watch();
@@ -52,9 +52,8 @@ impl NamedEphemeral {
             }
             let own = session.registry().named(path.as_str());
             let Some(mut taken) = holder(session, path).await? else {
-                if own.is_some() {
-                    session.pause_before_retry().await;
-                }
+                // It was there a moment ago: on its way out, or on a server that is ahead of ours.
+                retry.raced().await?;
                 continue;
             };
             let own_is_leaving = own.is_some_and(|end| end.reason().is_some()) && taken.owner == session.id();
@@ -64,7 +63,7 @@ impl NamedEphemeral {
             debug!(%path, "waiting for the end of our own node of old");
             tokio::select! {
                 () = taken.changed() => {}
-                lost = session.ended() => return Err(lost.into()),
+                () = session.over() => {}
             }
         }
     }
@@ -76,65 +75,49 @@ impl NamedEphemeral {
         data: &[u8],
         cleanup: Option<&CleanupToken>,
     ) -> Result<Option<Self>, Interrupted> {
+        let mut retry = Retry::new(session, path.as_str(), data.len());
         loop {
+            session.connected().await?;
+            let connection = session.connection();
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
             let Some(guard) = CleanupGuard::register_named(session, path, cleanup.cloned()) else {
                 return Ok(None);
             };
-            let client = session.client()?;
-            let connection = session.connection();
-            let sent = Instant::now();
-            let options = zk::CreateMode::Ephemeral.with_acls(session.acls());
-            let created = tokio::select! {
-                created = client.create(path.as_str(), data, &options) => created,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            drop(client);
-            let stat = match created {
-                Ok((stat, _)) => stat,
-                Err(zk::Error::NoNode) => {
+            match session.create(path.as_str(), data, zk::CreateMode::Ephemeral).await? {
+                Reply::Answer(created) => return Ok(Some(Self::adopt(guard, path, &created.stat, created.connection))),
+                Reply::Refused(source) => {
                     guard.disarm();
-                    match path.parent() {
-                        Some(parent) => parents::ensure(session, &parent, Parents::Containers).await?,
-                        None => return Err(Error::from_answer(path.as_str(), zk::Error::NoNode).into()),
-                    }
-                    continue;
-                }
-                Err(zk::Error::NodeExists) => {
-                    guard.disarm();
-                    return Ok(None);
-                }
-                Err(error) => match classify(&error) {
-                    ReplyStatus::Refused => {
-                        guard.disarm();
-                        return Err(Error::from_answer(path.as_str(), error).into());
-                    }
-                    ReplyStatus::Busy => {
-                        guard.disarm();
-                        session.pause_before_retry().await;
-                        continue;
-                    }
-                    ReplyStatus::Unknown => {
-                        debug!(%error, %path, "reply of a create lost; looking for its node");
-                        // No other create of this path was sent in this session, so the owner tells.
-                        match find(session, path)
-                            .await?
-                            .filter(|stat| stat.ephemeral_owner == session.id())
-                        {
-                            Some(stat) => stat,
-                            None => {
-                                guard.disarm();
-                                continue;
-                            }
+                    match (source, path.parent()) {
+                        (zk::Error::NoNode, Some(parent)) => {
+                            parents::ensure(session, &parent, Parents::Containers).await?;
                         }
+                        (zk::Error::NodeExists, _) => return Ok(None),
+                        (source, _) => return Err(refused(path.as_str(), source)),
                     }
-                },
-            };
-            session.verify(connection, stat.ephemeral_owner)?;
-            session.proved(sent);
-            return Ok(Some(Self {
-                node: Ephemeral::new(guard, path.as_str().to_owned(), stat.czxid, connection),
-            }));
+                }
+                Reply::Unanswered(unanswered @ Unanswered::Busy) => {
+                    guard.disarm();
+                    retry.after(unanswered).await?;
+                }
+                Reply::Unanswered(unanswered) => {
+                    debug!(%path, "reply of a create lost; looking for its node");
+                    retry.after(unanswered).await?;
+                    // No other create of this path was sent in this session, so the owner tells.
+                    match synced_stat(session, path.as_str()).await? {
+                        Some(stat) if stat.ephemeral_owner == session.id() => {
+                            session.verify(connection, stat.ephemeral_owner)?;
+                            return Ok(Some(Self::adopt(guard, path, &stat, connection)));
+                        }
+                        _ => guard.disarm(),
+                    }
+                }
+            }
+        }
+    }
+
+    fn adopt(guard: CleanupGuard, path: &NodePath, stat: &zk::Stat, connection: u64) -> Self {
+        Self {
+            node: Ephemeral::new(guard, path.as_str().to_owned(), stat.czxid, connection),
         }
     }
 
@@ -166,50 +149,9 @@ impl CleanupGuard {
 
 /// Who has the node at `path`, if it is there.
 async fn holder(session: &Arc<Session>, path: &NodePath) -> Result<Option<NameInUse>, Interrupted> {
-    loop {
-        let client = session.client()?;
-        let answer = tokio::select! {
-            answer = client.check_and_watch_stat(path.as_str()) => answer,
-            lost = session.ended() => return Err(lost.into()),
-        };
-        drop(client);
-        match answer {
-            Ok((Some(stat), watcher)) => {
-                return Ok(Some(NameInUse {
-                    owner: stat.ephemeral_owner,
-                    watch: NodeWatch::telling(session, watcher, || {}),
-                }));
-            }
-            Ok((None, _)) => return Ok(None),
-            Err(error) => retry_or_fail(session, path.as_str(), error).await?,
-        }
-    }
-}
-
-/// The state of the node at `path`, at nothing older than this moment, once there is a connection again.
-async fn find(session: &Arc<Session>, path: &NodePath) -> Result<Option<zk::Stat>, Interrupted> {
-    loop {
-        tokio::select! {
-            () = session.pause_before_retry() => {}
-            lost = session.ended() => return Err(lost.into()),
-        }
-        let client = session.client()?;
-        let search = async {
-            let sync = client.sync(path.as_str());
-            let stat = client.check_stat(path.as_str());
-            sync.await?;
-            stat.await
-        };
-        let answer = tokio::select! {
-            answer = search => answer,
-            lost = session.ended() => return Err(lost.into()),
-        };
-        match answer {
-            Ok(stat) => return Ok(stat),
-            Err(error) if classify(&error) == ReplyStatus::Refused => {
-                return Err(Error::from_answer(path.as_str(), error).into());
-            }
-            Err(error) => debug!(%error, %path, "search for a node is retried"),
-        }
-    }
+    let (stat, watch) = stat_and_watch(session, path.as_str()).await?;
+    Ok(stat.map(|stat| NameInUse {
+        owner: stat.ephemeral_owner,
+        watch,
+    }))
 }

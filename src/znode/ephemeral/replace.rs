@@ -1,20 +1,17 @@
-//! Nodes that take the place of another one, in one transaction.
+//! Nodes of ours that go for something else, in one transaction.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::super::ask::{Transaction, transact};
-use super::super::parents;
+use super::super::request::{Transaction, commit};
 use super::cleanup::CleanupGuard;
-use super::many::{adopt_created, check_total, recover_all, register_all, retry_or_fail};
-use super::{Ephemeral, Interrupted, NewChild};
-use crate::error::Error;
-use crate::session::{LossReason, Lost, ReplyStatus, classify};
+use super::many::{NewNodes, ensure_parents, size};
+use super::{Ephemeral, NewChild};
+use crate::session::{Commit, Interrupted, LossReason, Lost, NodeLocation, Operation, Retry, refused};
 
-/// What came of an exchange.
+/// What came of nodes that were to take the place of another one.
 #[derive(Debug)]
 pub(crate) enum ReplaceOutcome {
     /// The new nodes, which share one end. The old one is gone.
@@ -23,10 +20,25 @@ pub(crate) enum ReplaceOutcome {
     Refused(Ephemeral),
 }
 
-/// What comes before the creates in the transaction.
-const CONDITION: usize = 0;
-const DELETE: usize = 1;
-const CREATES: usize = 2;
+/// What came of a node that was to go together with something else.
+#[derive(Debug)]
+pub(crate) enum RemoveOutcome {
+    Committed,
+    /// Something else was refused; nothing was done.
+    Refused {
+        node: Ephemeral,
+        source: zk::Error,
+    },
+    /// The node is gone: by this transaction, whose reply was lost, or by an operator before it.
+    Gone,
+}
+
+/// Whether the same transaction was sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Once,
+    Before,
+}
 
 impl Ephemeral {
     /// Creates all nodes and deletes this one, if the data of the node at `path` is still of that version. The whole
@@ -36,77 +48,98 @@ impl Ephemeral {
         all: &[NewChild<'_>],
         (path, version): (&str, i32),
     ) -> Result<ReplaceOutcome, Interrupted> {
-        check_total(all)?;
         let session = Arc::clone(self.session());
+        let mut retry = Retry::new(&session, path, size(all));
         loop {
-            if let Some(reason) = self.end().reason() {
-                return Err(Lost { reason }.into());
-            }
-            let (names, guards) = register_all(&session, all);
-            let client = session.client()?;
+            self.alive()?;
+            session.connected().await?;
             let connection = session.connection();
-            let sent = Instant::now();
-            let options = zk::CreateMode::EphemeralSequential.with_acls(session.acls());
-            let mut multi = client.new_multi_writer();
-            let refused = |error| Error::from_answer(path, error);
-            multi.add_check_version(path, version).map_err(refused)?;
-            multi.add_delete(self.path(), None).map_err(refused)?;
-            for (new, name) in all.iter().zip(&names) {
-                let added = multi.add_create(&new.parent.child(&name.prefix), new.data, &options);
-                added.map_err(|error| Error::from_answer(new.parent.as_str(), error))?;
-            }
-            self.end().mark_deliberate(true);
-            let committed = tokio::select! {
-                committed = multi.commit() => committed,
-                lost = session.ended() => return Err(lost.into()),
-            };
-            match committed {
-                Ok(mut results) => {
-                    self.end().set(LossReason::Released);
-                    self.forget();
-                    results.drain(..CREATES.min(results.len()));
-                    let nodes = adopt_created(guards, results, connection).await?;
-                    session.proved(sent);
-                    return Ok(ReplaceOutcome::Done(nodes));
+            let mut new = NewNodes::register(&session, all);
+            let (condition, delete) = (new.steps.len(), new.steps.len() + 1);
+            new.steps.push(Operation::check(path, version));
+            new.steps.push(Operation::delete(self.path(), None));
+            self.mark_end_deliberate(true);
+            let nodes = match session.commit(&new.steps).await {
+                Ok(Commit::Applied(applied)) => {
+                    self.released();
+                    return Ok(ReplaceOutcome::Done(new.adopt(applied).await?));
                 }
-                Err(zk::MultiWriteError::OperationFailed { index, source }) => {
-                    guards.into_iter().for_each(CleanupGuard::disarm);
-                    self.end().mark_deliberate(false);
-                    match (index, source) {
-                        (CONDITION, zk::Error::NoNode | zk::Error::BadVersion) => {
+                Ok(Commit::Refused { index, source }) => {
+                    new.disarm();
+                    self.mark_end_deliberate(false);
+                    match source {
+                        zk::Error::NoNode | zk::Error::BadVersion if index == condition => {
                             return Ok(ReplaceOutcome::Refused(self));
                         }
-                        (DELETE, zk::Error::NoNode) => {
-                            self.end().set(LossReason::NodeRemoved);
+                        zk::Error::NoNode if index == delete => {
+                            let lost = self.removed();
                             self.forget();
-                            return Err(Lost {
-                                reason: LossReason::NodeRemoved,
-                            }
-                            .into());
+                            return Err(lost.into());
                         }
-                        (CREATES.., zk::Error::NoNode) => {
-                            for new in all {
-                                parents::ensure(&session, new.parent, new.parents).await?;
-                            }
-                        }
-                        (_, source) => retry_or_fail(&session, path, source).await?,
+                        zk::Error::NoNode => ensure_parents(&session, all).await?,
+                        source => return Err(refused(path, source)),
                     }
+                    None
                 }
-                Err(zk::MultiWriteError::RequestFailed { source }) if classify(&source) != ReplyStatus::Unknown => {
-                    guards.into_iter().for_each(CleanupGuard::disarm);
-                    self.end().mark_deliberate(false);
-                    retry_or_fail(&session, path, source).await?;
+                Ok(Commit::Unanswered(unanswered)) => {
+                    let nodes = new.after(&mut retry, unanswered, connection).await?;
+                    self.mark_end_deliberate(false);
+                    nodes
                 }
-                Err(zk::MultiWriteError::RequestFailed { source }) => {
-                    debug!(error = %source, "reply of an exchange lost; looking for its nodes");
-                    let recovered = recover_all(&session, all, &names, guards, connection).await?;
-                    self.end().mark_deliberate(false);
-                    if let Some(nodes) = recovered {
-                        self.end().set(LossReason::Released);
-                        self.forget();
-                        return Ok(ReplaceOutcome::Done(nodes));
-                    }
+                Err(interrupted) => {
+                    new.disarm_if_unsent(&interrupted);
+                    return Err(interrupted);
                 }
+            };
+            if let Some(nodes) = nodes {
+                self.released();
+                return Ok(ReplaceOutcome::Done(nodes));
+            }
+        }
+    }
+
+    /// Puts an ephemeral node at `path` in the place of this one, so that at every moment one of the two is there.
+    /// `path` carries a guid that nobody else has. The new node inherits the czxid, with the place in line.
+    pub(crate) async fn replace(self, path: String, data: &[u8]) -> Result<Self, Interrupted> {
+        let session = Arc::clone(self.session());
+        let steps = [
+            Operation::create(&path, data.to_vec(), zk::CreateMode::Ephemeral),
+            Operation::delete(self.path(), None),
+        ];
+        let guard = CleanupGuard::register(&session, NodeLocation::Path(path.clone()), None);
+        if let Err(lost) = self.release() {
+            guard.disarm();
+            return Err(lost.into());
+        }
+        let mut retry = Retry::new(&session, &path, data.len());
+        loop {
+            let connection = session.connection();
+            match commit(&mut retry, &session, &steps).await? {
+                Transaction::Applied(applied) => {
+                    let czxid = self.czxid();
+                    self.forget();
+                    return Ok(Self::new(guard, path, czxid, applied.connection));
+                }
+                // The same transaction, sent before, whose reply was lost: nobody else makes a node of this name.
+                Transaction::Refused {
+                    index: 0,
+                    source: zk::Error::NodeExists,
+                } => {
+                    let replacement = Self::new(guard, path, self.czxid(), connection);
+                    self.forget();
+                    replacement.recheck().await?;
+                    return Ok(replacement);
+                }
+                Transaction::Refused {
+                    index: 1,
+                    source: zk::Error::NoNode,
+                } => {
+                    guard.disarm();
+                    self.forget();
+                    return Err(Lost::because(LossReason::NodeRemoved).into());
+                }
+                Transaction::Refused { source, .. } => return Err(refused(&path, source)),
+                Transaction::Unknown => debug!(path, "replacing a node is tried again"),
             }
         }
     }
@@ -114,50 +147,36 @@ impl Ephemeral {
     /// Deletes this node together with the one at `path`, if that is still of that version; else nothing is done and
     /// this node comes back.
     pub(crate) async fn remove_with(self, (path, version): (&str, i32)) -> Result<Option<Self>, Interrupted> {
-        match self.leave(|multi| multi.add_delete(path, Some(version))).await? {
+        match self.leave(vec![Operation::delete(path, version)]).await? {
             (RemoveOutcome::Committed, _) | (RemoveOutcome::Gone, Sent::Before) => Ok(None),
-            (RemoveOutcome::Gone, Sent::Once) => Err(Lost {
-                reason: LossReason::NodeRemoved,
-            }
-            .into()),
-            (
-                RemoveOutcome::Refused {
-                    node,
-                    source: zk::Error::NoNode | zk::Error::BadVersion,
-                },
-                _,
-            ) => Ok(Some(node)),
-            (RemoveOutcome::Refused { source, .. }, _) => Err(Error::from_answer(path, source).into()),
+            (RemoveOutcome::Gone, Sent::Once) => Err(Lost::because(LossReason::NodeRemoved).into()),
+            (RemoveOutcome::Refused { node, source }, _) => match source {
+                zk::Error::NoNode | zk::Error::BadVersion => Ok(Some(node)),
+                source => Err(refused(path, source)),
+            },
         }
     }
 
-    /// Deletes this node together with what `add` adds to the transaction: all of it is done, or nothing.
-    pub(crate) async fn remove_in(
-        self,
-        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
-    ) -> Result<RemoveOutcome, Interrupted> {
-        self.leave(add).await.map(|(departure, _)| departure)
+    /// Deletes this node together with further `steps`: all of it is done, or nothing.
+    pub(crate) async fn remove_in(self, steps: Vec<Operation>) -> Result<RemoveOutcome, Interrupted> {
+        self.leave(steps).await.map(|(outcome, _)| outcome)
     }
 
-    async fn leave(
-        self,
-        add: impl Fn(&mut zk::MultiWriter<'_>) -> Result<(), zk::Error>,
-    ) -> Result<(RemoveOutcome, Sent), Interrupted> {
+    async fn leave(self, mut steps: Vec<Operation>) -> Result<(RemoveOutcome, Sent), Interrupted> {
         let session = Arc::clone(self.session());
+        let size = steps.iter().map(Operation::size).sum();
+        steps.insert(0, Operation::delete(self.path(), None));
+        let path = self.path().to_owned();
+        let mut retry = Retry::new(&session, &path, size);
         let mut sent = Sent::Once;
         loop {
-            if let Some(reason) = self.end().reason().filter(|_| sent == Sent::Once) {
-                return Err(Lost { reason }.into());
+            if sent == Sent::Once {
+                self.alive()?;
             }
-            self.end().mark_deliberate(true);
-            let transaction = transact(&session, self.path(), |multi| {
-                multi.add_delete(self.path(), None)?;
-                add(multi)
-            });
-            match transaction.await? {
-                Transaction::Committed(_) => {
-                    self.end().set(LossReason::Released);
-                    self.forget();
+            self.mark_end_deliberate(true);
+            match commit(&mut retry, &session, &steps).await? {
+                Transaction::Applied(_) => {
+                    self.released();
                     return Ok((RemoveOutcome::Committed, sent));
                 }
                 Transaction::Unknown => sent = Sent::Before,
@@ -172,34 +191,12 @@ impl Ephemeral {
                     self.forget();
                     return Ok((RemoveOutcome::Gone, sent));
                 }
-                Transaction::Refused { index: 0, source } => {
-                    return Err(Error::from_answer(self.path(), source).into());
-                }
+                Transaction::Refused { index: 0, source } => return Err(refused(&path, source)),
                 Transaction::Refused { source, .. } => {
-                    self.end().mark_deliberate(false);
+                    self.mark_end_deliberate(false);
                     return Ok((RemoveOutcome::Refused { node: self, source }, sent));
                 }
             }
         }
     }
-}
-
-/// What came of a node that was to go together with something else.
-#[derive(Debug)]
-pub(crate) enum RemoveOutcome {
-    Committed,
-    /// Something else was refused; nothing was done.
-    Refused {
-        node: Ephemeral,
-        source: zk::Error,
-    },
-    /// The node is gone: by this transaction, whose reply was lost, or by somebody else before it.
-    Gone,
-}
-
-/// Whether the same transaction was sent before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
-    Once,
-    Before,
 }

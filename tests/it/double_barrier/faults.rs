@@ -77,7 +77,7 @@ async fn a_member_that_dies_inside_is_told_and_not_waited_for() {
     assert_eq!(reason, LossReason::NodeRemoved);
     left(one).await;
     let lost = two.leave_timeout(LONG).await;
-    assert_eq!(lost, Err(LeaveTimeoutError::Lost(Lost { reason })));
+    assert_eq!(lost, Err(LeaveTimeoutError::Error(ReleaseError::Lost(Lost { reason }))));
     assert!(fixture.children(PATH).await.is_empty());
     all_leave(all_inside(&zks).await).await;
     fixture.assert_no_nodes_left(&[PATH]).await;

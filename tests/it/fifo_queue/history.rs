@@ -48,7 +48,7 @@ async fn many_producers_and_consumers_lose_nothing_and_double_nothing() {
             loop {
                 match queue.pop_timeout(Duration::from_millis(500)).await {
                     Ok(item) => delivered.lock().unwrap().push(text(item)),
-                    Err(FifoPopTimeoutError::Pop(FifoPopError::Indeterminate { item, .. })) => {
+                    Err(FifoPopTimeoutError::Error(FifoPopError::Indeterminate { item, .. })) => {
                         in_doubt.lock().unwrap().insert(text(item));
                     }
                     Err(FifoPopTimeoutError::Elapsed { .. }) => {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use zookeeper_recipes::bytes::Bytes;
-use zookeeper_recipes::{AcquireTimeoutError, FencingToken, TryAcquireError};
+use zookeeper_recipes::{FencingToken, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually};
 
 use super::{PATH, RESULT, complete, finish, join, join_line, relay, relays, told};
-use crate::support::{LONG, PATIENCE, connect, granted};
+use crate::support::{LONG, PATIENCE, connect, elapsed, granted};
 
 #[tokio::test]
 async fn each_turn_is_given_the_result_of_the_one_before() {
@@ -58,8 +58,7 @@ async fn turns_are_granted_one_at_a_time_in_the_order_of_joining() {
     }
     assert_eq!(relays[1].try_join().await.unwrap_err(), TryAcquireError::Contended);
     let after = Duration::from_millis(100);
-    let elapsed = relays[1].join_timeout(after).await.unwrap_err();
-    assert_eq!(elapsed, AcquireTimeoutError::Elapsed { after });
+    assert_eq!(elapsed(relays[1].join_timeout(after).await), Some(after));
     let contenders = relays[0].contenders().await.unwrap();
     assert_eq!(contenders.len(), 5, "who gave up has left the line");
     for (number, next) in joining.into_iter().enumerate() {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use zookeeper_recipes::zookeeper_client as zk;
-use zookeeper_recipes::{AcquireTimeoutError, Layout, TryAcquireError};
+use zookeeper_recipes::{Layout, TryAcquireError};
 use zookeeper_testkit::Fixture;
 
 use super::{DIR, assert_waits, join_reader, join_writer, name, read, rw, write};
 use crate::budget::make_dir;
-use crate::support::{PATIENCE, connect, connect_each, granted};
+use crate::support::{PATIENCE, connect, connect_each, elapsed, granted};
 
 #[tokio::test]
 async fn readers_share_and_a_writer_has_it_alone() {
@@ -91,9 +91,8 @@ async fn on_a_timeout_no_node_is_left() {
     let after = Duration::from_millis(200);
     let writer = write(&other).await;
     for _ in 0..2 {
-        let elapsed = AcquireTimeoutError::Elapsed { after };
-        assert_eq!(mine.read_timeout(after).await.unwrap_err(), elapsed);
-        assert_eq!(mine.write_timeout(after).await.unwrap_err(), elapsed);
+        assert_eq!(elapsed(mine.read_timeout(after).await), Some(after));
+        assert_eq!(elapsed(mine.write_timeout(after).await), Some(after));
         assert_eq!(fixture.children(DIR).await, [name(writer.path())]);
     }
     writer.release().await.unwrap();

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zookeeper_client as zk;
 
 use crate::line::in_order;
-use crate::session::Session;
-use crate::znode::{Interrupted, NodePath, Sequence, children};
+use crate::session::{Interrupted, Session};
+use crate::znode::{NodePath, Sequence, children};
 
 /// What the names of items begin with, as Curator's `SimpleDistributedQueue` and ZooKeeper's own queue have it.
 pub(super) const PREFIX: &str = "qn-";

@@ -1,10 +1,8 @@
 //! Why an item was not pushed, and why none was popped.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
-use crate::error::Error;
+use crate::error::{Error, TimeoutError};
 
 /// Why an item is not, or may not be, in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,17 +37,6 @@ pub enum FifoPopError {
     Error(#[from] Error),
 }
 
-/// Why no item was popped in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FifoPopTimeoutError {
-    /// The time is up. No item was delivered: what was being removed goes to the next pop of this handle or a clone of it.
-    #[error("no item came within {} ms", after.as_millis())]
-    Elapsed {
-        /// The limit that was given.
-        after: Duration,
-    },
-    /// It failed before.
-    #[error(transparent)]
-    Pop(#[from] FifoPopError),
-}
+/// Why no item was popped in time. After [`Elapsed`](TimeoutError::Elapsed) no item was delivered: what was being removed
+/// goes to the next pop of this handle or a clone of it.
+pub type FifoPopTimeoutError = TimeoutError<FifoPopError>;

@@ -20,10 +20,9 @@ use self::backlog::{Backlog, PREFIX, sequence};
 use self::undelivered::{Kept, PoppedItem};
 use crate::error::Error;
 use crate::line::{ContenderNames, Line};
-use crate::session::{CleanupToken, Coordinator, Session};
+use crate::session::{CleanupToken, Coordinator, Interrupted, Operation, Session};
 use crate::znode::{
-    Interrupted, LedgerOutcome, Ledgers, NodePath, Parents, check_transaction_size, ensure_path, list, read,
-    retry_across_sessions, with_deadline,
+    LedgerOutcome, Ledgers, NodePath, Parents, elapsed, ensure_path, list, read, retry_across_sessions, with_deadline,
 };
 
 pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
@@ -126,7 +125,7 @@ impl FifoQueue {
     /// Dropping the future leaves open whether the item is in the queue.
     pub async fn push(&self, item: impl Into<Bytes>) -> Result<(), FifoPushError> {
         let (queue, item) = (&self.shared, &item.into());
-        check_transaction_size(self.path(), item.len())?;
+        queue.zk.check_transaction_size(self.path(), item.len())?;
         retry_across_sessions(&queue.zk, |session| async move { queue.push_in(&session, item).await }).await?
     }
 
@@ -182,14 +181,16 @@ impl FifoQueue {
     /// # Cancel safety
     /// As [`pop`](Self::pop).
     pub async fn pop_timeout(&self, limit: Duration) -> Result<Bytes, FifoPopTimeoutError> {
-        let popped = with_deadline(limit, |cleanup| async move { self.pop_witnessed(Some(&cleanup)).await });
+        let popped = with_deadline(&self.shared.zk, limit, |cleanup| async move {
+            self.pop_witnessed(Some(&cleanup)).await
+        });
         if let Some(item) = popped.await? {
             return Ok(item);
         }
         // What was being removed when the time was up.
         match self.shared.undelivered.pop() {
             Some(outcome) => Ok(outcome?),
-            None => Err(FifoPopTimeoutError::Elapsed { after: limit }),
+            None => Err(elapsed(&self.shared.zk, self.path(), limit)),
         }
     }
 
@@ -238,13 +239,15 @@ impl FifoQueue {
 }
 
 impl FifoInner {
-    async fn push_in(&self, session: &Arc<Session>, item: &[u8]) -> Result<Result<(), FifoPushError>, Interrupted> {
+    async fn push_in(&self, session: &Arc<Session>, item: &Bytes) -> Result<Result<(), FifoPushError>, Interrupted> {
         let path = self.path.as_str();
-        let prefix = self.path.child(PREFIX);
+        let create = [Operation::create(
+            self.path.child(PREFIX),
+            item.clone(),
+            zk::CreateMode::PersistentSequential,
+        )];
         loop {
-            let options = zk::CreateMode::PersistentSequential.with_acls(session.acls());
-            let create = |multi: &mut zk::MultiWriter<'_>| multi.add_create(&prefix, item, &options);
-            match self.ledgers.commit(session, path, create).await? {
+            match self.ledgers.commit(session, path, &create).await? {
                 LedgerOutcome::Committed(_) => return Ok(Ok(())),
                 LedgerOutcome::Indeterminate { .. } => return Ok(Err(FifoPushError::Indeterminate)),
                 LedgerOutcome::Refused {

@@ -11,10 +11,9 @@ use super::backlog::Lease;
 use super::undelivered::PoppedItem;
 use super::{FifoInner, FifoPopError};
 use crate::error::Error;
-use crate::session::{CleanupToken, Lost, Session};
+use crate::session::{CleanupToken, Interrupted, Lost, Operation, Session};
 use crate::znode::{
-    Interrupted, LedgerOutcome, children_and_watch, delete_if_exists, read, retry_across_sessions, stat,
-    stat_and_watch, sync,
+    LedgerOutcome, children_and_watch, delete_if_exists, read, retry_across_sessions, stat, stat_and_watch, sync,
 };
 
 /// An item that was read, on its way out.
@@ -113,10 +112,10 @@ impl FifoInner {
             item,
             stat,
         } = leaving;
-        let delete = |multi: &mut zk::MultiWriter<'_>| multi.add_delete(&path, Some(stat.version));
+        let delete = [Operation::delete(&path, stat.version)];
         // Not sent again when its reply is lost: in a directory that was removed and made anew meanwhile, another item can
         // have this name and version.
-        let Some(entry) = self.ledgers.commit_as_read(session, &path, delete).await? else {
+        let Some(entry) = self.ledgers.commit_as_read(session, &path, &delete).await? else {
             return Ok(None);
         };
         match entry {

@@ -21,8 +21,8 @@ use super::segment::{decode, encode};
 use super::settle::{Failure, fail};
 use super::shared::{Committed, QueueInner};
 use crate::error::Error;
-use crate::session::{LossReason, Lost, Session};
-use crate::znode::{Ephemeral, Hold, Interrupted, NodePath, NodeWatch, PendingNode, list, list_and_watch, read, stat};
+use crate::session::{Interrupted, LossReason, Lost, Session};
+use crate::znode::{Ephemeral, Hold, NodePath, NodeWatch, PendingNode, list, list_and_watch, read, stat};
 
 /// What stands behind the name of a claim that has no deadline.
 const NO_DEADLINE: &str = "none";

@@ -18,8 +18,8 @@ use super::item::Item;
 use super::settle::Settlement;
 use super::shared::{Committed, QueueInner};
 use crate::line::HeadOfLine;
-use crate::session::{Lost, Session};
-use crate::znode::{Ephemeral, Interrupted, NodeWatch, read, read_and_watch, stat};
+use crate::session::{Interrupted, Lost, Session};
+use crate::znode::{Ephemeral, NodeWatch, read, read_and_watch, stat};
 
 /// How many items are claimed at once.
 pub(super) const CLAIM_ITEMS: usize = 128;

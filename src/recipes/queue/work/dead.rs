@@ -15,8 +15,8 @@ use super::segment::decode;
 use super::settle::UNREADABLE;
 use super::shared::{Committed, QueueInner};
 use crate::error::Error;
-use crate::session::Session;
-use crate::znode::{Interrupted, Operation, list, read, retry_across_sessions, stat};
+use crate::session::{Interrupted, Operation, RecipeError, Session};
+use crate::znode::{list, read, retry_across_sessions, stat};
 
 /// An item that nobody could handle, kept until it is [redriven](WorkQueue::redrive) or [purged](WorkQueue::purge).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,27 +113,13 @@ impl WorkQueue {
 
     async fn settle_dead(&self, id: &ItemId, back: bool) -> Result<(), DeadItemError> {
         retry_across_sessions(&self.shared.zk, |session| async move {
-            match self.shared.settle_dead(&session, id, back).await {
-                Ok(()) => Ok(Ok(())),
-                Err(Stop::Told(error)) => Ok(Err(error)),
-                Err(Stop::Interrupted(interrupted)) => Err(interrupted),
-            }
+            self.shared.settle_dead(&session, id, back).await
         })
-        .await?
+        .await
     }
 }
 
-/// What ends an attempt in one session.
-enum Stop {
-    Interrupted(Interrupted),
-    Told(DeadItemError),
-}
-
-impl From<Interrupted> for Stop {
-    fn from(interrupted: Interrupted) -> Self {
-        Self::Interrupted(interrupted)
-    }
-}
+impl RecipeError for DeadItemError {}
 
 impl QueueInner {
     async fn dead(&self, session: &Arc<Session>) -> Result<Vec<DeadItem>, Interrupted> {
@@ -170,15 +156,20 @@ impl QueueInner {
         Ok(letter.map(|(data, stat)| Letter::read(id, data, &stat).reason))
     }
 
-    async fn settle_dead(&self, session: &Arc<Session>, id: &ItemId, back: bool) -> Result<(), Stop> {
+    async fn settle_dead(
+        &self,
+        session: &Arc<Session>,
+        id: &ItemId,
+        back: bool,
+    ) -> Result<(), Interrupted<DeadItemError>> {
         let path = self.layout.dead(id.as_str());
         loop {
             let letter = read(session, &path).await?;
             let Some(letter) = letter.map(|(data, stat)| Letter::read(id, data, &stat)) else {
-                return Err(Stop::Told(DeadItemError::Unknown { id: id.clone() }));
+                return Err(Interrupted::Failed(DeadItemError::Unknown { id: id.clone() }));
             };
             if back && letter.is_unreadable() {
-                return Err(Stop::Told(DeadItemError::Unreadable { id: id.clone() }));
+                return Err(Interrupted::Failed(DeadItemError::Unreadable { id: id.clone() }));
             }
             let key = letter.item.key.as_ref().filter(|_| !back);
             let key = match key.map(|key| self.layout.key(key)) {
@@ -211,10 +202,10 @@ impl QueueInner {
                     info!(queue = self.path(), item = %id, back, "a dead item is settled");
                     return Ok(());
                 }
-                Committed::Indeterminate(()) => return Err(Stop::Told(DeadItemError::Indeterminate)),
+                Committed::Indeterminate(()) => return Err(Interrupted::Failed(DeadItemError::Indeterminate)),
                 Committed::Refused(Role::Source(_), zk::Error::NoNode | zk::Error::BadVersion) => {}
                 Committed::Refused(_, source) => {
-                    return Err(Stop::Interrupted(Error::from_answer(&path, source).into()));
+                    return Err(Interrupted::Failed(Error::from_answer(&path, source).into()));
                 }
             }
         }

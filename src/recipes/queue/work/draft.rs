@@ -9,7 +9,7 @@ use super::item::{Item, ItemId, NewItem, Origin};
 use super::layout::{Lane, QueuePaths, SegmentName};
 use super::level::{Bound, Level};
 use super::segment::{OVERHEAD, encode};
-use crate::znode::Operation;
+use crate::session::Operation;
 
 /// How many items go into one segment, and how many bytes of them unless it is a single one.
 const SEGMENT_ITEMS: usize = 128;

@@ -1,9 +1,7 @@
 //! Why a queue did not do what it was asked for.
 
-use std::time::Duration;
-
 use super::item::ItemId;
-use crate::error::Error;
+use crate::error::{Error, TimeoutError};
 use crate::session::Lost;
 
 /// Why an item was not, or may not have been, pushed.
@@ -59,19 +57,7 @@ pub enum PushError {
 }
 
 /// Why an item was not pushed in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PushTimeoutError {
-    /// The time is up. The item was not pushed, or, if its request was on the way already, may have been.
-    #[error("not pushed within {} ms; if it has no key, it may yet be on its way", after.as_millis())]
-    Elapsed {
-        /// The limit that was given.
-        after: Duration,
-    },
-    /// Waiting is of no use.
-    #[error(transparent)]
-    Push(#[from] PushError),
-}
+pub type PushTimeoutError = TimeoutError<PushError>;
 
 /// Why an item was not, or may not have been, settled: acknowledged, given back or put aside.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,19 +103,7 @@ pub enum ResultError {
 }
 
 /// Why there is no result in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResultTimeoutError {
-    /// The time is up.
-    #[error("no result within {} ms", after.as_millis())]
-    Elapsed {
-        /// The limit that was given.
-        after: Duration,
-    },
-    /// Waiting is of no use.
-    #[error(transparent)]
-    Result(#[from] ResultError),
-}
+pub type ResultTimeoutError = TimeoutError<ResultError>;
 
 /// Why an item was not brought back, or removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,8 +11,8 @@ use super::item::Item;
 use super::layout::{Lane, SegmentName, Slots, numbers};
 use super::segment::{OVERHEAD, decode};
 use super::shared::QueueInner;
-use crate::session::Session;
-use crate::znode::{Interrupted, NodePath, Sequence, ask, list, read};
+use crate::session::{Interrupted, Session, refused};
+use crate::znode::{NodePath, Sequence, delete, list, read};
 
 /// How many bytes of items are taken at once, unless it is a single item.
 const TAKE_BYTES: usize = 256 * 1024;
@@ -369,13 +369,11 @@ impl QueueInner {
     /// again.
     async fn clear(&self, session: &Arc<Session>, directory: &NodePath) -> Result<bool, Interrupted> {
         let path = directory.as_str();
-        let cleared = ask(session, path, |client| async move {
-            match client.delete(path, None).await {
-                Err(zk::Error::NotEmpty) => Ok(false),
-                answer => answer.map(|()| true),
-            }
-        });
-        Ok(cleared.await?.unwrap_or(true))
+        match delete(session, path, None).await? {
+            Ok(()) | Err(zk::Error::NoNode) => Ok(true),
+            Err(zk::Error::NotEmpty) => Ok(false),
+            Err(source) => Err(refused(path, source)),
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::future;
-use tokio::time;
 
 use super::WorkQueue;
 use super::errors::{ResultError, ResultTimeoutError};
@@ -15,10 +14,8 @@ use super::layout::{Lane, SegmentName, Slots, numbers};
 use super::segment::decode;
 use super::shared::QueueInner;
 use crate::error::Error;
-use crate::session::Session;
-use crate::znode::{
-    Interrupted, NodePath, list, read, read_and_watch, retry_across_sessions, stat, stat_and_watch, sync,
-};
+use crate::session::{Interrupted, RecipeError, Session};
+use crate::znode::{NodePath, elapsed, list, read, read_and_watch, retry_across_sessions, stat, stat_and_watch, sync};
 
 /// Where an item is on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,13 +98,9 @@ impl WorkQueue {
     /// A sync and six reads or so to begin with, and those of [`status`](Self::status); while it waits, nothing.
     pub async fn result(&self, id: &ItemId) -> Result<Bytes, ResultError> {
         retry_across_sessions(&self.shared.zk, |session| async move {
-            match self.shared.result(&session, id).await {
-                Ok(result) => Ok(Ok(result)),
-                Err(Stop::Told(error)) => Ok(Err(error)),
-                Err(Stop::Interrupted(interrupted)) => Err(interrupted),
-            }
+            self.shared.result(&session, id).await
         })
-        .await?
+        .await
     }
 
     /// Waits for the result of an item for at most `limit`.
@@ -118,24 +111,15 @@ impl WorkQueue {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn result_timeout(&self, id: &ItemId, limit: Duration) -> Result<Bytes, ResultTimeoutError> {
-        match time::timeout(limit, self.result(id)).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(ResultTimeoutError::Elapsed { after: limit }),
-        }
+        let result = self.shared.zk.timeout(limit, self.result(id)).await;
+        result.map_or_else(
+            || Err(elapsed(&self.shared.zk, self.path(), limit)),
+            |result| Ok(result?),
+        )
     }
 }
 
-/// What ends an attempt in one session.
-enum Stop {
-    Interrupted(Interrupted),
-    Told(ResultError),
-}
-
-impl From<Interrupted> for Stop {
-    fn from(interrupted: Interrupted) -> Self {
-        Self::Interrupted(interrupted)
-    }
-}
+impl RecipeError for ResultError {}
 
 impl QueueInner {
     async fn count(&self, session: &Arc<Session>) -> Result<u64, Interrupted> {
@@ -291,7 +275,7 @@ impl QueueInner {
         Ok(None)
     }
 
-    async fn result(&self, session: &Arc<Session>, id: &ItemId) -> Result<Bytes, Stop> {
+    async fn result(&self, session: &Arc<Session>, id: &ItemId) -> Result<Bytes, Interrupted<ResultError>> {
         let (result, dead) = (self.layout.result(id.as_str()), self.layout.dead(id.as_str()));
         // The watches come first, so that nothing falls between them and what is asked then.
         sync(session, self.path()).await?;
@@ -307,13 +291,13 @@ impl QueueInner {
             }
             if died.is_some() {
                 if let Some(reason) = self.death_of(session, id).await? {
-                    return Err(Stop::Told(ResultError::Dead { id: id.clone(), reason }));
+                    return Err(Interrupted::Failed(ResultError::Dead { id: id.clone(), reason }));
                 }
                 continue;
             }
             if !known {
                 match self.status(session, id).await? {
-                    ItemStatus::Unknown => return Err(Stop::Told(ResultError::Unknown { id: id.clone() })),
+                    ItemStatus::Unknown => return Err(Interrupted::Failed(ResultError::Unknown { id: id.clone() })),
                     _ => known = true,
                 }
             }
@@ -322,7 +306,7 @@ impl QueueInner {
                 () = died_watch.changed() => {}
             }
             if session.end_reason().is_some() {
-                return Err(Stop::Interrupted(super::claim::ended(session)));
+                return Err(Interrupted::from(super::claim::ended(session)));
             }
         }
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::item::{ItemId, NewItem};
 use super::shared::QueueInner;
-use crate::session::Session;
-use crate::znode::{Interrupted, read};
+use crate::session::{Interrupted, Session};
+use crate::znode::read;
 
 /// Items to be pushed, of which some turn out to have been pushed before.
 #[derive(Debug)]

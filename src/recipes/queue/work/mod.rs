@@ -37,7 +37,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time;
 
 use self::consume::{CLAIM_ITEMS, take_all};
 use self::demand::Demand;
@@ -47,7 +46,7 @@ use self::settle::{Settlement, settle_all};
 use self::shared::QueueInner;
 use crate::error::{Error, WaitTimeoutError};
 use crate::session::{CleanupToken, Coordinator};
-use crate::znode::{NodePath, with_deadline};
+use crate::znode::{NodePath, elapsed, with_deadline};
 
 pub use self::dead::DeadItem;
 pub use self::delivery::Delivery;
@@ -265,10 +264,11 @@ impl WorkQueue {
     /// # Cancel safety
     /// As [`push`](Self::push).
     pub async fn push_timeout(&self, item: impl Into<NewItem>, limit: Duration) -> Result<ItemId, PushTimeoutError> {
-        match time::timeout(limit, self.push(item)).await {
-            Ok(pushed) => Ok(pushed?),
-            Err(_) => Err(PushTimeoutError::Elapsed { after: limit }),
-        }
+        let pushed = self.shared.zk.timeout(limit, self.push(item)).await;
+        pushed.map_or_else(
+            || Err(elapsed(&self.shared.zk, self.path(), limit)),
+            |pushed| Ok(pushed?),
+        )
     }
 
     /// Adds items in one transaction: all of them, but for those whose keys were pushed before, or none. Returns their
@@ -366,7 +366,7 @@ impl WorkQueue {
     /// # Cancel safety
     /// As [`pop`](Self::pop).
     pub async fn pop_timeout(&self, limit: Duration) -> Result<Delivery, WaitTimeoutError> {
-        let popped = with_deadline(limit, |cleanup| async move {
+        let popped = with_deadline(&self.shared.zk, limit, |cleanup| async move {
             loop {
                 let taken = self.demand(1, true, Some(cleanup.clone())).await?.await;
                 let taken = taken.unwrap_or(Err(Error::Closed))?;
@@ -375,7 +375,9 @@ impl WorkQueue {
                 }
             }
         });
-        popped.await?.ok_or(WaitTimeoutError::Elapsed { after: limit })
+        popped
+            .await?
+            .ok_or_else(|| elapsed(&self.shared.zk, self.path(), limit))
     }
 
     /// Waits for one item, and takes up to `most` of those that are there then: at most 128, and 256 KiB of them unless

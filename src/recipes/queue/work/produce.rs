@@ -15,8 +15,8 @@ use super::level::{Bound, Level};
 use super::segment::OVERHEAD;
 use super::shared::{Committed, QueueInner};
 use crate::error::Error;
-use crate::session::Session;
-use crate::znode::{Interrupted, NodeWatch, read_and_watch, sync};
+use crate::session::{Interrupted, Session};
+use crate::znode::{NodeWatch, read_and_watch, sync};
 
 /// How many items are pushed in one transaction, and how many bytes it carries, about; more if one push has more.
 const PUSHED_ITEMS: usize = 1024;

@@ -22,8 +22,8 @@ use super::layout::Lane;
 use super::segment::{OVERHEAD, encode};
 use super::shared::{Committed, QueueInner};
 use crate::error::Error;
-use crate::session::{LossReason, Session};
-use crate::znode::{Interrupted, Operation};
+use crate::session::Operation;
+use crate::session::{Interrupted, LossReason, Session};
 
 /// How many items are settled in one transaction, and how many bytes it carries, about.
 const SETTLED_ITEMS: usize = 1024;

@@ -13,11 +13,8 @@ use super::level::{Bound, Level};
 use super::options::Settings;
 use crate::error::Error;
 use crate::line::{ContenderNames, Line};
-use crate::session::{Coordinator, Session};
-use crate::znode::{
-    Interrupted, LedgerOutcome, Ledgers, NodePath, Operation, Parents, Receipt, Transaction, check_transaction_size,
-    ensure_path, read, stat, transact,
-};
+use crate::session::{Coordinator, Interrupted, Operation, Retry, Session};
+use crate::znode::{LedgerOutcome, Ledgers, NodePath, Parents, Receipt, Transaction, commit, ensure_path, read, stat};
 
 /// After this time the ensemble's clock is asked for again.
 const CLOCK_AGE: Duration = Duration::from_secs(60);
@@ -107,13 +104,9 @@ impl QueueInner {
                 }
             };
             let size = steps.iter().map(|(operation, _)| operation.size()).sum();
-            check_transaction_size(self.path(), size)?;
-            let acls = session.acls();
-            let entry = self.ledgers.commit(session, self.path(), |multi| {
-                steps
-                    .iter()
-                    .try_for_each(|(operation, _)| operation.add_to(multi, acls))
-            });
+            self.zk.check_transaction_size(self.path(), size)?;
+            let operations: Vec<_> = steps.iter().map(|(operation, _)| operation.clone()).collect();
+            let entry = self.ledgers.commit(session, self.path(), &operations);
             match entry.await? {
                 LedgerOutcome::Committed(receipt) => {
                     self.committed(session, &steps, level, bound, &receipt).await;
@@ -214,11 +207,15 @@ impl QueueInner {
         };
         let (path, next) = (self.layout.lane(lane), tail.wrapping_add(1));
         ensure_path(session, &self.layout.block(lane, next), Parents::Containers).await?;
-        let begun = transact(session, path.as_str(), |multi| {
-            multi.add_set_data(path.as_str(), &[], Some(tail))
-        });
-        match begun.await? {
-            Transaction::Committed(_) => {
+        let mut retry = Retry::new(session, path.as_str(), 0);
+        match commit(
+            &mut retry,
+            session,
+            &[Operation::set_data(path.as_str(), Vec::new(), tail)],
+        )
+        .await?
+        {
+            Transaction::Applied(_) => {
                 self.seen().tails.insert(lane, next);
                 Ok(())
             }
@@ -248,13 +245,13 @@ impl QueueInner {
             if let Some(now) = self.clock() {
                 return Ok(now);
             }
-            match self.ledgers.commit(session, self.path(), |_| Ok(())).await? {
+            match self.ledgers.commit(session, self.path(), &[]).await? {
                 LedgerOutcome::Committed(receipt) => self.seen().clock = Some((Instant::now(), receipt.ledger.mtime)),
                 LedgerOutcome::Refused { source, .. } => return Err(Error::from_answer(self.path(), source).into()),
                 LedgerOutcome::Indeterminate { .. } => {}
             }
             if let Some(reason) = session.end_reason() {
-                return Err(crate::session::Lost { reason }.into());
+                return Err(crate::session::Lost::because(reason).into());
             }
         }
     }
@@ -278,6 +275,7 @@ impl QueueInner {
     /// Asks what the queue's node says, and makes it if there is none.
     pub(super) async fn load_level(&self, session: &Arc<Session>) -> Result<Level, Interrupted> {
         let path = self.path();
+        let mut retry = Retry::new(session, path, 0);
         let first = Level::data(self.settings.capacity.map(|capacity| Bound { capacity, items: 0 }));
         loop {
             let Some((data, stat)) = read(session, path).await? else {
@@ -292,10 +290,8 @@ impl QueueInner {
                 Some(level) => level,
                 None if empty => {
                     // A directory that somebody made for it.
-                    let made = transact(session, path, |multi| {
-                        multi.add_set_data(path, &first, Some(stat.version))
-                    });
-                    match made.await? {
+                    let step = Operation::set_data(path, first.clone(), stat.version);
+                    match commit(&mut retry, session, &[step]).await? {
                         Transaction::Refused { source, .. }
                             if !matches!(source, zk::Error::BadVersion | zk::Error::NoNode) =>
                         {
@@ -318,12 +314,10 @@ impl QueueInner {
 
     async fn make_root(&self, session: &Arc<Session>, data: &[u8]) -> Result<(), Interrupted> {
         let path = self.path();
+        let mut retry = Retry::new(session, path, 0);
         let mut mode = zk::CreateMode::Container;
         loop {
-            let made = transact(session, path, |multi| {
-                multi.add_create(path, data, &mode.with_acls(session.acls()))
-            });
-            match made.await? {
+            match commit(&mut retry, session, &[Operation::create(path, data.to_vec(), mode)]).await? {
                 Transaction::Refused {
                     source: zk::Error::Unimplemented,
                     ..

@@ -6,12 +6,11 @@ use std::any::type_name;
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, future, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time;
 use tracing::warn;
 
 use super::errors::{AckError, PushError, PushTimeoutError};
@@ -206,9 +205,15 @@ impl<T: DeserializeOwned> TypedQueue<T> {
     /// # Cancel safety
     /// As [`WorkQueue::pop`].
     pub async fn pop_timeout(&self, limit: Duration) -> Result<TypedDelivery<T>, WaitTimeoutError> {
-        match time::timeout(limit, self.pop()).await {
-            Ok(popped) => Ok(popped?),
-            Err(_) => Err(WaitTimeoutError::Elapsed { after: limit }),
+        let deadline = Instant::now() + limit;
+        loop {
+            let delivery = self
+                .queue
+                .pop_timeout(deadline.saturating_duration_since(Instant::now()))
+                .await?;
+            if let Some(delivery) = decode_or_reject(delivery).await? {
+                return Ok(delivery);
+            }
         }
     }
 

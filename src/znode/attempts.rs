@@ -1,0 +1,58 @@
+//! As many sessions as it takes, and one deadline for all of them.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::debug;
+
+use crate::error::{Error, TimeoutError};
+use crate::session::{CleanupToken, CleanupWait, Coordinator, Interrupted, Session};
+
+/// How much longer than its deadline a timed call may take to see its nodes removed.
+pub(crate) const WITHDRAWAL_GRACE: Duration = Duration::from_millis(500);
+
+/// Makes `attempt` in one session after the other until one of them sees it through.
+pub(crate) async fn retry_across_sessions<T, E: From<Error>, F: Future<Output = Result<T, Interrupted<E>>>>(
+    zk: &Coordinator,
+    // Not an `AsyncFn`: the future of one that borrows is not known to be `Send` (rust-lang/rust#110338).
+    attempt: impl Fn(Arc<Session>) -> F,
+) -> Result<T, E> {
+    loop {
+        let session = zk.session().await?;
+        match attempt(session).await {
+            Ok(value) => return Ok(value),
+            // A failure that stems from the end of the coordinator is reported as that.
+            Err(Interrupted::Failed(error)) => return Err(zk.ended().map_or(error, E::from)),
+            Err(Interrupted::Lost(lost)) => {
+                debug!(reason = %lost.reason, "the attempt ended with its session; trying again")
+            }
+        }
+    }
+}
+
+/// Gives `acquire` until `limit`; then `None`, and no node is left that was registered with its token, unless the link is
+/// dead, in which case the reaper has it.
+pub(crate) async fn with_deadline<T, E, F: Future<Output = Result<T, E>>>(
+    zk: &Coordinator,
+    limit: Duration,
+    acquire: impl FnOnce(CleanupToken) -> F,
+) -> Result<Option<T>, E> {
+    let (cleanup, mut removal) = CleanupWait::new();
+    if let Some(acquired) = zk.timeout(limit, acquire(cleanup)).await {
+        return acquired.map(Some);
+    }
+    if zk.timeout(WITHDRAWAL_GRACE, removal.finished()).await.is_none() {
+        debug!("timed out; what is left is left to the reaper");
+    }
+    Ok(None)
+}
+
+/// What a call about `path` is told when its time is up.
+pub(crate) fn elapsed<E>(zk: &Coordinator, path: &str, after: Duration) -> TimeoutError<E> {
+    TimeoutError::Elapsed {
+        path: path.to_owned(),
+        after,
+        connected: zk.is_connected(),
+    }
+}

@@ -1,0 +1,260 @@
+//! Reads, watches and single writes of nodes, and transactions, repeated until a server answers.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::future;
+use zookeeper_client as zk;
+
+use super::path::NodePath;
+use super::watch::NodeWatch;
+use crate::session::{Applied, Commit, Interrupted, Operation, Reply, Retry, Session, Unanswered, refused};
+
+/// Sends `read` about `path`, and again if no answer comes; `None` if the answer is that there is no such node.
+pub(crate) async fn request<T, F: Future<Output = Result<T, zk::Error>>>(
+    session: &Arc<Session>,
+    path: &str,
+    // Not an `AsyncFn`, as in `retry_across_sessions`.
+    read: impl Fn(zk::Client) -> F,
+) -> Result<Option<T>, Interrupted> {
+    let mut retry = Retry::new(session, path, 0);
+    loop {
+        match session.read(&read).await? {
+            Reply::Answer(answer) => return Ok(Some(answer)),
+            Reply::Refused(zk::Error::NoNode) => return Ok(None),
+            Reply::Refused(source) => return Err(refused(path, source)),
+            Reply::Unanswered(unanswered) => retry.after(unanswered).await?,
+        }
+    }
+}
+
+/// Data and state of the node at `path`, if it exists.
+pub(crate) async fn read(session: &Arc<Session>, path: &str) -> Result<Option<(Vec<u8>, zk::Stat)>, Interrupted> {
+    request(session, path, |client| async move { client.get_data(path).await }).await
+}
+
+/// Data and state of the node at `path`, and a watch on it, if it exists.
+pub(crate) async fn read_and_watch(
+    session: &Arc<Session>,
+    path: &str,
+) -> Result<Option<(Vec<u8>, zk::Stat, NodeWatch)>, Interrupted> {
+    let answer = request(
+        session,
+        path,
+        |client| async move { client.get_and_watch_data(path).await },
+    )
+    .await?;
+    Ok(answer.map(|(data, stat, watcher)| (data, stat, NodeWatch::new(session, watcher))))
+}
+
+/// The children of the node at `path`; none if it does not exist.
+pub(crate) async fn list(session: &Arc<Session>, path: &NodePath) -> Result<Vec<String>, Interrupted> {
+    let path = path.as_str();
+    let answer = request(session, path, |client| async move { client.list_children(path).await });
+    Ok(answer.await?.unwrap_or_default())
+}
+
+/// The children of the node at `path`, and a watch on them, if it exists.
+pub(crate) async fn list_and_watch(
+    session: &Arc<Session>,
+    path: &NodePath,
+) -> Result<Option<(Vec<String>, NodeWatch)>, Interrupted> {
+    let path = path.as_str();
+    let answer = request(session, path, |client| async move {
+        client.list_and_watch_children(path).await
+    })
+    .await?;
+    Ok(answer.map(|(children, watcher)| (children, NodeWatch::new(session, watcher))))
+}
+
+/// The children of the node at `path`, and its state at that moment, if it exists.
+pub(crate) async fn children(
+    session: &Arc<Session>,
+    path: &NodePath,
+) -> Result<Option<(Vec<String>, zk::Stat)>, Interrupted> {
+    let path = path.as_str();
+    request(session, path, |client| async move { client.get_children(path).await }).await
+}
+
+/// As [`children`], with a watch on them.
+pub(crate) async fn children_and_watch(
+    session: &Arc<Session>,
+    path: &NodePath,
+) -> Result<Option<(Vec<String>, zk::Stat, NodeWatch)>, Interrupted> {
+    let path = path.as_str();
+    let answer = request(session, path, |client| async move {
+        client.get_and_watch_children(path).await
+    })
+    .await?;
+    Ok(answer.map(|(children, stat, watcher)| (children, stat, NodeWatch::new(session, watcher))))
+}
+
+/// The state of the node at `path`, if it exists.
+pub(crate) async fn stat(session: &Arc<Session>, path: &str) -> Result<Option<zk::Stat>, Interrupted> {
+    let answer = request(session, path, |client| async move { client.check_stat(path).await }).await?;
+    Ok(answer.flatten())
+}
+
+/// The state of the node at `path`, at nothing older than this call, whatever server answers.
+pub(crate) async fn synced_stat(session: &Arc<Session>, path: &str) -> Result<Option<zk::Stat>, Interrupted> {
+    let answer = request(session, path, |client| async move {
+        let sync = client.sync(path);
+        let stat = client.check_stat(path);
+        sync.await?;
+        stat.await
+    });
+    Ok(answer.await?.flatten())
+}
+
+/// The state of the node at `path`, or that there is none, and a watch on its creation, change and deletion. It needs no
+/// right to read the node.
+pub(crate) async fn stat_and_watch(
+    session: &Arc<Session>,
+    path: &str,
+) -> Result<(Option<zk::Stat>, NodeWatch), Interrupted> {
+    let (stat, watcher) = stat_and_watcher(session, path).await?;
+    Ok((stat, NodeWatch::new(session, watcher)))
+}
+
+/// As [`stat_and_watch`], with the client's own watcher.
+pub(super) async fn stat_and_watcher(
+    session: &Arc<Session>,
+    path: &str,
+) -> Result<(Option<zk::Stat>, zk::OneshotWatcher), Interrupted> {
+    let answer = request(session, path, |client| async move {
+        client.check_and_watch_stat(path).await
+    });
+    answer.await?.ok_or_else(|| refused(path, zk::Error::NoNode))
+}
+
+/// Watches the node at `path` if it exists.
+pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result<Option<NodeWatch>, Interrupted> {
+    let (stat, watch) = stat_and_watch(session, path).await?;
+    Ok(stat.map(|_| watch))
+}
+
+/// Makes sure that what is read next is not older than this call, whatever server answers.
+pub(crate) async fn sync(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
+    request(session, path, |client| async move { client.sync(path).await })
+        .await
+        .map(|_| ())
+}
+
+/// Deletes the node at `path`, whose name nobody else has; it may be gone.
+pub(crate) async fn delete_if_exists(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
+    match delete(session, path, None).await? {
+        Ok(()) | Err(zk::Error::NoNode) => Ok(()),
+        Err(source) => Err(refused(path, source)),
+    }
+}
+
+/// Deletes the node at `path`, if it has `version` where one is given. A refusal may be that of a repetition: an earlier
+/// delete may have been applied, and its reply lost.
+pub(crate) async fn delete(
+    session: &Arc<Session>,
+    path: &str,
+    version: Option<i32>,
+) -> Result<Result<(), zk::Error>, Interrupted> {
+    write(
+        session,
+        path,
+        0,
+        |client| async move { client.delete(path, version).await },
+    )
+    .await
+}
+
+/// Creates the node at `path`. A refusal may be that of a repetition, as in [`delete`].
+pub(crate) async fn create(
+    session: &Arc<Session>,
+    path: &str,
+    data: &[u8],
+    mode: zk::CreateMode,
+) -> Result<Result<(), zk::Error>, Interrupted> {
+    session.check_size(path, data.len())?;
+    let options = &mode.with_acls(session.acls());
+    write(session, path, data.len(), |client| async move {
+        client.create(path, data, options).await.map(|_| ())
+    })
+    .await
+}
+
+/// Sends one write, and again if no answer comes, until it is answered.
+pub(crate) async fn write<T, F: Future<Output = Result<T, zk::Error>>>(
+    session: &Arc<Session>,
+    path: &str,
+    size: usize,
+    write: impl Fn(zk::Client) -> F,
+) -> Result<Result<T, zk::Error>, Interrupted> {
+    let mut retry = Retry::new(session, path, size);
+    loop {
+        match session.write(&write).await? {
+            Reply::Answer(answer) => return Ok(Ok(answer)),
+            Reply::Refused(source) => return Ok(Err(source)),
+            Reply::Unanswered(unanswered) => retry.after(unanswered).await?,
+        }
+    }
+}
+
+/// The states of the children of `path` with these names, without those that are gone. All are asked for together.
+pub(crate) async fn stats<'a>(
+    session: &Arc<Session>,
+    path: &NodePath,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<(&'a str, zk::Stat)>, Interrupted> {
+    let asked = names.into_iter().map(|name| async move {
+        let child = &path.child(name);
+        let stat = stat(session, child).await?;
+        Ok(stat.map(|stat| (name, stat)))
+    });
+    let answers: Result<Vec<_>, Interrupted> = future::try_join_all(asked).await;
+    Ok(answers?.into_iter().flatten().collect())
+}
+
+/// The paths, data and states of the children of `path` with these names, `None` for those that are gone. All are asked
+/// for together.
+pub(crate) async fn reads<'a>(
+    session: &Arc<Session>,
+    path: &NodePath,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<Option<(String, Vec<u8>, zk::Stat)>>, Interrupted> {
+    let asked = names.into_iter().map(|name| async move {
+        let child = path.child(name);
+        let answer = read(session, &child).await?;
+        Ok(answer.map(|(data, stat)| (child, data, stat)))
+    });
+    future::try_join_all(asked).await
+}
+
+/// What is known of a transaction.
+#[derive(Debug)]
+pub(crate) enum Transaction {
+    Applied(Applied),
+    /// Nothing was done, because of this step.
+    Refused {
+        index: usize,
+        source: zk::Error,
+    },
+    /// No answer came: all was done or nothing. There was a pause, and there is a connection again.
+    Unknown,
+}
+
+/// Sends the transaction, and again while the server is busy.
+pub(crate) async fn commit(
+    retry: &mut Retry<'_>,
+    session: &Arc<Session>,
+    steps: &[Operation],
+) -> Result<Transaction, Interrupted> {
+    loop {
+        match session.commit(steps).await? {
+            Commit::Applied(applied) => return Ok(Transaction::Applied(applied)),
+            Commit::Refused { index, source } => return Ok(Transaction::Refused { index, source }),
+            Commit::Unanswered(unanswered) => {
+                retry.after(unanswered).await?;
+                if let Unanswered::Unknown { .. } = unanswered {
+                    return Ok(Transaction::Unknown);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! [`NodeWatch`]: a watch on a node.
+
+use tokio::task::JoinHandle;
+use zookeeper_client as zk;
+
+use crate::session::Session;
+
+/// A watch on an existing node. Dropping it takes the watch back.
+///
+/// It waits in a task of the coordinator's runtime: the client's watcher panics if the task that serves the session
+/// is torn down under it, which must not reach the caller's runtime.
+#[derive(Debug)]
+pub(crate) struct NodeWatch {
+    event: JoinHandle<()>,
+}
+
+impl NodeWatch {
+    pub(super) fn new(session: &Session, watcher: zk::OneshotWatcher) -> Self {
+        Self::telling(session, watcher, || {})
+    }
+
+    /// A watch that calls `fired` when the node is changed or deleted, or the session ends.
+    pub(super) fn telling(
+        session: &Session,
+        watcher: zk::OneshotWatcher,
+        fired: impl FnOnce() + Send + 'static,
+    ) -> Self {
+        let event = session.runtime().spawn(async move {
+            watcher.changed().await;
+            fired();
+        });
+        Self { event }
+    }
+
+    /// Waits until the node is changed or deleted, or the session ends.
+    pub(crate) async fn changed(&mut self) {
+        // An error means that the runtime of the session is gone, and the session with it.
+        let _ = (&mut self.event).await;
+    }
+}
+
+impl Drop for NodeWatch {
+    fn drop(&mut self) {
+        self.event.abort();
+    }
+}
