@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,6 +11,7 @@ use zookeeper_client as zk;
 
 use super::core::{Session, SessionConfig};
 use super::current::{CurrentSession, Slot};
+use super::moment::Moment;
 use super::options::{ConnectError, ConnectOptions};
 use super::retry::RetryBudget;
 use super::state::SessionState;
@@ -42,7 +43,7 @@ impl Coordinator {
     pub(super) async fn open(options: ConnectOptions, cluster: &str) -> Result<Self, ConnectError> {
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
         let timeout = options.session_timeout;
-        let opened = Instant::now();
+        let opened = Moment::now();
         // Bounded here, because the client waits on a silent server for longer than it tries to connect.
         let client = time::timeout(timeout, open_checked(&options, cluster))
             .await

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -12,6 +12,7 @@ use zookeeper_client as zk;
 
 use super::lease::LeaseClock;
 use super::link::Link;
+use super::moment::Moment;
 use super::operation::Operation;
 use super::reaper::Orphan;
 use super::registry::{NodeKey, Registry};
@@ -53,7 +54,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session that was just opened; `opened` is when that began.
-    pub(crate) fn new(client: zk::Client, opened: Instant, config: Arc<SessionConfig>) -> Arc<Self> {
+    pub(crate) fn new(client: zk::Client, opened: Moment, config: Arc<SessionConfig>) -> Arc<Self> {
         let timeout = client.session_timeout();
         // The first session was refused if its margin is too large; a later one may have been granted less time.
         let margin = config.lease_margin.map_or_else(
@@ -205,9 +206,9 @@ impl Session {
     }
 
     /// A request sent at `sent` was committed. It counts only if the session is known to be ours.
-    pub(crate) fn proved(&self, sent: Instant) {
+    pub(crate) fn proved(&self, sent: Moment) {
         if self.is_verified() {
-            lock(&self.lease).proved(sent, Instant::now());
+            lock(&self.lease).proved(sent, Moment::now());
         }
     }
 
@@ -218,7 +219,7 @@ impl Session {
         }
         let (remaining, lapsed) = {
             let mut lease = lock(&self.lease);
-            let now = Instant::now();
+            let now = Moment::now();
             (lease.remaining(now), lease.is_lapsed(now))
         };
         if lapsed {
@@ -234,7 +235,7 @@ impl Session {
 
     /// Begins a hold that rests on the session's lease, which is confirmed by heartbeats from now on.
     pub(crate) fn hold(self: &Arc<Self>) -> LeaseHold {
-        let next_look = Instant::now() + LeaseClock::alive_interval(self.timeout);
+        let next_look = Moment::now() + LeaseClock::alive_interval(self.timeout);
         let is_urgent = self.with_lease(|lease| {
             lease.hold();
             let due = [lease.heartbeat_due(), lease.deadline()];

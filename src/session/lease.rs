@@ -41,11 +41,15 @@
 //! # Fail-stop
 //! A lease that ran out while something was held has *lapsed*: no later proof revives it, whoever looks first.
 //!
-//! Time is `Instant`, which stands still while the whole machine is suspended on Linux; a machine that sleeps through
-//! its session is protected by fencing tokens only.
+//! # Time
+//! The caller says what time it is, as a [`Moment`]. That clock goes on while the machine is suspended: the hold of a
+//! machine that slept through its session has lapsed when it wakes. Where the system has no such clock, only fencing
+//! tokens protect against that.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::moment::Moment;
 
 /// The lease arithmetic of one session; pure, the caller says what time it is.
 #[derive(Debug)]
@@ -54,31 +58,31 @@ pub(crate) struct LeaseClock {
     margin: Duration,
     /// Proofs, thinned out; the first is the newest that can vouch for the next.
     proofs: VecDeque<Proof>,
-    latest: Instant,
+    latest: Moment,
     /// Signs of life of this process: the last one, and the last pause between two of them.
-    alive: Instant,
+    alive: Moment,
     paused: Option<Pause>,
-    end: Instant,
+    end: Moment,
     holds: usize,
     lapsed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Proof {
-    sent: Instant,
-    acknowledged: Instant,
+    sent: Moment,
+    acknowledged: Moment,
 }
 
 /// A time during which this process may have sent nothing, or nothing may have arrived.
 #[derive(Clone, Copy, Debug)]
 struct Pause {
-    from: Instant,
-    until: Instant,
+    from: Moment,
+    until: Moment,
 }
 
 impl LeaseClock {
     /// The clock of a session whose opening began at `opened`.
-    pub(crate) fn new(timeout: Duration, margin: Duration, opened: Instant) -> Self {
+    pub(crate) fn new(timeout: Duration, margin: Duration, opened: Moment) -> Self {
         Self {
             timeout,
             margin,
@@ -108,7 +112,7 @@ impl LeaseClock {
     }
 
     /// This process runs.
-    pub(crate) fn alive(&mut self, now: Instant) {
+    pub(crate) fn alive(&mut self, now: Moment) {
         if now.saturating_duration_since(self.alive) > self.unnoticed() {
             self.pause(self.alive, now);
         }
@@ -116,7 +120,7 @@ impl LeaseClock {
     }
 
     /// Notes a pause. Two with too little between them for a ping to tell of are one.
-    fn pause(&mut self, from: Instant, until: Instant) {
+    fn pause(&mut self, from: Moment, until: Moment) {
         let joined = self
             .paused
             .filter(|pause| pause.until + self.silence() + self.margin > from);
@@ -127,7 +131,7 @@ impl LeaseClock {
     }
 
     /// A request sent at `sent` is known at `now` to have been committed in this session.
-    pub(crate) fn proved(&mut self, sent: Instant, now: Instant) {
+    pub(crate) fn proved(&mut self, sent: Moment, now: Moment) {
         if self.is_lapsed(now) || sent <= self.latest {
             return;
         }
@@ -166,7 +170,7 @@ impl LeaseClock {
     }
 
     /// The latest time by which the client has pinged for sure before a proof sent at `sent`.
-    fn pinged_before(&self, sent: Instant) -> Option<Instant> {
+    fn pinged_before(&self, sent: Moment) -> Option<Moment> {
         let silence = self.silence();
         let pinged = sent.min(self.alive).checked_sub(silence)?;
         match self.paused {
@@ -193,7 +197,7 @@ impl LeaseClock {
     }
 
     /// How long the session may still be believed at `now`.
-    pub(crate) fn remaining(&mut self, now: Instant) -> Duration {
+    pub(crate) fn remaining(&mut self, now: Moment) -> Duration {
         if self.is_lapsed(now) {
             Duration::ZERO
         } else {
@@ -202,18 +206,18 @@ impl LeaseClock {
     }
 
     /// Whether the lease ran out while something was held, now or at any time before.
-    pub(crate) fn is_lapsed(&mut self, now: Instant) -> bool {
+    pub(crate) fn is_lapsed(&mut self, now: Moment) -> bool {
         self.lapsed |= self.is_held() && self.end <= now;
         self.lapsed
     }
 
     /// When the lease of what is held runs out.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Moment> {
         self.is_held().then_some(self.end)
     }
 
     /// When the next heartbeat is due, if something is held.
-    pub(crate) fn heartbeat_due(&self) -> Option<Instant> {
+    pub(crate) fn heartbeat_due(&self) -> Option<Moment> {
         self.is_held()
             .then(|| self.latest + Self::heartbeat_interval(self.timeout))
     }

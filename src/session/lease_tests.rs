@@ -10,13 +10,18 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn clock(start: Instant) -> LeaseClock {
+/// An arbitrary time at which a test begins.
+fn start() -> Moment {
+    Moment::from(Duration::from_secs(1_000))
+}
+
+fn clock(start: Moment) -> LeaseClock {
     LeaseClock::new(T, LeaseClock::default_margin(T), start)
 }
 
 #[test]
 fn an_idle_session_has_no_deadline_and_never_lapses() {
-    let start = Instant::now();
+    let start = start();
     let mut clock = clock(start);
     clock.proved(start + ms(1), start + ms(2));
     assert_eq!(clock.deadline(), None);
@@ -25,7 +30,7 @@ fn an_idle_session_has_no_deadline_and_never_lapses() {
 
 #[test]
 fn a_new_session_is_trusted_from_its_opening() {
-    let start = Instant::now();
+    let start = start();
     assert_eq!(clock(start).remaining(start), T - T / 4 - T / 100);
 }
 
@@ -34,7 +39,7 @@ const SILENCE: Duration = Duration::from_millis(2_000 + 1_000);
 
 #[test]
 fn the_first_proof_after_an_idle_time_is_trusted_less() {
-    let start = Instant::now();
+    let start = start();
     let mut clock = clock(start);
     let sent = run_until(&mut clock, start, ms(60_000));
     clock.proved(sent, sent + ms(5));
@@ -43,7 +48,7 @@ fn the_first_proof_after_an_idle_time_is_trusted_less() {
 
 #[test]
 fn a_pause_of_this_process_before_a_proof_shortens_the_lease() {
-    let start = Instant::now();
+    let start = start();
     let mut clock = clock(start);
     let paused = run_until(&mut clock, start, ms(60_000));
     for (after, noticed) in [(ms(4_000), false), (ms(4_001), true)] {
@@ -58,7 +63,7 @@ fn a_pause_of_this_process_before_a_proof_shortens_the_lease() {
 
 #[test]
 fn the_proof_before_counts_even_if_no_sign_of_life_does() {
-    let start = Instant::now();
+    let start = start();
     let mut clock = clock(start);
     clock.proved(start + ms(12_000), start + ms(12_000));
     clock.proved(start + ms(14_600), start + ms(14_600));
@@ -67,7 +72,7 @@ fn the_proof_before_counts_even_if_no_sign_of_life_does() {
 
 #[test]
 fn a_proof_that_was_acknowledged_late_does_not_vouch_for_one_sent_right_after() {
-    let start = Instant::now();
+    let start = start();
     let mut clock = LeaseClock::new(T, ms(200), start);
     clock.proved(start + ms(20_000), start + ms(20_001));
     clock.proved(start + ms(22_000), start + ms(24_500));
@@ -77,7 +82,7 @@ fn a_proof_that_was_acknowledged_late_does_not_vouch_for_one_sent_right_after() 
 
 #[test]
 fn proofs_in_quick_succession_do_not_vouch_for_each_other_but_for_later_ones() {
-    let start = Instant::now();
+    let start = start();
     let mut clock = clock(start);
     let first = start + ms(60_000);
     for step in 0..200 {
@@ -90,7 +95,7 @@ fn proofs_in_quick_succession_do_not_vouch_for_each_other_but_for_later_ones() {
 
 #[test]
 fn a_late_acknowledgement_does_not_revive_a_lapsed_lease() {
-    let start = Instant::now();
+    let start = start();
     let mut clock = clock(start);
     clock.hold();
     let late = start + T;
@@ -102,11 +107,11 @@ fn a_late_acknowledgement_does_not_revive_a_lapsed_lease() {
     assert!(clock.is_lapsed(late));
 }
 
-fn run_until(clock: &mut LeaseClock, start: Instant, until: Duration) -> Instant {
+fn run_until(clock: &mut LeaseClock, start: Moment, until: Duration) -> Moment {
     let end = start + until;
     let mut now = start;
     while now < end {
-        now += LeaseClock::alive_interval(T);
+        now = now + LeaseClock::alive_interval(T);
         clock.alive(now.min(end));
     }
     end
@@ -133,7 +138,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// A client that pings after at most `ping_gap` of silence while its process runs, connected to a follower.
 struct Model {
-    start: Instant,
+    start: Moment,
     clock: LeaseClock,
     half_tick: u64,
     phase: u64,
@@ -217,7 +222,7 @@ fn hold_against_the_model(
     small: bool,
 ) -> Result<(), TestCaseError> {
     let phase = phase % half_tick;
-    let start = Instant::now();
+    let start = start();
     let margin = if small {
         ms(half_tick) + T / 100
     } else {

@@ -7,7 +7,7 @@
 //! * `request` – the request core: every request to the ensemble passes there, a transaction as `operation`s
 //! * `link` – what a connection has shown, and what is on its way; `retry` – the one retry policy
 //! * `interrupted` – how an attempt in one session ends without a result
-//! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it
+//! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it; `moment` – the clock it counts in
 //! * `registry` and `reaper` – the nodes we own, and their removal when nobody does
 //! * `state` – [`SessionState`], [`LossReason`], [`LostSignal`]
 
@@ -18,6 +18,7 @@ mod heartbeat;
 mod interrupted;
 mod lease;
 mod link;
+mod moment;
 mod operation;
 mod options;
 mod reaper;

@@ -12,13 +12,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tracing::debug;
 use zookeeper_client as zk;
 
 use super::core::Session;
 use super::interrupted::Interrupted;
+use super::moment::Moment;
 use super::operation::Operation;
 use super::state::Lost;
 use crate::error::Error;
@@ -180,7 +180,7 @@ impl Session {
             session: self,
             number,
             connection,
-            sent: Instant::now(),
+            sent: Moment::now(),
         };
         Ok((attempt, client))
     }
@@ -200,7 +200,7 @@ struct Attempt<'a> {
     session: &'a Arc<Session>,
     number: u64,
     connection: u64,
-    sent: Instant,
+    sent: Moment,
 }
 
 impl Attempt<'_> {

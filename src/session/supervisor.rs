@@ -1,7 +1,7 @@
 //! The supervisor: one task that follows the session, confirms its lease, and replaces it when it ended.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::{self, BoxFuture, FutureExt};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,6 +13,7 @@ use super::core::{Session, SessionConfig};
 use super::current::Slot;
 use super::heartbeat::HeartbeatError;
 use super::lease::LeaseClock;
+use super::moment::Moment;
 use super::options::ConnectOptions;
 use super::reaper;
 use super::retry::Backoff;
@@ -82,9 +83,9 @@ impl Supervisor {
         let mut connected = client.state() == zk::SessionState::SyncConnected;
         drop(client);
         let mut heartbeat: Option<BoxFuture<'_, Result<(), HeartbeatError>>> = None;
-        let mut not_before = Instant::now();
+        let mut not_before = Moment::now();
         loop {
-            let now = Instant::now();
+            let now = Moment::now();
             session.with_lease(|lease| lease.alive(now));
             if session.remaining() == Duration::ZERO && session.end_reason().is_some() {
                 return Next::Replace;
@@ -96,7 +97,7 @@ impl Supervisor {
             }
             let due = due.filter(|_| connected && heartbeat.is_none());
             let look = now + LeaseClock::alive_interval(session.timeout());
-            let wake = [due, deadline].into_iter().flatten().fold(look, Instant::min);
+            let wake = [due, deadline].into_iter().flatten().fold(look, Moment::min);
             tokio::select! {
                 state = states.changed() => {
                     connected = state == zk::SessionState::SyncConnected;
@@ -110,10 +111,10 @@ impl Supervisor {
                 result = in_flight(&mut heartbeat) => {
                     heartbeat = None;
                     if result.is_err() || !session.is_verified() {
-                        not_before = Instant::now() + LeaseClock::alive_interval(session.timeout()) / 5;
+                        not_before = Moment::now() + LeaseClock::alive_interval(session.timeout()) / 5;
                     }
                 }
-                () = time::sleep_until(wake.into()) => {}
+                () = time::sleep_until(wake.timer()) => {}
                 () = session.attention() => {}
                 _ = session.ended() => return Next::Replace,
                 request = close.recv() => return Next::Close(request),
@@ -147,7 +148,7 @@ impl Supervisor {
     async fn replace(&self, close: &mut CloseRequests) -> Result<Arc<Session>, Next> {
         let mut backoff = Backoff::default();
         loop {
-            let opened = Instant::now();
+            let opened = Moment::now();
             let error = tokio::select! {
                 result = self.options.open_session(&self.cluster) => match result {
                     Ok(client) => {
