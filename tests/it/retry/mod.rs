@@ -8,29 +8,40 @@ mod throttled;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use zookeeper_testkit::{Proxy, eventually_some, within};
+use zookeeper_testkit::{Proxy, eventually, within};
 
 use crate::support::PATIENCE;
 
-/// What a call may send before a test takes it for a storm and ends it: more than any assertion allows.
+/// What a test takes for a storm: more than any assertion allows.
 const STORM: usize = 40;
 
-/// The end of `call`. A storm ends the test at once, which would be a load on its neighbours otherwise.
-async fn without_storm<T>(proxy: &Proxy, call: impl Future<Output = T>) -> T {
-    let storm = eventually_some(2 * PATIENCE, "a storm", || async {
-        let (requests, accepted) = (proxy.requests(), proxy.accepted());
-        (requests.total().max(accepted.len()) > STORM).then_some((requests, accepted))
+/// The end of `call`. A storm of what `count` counts ends the test at once, which would be a load on its neighbours
+/// otherwise.
+async fn without_storm<T>(proxy: &Proxy, count: impl Fn(&Proxy) -> usize, call: impl Future<Output = T>) -> T {
+    let storm = eventually(2 * PATIENCE, "a storm", || {
+        let is_storm = count(proxy) > STORM;
+        async move { is_storm }
     });
     tokio::select! {
         biased;
         ended = within(PATIENCE, "the call ends", call) => ended,
-        (requests, accepted) = storm => panic!(
+        () = storm => panic!(
             "a storm: the call is pending after {} connections, {} of them in one second, and {:?}",
-            accepted.len(),
-            most_in_a_second(&accepted),
-            requests.by_op(),
+            proxy.accepted().len(),
+            most_in_a_second(&proxy.accepted()),
+            proxy.requests().by_op(),
         ),
     }
+}
+
+/// For [`without_storm`].
+fn requests(proxy: &Proxy) -> usize {
+    proxy.requests().total()
+}
+
+/// For [`without_storm`].
+fn connections(proxy: &Proxy) -> usize {
+    proxy.accepted().len()
 }
 
 /// How many of `times`, which are in order, lie in one second at most.

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future;
 use zookeeper_embedded::Op as EmbeddedOp;
 use zookeeper_recipes::{Coordinator, SharedValue, SharedValueError};
 use zookeeper_testkit::{Counts, Fixture, Op, ServerOptions, eventually, within};
 
-use super::{most_in_a_second, without_storm};
+use super::{connections, most_in_a_second, without_storm};
 use crate::budget::Counted;
 use crate::support::{PATIENCE, SILENCE, acquire, faults, lock, session_id};
 
@@ -64,7 +65,7 @@ async fn a_request_too_large_fails_after_five_connections() {
     value.set("before").await.unwrap();
     counted.requests(1).await;
 
-    let error = without_storm(&counted.proxy, value.set(vec![7; SIZE]))
+    let error = without_storm(&counted.proxy, connections, value.set(vec![7; SIZE]))
         .await
         .unwrap_err();
     assert_eq!(get(&value).await.as_deref(), Some(&b"before"[..]));
@@ -80,22 +81,45 @@ async fn a_request_too_large_fails_after_five_connections() {
     fixture.assert_no_nodes_left(&["/value", "/l"]).await;
 }
 
-/// The limit counts for each call: a caller that does not give up gets no faster.
+/// What was counted for one call says nothing of the next.
 #[tokio::test]
-async fn repeated_calls_do_not_add_up_to_storms() {
+async fn each_call_has_five_connections_of_its_own() {
     let fixture = limited("repeated").await;
     let counted = Counted::connect(&fixture).await;
     let value = value(&counted.zk);
-    for call in 1..=3 {
-        let error = without_storm(&counted.proxy, value.set(vec![7; SIZE]))
+    for _ in 0..3 {
+        counted.proxy.reset_counts();
+        let error = without_storm(&counted.proxy, connections, value.set(vec![7; SIZE]))
             .await
             .unwrap_err();
         assert_explains(&error, SIZE);
         assert_eq!(get(&value).await, None);
-        let accepted = counted.proxy.accepted();
-        assert_eq!(accepted.len(), call * BROKEN);
+        assert_eq!(counted.proxy.accepted().len(), BROKEN);
     }
     fixture.assert_no_nodes_left(&["/value"]).await;
+}
+
+/// A broken connection counts for one request, the oldest that is unanswered, and so the others are tried again.
+#[tokio::test]
+async fn several_requests_too_large_fail_each() {
+    const AT_ONCE: usize = 4;
+    let fixture = limited("several").await;
+    let counted = Counted::connect(&fixture).await;
+    let values = [1, 2, 3, 4].map(|number| SharedValue::new(&counted.zk, &format!("/value-{number}")).unwrap());
+    let sets = values.each_ref().map(|value| value.set(vec![7; SIZE]));
+    let set = without_storm(&counted.proxy, connections, future::join_all(sets)).await;
+    for (value, set) in values.iter().zip(set) {
+        let message = set.unwrap_err().to_string();
+        assert!(message.contains(value.path()), "{message}");
+        assert_eq!(get(value).await, None);
+    }
+    // More than five each where a connection broke at what only asks for the fate of one of them.
+    let accepted = counted.proxy.accepted().len();
+    assert!(
+        (BROKEN..=2 * AT_ONCE * BROKEN).contains(&accepted),
+        "{accepted} connections"
+    );
+    fixture.assert_no_nodes_left(&[]).await;
 }
 
 #[tokio::test]
@@ -115,22 +139,14 @@ async fn a_request_that_is_always_cut_fails_alone() {
         let done = Arc::clone(&done);
         async move {
             while !done.load(Ordering::Relaxed) {
-                // Below what is taken for a storm.
-                tokio::time::sleep(Duration::from_millis(200)).await;
                 acquire(&beside).await.release().await.unwrap();
             }
         }
     });
     counted.proxy.reset_counts();
-    let set = value.set(vec![7; SIZE]);
-    // Others send, too: here only connections tell of a storm.
-    let storm = eventually(2 * PATIENCE, "a storm", || async {
-        counted.proxy.accepted().len() > super::STORM
-    });
-    let error = tokio::select! {
-        set = within(PATIENCE, "the call ends", set) => set.unwrap_err(),
-        () = storm => panic!("a storm: {} connections in one second", most_in_a_second(&counted.proxy.accepted())),
-    };
+    let error = without_storm(&counted.proxy, connections, value.set(vec![7; SIZE]))
+        .await
+        .unwrap_err();
     assert_explains(&error, SIZE);
     done.store(true, Ordering::Relaxed);
     within(PATIENCE, "the others go on", others).await.unwrap();
@@ -156,7 +172,9 @@ async fn four_broken_connections_are_waited_out() {
         .times(BROKEN - 1)
         .drop_before_apply();
     let value = value(&counted.zk);
-    without_storm(&counted.proxy, value.set("written")).await.unwrap();
+    without_storm(&counted.proxy, connections, value.set("written"))
+        .await
+        .unwrap();
     assert_eq!(get(&value).await.as_deref(), Some(&b"written"[..]));
     assert_eq!((rule.hits(), counted.proxy.accepted().len()), (BROKEN - 1, BROKEN - 1));
     fixture.assert_no_nodes_left(&["/value"]).await;
