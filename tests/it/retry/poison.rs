@@ -11,7 +11,7 @@ use zookeeper_embedded::Op as EmbeddedOp;
 use zookeeper_recipes::{Coordinator, SharedValue, SharedValueError};
 use zookeeper_testkit::{Counts, Fixture, Op, ServerOptions, eventually, within};
 
-use super::{connections, most_in_a_second, without_storm};
+use super::{connections, without_storm};
 use crate::budget::Counted;
 use crate::support::{PATIENCE, SILENCE, acquire, faults, lock, session_id};
 
@@ -69,9 +69,9 @@ async fn a_request_too_large_fails_after_five_connections() {
         .await
         .unwrap_err();
     assert_eq!(get(&value).await.as_deref(), Some(&b"before"[..]));
+    // All connections that there are for this request, and so no second has more of them.
     let (counts, accepted) = (counted.proxy.requests(), counted.proxy.accepted());
     assert_eq!((writes(&counts), accepted.len()), (BROKEN, BROKEN), "{counts}");
-    assert!(most_in_a_second(&accepted) <= BROKEN);
     assert_explains(&error, SIZE);
 
     value.set("after").await.unwrap();
