@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, debug, info_span};
 
 use super::contender::{Enrolled, Purpose};
 use super::{Enrolment, Line};
@@ -102,7 +102,7 @@ impl LineSet {
         }
         let first = nodes.remove(0);
         let hold = Hold::of_all(first, nodes, self.zk.clone());
-        info!(node = hold.path(), token = %hold.token(), lines = self.lines.len(), "granted");
+        debug!(node = hold.path(), token = %hold.token(), lines = self.lines.len(), "granted");
         Ok(hold)
     }
 }

@@ -13,14 +13,14 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use tracing::debug;
+use tracing::{debug, warn};
 use zookeeper_client as zk;
 
 use super::core::Session;
 use super::interrupted::Interrupted;
 use super::moment::Moment;
 use super::operation::Operation;
-use super::state::Lost;
+use super::state::{LossReason, Lost};
 use crate::error::Error;
 
 /// What came of a request.
@@ -232,6 +232,17 @@ impl Attempt<'_> {
                 debug!(%error, "the server asks to try again later");
                 Reply::Unanswered(Unanswered::Busy)
             }
+            // The task that serves the client has died. Nothing else would tell.
+            ReplyStatus::Unknown if error == zk::Error::ClientClosed => {
+                self.session.end(LossReason::SessionExpired);
+                Reply::Unanswered(Unanswered::Unknown { blamed: false })
+            }
+            // The next answer would not be understood either; a few are asked for.
+            ReplyStatus::Unknown if matches!(error, zk::Error::UnmarshalError { .. }) => {
+                self.finish();
+                warn!(%error, "an answer of the server is not understood");
+                Reply::Unanswered(Unanswered::Unknown { blamed: true })
+            }
             // The server has answered, and left it open.
             ReplyStatus::Unknown if matches!(error, zk::Error::UnexpectedErrorCode(_)) => {
                 self.finish();
@@ -288,9 +299,9 @@ fn classify(error: &zk::Error) -> ReplyStatus {
         | Error::Unimplemented
         | Error::ReconfigDisabled
         | Error::RuntimeInconsistent => ReplyStatus::Refused,
-        // System and runtime errors, data inconsistency, connection loss, a time-out of the operation or of the request:
-        // answers that leave it open. ClickHouse Keeper sends some of them when it has no quorum.
-        Error::UnexpectedErrorCode(-4..=-1 | -7 | -122) => ReplyStatus::Unknown,
+        // System and runtime errors, data inconsistency, connection loss, a time-out of the operation or of the request,
+        // a session that one server does not know: answers that leave it open. ClickHouse Keeper sends some of them when it has no quorum.
+        Error::UnexpectedErrorCode(-4..=-1 | -7 | -12 | -122) => ReplyStatus::Unknown,
         Error::UnexpectedErrorCode(_) => ReplyStatus::Refused,
         Error::Throttled | Error::SessionMoved => ReplyStatus::Busy,
         _ => ReplyStatus::Unknown,

@@ -137,7 +137,7 @@ impl Register {
         let mut retry = Retry::new(session, path, data.len());
         loop {
             session.connected().await?;
-            let mark = Mark::new(session, &self.path);
+            let mark = Mark::new(session, &self.path)?;
             let write = if create {
                 Operation::create(path, data.clone(), zk::CreateMode::Persistent)
             } else {
@@ -218,17 +218,17 @@ struct Mark {
 
 impl Mark {
     /// Registered before the write is sent: whatever happens then, no mark stays behind.
-    fn new(session: &Arc<Session>, register: &NodePath) -> Self {
+    fn new(session: &Arc<Session>, register: &NodePath) -> Result<Self, Error> {
         let guid = Uuid::new_v4().hyphenated().to_string();
         let location = NodeLocation::ByGuid {
             parent: register.as_str().to_owned(),
             guid: guid.clone(),
         };
-        Self {
-            guard: CleanupGuard::register(session, location, None),
+        Ok(Self {
+            guard: CleanupGuard::register(session, location, None)?,
             path: register.child(&format!("_c_{guid}-mark")),
             guid,
-        }
+        })
     }
 
     /// It is there, and can go.

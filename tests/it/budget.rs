@@ -201,7 +201,7 @@ async fn a_hundred_idle_waiters_cost_nothing_and_a_release_wakes_one() {
 }
 
 #[tokio::test]
-async fn heartbeats_are_sent_while_something_is_held_at_most_one_per_fifth_of_the_timeout() {
+async fn holds_cost_at_most_eight_heartbeats_a_timeout() {
     let fixture = Fixture::new("heartbeats").await;
     let timeout = Duration::from_secs(5);
     let counted = Counted::connect_with(&fixture, timeout).await;
@@ -215,9 +215,9 @@ async fn heartbeats_are_sent_while_something_is_held_at_most_one_per_fifth_of_th
     tokio::time::sleep(timeout).await;
     let counts = counted.proxy.requests();
     // Also on a machine that slept longer than asked.
-    let fifths = started.elapsed().as_millis() / (timeout / 5).as_millis() + 1;
+    let eighths = started.elapsed().as_millis() / (timeout / 8).as_millis() + 1;
     assert!(counts.heartbeats() >= 2, "{counts}");
-    assert!(counts.heartbeats() as u128 <= fifths, "more than {fifths}: {counts}");
+    assert!(counts.heartbeats() as u128 <= eighths, "more than {eighths}: {counts}");
     assert_eq!(
         counts.without_heartbeats().total(),
         0,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::Error;
 use crate::session::{CleanupToken, End, LossReason, NodeKey, NodeLocation, Session};
 
 /// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
@@ -18,7 +19,7 @@ impl CleanupGuard {
         session: &Arc<Session>,
         location: NodeLocation,
         cleanup: Option<CleanupToken>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         Self::register_with(session, location, cleanup, Arc::new(End::new()))
     }
 
@@ -28,14 +29,19 @@ impl CleanupGuard {
         location: NodeLocation,
         cleanup: Option<CleanupToken>,
         end: Arc<End>,
-    ) -> Self {
-        let key = session.registry().insert(location, cleanup, Arc::clone(&end));
-        Self {
+    ) -> Result<Self, Error> {
+        let key = session.registry().insert(location, cleanup, Arc::clone(&end))?;
+        Ok(Self {
             session: Arc::clone(session),
             key,
             end,
             done: false,
-        }
+        })
+    }
+
+    /// Says whether something is held on the node, which then stays after a loss until this is dropped.
+    pub(in crate::znode) fn set_held(&self, held: bool) {
+        self.session.registry().set_held(self.key, held);
     }
 
     /// The node is at `path`.

@@ -29,7 +29,7 @@ impl Ephemeral {
         loop {
             session.connected().await?;
             let connection = session.connection();
-            let new = NewNodes::register(session, all);
+            let new = NewNodes::register(session, all)?;
             let lists = future::join_all(all.iter().map(|new| {
                 let parent = new.parent.as_str();
                 session.read(move |client| async move { client.list_children(parent).await })
@@ -106,18 +106,14 @@ pub(super) struct NewNodes<'a> {
 
 impl<'a> NewNodes<'a> {
     /// Names all nodes and registers them, before the transaction is sent that creates them.
-    pub(super) fn register(session: &Arc<Session>, all: &'a [NewChild<'a>]) -> Self {
+    pub(super) fn register(session: &Arc<Session>, all: &'a [NewChild<'a>]) -> Result<Self, Error> {
         let end = Arc::new(End::new());
         let (mut names, mut guards, mut steps) = (Vec::new(), Vec::new(), Vec::new());
         for new in all {
             let name = new.tag.new_name();
             let (location, cleanup) = (new.location(&name), new.cleanup.cloned());
-            guards.push(CleanupGuard::register_with(
-                session,
-                location,
-                cleanup,
-                Arc::clone(&end),
-            ));
+            let guard = CleanupGuard::register_with(session, location, cleanup, Arc::clone(&end))?;
+            guards.push(guard);
             let path = new.parent.child(&name.prefix);
             steps.push(Operation::create(
                 path,
@@ -126,12 +122,12 @@ impl<'a> NewNodes<'a> {
             ));
             names.push(name);
         }
-        Self {
+        Ok(Self {
             all,
             names,
             guards,
             steps,
-        }
+        })
     }
 
     /// The transaction was refused.

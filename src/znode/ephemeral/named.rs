@@ -11,6 +11,7 @@ use super::super::request::{stat_and_watch, synced_stat};
 use super::super::watch::NodeWatch;
 use super::Ephemeral;
 use super::cleanup::CleanupGuard;
+use crate::error::Error;
 use crate::session::{CleanupToken, End, Interrupted, Reply, Retry, Session, Unanswered, refused};
 
 /// An ephemeral node whose name is chosen, not unique: it is ours if the session that created it owns it. Dropping it
@@ -80,7 +81,7 @@ impl NamedEphemeral {
             session.connected().await?;
             let connection = session.connection();
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
-            let Some(guard) = CleanupGuard::register_named(session, path, cleanup.cloned()) else {
+            let Some(guard) = CleanupGuard::register_named(session, path, cleanup.cloned())? else {
                 return Ok(None);
             };
             match session.create(path.as_str(), data, zk::CreateMode::Ephemeral).await? {
@@ -134,16 +135,20 @@ impl NamedEphemeral {
 
 impl CleanupGuard {
     /// Registers a node at a path that others may use; `None` if there is one of this session.
-    fn register_named(session: &Arc<Session>, path: &NodePath, cleanup: Option<CleanupToken>) -> Option<Self> {
+    fn register_named(
+        session: &Arc<Session>,
+        path: &NodePath,
+        cleanup: Option<CleanupToken>,
+    ) -> Result<Option<Self>, Error> {
         let end = Arc::new(End::new());
         let registry = session.registry();
         let key = registry.insert_named(path.as_str(), session.id(), cleanup, Arc::clone(&end))?;
-        Some(Self {
+        Ok(key.map(|key| Self {
             session: Arc::clone(session),
             key,
             end,
             done: false,
-        })
+        }))
     }
 }
 

@@ -54,7 +54,7 @@ impl Ephemeral {
             self.alive()?;
             session.connected().await?;
             let connection = session.connection();
-            let mut new = NewNodes::register(&session, all);
+            let mut new = NewNodes::register(&session, all)?;
             let (condition, delete) = (new.steps.len(), new.steps.len() + 1);
             new.steps.push(Operation::check(path, version));
             new.steps.push(Operation::delete(self.path(), None));
@@ -106,7 +106,7 @@ impl Ephemeral {
             Operation::create(&path, data.to_vec(), zk::CreateMode::Ephemeral),
             Operation::delete(self.path(), None),
         ];
-        let guard = CleanupGuard::register(&session, NodeLocation::Path(path.clone()), None);
+        let guard = CleanupGuard::register(&session, NodeLocation::Path(path.clone()), None)?;
         if let Err(lost) = self.release() {
             guard.disarm();
             return Err(lost.into());

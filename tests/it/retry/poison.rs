@@ -63,7 +63,8 @@ async fn a_request_too_large_fails_after_five_connections() {
     let session = session_id(&counted.zk).await;
     let value = value(&counted.zk);
     value.set("before").await.unwrap();
-    counted.requests(1).await;
+    fixture.until_children("/value", 0).await;
+    counted.proxy.reset_counts();
 
     let error = without_storm(&counted.proxy, connections, value.set(vec![7; SIZE]))
         .await
