@@ -1,6 +1,7 @@
 //! One contender's way from the tail of the line to its head.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::future;
@@ -8,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::order::CreationOrder;
 use super::position::{Mode, Position, position_of};
-use super::{Enrolment, Line};
+use super::{Ahead, Enrolment, Line};
 use crate::error::Error;
 use crate::session::{CleanupToken, Interrupted, Lost, Session};
 use crate::znode::{Ephemeral, Hold, NewChild, NodeWatch, list, own_data, read, watch_existing};
@@ -19,6 +20,7 @@ pub(crate) struct Enrolled<'a> {
     line: &'a Line,
     node: Ephemeral,
     mode: Mode,
+    ahead: Option<Ahead>,
     /// The line as listed last, unless it has to be listed again.
     listed: Option<Vec<String>>,
 }
@@ -56,6 +58,7 @@ impl<'a> Enrolled<'a> {
             line,
             node,
             mode,
+            ahead: enrolment.ahead.clone(),
             listed,
         })
     }
@@ -75,6 +78,7 @@ impl<'a> Enrolled<'a> {
             line,
             node,
             mode,
+            ahead: enrolment.ahead.clone(),
             listed,
         });
         Ok(places.collect())
@@ -126,7 +130,10 @@ impl<'a> Enrolled<'a> {
         let session = self.node.session();
         let path = self.line.path.child(blocker);
         debug!(node = self.node.path(), blocker, "waiting");
-        if session.is_held_by_us(&path) {
+        if let Some(ahead) = &self.ahead {
+            ahead.set(Some(path.clone()));
+        }
+        if session.is_held_by_us(&path) && !self.line.warned_of_own.swap(true, Ordering::Relaxed) {
             warn!(
                 node = self.node.path(),
                 holder = blocker,

@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::order::in_order;
 use super::{Contender, Line};
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
-use crate::znode::{
-    ChildName, FencingToken, NodeData, Observe, WatchContext, Watched, list, own_data, read, retry_across_sessions,
-};
+use crate::znode::{ChildName, NodeData, Observe, WatchContext, Watched, list, read, retry_across_sessions};
 
 impl Line {
     /// Who is at the head of the line: one list and one read.
@@ -34,7 +30,7 @@ impl Line {
             let path = self.path.child(name.text);
             if let Some((data, stat)) = read(session, &path).await? {
                 let data = data.into();
-                return Ok(Some(Contender::at_head(path, NodeData { data, stat })));
+                return Ok(Some(Contender::at_head(path, &NodeData { data, stat })));
             }
         }
         Ok(None)
@@ -77,7 +73,7 @@ impl Observe for HeadView {
         Ok(self
             .head
             .as_ref()
-            .map(|(path, node)| Contender::at_head(path.clone(), node.value.clone())))
+            .map(|(path, node)| Contender::at_head(path.clone(), &node.value)))
     }
 }
 
@@ -103,14 +99,7 @@ impl HeadView {
 }
 
 impl Contender {
-    fn at_head(path: String, node: NodeData) -> Self {
-        Self {
-            path,
-            identity: Bytes::copy_from_slice(own_data(&node.data)),
-            token: FencingToken::from_i64(node.stat.czxid),
-            position: 0,
-            is_holder: true,
-            session_id: node.stat.ephemeral_owner,
-        }
+    fn at_head(path: String, node: &NodeData) -> Self {
+        Self::new(path, &node.data, &node.stat, 0, true)
     }
 }

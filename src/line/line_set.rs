@@ -7,7 +7,7 @@ use futures::future;
 use tracing::{Instrument, debug, info_span};
 
 use super::contender::{Enrolled, Purpose};
-use super::{Enrolment, Line};
+use super::{AcquireTimeoutError, Ahead, Enrolment, Line};
 use crate::error::Error;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
 use crate::znode::{Ephemeral, Hold, NodePath, list, retry_across_sessions, with_deadline};
@@ -29,11 +29,7 @@ impl LineSet {
         Self { zk, lines }
     }
 
-    pub(crate) fn zk(&self) -> &Coordinator {
-        &self.zk
-    }
-
-    pub(crate) fn first_path(&self) -> &str {
+    fn first_path(&self) -> &str {
         self.lines.first().map_or("/", |line| line.path.as_str())
     }
 
@@ -47,11 +43,20 @@ impl LineSet {
     }
 
     /// As [`Line::acquire_timeout`], of all places.
-    pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
-        with_deadline(&self.zk, limit, |cleanup| async move {
+    pub(crate) async fn acquire_timeout(
+        &self,
+        enrolment: &Enrolment,
+        limit: Duration,
+    ) -> Result<Hold, AcquireTimeoutError> {
+        let ahead = Ahead::default();
+        let enrolment = &enrolment.noting(&ahead);
+        let acquired = with_deadline(&self.zk, limit, |cleanup| async move {
             self.acquire_tracked(enrolment, Some(&cleanup)).await
-        })
-        .await
+        });
+        match acquired.await? {
+            Some(hold) => Ok(hold),
+            None => Err(ahead.elapsed(&self.zk, &self.lines, self.first_path(), limit).await),
+        }
     }
 
     /// As [`Line::try_acquire`], of all places.

@@ -13,6 +13,7 @@
 //! * `head` – the first of them, and whoever comes to be
 //! * `layout` and `errors` – what users choose and what they are told
 
+mod ahead;
 mod contender;
 mod errors;
 mod head;
@@ -37,6 +38,7 @@ use crate::znode::{
     ChildName, Hold, NodePath, Parents, Tag, list, request_revocation, retry_across_sessions, with_deadline,
 };
 
+pub(crate) use self::ahead::Ahead;
 pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
 pub(crate) use self::head::HeadView;
 pub(crate) use self::line_set::LineSet;
@@ -52,17 +54,26 @@ pub(crate) struct Enrolment {
     pub(crate) mode: Mode,
     /// The data of its node; the coordinator's identity where there is none.
     pub(crate) data: Option<Bytes>,
+    /// Where it notes behind whom it waits.
+    pub(crate) ahead: Option<Ahead>,
 }
 
 impl Enrolment {
     pub(crate) const EXCLUSIVE: Self = Self {
         mode: Mode::Exclusive,
         data: None,
+        ahead: None,
     };
     pub(crate) const SHARED: Self = Self {
         mode: Mode::Shared,
         data: None,
+        ahead: None,
     };
+
+    pub(crate) fn noting(&self, ahead: &Ahead) -> Self {
+        let ahead = Some(ahead.clone());
+        Self { ahead, ..self.clone() }
+    }
 }
 
 /// Which names a line writes and which it understands.
@@ -145,6 +156,8 @@ pub(crate) struct Line {
     path: NodePath,
     names: ContenderNames,
     warned: AtomicBool,
+    /// Whether the log tells already that this process waits behind itself.
+    warned_of_own: AtomicBool,
 }
 
 impl Clone for Line {
@@ -160,6 +173,7 @@ impl Line {
             path,
             names,
             warned: AtomicBool::new(false),
+            warned_of_own: AtomicBool::new(false),
         }
     }
 
@@ -181,13 +195,24 @@ impl Line {
         self.acquire_tracked(enrolment, None).await
     }
 
-    /// Waits for the place for at most `limit`; then `None`, and no node is left unless the link is dead, in which
-    /// case the reaper has it.
-    pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
-        with_deadline(&self.zk, limit, |cleanup| async move {
+    /// Waits for the place for at most `limit`; then no node is left unless the link is dead, in which case the reaper has
+    /// it.
+    pub(crate) async fn acquire_timeout(
+        &self,
+        enrolment: &Enrolment,
+        limit: Duration,
+    ) -> Result<Hold, AcquireTimeoutError> {
+        let ahead = Ahead::default();
+        let enrolment = &enrolment.noting(&ahead);
+        let acquired = with_deadline(&self.zk, limit, |cleanup| async move {
             self.acquire_tracked(enrolment, Some(&cleanup)).await
-        })
-        .await
+        });
+        match acquired.await? {
+            Some(hold) => Ok(hold),
+            None => Err(ahead
+                .elapsed(&self.zk, std::slice::from_ref(self), self.path.as_str(), limit)
+                .await),
+        }
     }
 
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.

@@ -21,10 +21,10 @@ pub(crate) enum Parents {
 /// where that is missing.
 pub(crate) async fn ensure(session: &Arc<Session>, path: &NodePath, parents: Parents) -> Result<(), Interrupted> {
     let mut missing = vec![path.clone()];
-    while let Some(path) = missing.pop() {
-        match (create_one(session, path.as_str(), parents).await?, path.parent()) {
+    while let Some(next) = missing.pop() {
+        match (create_one(session, next.as_str(), parents).await?, next.parent()) {
             (Ok(()) | Err(zk::Error::NodeExists), _) => {}
-            (Err(zk::Error::NoNode), Some(parent)) => missing.extend([path, parent]),
+            (Err(zk::Error::NoNode), Some(parent)) => missing.extend([next, parent]),
             (Err(source), _) => return Err(refused(path.as_str(), source)),
         }
     }

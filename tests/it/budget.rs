@@ -7,7 +7,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Coordinator, Error, FairLockGuard, TryAcquireError};
 use zookeeper_testkit::{Counts, Fixture, Op, Proxy, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_here, connect_to, granted, join_line, lock};
 
 /// A session whose requests are counted.
 pub(crate) struct Counted {
@@ -22,7 +22,8 @@ impl Counted {
 
     pub(crate) async fn connect_with(fixture: &Fixture, timeout: Duration) -> Self {
         let (proxy, servers) = fixture.proxied().await;
-        let zk = connect_to(&servers, timeout).await;
+        // What is batched and counted exactly is so on one thread.
+        let zk = connect_here(&servers, timeout).await;
         proxy.reset_counts();
         Self { proxy, zk }
     }

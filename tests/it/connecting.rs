@@ -54,7 +54,11 @@ async fn where_nothing_listens_connecting_fails_in_time() {
     drop(listener);
     unreachable(&nobody).await;
     unreachable(&format!("{nobody},{nobody}/chroot")).await;
-    unreachable("no-such-host.invalid:2181").await;
+    let unknown = within(PATIENCE, "an error", connect("no-such-host.invalid:2181")).await;
+    assert!(
+        matches!(&unknown, Err(ConnectError::UnknownHost { host, .. }) if host == "no-such-host.invalid"),
+        "{unknown:?}"
+    );
 }
 
 #[tokio::test]

@@ -57,7 +57,8 @@ impl NamedEphemeral {
                 retry.raced().await?;
                 continue;
             };
-            let own_is_leaving = own.is_some_and(|end| end.reason().is_some()) && taken.owner == session.id();
+            let is_leaving = |end: Arc<End>| end.reason().is_some() || end.is_deliberate();
+            let own_is_leaving = own.is_some_and(is_leaving) && taken.owner == session.id();
             if !own_is_leaving && !session.succeeds(taken.owner) {
                 return Ok(Err(taken));
             }
