@@ -4,13 +4,13 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+#[cfg(feature = "serde")]
+use zookeeper_recipes::queue::Json;
 use zookeeper_recipes::queue::{
     AckError, DeadItem, DeadItemError, Delivery, FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue,
     InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions, PushTimeoutError, ResultError,
     ResultTimeoutError, WorkQueue,
 };
-#[cfg(feature = "serde")]
-use zookeeper_recipes::queue::{TypedDelivery, TypedQueue};
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, Coordinator,
     CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard,
@@ -106,9 +106,8 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<TryAcquireError>();
     plain::<TryPermitError>();
     #[cfg(feature = "serde")]
-    plain::<TypedDelivery<u8>>();
-    #[cfg(feature = "serde")]
-    plain::<TypedQueue<std::cell::Cell<u8>>>();
+    plain::<Delivery<Json<u8>>>();
+    plain::<WorkQueue<std::cell::Cell<u8>>>();
     plain::<Turn>();
     plain::<Versioned>();
     plain::<WaitTimeoutError>();
@@ -156,7 +155,7 @@ fn guards_are_not_clone() {
     <Permit as Ambiguous<_>>::lacks_clone();
     <Delivery as Ambiguous<_>>::lacks_clone();
     #[cfg(feature = "serde")]
-    <TypedDelivery<u8> as Ambiguous<_>>::lacks_clone();
+    <Delivery<Json<u8>> as Ambiguous<_>>::lacks_clone();
     <Turn as Ambiguous<_>>::lacks_clone();
     <Entered as Ambiguous<_>>::lacks_clone();
     <CheckWriter<'static> as Ambiguous<_>>::lacks_clone();
@@ -379,32 +378,6 @@ fn every_future_of_the_work_queue(zk: Coordinator, id: ItemId, deliveries: [Deli
     future(f.reject("")).lacks_unpin();
 }
 
-/// Also of values that only one thread may look at, as long as they are not pushed.
-#[cfg(feature = "serde")]
-#[allow(dead_code)]
-fn every_future_of_the_typed_queue(zk: Coordinator, deliveries: [TypedDelivery<u8>; 7]) {
-    let queue = TypedQueue::<u8>::new(&zk, "/q").unwrap();
-    future(queue.push(0)).lacks_unpin();
-    future(queue.push_with(0, PushOptions::new())).lacks_unpin();
-    future(queue.try_push(0)).lacks_unpin();
-    future(queue.push_timeout(0, Duration::ZERO)).lacks_unpin();
-    future(queue.push_all([0])).lacks_unpin();
-    future(queue.push_all_with([(0, PushOptions::new())])).lacks_unpin();
-    let [a, b, c, d, e, f, g] = deliveries;
-    future(a.ack()).lacks_unpin();
-    future(b.ack_with("")).lacks_unpin();
-    future(c.ack_then([0])).lacks_unpin();
-    future(d.ack_then_with([(0, PushOptions::new())])).lacks_unpin();
-    future(e.nack()).lacks_unpin();
-    future(f.nack_after(Duration::ZERO)).lacks_unpin();
-    future(g.reject("")).lacks_unpin();
-    let queue = TypedQueue::<std::cell::Cell<u8>>::new(&zk, "/q").unwrap();
-    future(queue.pop()).lacks_unpin();
-    future(queue.try_pop()).lacks_unpin();
-    future(queue.pop_timeout(Duration::ZERO)).lacks_unpin();
-    future(queue.pop_batch(1)).lacks_unpin();
-}
-
 #[test]
 fn the_streams_of_a_queue_are_send_and_unpin() {
     fn stream(queue: &WorkQueue) -> impl Send + Unpin + use<> {
@@ -413,7 +386,7 @@ fn the_streams_of_a_queue_are_send_and_unpin() {
     let _ = stream;
     #[cfg(feature = "serde")]
     {
-        fn typed(queue: &TypedQueue<u8>) -> impl Send + Unpin + use<> {
+        fn typed(queue: &WorkQueue<Json<u8>>) -> impl Send + Unpin + use<> {
             queue.deliveries(1)
         }
         let _ = typed;

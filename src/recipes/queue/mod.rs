@@ -7,9 +7,10 @@ mod fifo;
 mod work;
 
 pub use self::fifo::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
-pub use self::work::{
-    AckError, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions,
-    PushTimeoutError, ResultError, ResultTimeoutError, WorkQueue,
-};
 #[cfg(feature = "serde")]
-pub use self::work::{TypedDelivery, TypedQueue};
+pub use self::work::Json;
+pub use self::work::{
+    AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus,
+    Job, NewItem, Order, PastAttempt, Payload, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError,
+    ResultTimeoutError, RetryPolicy, Summary, WorkQueue, WorkQueueBuilder, Worker,
+};

@@ -1,0 +1,357 @@
+//! What has to be known of ranges before they are claimed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future;
+use tracing::{info, warn};
+use zookeeper_client as zk;
+
+use super::super::store::{
+    ClaimData, Claimable, Committed, Header, Item, Range, Role, Span, State, Store, Taking, Tally, decode_items,
+};
+use super::group::group_of;
+use super::select::Candidate;
+use super::view::MARGIN;
+use crate::error::Error;
+use crate::session::{Interrupted, Session};
+use crate::znode::read;
+
+/// So many ranges are looked through at once for items that were lost at their last attempt.
+const BURIED: usize = 64;
+
+/// Ranges that can be claimed together.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    pub(crate) takings: Vec<Taking>,
+    /// An item that was lost before is given its last attempt alone.
+    pub(crate) is_isolated: bool,
+    /// Something was lost at its last attempt, and has to be put to the dead letters first.
+    pub(crate) has_dead: bool,
+    /// What was chosen is not as it was seen.
+    pub(crate) is_outdated: bool,
+}
+
+/// What stands in the nodes of a range that was claimed before.
+#[derive(Debug)]
+struct Known {
+    tally: Tally,
+    version: i32,
+    over: Option<i32>,
+}
+
+enum Part {
+    Whole(Span),
+    /// The item is given its last attempt alone.
+    Isolated(Span),
+    /// What follows is for another claim.
+    Cut(Span),
+    Nothing,
+}
+
+fn is_isolated(tally: &Tally, index: u8, header: &Header) -> bool {
+    tally.lost(index) > 0 && tally.attempts(index) + 1 >= header.options.max_attempts
+}
+
+fn is_dead(tally: &Tally, index: u8, header: &Header) -> bool {
+    !tally.is_done(index) && tally.attempts(index) >= header.options.max_attempts
+}
+
+/// Which part of a range is claimed for so many items.
+fn part_of(span: Span, tally: &Tally, items: usize, header: &Header) -> Part {
+    let mut open = (span.from..span.to).filter(|index| !tally.is_done(*index)).peekable();
+    let Some(from) = open.peek().copied() else {
+        return Part::Nothing;
+    };
+    let mut last = from;
+    for (place, index) in open.enumerate().take(items) {
+        if is_isolated(tally, index, header) {
+            return match place {
+                0 if span.to - from == 1 => Part::Isolated(Span { from, to: span.to }),
+                0 => Part::Isolated(Span { from, to: from + 1 }),
+                _ => Part::Cut(Span { from, to: index }),
+            };
+        }
+        last = index;
+    }
+    let rest_is_done = (last + 1..span.to).all(|index| tally.is_done(index));
+    match rest_is_done {
+        true => Part::Whole(span),
+        false => Part::Whole(Span { from, to: last + 1 }),
+    }
+}
+
+impl Prepared {
+    /// Prepares the claim of ranges, of each of which so many items are wanted; `noted` says which of all are noted.
+    pub(crate) async fn of(
+        store: &Store,
+        session: &Arc<Session>,
+        chosen: &[(Candidate, usize)],
+        noted: &[bool],
+        header: &Header,
+        now: i64,
+    ) -> Result<Self, Interrupted> {
+        let known = chosen
+            .iter()
+            .map(|(candidate, _)| known(store, session, candidate, now));
+        let known = future::try_join_all(known).await?;
+        let mut prepared = Self::default();
+        let mut noted = noted.iter().copied();
+        for ((candidate, items), known) in chosen.iter().zip(known) {
+            let range = candidate.range;
+            let mut known = match known {
+                Ok(known) => known,
+                Err(Outdated) => {
+                    prepared.is_outdated = true;
+                    continue;
+                }
+            };
+            if let Some(known) = &mut known {
+                known.tally.lose_open(now);
+            }
+            let is_token = matches!(range.segment.kind, super::super::store::Kind::Token(_));
+            let has_dead =
+                |known: &Known| (range.span.from..range.span.to).any(|index| is_dead(&known.tally, index, header));
+            if !is_token && known.as_ref().is_some_and(has_dead) {
+                prepared.has_dead = true;
+                continue;
+            }
+            let blank = Tally::default();
+            let tally = known.as_ref().map_or(&blank, |known| &known.tally);
+            let part = match known.is_some() {
+                true => part_of(range.span, tally, *items, header),
+                false => {
+                    let length = u8::try_from(*items)
+                        .unwrap_or(u8::MAX)
+                        .min(range.span.to - range.span.from);
+                    Part::Whole(Span {
+                        from: range.span.from,
+                        to: range.span.from + length,
+                    })
+                }
+            };
+            let (span, ends) = match part {
+                Part::Whole(span) => (span, false),
+                Part::Cut(span) => (span, true),
+                Part::Isolated(_) if !prepared.takings.is_empty() => return Ok(prepared),
+                Part::Isolated(span) => {
+                    prepared.is_isolated = true;
+                    (span, true)
+                }
+                Part::Nothing => {
+                    prepared.has_dead = true;
+                    continue;
+                }
+            };
+            prepared
+                .takings
+                .push(taking(candidate, span, known, header, now, &mut noted));
+            if ends {
+                return Ok(prepared);
+            }
+        }
+        Ok(prepared)
+    }
+}
+
+struct Outdated;
+
+/// What stands in the nodes of a range; nothing if it is fresh.
+async fn known(
+    store: &Store,
+    session: &Arc<Session>,
+    candidate: &Candidate,
+    now: i64,
+) -> Result<Result<Option<Known>, Outdated>, Interrupted> {
+    let range = candidate.range;
+    let at = claimable(candidate);
+    let over = match range.state {
+        State::FreshSingle | State::FreshRest => return Ok(Ok(None)),
+        State::Free => None,
+        State::Claimed { epoch, deadline } => Some(Claimable { epoch, deadline, ..at }.claim_path(&store.layout)),
+    };
+    let opened = at.opened_path(&store.layout);
+    let claim = async {
+        match &over {
+            Some(path) => read(session, path).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (opened, claim) = future::try_join(read(session, &opened), claim).await?;
+    let Some((data, stat)) = opened else {
+        return Ok(Err(Outdated));
+    };
+    let Some(tally) = Tally::decode(&data) else {
+        warn!(
+            queue = store.path(),
+            path = at.opened_path(&store.layout),
+            "unreadable; its items are left alone"
+        );
+        return Ok(Err(Outdated));
+    };
+    let over = match claim {
+        None => None,
+        // The claim is gone since it was listed.
+        Some(None) => return Ok(Err(Outdated)),
+        Some(Some((data, stat))) => {
+            let extended = ClaimData::decode(&data).map_or(0, |data| data.deadline);
+            if extended > now - MARGIN {
+                return Ok(Err(Outdated));
+            }
+            Some(stat.version)
+        }
+    };
+    Ok(Ok(Some(Known {
+        tally,
+        version: stat.version,
+        over,
+    })))
+}
+
+fn claimable(candidate: &Candidate) -> Claimable {
+    let Range { segment, span, .. } = candidate.range;
+    Claimable {
+        block: candidate.block,
+        segment,
+        span,
+        epoch: 0,
+        deadline: None,
+    }
+}
+
+fn taking(
+    candidate: &Candidate,
+    span: Span,
+    known: Option<Known>,
+    header: &Header,
+    now: i64,
+    noted: &mut impl Iterator<Item = bool>,
+) -> Taking {
+    let range = candidate.range;
+    let timeout = header.options.claim_timeout;
+    let deadline =
+        timeout.map(|timeout| now.saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX / 4)));
+    let is_whole = span == range.span;
+    let before = known.as_ref().map(|known| &known.tally);
+    let mut tally = match before {
+        None => Tally::default(),
+        Some(tally) if is_whole => tally.clone(),
+        Some(tally) => tally.part(span.from, span.to),
+    };
+    tally.epoch = tally.epoch.wrapping_add(1);
+    tally.deadline = deadline.unwrap_or_default();
+    for index in (span.from..span.to)
+        .filter(|index| !tally.is_done(*index))
+        .collect::<Vec<_>>()
+    {
+        if noted.next().unwrap_or(false) {
+            tally.note(index);
+        }
+    }
+    let claim = Claimable {
+        span,
+        epoch: tally.epoch,
+        deadline,
+        ..claimable(candidate)
+    };
+    let over = known.as_ref().and_then(|known| known.over);
+    let before = known.map(|known| (known.tally, known.version));
+    Taking {
+        range,
+        claim,
+        tally,
+        before,
+        over,
+    }
+}
+
+/// Puts items to the dead letters that were lost at their last attempt, of many ranges at once.
+pub(crate) async fn bury_lost(
+    store: &Store,
+    session: &Arc<Session>,
+    line: &[Candidate],
+    header: &Header,
+    now: i64,
+) -> Result<(), Interrupted> {
+    let opened = line
+        .iter()
+        .filter(|candidate| !matches!(candidate.range.state, State::FreshSingle | State::FreshRest));
+    let opened: Vec<&Candidate> = opened
+        .filter(|candidate| group_of(&claimable(candidate)).is_none())
+        .take(BURIED)
+        .collect();
+    let looked = opened.iter().map(|candidate| async move {
+        let path = claimable(candidate).segment_path(&store.layout);
+        future::try_join(known(store, session, candidate, now), read(session, &path)).await
+    });
+    let looked = future::try_join_all(looked).await?;
+    let mut dead: Vec<(&Candidate, Known, Tally, Vec<(u8, Item)>)> = Vec::new();
+    let (mut bytes, mut operations) = (0, 0);
+    for (candidate, (known, segment)) in opened.into_iter().zip(looked) {
+        let (Ok(Some(mut known)), Some((data, _))) = (known, segment) else {
+            continue;
+        };
+        known.tally.lose_open(now);
+        let items = decode_items(&Bytes::from(data)).unwrap_or_default();
+        let span = candidate.range.span;
+        let lost: Vec<(u8, Item)> = items
+            .into_iter()
+            .enumerate()
+            .filter_map(|(place, item)| u8::try_from(place).ok().map(|place| (place, item)))
+            .filter(|(place, _)| (span.from..span.to).contains(place) && is_dead(&known.tally, *place, header))
+            .collect();
+        let mut after = known.tally.clone();
+        (span.from..span.to)
+            .filter(|index| is_dead(&known.tally, *index, header))
+            .for_each(|index| after.finish(index));
+        let is_done = (span.from..span.to).all(|index| after.is_done(index));
+        if lost.is_empty() && !is_done {
+            continue;
+        }
+        bytes += lost.iter().map(|(_, item)| item.payload.len() + 200).sum::<usize>();
+        operations += 4 + 3 * lost.len();
+        if !dead.is_empty() && (bytes > 256 * 1024 || operations > 900) {
+            break;
+        }
+        dead.push((candidate, known, after, lost));
+    }
+    if dead.is_empty() {
+        return Ok(());
+    }
+    let committed = store.commit(session, |draft| {
+        draft.check_header();
+        for (position, (candidate, known, after, items)) in dead.iter().enumerate() {
+            let at = claimable(candidate);
+            let span = candidate.range.span;
+            match (span.from..span.to).all(|index| after.is_done(index)) {
+                true => draft.remove_free(position, &at, &known.tally, known.version, known.over),
+                false => draft.write_free(position, &at, &known.tally, known.version, after, known.over),
+            }
+            for (index, item) in items {
+                let attempts = known.tally.attempts(*index);
+                let reason = format!(
+                    "its consumer was lost at attempt {attempts} of {}",
+                    header.options.max_attempts
+                );
+                draft.bury(item, known.tally.record(*index), &reason);
+            }
+        }
+    });
+    match committed.await? {
+        Committed::Done(..) => {
+            let items: usize = dead.iter().map(|(.., items)| items.len()).sum();
+            info!(
+                queue = store.path(),
+                items, "put to the dead letters: lost at the last attempt"
+            );
+            Ok(())
+        }
+        // Another did it.
+        Committed::Refused(Role::Source(_), zk::Error::NoNode | zk::Error::BadVersion | zk::Error::NodeExists) => {
+            Ok(())
+        }
+        Committed::Refused(_, source) => Err(Error::from_answer(store.path(), source).into()),
+        Committed::Paused => Ok(()),
+        Committed::Indeterminate(()) => Err(super::super::store::ended(session)),
+    }
+}
