@@ -7,14 +7,17 @@ mod books;
 mod bounded;
 mod cancel;
 mod faults;
+mod features;
 mod history;
 mod operator;
 mod order;
+mod review;
 mod rows;
 mod rows_claims;
 mod strikes;
 #[cfg(feature = "serde")]
 mod typed;
+mod worker;
 
 use std::time::Duration;
 

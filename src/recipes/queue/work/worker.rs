@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::errors::AckError;
 use super::payload::Payload;
@@ -235,7 +235,16 @@ impl<T: Payload> Worker<T> {
             summary.aborted = jobs.len();
             jobs.shutdown().await;
         }
-        queue.inner.settling.flushed().await;
+        // What is not written by then goes with the session.
+        if tokio::time::timeout(drain, queue.inner.settling.flushed())
+            .await
+            .is_err()
+        {
+            warn!(
+                queue = queue.path(),
+                "not all that was settled could be written in time"
+            );
+        }
         match failure {
             Some(error) => Err(error),
             None => Ok(summary),

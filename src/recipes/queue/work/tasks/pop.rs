@@ -242,10 +242,7 @@ impl Popper {
         now: i64,
     ) -> Result<Result<Granted, Taken>, Interrupted> {
         let layout = &self.store.layout;
-        let pending = takings
-            .iter()
-            .map(|taking| PendingNode::new(session, taking.claim.claim_path(layout)));
-        let pending = pending.collect::<Result<Vec<_>, Error>>()?;
+        let pending = pending_nodes(session, takings.iter().map(|taking| taking.claim.claim_path(layout)))?;
         let data = ClaimData {
             identity: Bytes::copy_from_slice(session.identity()),
             ..ClaimData::default()
@@ -652,6 +649,22 @@ impl Popper {
         }
         Ok(())
     }
+}
+
+/// Registers the nodes of claims before they are sent. On an error none of them is to be removed: its name may be that of
+/// another's claim.
+fn pending_nodes(session: &Arc<Session>, paths: impl Iterator<Item = String>) -> Result<Vec<PendingNode>, Error> {
+    let mut pending = Vec::new();
+    for path in paths {
+        match PendingNode::new(session, path) {
+            Ok(node) => pending.push(node),
+            Err(error) => {
+                pending.into_iter().for_each(PendingNode::refused);
+                return Err(error);
+            }
+        }
+    }
+    Ok(pending)
 }
 
 /// Why something is dead that was no item.
