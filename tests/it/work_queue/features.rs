@@ -9,7 +9,7 @@ use zookeeper_recipes::queue::{
 };
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, built, clean, drain, pop, popped, queue, text, wait_in_line};
+use super::{built, clean, drain, pop, popped, queue, text};
 use crate::sessions::session_of;
 use crate::support::{PATIENCE, connect};
 
@@ -67,6 +67,8 @@ async fn groups_stay_in_order_among_several_consumers() {
     let ours = built(&connect(&fixture).await, |queue| {
         queue.order(Order::Window(8)).max_attempts(100)
     });
+    // It is made with its options.
+    assert!(ours.is_empty().await.unwrap());
     let groups = ["a", "b", "c", "d"];
     let producer = async {
         for number in 0..EACH {
@@ -285,7 +287,10 @@ async fn a_paused_queue_delivers_nothing_until_it_is_resumed() {
     let held = pop(&theirs).await;
     ours.pause().await.unwrap();
     ours.push("b").await.unwrap();
-    let waiting = wait_in_line(&fixture, &theirs, 1).await;
+    let waiting = tokio::spawn({
+        let theirs = theirs.clone();
+        async move { theirs.pop().await }
+    });
     assert!(ours.try_pop().await.unwrap().is_none());
     held.ack().await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -377,6 +382,5 @@ async fn aging_lets_low_priorities_through() {
         .await
         .unwrap();
     assert_eq!(drain(&ours).await, ["old", "urgent"]);
-    let _ = PATH;
     clean(&fixture, [ours]).await;
 }

@@ -306,9 +306,20 @@ async fn an_item_that_was_lost_gets_its_last_attempt_alone() {
     let held = batch(&ours, 2).await;
     fixture.expire(&session_of(&zk).await).await;
     drop(held);
-    let first = batch(&ours, 3).await;
-    assert_eq!(first.len(), 3);
-    drop(first);
+    let poison = pop(&ours).await;
+    assert_eq!((text(&poison).as_str(), poison.attempt()), ("poison", 2));
+    let waiting = tokio::spawn({
+        let ours = ours.clone();
+        async move { ours.pop_batch(3).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished(), "it is alone");
+    poison.reject("it kills").await.unwrap();
+    let mut beside = within(PATIENCE, "an item", waiting).await.unwrap().unwrap();
+    assert_eq!((beside.len(), text(&beside[0]).as_str()), (1, "beside"));
+    beside.pop().unwrap().ack().await.unwrap();
+    assert_eq!(drain(&ours).await, ["next"]);
+    assert_eq!(ours.purge_all().await.unwrap(), 1);
     clean(&fixture, [ours]).await;
 }
 
