@@ -13,7 +13,7 @@ mod auto_traits;
 mod bad_input;
 mod barrier;
 mod budget;
-// mod budget_queue;
+mod budget_queue;
 mod budget_rw;
 mod budget_semaphore;
 mod cancellation;

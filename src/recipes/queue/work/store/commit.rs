@@ -11,7 +11,7 @@ use super::draft::{Draft, Drafted, Known, Role};
 use super::paths::{BLOCK, Child, Lane};
 use super::{Header, LANES, Store};
 use crate::error::Error;
-use crate::session::{Interrupted, Lost, Operation, Session};
+use crate::session::{Interrupted, Lost, Operation, Retry, Session};
 use crate::znode::{LedgerOutcome, NodePath, Parents, Receipt, Transaction, ensure_path, list};
 
 /// What became of a transaction.
@@ -37,6 +37,7 @@ impl Store {
         // First of all, so that nothing is put below a node that is no queue.
         let mut header = self.header(session).await?;
         let now = self.now(session).await?;
+        let mut retry = Retry::new(session, self.path(), 0);
         loop {
             let (drafted, value) = self.draft(&header, now, &mut write);
             let (steps, level) = match drafted {
@@ -68,6 +69,9 @@ impl Store {
                     trace!(queue = self.path(), path = operation.path(), ?role, error = %source, "refused");
                     if !self.repair(session, &steps, index, &source).await? {
                         return Ok(Committed::Refused(*role, source));
+                    }
+                    if source == zk::Error::BadVersion && *role == Role::Level {
+                        retry.raced().await?;
                     }
                     header = self.header(session).await?;
                 }

@@ -22,6 +22,8 @@ const ROW: u32 = 16;
 pub(crate) struct GroupHead {
     name: Guid,
     line: Mutex<Option<GroupLine>>,
+    /// The item that was claimed with the token.
+    own: Mutex<Option<Guid>>,
 }
 
 /// The items of a group, as they were last seen.
@@ -44,6 +46,7 @@ impl GroupHead {
         Self {
             name,
             line: Mutex::default(),
+            own: Mutex::default(),
         }
     }
 
@@ -84,7 +87,7 @@ impl GroupHead {
         self.look(store, session).await?;
         let head = self.line().as_ref().and_then(|line| line.items.first().copied());
         let Some((number, name)) = head else { return Ok(None) };
-        // The next settlement looks again, since more may have come.
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.guid);
         let block = store.layout.block(BlockId {
             lane: Lane::Group(self.name),
             number,
@@ -117,8 +120,8 @@ impl GroupHead {
                 draft.delay_token(self.name, at.segment.priority, delay, tally.record(0));
             }
             GroupEnd::HeadEnded => {
-                self.remove_head(draft, &line);
-                match line.items.get(1) {
+                let next = self.remove_head(draft, position, &line);
+                match next {
                     None => {
                         self.remove_token(draft, position, at, version);
                         self.remove_group(draft, position, &line);
@@ -135,13 +138,24 @@ impl GroupHead {
         }
     }
 
-    fn remove_head(&self, draft: &mut Draft<'_>, line: &GroupLine) {
-        if let Some((number, name)) = line.items.first() {
-            let block = draft.known.layout.block(BlockId {
-                lane: Lane::Group(self.name),
-                number: *number,
-            });
-            draft.delete(block.child(&name.to_string()), None, Role::Source(0));
+    /// Removes the item that was claimed, unless an operator did, and says which is the next one.
+    fn remove_head<'l>(
+        &self,
+        draft: &mut Draft<'_>,
+        position: usize,
+        line: &'l GroupLine,
+    ) -> Option<&'l (i32, GroupedName)> {
+        let own = *self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        match line.items.first() {
+            Some((number, name)) if Some(name.guid) == own => {
+                let block = draft.known.layout.block(BlockId {
+                    lane: Lane::Group(self.name),
+                    number: *number,
+                });
+                draft.delete(block.child(&name.to_string()), None, Role::Group(position));
+                line.items.get(1)
+            }
+            next => next,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Taking items: the consumers of one process look once, stand in line once if they have to, and take for all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use super::demand::{Demand, Demands};
 use super::group::{GroupHead, group_of};
 use super::prepare::{Prepared, bury_lost};
 use super::random_index;
-use super::select::choose;
+use super::select::{Candidate, CandidateKey, choose};
 use super::view::{Aim, View};
 use crate::error::Error;
 use crate::line::Line;
@@ -39,6 +39,9 @@ const SEGMENTS: usize = 16;
 
 /// So many claims have a watch of their own; the loss of others is told when they are settled.
 const WATCHED: usize = 64;
+
+/// So many ranges are remembered that are to be left alone.
+const SKIPPED: usize = 4096;
 
 /// How often what is claimed may turn out to be behind something that has just come free.
 const RELEASES: usize = 5;
@@ -62,10 +65,27 @@ pub(super) struct Memory {
     /// Whether others were met in line, so that nothing is claimed without a place there.
     pub(super) lines_up: bool,
     pub(super) swept: Option<Instant>,
+    /// What cannot be claimed before a time, though its name says so.
+    pub(super) skipped: Arc<HashMap<CandidateKey, i64>>,
     segments: Vec<(Guid, Arc<Vec<Item>>)>,
     claims: Vec<Weak<Claim>>,
     spare: Vec<Assignment>,
     spare_until: Option<Instant>,
+}
+
+impl Memory {
+    fn skip(&mut self, skipped: &[(Candidate, i64)]) {
+        if skipped.is_empty() {
+            return;
+        }
+        let known = Arc::make_mut(&mut self.skipped);
+        if known.len() > SKIPPED {
+            known.clear();
+        }
+        known.extend(skipped.iter().map(|(candidate, until)| (candidate.key(), *until)));
+        let is_skipped = |candidate: &Candidate| skipped.iter().any(|(skipped, _)| skipped == candidate);
+        self.view.line.retain(|candidate| !is_skipped(candidate));
+    }
 }
 
 /// What came of a claim.
@@ -149,7 +169,7 @@ impl Popper {
         }
     }
 
-    pub(super) fn aim(&self, header: &Header, now: i64) -> Aim {
+    pub(super) fn aim(&self, header: &Header, now: i64, skipped: &Arc<HashMap<CandidateKey, i64>>) -> Aim {
         let ranges = match header.options.order {
             Order::Strict => 64,
             Order::Window(width) => usize::from(width).max(16),
@@ -159,6 +179,7 @@ impl Popper {
             now,
             aging: header.options.aging,
             own: Vec::new(),
+            skipped: Arc::clone(skipped),
         }
     }
 
@@ -167,7 +188,10 @@ impl Popper {
         let header = self.store.header(session).await?;
         let now = self.store.now(session).await?;
         self.given_back.store(false, Ordering::Relaxed);
-        memory.view = memory.view.look(&self.store, session, &self.aim(&header, now)).await?;
+        memory.view = memory
+            .view
+            .look(&self.store, session, &self.aim(&header, now, &memory.skipped))
+            .await?;
         Ok(())
     }
 
@@ -180,7 +204,7 @@ impl Popper {
     pub(super) async fn claim(
         &self,
         session: &Arc<Session>,
-        place: Option<&Ephemeral>,
+        mut place: Option<&Ephemeral>,
         memory: &mut Memory,
         wanted: &[bool],
     ) -> Result<Taken, Interrupted> {
@@ -197,6 +221,10 @@ impl Popper {
             let order = header.options.order;
             let chosen = choose(&memory.view.line, wanted.len(), order, random_index());
             let prepared = Prepared::of(&self.store, session, &chosen, wanted, &header, now).await?;
+            memory.skip(&prepared.skipped);
+            if prepared.takings.is_empty() && !prepared.skipped.is_empty() {
+                continue;
+            }
             if prepared.has_dead {
                 bury_lost(&self.store, session, &memory.view.line, &header, now).await?;
                 return Ok(Taken::Outrun);
@@ -220,9 +248,10 @@ impl Popper {
             };
             let is_behind =
                 order == Order::Strict && !self.is_first(session, memory, &prepared.takings, &header, now).await?;
-            // The place in line is given up: it is not taken again for this.
-            if is_behind && place.is_none() {
+            if is_behind {
                 self.release(session, granted, &prepared.takings).await?;
+                // It is given up with the first claim.
+                place = None;
                 continue;
             }
             let claims = self.hold(session, memory, granted, &prepared.takings, now).await?;
@@ -262,7 +291,7 @@ impl Popper {
         });
         let aim = Aim {
             own: takings.iter().map(|taking| taking.claim).collect(),
-            ..self.aim(header, now)
+            ..self.aim(header, now, &memory.skipped)
         };
         let is_thin =
             memory.view.line.len() < aim.ranges / 2 || memory.view.looked.is_none_or(|at| at.elapsed() > VIEW_AGE);
@@ -316,7 +345,12 @@ impl Popper {
             memory.segments.push((guid, items));
         }
         match looked? {
-            Some(view) => memory.view = view,
+            Some(view) => {
+                memory.view = view;
+                if header.options.order != Order::Strict {
+                    memory.view.settle_own(&aim);
+                }
+            }
             None => memory.view.claimed_own(takings),
         }
         memory.lines_up = occupied?;
@@ -384,7 +418,7 @@ impl Popper {
     ) -> Result<bool, Interrupted> {
         let aim = Aim {
             own: takings.iter().map(|taking| taking.claim).collect(),
-            ..self.aim(header, now)
+            ..self.aim(header, now, &memory.skipped)
         };
         let is_shown = |view: &View| {
             takings
@@ -470,6 +504,7 @@ impl Popper {
             memory.claims.push(Arc::downgrade(&claim));
             assignments.extend(self.assign(&claim, taking, now));
         }
+        memory.segments.retain(|(_, items)| items.len() > 1);
         let excess = memory.segments.len().saturating_sub(SEGMENTS);
         memory.segments.drain(..excess);
         Ok(assignments)

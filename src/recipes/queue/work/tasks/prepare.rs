@@ -30,6 +30,8 @@ pub(crate) struct Prepared {
     pub(crate) has_dead: bool,
     /// What was chosen is not as it was seen.
     pub(crate) is_outdated: bool,
+    /// What cannot be claimed before a time of the ensemble's clock, or never, though its name says so.
+    pub(crate) skipped: Vec<(Candidate, i64)>,
 }
 
 /// What stands in the nodes of a range that was claimed before.
@@ -101,8 +103,12 @@ impl Prepared {
             let range = candidate.range;
             let mut known = match known {
                 Ok(known) => known,
-                Err(Outdated) => {
+                Err(Unusable::Outdated) => {
                     prepared.is_outdated = true;
+                    continue;
+                }
+                Err(Unusable::Until(time)) => {
+                    prepared.skipped.push((*candidate, time));
                     continue;
                 }
             };
@@ -154,7 +160,14 @@ impl Prepared {
     }
 }
 
-struct Outdated;
+/// Why a range cannot be claimed.
+#[derive(Clone, Copy, Debug)]
+enum Unusable {
+    /// It is not as it was seen.
+    Outdated,
+    /// Its claim was extended, or what stands there cannot be read.
+    Until(i64),
+}
 
 /// What stands in the nodes of a range; nothing if it is fresh.
 async fn known(
@@ -162,12 +175,14 @@ async fn known(
     session: &Arc<Session>,
     candidate: &Candidate,
     now: i64,
-) -> Result<Result<Option<Known>, Outdated>, Interrupted> {
+) -> Result<Result<Option<Known>, Unusable>, Interrupted> {
     let range = candidate.range;
     let at = claimable(candidate);
     let over = match range.state {
         State::FreshSingle | State::FreshRest => return Ok(Ok(None)),
         State::Free => None,
+        // A claim without a deadline is never taken over.
+        State::Claimed { deadline: None, .. } => return Ok(Err(Unusable::Outdated)),
         State::Claimed { epoch, deadline } => Some(Claimable { epoch, deadline, ..at }.claim_path(&store.layout)),
     };
     let opened = at.opened_path(&store.layout);
@@ -179,7 +194,7 @@ async fn known(
     };
     let (opened, claim) = future::try_join(read(session, &opened), claim).await?;
     let Some((data, stat)) = opened else {
-        return Ok(Err(Outdated));
+        return Ok(Err(Unusable::Outdated));
     };
     let Some(tally) = Tally::decode(&data) else {
         warn!(
@@ -187,16 +202,16 @@ async fn known(
             path = at.opened_path(&store.layout),
             "unreadable; its items are left alone"
         );
-        return Ok(Err(Outdated));
+        return Ok(Err(Unusable::Until(i64::MAX)));
     };
     let over = match claim {
         None => None,
         // The claim is gone since it was listed.
-        Some(None) => return Ok(Err(Outdated)),
+        Some(None) => return Ok(Err(Unusable::Outdated)),
         Some(Some((data, stat))) => {
             let extended = ClaimData::decode(&data).map_or(0, |data| data.deadline);
             if extended > now - MARGIN {
-                return Ok(Err(Outdated));
+                return Ok(Err(Unusable::Until(extended)));
             }
             Some(stat.version)
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::store::{BlockId, Lane, Order, Range};
+use super::super::store::{BlockId, Guid, Lane, Order, Range, Span, State};
 
 /// So many ranges are claimed at once.
 const STRICT_RANGES: usize = 64;
@@ -15,6 +15,19 @@ const LEASE: usize = 16;
 pub(crate) struct Candidate {
     pub(crate) block: BlockId,
     pub(crate) range: Range,
+}
+
+/// Names a range, and its claim.
+pub(crate) type CandidateKey = (BlockId, Guid, Span, u32);
+
+impl Candidate {
+    pub(crate) fn key(&self) -> CandidateKey {
+        let epoch = match self.range.state {
+            State::Claimed { epoch, .. } => epoch,
+            _ => 0,
+        };
+        (self.block, self.range.segment.guid, self.range.span, epoch)
+    }
 }
 
 /// Free ranges in line, all of one lane and one priority.
@@ -80,7 +93,7 @@ pub(crate) fn choose(line: &[Candidate], wanted: usize, order: Order, random: us
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::super::store::{Guid, Kind, SegmentName, Span, State};
+    use super::super::super::store::{Kind, SegmentName};
     use super::*;
 
     fn candidate(lane: Lane, sequence: u32, count: u8, priority: u8, time: i64) -> Candidate {

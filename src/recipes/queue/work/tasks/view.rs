@@ -9,7 +9,7 @@ use futures::future;
 use super::super::store::{
     BlockId, Claimable, Lane, Layout, Picture, Slots, Span, State, Store, Taking, numbers, span_of, span_start,
 };
-use super::select::{Candidate, Sequence, in_line};
+use super::select::{Candidate, CandidateKey, Sequence, in_line};
 use crate::session::{Interrupted, Session};
 use crate::znode::{NodePath, list};
 
@@ -39,6 +39,8 @@ pub(crate) struct Aim {
     pub(crate) aging: Option<Duration>,
     /// Claims of our own that are on their way: they stand in line as if they were free.
     pub(crate) own: Vec<Claimable>,
+    /// What cannot be claimed before a time, though its name says so.
+    pub(crate) skipped: Arc<HashMap<CandidateKey, i64>>,
 }
 
 impl Aim {
@@ -223,6 +225,9 @@ impl Sight {
     }
 
     fn due_at(&mut self, time: i64) {
+        if time == i64::MAX {
+            return;
+        }
         self.view.next = Some(self.view.next.unwrap_or(time).min(time));
     }
 
@@ -276,7 +281,17 @@ impl Sight {
         let mut free = 0;
         for range in &picture.ranges {
             let candidate = Candidate { block, range: *range };
-            if !range.is_free_at(aim.now - MARGIN) && !aim.is_own(&candidate) {
+            if aim.is_own(&candidate) {
+                // It stands in line, to show whether something is ahead of it.
+            } else if let Some(until) = aim
+                .skipped
+                .get(&candidate.key())
+                .filter(|until| **until > aim.now - MARGIN)
+            {
+                self.view.claimed.push(candidate);
+                self.due_at(until.saturating_add(MARGIN));
+                continue;
+            } else if !range.is_free_at(aim.now - MARGIN) {
                 self.view.claimed.push(candidate);
                 if let State::Claimed {
                     deadline: Some(deadline),

@@ -11,7 +11,7 @@ use super::assignment::Assignment;
 use super::demand::Demands;
 use super::pop::{Memory, Popper, Taken};
 use crate::line::HeadOfLine;
-use crate::session::{Interrupted, Lost, Session};
+use crate::session::{Interrupted, Lost, Retry, Session};
 use crate::znode::{Ephemeral, NodeWatch, list_and_watch, stat_and_watch};
 
 /// How often expired keys and outcomes are swept while items are taken.
@@ -64,6 +64,7 @@ impl Popper {
     ) -> Result<Vec<Assignment>, Interrupted> {
         self.store.header(session).await?;
         self.sweep_now_and_then(session, memory).await?;
+        let mut retry = Retry::new(session, self.store.path(), 0);
         while !memory.lines_up {
             match self.take_at_once(session, demands, memory).await? {
                 Taken::Items(items) => return Ok(items),
@@ -73,7 +74,7 @@ impl Popper {
                     }
                     break;
                 }
-                Taken::Outrun => {}
+                Taken::Outrun => retry.raced().await?,
                 Taken::Paused => self.until_resumed(session, demands).await?,
                 Taken::Isolated => self.until_settled(session, demands).await?,
             }
@@ -142,6 +143,7 @@ impl Popper {
     ) -> Result<Vec<Assignment>, Interrupted> {
         let mut watches: Option<Watches> = None;
         let mut woken = false;
+        let mut retry = Retry::new(session, self.store.path(), 0);
         loop {
             self.look(session, memory).await?;
             demands.refresh();
@@ -154,7 +156,7 @@ impl Popper {
                     Taken::Items(items) => return Ok(items),
                     Taken::Paused => self.until_resumed(session, demands).await?,
                     Taken::Isolated => self.until_settled(session, demands).await?,
-                    Taken::Outrun | Taken::Nothing => {}
+                    Taken::Outrun | Taken::Nothing => retry.raced().await?,
                 }
                 continue;
             }
