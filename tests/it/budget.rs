@@ -240,7 +240,7 @@ async fn to_ask_a_guard_costs_nothing() {
     let counted = Counted::connect(&fixture).await;
     let guard = acquire(&lock(&counted.zk, "/l")).await;
     counted.requests(3).await;
-    let mut states = counted.zk.states();
+    let states = counted.zk.states();
     for _ in 0..1_000 {
         assert!(guard.is_held());
         assert!(guard.remaining() > Duration::ZERO);
