@@ -117,10 +117,12 @@ impl ConnectOptions {
         self
     }
 
-    /// Who we are, for others to see in [`contenders`](crate::FairLock::contenders): written as the data of every
-    /// contender's node, at most 64 KiB. By default host name and process id.
-    pub fn identity(mut self, identity: impl Into<Bytes>) -> Self {
-        self.identity = identity.into();
+    /// Sets who we are: text or bytes, at most 64 KiB. The default is host name and process id.
+    ///
+    /// It is the data of the node of each of our contenders. Others see it in
+    /// [`contenders`](crate::FairLock::contenders).
+    pub fn identity(mut self, identity: impl Into<Vec<u8>>) -> Self {
+        self.identity = Bytes::from(identity.into());
         self
     }
 
@@ -262,4 +264,25 @@ fn default_identity() -> Bytes {
         .filter(|host| !host.is_empty() && host.len() < 256)
         .unwrap_or_else(|| "unknown".to_owned());
     format!("{host}:{}", std::process::id()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_text_or_bytes() {
+        let text = "node-7";
+        let identities = [
+            ConnectOptions::new().identity(text),
+            ConnectOptions::new().identity(text.to_owned()),
+            ConnectOptions::new().identity(text.as_bytes()),
+            ConnectOptions::new().identity(b"node-7"),
+            ConnectOptions::new().identity(text.as_bytes().to_vec()),
+            ConnectOptions::new().identity(Bytes::from_static(b"node-7")),
+        ];
+        for options in identities {
+            assert_eq!(options.identity.as_ref(), b"node-7");
+        }
+    }
 }

@@ -27,6 +27,17 @@ pub enum SessionState {
 
 /// Why a hold ended without being released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+impl fmt::Display for SessionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Connected => "connected",
+            Self::Suspended => "suspended",
+            Self::Lost => "lost",
+            Self::Closed => "closed",
+        })
+    }
+}
+
 #[non_exhaustive]
 pub enum LossReason {
     /// The ensemble expired the session, or put another one in its place.
@@ -192,6 +203,18 @@ mod tests {
     async fn a_signal_kept_past_its_hold_resolves() {
         let end = End::new();
         let signal = end.signal();
+    #[test]
+    fn a_state_is_shown_as_one_word() {
+        let shown = [
+            SessionState::Connected,
+            SessionState::Suspended,
+            SessionState::Lost,
+            SessionState::Closed,
+        ]
+        .map(|state| format!("{state:>9}|"));
+        assert_eq!(shown, ["connected|", "suspended|", "     lost|", "   closed|"]);
+    }
+
         drop(end);
         assert_eq!(signal.await, LossReason::Released);
     }

@@ -75,3 +75,13 @@ mod tests {
         assert_eq!(text.parse::<FencingToken>(), Err(InvalidToken { text }));
     }
 }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_token_is_a_plain_number_in_json() {
+        let token = FencingToken::from(1 << 40);
+        let json = serde_json::to_string(&token).unwrap();
+        assert_eq!(json, "1099511627776");
+        assert_eq!(serde_json::from_str::<FencingToken>(&json).unwrap(), token);
+        assert!(serde_json::from_str::<FencingToken>("\"17\"").is_err());
+    }
