@@ -1,6 +1,6 @@
 //! Why a place in a line was not had, and why the work done in it gave no result.
 
-use crate::error::{Error, TimeoutError};
+use crate::error::{Error, TimeoutError, classify};
 use crate::session::Lost;
 
 /// Why a lock was not taken without waiting.
@@ -23,9 +23,12 @@ pub type AcquireTimeoutError = TimeoutError;
 #[non_exhaustive]
 pub enum RunError {
     /// The lock was lost while the work ran, and the work was dropped.
-    #[error("the work was dropped: {0}")]
+    #[error("the work was dropped; acquire again if it still has to be done")]
     Lost(#[from] Lost),
     /// The lock could not be had; the work did not run.
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(TryAcquireError, Self::Error(error) => error.nature());
+classify!(RunError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

@@ -215,17 +215,17 @@ impl FairLock {
             // The work was done while the lock was held; that the release came too late takes nothing from it.
             Ok(()) | Err(ReleaseError::Lost(_)) => Ok(output),
             Err(ReleaseError::Error(error)) => {
-                tracing::warn!(path = self.path(), %error, "the work is done, but the lock was not released");
+                tracing::warn!(
+                    path = self.path(),
+                    error = &error as &dyn std::error::Error,
+                    "the work is done, but the lock was not released"
+                );
                 Ok(output)
             }
         }
     }
 }
 
-/// The lock is held while this guard lives; it dereferences to [`Hold`].
-///
-/// Dropping it releases the lock in the background; [`release`](Self::release) waits until it is free.
-#[must_use = "the lock is released as soon as the guard is dropped"]
 /// The options of a [`FairLock`].
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `build` is called"]
@@ -254,6 +254,10 @@ impl FairLockBuilder {
     }
 }
 
+/// The lock is held while this guard lives; it dereferences to [`Hold`].
+///
+/// Dropping it releases the lock in the background; [`release`](Self::release) waits until it is free.
+#[must_use = "the lock is released as soon as the guard is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
 pub struct FairLockGuard {

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::line::{AcquireTimeoutError, Contender, Enrolment, Layout, Line, TryAcquireError};
 use crate::session::{Coordinator, Interrupted, Lost};
 use crate::znode::{Hold, NodePath, ReleaseError, elapsed};
@@ -336,3 +336,5 @@ pub enum DowngradeError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(DowngradeError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use zookeeper_client as zk;
 
 use super::coordinator::Coordinator;
+use crate::error::classify;
 
 /// The largest identity, in bytes. It is written into every contender's node.
 const IDENTITY_LIMIT: usize = 64 * 1024;
@@ -219,7 +220,7 @@ pub enum ConnectError {
         reason: String,
     },
     /// No server answered in time.
-    #[error("no server of {cluster} answered within {} ms: {source}; is ZooKeeper running there?", after.as_millis())]
+    #[error("no server of {cluster} answered within {} ms; is ZooKeeper running there?", after.as_millis())]
     Unreachable {
         /// The connect string.
         cluster: String,
@@ -241,6 +242,8 @@ pub enum ConnectError {
     #[error("connect must be awaited inside a tokio runtime")]
     NoRuntime,
 }
+
+classify!(ConnectError, Self::Unreachable { .. } => Nature::TIMEOUT);
 
 impl ConnectError {
     pub(super) fn from_client(cluster: &str, after: Duration, error: zk::Error) -> Self {

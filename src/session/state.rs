@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 
 use tokio::sync::watch;
 
+use crate::error::classify;
+
 /// State of a [`Coordinator`](crate::Coordinator)'s session, for display and logging.
 ///
 /// No hold depends on it: a guard that is [`Suspended`](Self::Suspended) holds on while its lease runs, and a guard
@@ -25,8 +27,6 @@ pub enum SessionState {
     Closed,
 }
 
-/// Why a hold ended without being released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 impl fmt::Display for SessionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -38,6 +38,8 @@ impl fmt::Display for SessionState {
     }
 }
 
+/// Why a hold ended without being released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LossReason {
     /// The ensemble expired the session, or put another one in its place.
@@ -78,6 +80,8 @@ pub struct Lost {
     /// Why it is lost.
     pub reason: LossReason,
 }
+
+classify!(Lost, lost => Nature { is_lost: true, is_closed: lost.reason == LossReason::Closed, ..Nature::OTHER });
 
 impl Lost {
     pub(crate) fn because(reason: LossReason) -> Self {
@@ -199,10 +203,6 @@ mod tests {
         assert_eq!(end.signal().now_or_never(), Some(LossReason::NodeRemoved));
     }
 
-    #[tokio::test]
-    async fn a_signal_kept_past_its_hold_resolves() {
-        let end = End::new();
-        let signal = end.signal();
     #[test]
     fn a_state_is_shown_as_one_word() {
         let shown = [
@@ -215,6 +215,10 @@ mod tests {
         assert_eq!(shown, ["connected|", "suspended|", "     lost|", "   closed|"]);
     }
 
+    #[tokio::test]
+    async fn a_signal_kept_past_its_hold_resolves() {
+        let end = End::new();
+        let signal = end.signal();
         drop(end);
         assert_eq!(signal.await, LossReason::Released);
     }

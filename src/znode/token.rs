@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::classify;
+
 /// A number that grows with every grant on a path: the zxid at which the holder's node was created.
 ///
 /// Give it to the resource that the lock protects and let that refuse a number older than the newest it has seen:
@@ -53,6 +55,8 @@ pub struct InvalidToken {
     pub text: String,
 }
 
+classify!(InvalidToken);
+
 impl FromStr for FencingToken {
     type Err = InvalidToken;
 
@@ -74,7 +78,6 @@ mod tests {
         let text = "0x11".to_owned();
         assert_eq!(text.parse::<FencingToken>(), Err(InvalidToken { text }));
     }
-}
 
     #[cfg(feature = "serde")]
     #[test]
@@ -85,3 +88,4 @@ mod tests {
         assert_eq!(serde_json::from_str::<FencingToken>(&json).unwrap(), token);
         assert!(serde_json::from_str::<FencingToken>("\"17\"").is_err());
     }
+}

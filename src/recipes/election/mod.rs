@@ -250,7 +250,11 @@ impl LeaderElection {
             );
         };
         if let Err(ReleaseError::Error(error)) = leadership.resign().await {
-            warn!(path = self.path(), %error, "could not resign");
+            warn!(
+                path = self.path(),
+                error = &error as &dyn std::error::Error,
+                "could not resign"
+            );
         }
     }
 }
