@@ -25,7 +25,7 @@ use tokio::sync::watch;
 /// use futures::StreamExt;
 ///
 /// let mut states = zk.states();
-/// println!("the session is {}", states.borrow());
+/// println!("the session is {}", *states.borrow());
 /// while let Some(state) = states.next().await {
 ///     println!("the session is {state} now");
 /// }
