@@ -185,11 +185,6 @@ impl Line {
         &self.zk
     }
 
-    /// The same line written with other names.
-    pub(crate) fn with_names(self, names: ContenderNames) -> Self {
-        Self { names, ..self }
-    }
-
     /// Waits for the place, through as many sessions as it takes.
     pub(crate) async fn acquire(&self, enrolment: &Enrolment) -> Result<Hold, Error> {
         self.acquire_tracked(enrolment, None).await
