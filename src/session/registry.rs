@@ -1,11 +1,12 @@
 //! The nodes that a session owns, or may own because a create is on its way.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 use tracing::info;
 
+use super::core::lock;
 use super::state::{End, LossReason};
 
 /// Identifies one owned node of one session.
@@ -81,7 +82,7 @@ struct RegistryState {
 impl Registry {
     /// Registers a node before its create is sent, with its end, which several nodes may share.
     pub(crate) fn insert(&self, location: NodeLocation, cleanup: Option<CleanupToken>, end: Arc<End>) -> NodeKey {
-        self.lock().insert(location, cleanup, end)
+        lock(&self.state).insert(location, cleanup, end)
     }
 
     /// Registers a node at a path that others may use, before its create is sent; `None` if one is registered there:
@@ -97,7 +98,7 @@ impl Registry {
             path: path.to_owned(),
             owner,
         };
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         match state.named(path) {
             Some(_) => None,
             None => Some(state.insert(location, cleanup, end)),
@@ -106,26 +107,26 @@ impl Registry {
 
     /// The end of the node that is registered at a path that others may use.
     pub(crate) fn named(&self, path: &str) -> Option<Arc<End>> {
-        self.lock().named(path)
+        lock(&self.state).named(path)
     }
 
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
-        if let Some(entry) = self.lock().entries.get_mut(&key) {
+        if let Some(entry) = lock(&self.state).entries.get_mut(&key) {
             entry.location = NodeLocation::Path(path.to_owned());
         }
     }
 
     pub(crate) fn remove(&self, key: NodeKey) {
-        self.lock().entries.remove(&key);
+        lock(&self.state).entries.remove(&key);
     }
 
     pub(crate) fn location(&self, key: NodeKey) -> Option<NodeLocation> {
-        self.lock().entries.get(&key).map(|entry| entry.location.clone())
+        lock(&self.state).entries.get(&key).map(|entry| entry.location.clone())
     }
 
     /// Any node that is known to have been created, and that nobody is known to have removed.
     pub(crate) fn any_node(&self) -> Option<(NodeKey, NodeLocation)> {
-        let state = self.lock();
+        let state = lock(&self.state);
         let alive = |entry: &RegisteredNode| !entry.gone && entry.end.reason().is_none();
         let known = |entry: &RegisteredNode| matches!(entry.location, NodeLocation::Path(_));
         let found = state.entries.iter().find(|(_, entry)| alive(entry) && known(entry));
@@ -134,14 +135,14 @@ impl Registry {
 
     /// The node is not there: it shows nothing any more. Whoever watches it hears of its end.
     pub(crate) fn gone(&self, key: NodeKey) {
-        if let Some(entry) = self.lock().entries.get_mut(&key) {
+        if let Some(entry) = lock(&self.state).entries.get_mut(&key) {
             entry.gone = true;
         }
     }
 
     /// Ends all nodes, those that are registered later included, and says which have yet to be removed.
     pub(crate) fn end_all(&self, reason: LossReason) -> Vec<NodeKey> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.over.get_or_insert(reason);
         for entry in state.entries.values() {
             if entry.end.set(reason) {
@@ -149,10 +150,6 @@ impl Registry {
             }
         }
         state.entries.keys().copied().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, RegistryState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -163,11 +160,12 @@ impl RegistryState {
         if let Some(reason) = self.over {
             end.set(reason);
         }
+        let (gone, _cleanup) = (false, cleanup);
         let entry = RegisteredNode {
             location,
             end,
-            gone: false,
-            _cleanup: cleanup,
+            gone,
+            _cleanup,
         };
         self.entries.insert(key, entry);
         key

@@ -19,7 +19,7 @@ use zookeeper_client as zk;
 
 use super::core::Session;
 use super::interrupted::Interrupted;
-use super::operation::Operation;
+use super::operation::{Operation, is_ephemeral};
 use super::state::Lost;
 use crate::error::Error;
 
@@ -50,7 +50,7 @@ pub(crate) enum Commit {
     /// All of it was done. The results are those of its steps, in their order.
     Applied(Applied),
     /// Nothing was done, because of this step.
-    Refused { index: usize, source: zk::Error },
+    Refused(usize, zk::Error),
     /// All was done or nothing; nothing, if the server was busy.
     Unanswered(Unanswered),
 }
@@ -73,6 +73,16 @@ pub(crate) struct CreatedNode {
     pub(crate) connection: u64,
 }
 
+impl<T> Reply<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Reply<U> {
+        match self {
+            Self::Answer(answer) => Reply::Answer(f(answer)),
+            Self::Refused(error) => Reply::Refused(error),
+            Self::Unanswered(unanswered) => Reply::Unanswered(unanswered),
+        }
+    }
+}
+
 impl Session {
     /// Sends one request that changes nothing.
     pub(crate) async fn read<T, F: Future<Output = Result<T, zk::Error>>>(
@@ -88,12 +98,8 @@ impl Session {
         self: &Arc<Self>,
         send: impl FnOnce(zk::Client) -> F,
     ) -> Result<Reply<T>, Lost> {
-        let (attempt, client) = self.attempt().await?;
-        let answer = attempt.answer(send(client)).await?;
-        if answer.is_ok() {
-            self.proved(attempt.sent);
-        }
-        Ok(attempt.settle(answer))
+        let (_, reply) = self.send_committed(send, |_| None).await?;
+        Ok(reply)
     }
 
     /// Creates the node at `path`, or at `path` with a sequence number appended.
@@ -103,30 +109,33 @@ impl Session {
         data: &[u8],
         mode: zk::CreateMode,
     ) -> Result<Reply<CreatedNode>, Lost> {
-        let (attempt, client) = self.attempt().await?;
-        let options = mode.with_acls(self.acls());
-        let answer = attempt.answer(client.create(path, data, &options)).await?;
-        let created = match answer {
-            Ok((stat, sequence)) => {
-                attempt.finish();
-                if matches!(mode, zk::CreateMode::Ephemeral | zk::CreateMode::EphemeralSequential) {
-                    self.verify(attempt.connection, stat.ephemeral_owner)?;
+        let options = &mode.with_acls(self.acls());
+        let send = |client: zk::Client| async move { client.create(path, data, options).await };
+        let owner = |stat: &zk::Stat| is_ephemeral(mode).then_some(stat.ephemeral_owner);
+        let (connection, reply) = self.send_committed(send, |(stat, _)| owner(stat)).await?;
+        Ok(reply.map(|(stat, sequence)| {
+            let path = match mode {
+                zk::CreateMode::EphemeralSequential | zk::CreateMode::PersistentSequential => {
+                    format!("{path}{sequence}")
                 }
-                self.proved(attempt.sent);
-                let is_sequential = matches!(
-                    mode,
-                    zk::CreateMode::EphemeralSequential | zk::CreateMode::PersistentSequential
-                );
-                let path = match is_sequential {
-                    true => format!("{path}{sequence}"),
-                    false => path.to_owned(),
-                };
-                let connection = attempt.connection;
-                Ok(CreatedNode { path, stat, connection })
-            }
-            Err(error) => Err(error),
-        };
-        Ok(attempt.settle(created))
+                _ => path.to_owned(),
+            };
+            CreatedNode { path, stat, connection }
+        }))
+    }
+
+    /// Sends one request whose answer proves the session, unless the owner that it shows is another one.
+    async fn send_committed<T, F: Future<Output = Result<T, zk::Error>>>(
+        self: &Arc<Self>,
+        send: impl FnOnce(zk::Client) -> F,
+        owner: impl FnOnce(&T) -> Option<i64>,
+    ) -> Result<(u64, Reply<T>), Lost> {
+        let (attempt, client) = self.attempt().await?;
+        let answer = attempt.answer(send(client)).await?;
+        if let Ok(answer) = &answer {
+            attempt.committed(owner(answer))?;
+        }
+        Ok((attempt.connection, attempt.settle(answer)))
     }
 
     /// Sends one transaction: all of it is done, or nothing.
@@ -143,11 +152,7 @@ impl Session {
         }
         let (index, source) = match attempt.answer(multi.commit()).await? {
             Ok(results) => {
-                attempt.finish();
-                if let Some(owner) = Operation::owner(steps, &results) {
-                    self.verify(attempt.connection, owner)?;
-                }
-                self.proved(attempt.sent);
+                attempt.committed(Operation::owner(steps, &results))?;
                 let connection = attempt.connection;
                 return Ok(Commit::Applied(Applied { results, connection }));
             }
@@ -161,7 +166,7 @@ impl Session {
             self.proved(attempt.sent);
         }
         match (attempt.settle::<()>(Err(source)), index) {
-            (Reply::Refused(source), Some(index)) => Ok(Commit::Refused { index, source }),
+            (Reply::Refused(source), Some(index)) => Ok(Commit::Refused(index, source)),
             (Reply::Refused(source), None) => {
                 let path = steps.first().map_or("/", Operation::path);
                 Err(Error::from_answer(path, source).into())
@@ -222,28 +227,29 @@ impl Attempt<'_> {
             }
             Err(error) => error,
         };
-        match classify(&error) {
-            ReplyStatus::Refused => {
-                self.finish();
-                Reply::Refused(error)
+        let Some(mut unanswered) = classify(&error) else {
+            self.finish();
+            return Reply::Refused(error);
+        };
+        match &mut unanswered {
+            Unanswered::Unknown { blamed } if !matches!(error, zk::Error::UnexpectedErrorCode(_)) => {
+                *blamed = self.session.with_link(|link| link.broke(self.number, self.connection));
             }
-            ReplyStatus::Busy => {
-                self.finish();
-                debug!(%error, "the server asks to try again later");
-                Reply::Unanswered(Unanswered::Busy)
-            }
-            // The server has answered, and left it open.
-            ReplyStatus::Unknown if matches!(error, zk::Error::UnexpectedErrorCode(_)) => {
-                self.finish();
-                debug!(%error, "the answer leaves open whether a request was applied");
-                Reply::Unanswered(Unanswered::Unknown { blamed: false })
-            }
-            ReplyStatus::Unknown => {
-                let blamed = self.session.with_link(|link| link.broke(self.number, self.connection));
-                debug!(%error, blamed, "a request was not answered");
-                Reply::Unanswered(Unanswered::Unknown { blamed })
-            }
+            // The server has answered, be it that it leaves the fate of the request open.
+            _ => self.finish(),
         }
+        debug!(%error, ?unanswered, "the answer does not tell whether a request was applied");
+        Reply::Unanswered(unanswered)
+    }
+
+    /// The server has committed the request, and shows the owner of what was created.
+    fn committed(&self, owner: Option<i64>) -> Result<(), Lost> {
+        self.finish();
+        if let Some(owner) = owner {
+            self.session.verify(self.connection, owner)?;
+        }
+        self.session.proved(self.sent);
+        Ok(())
     }
 
     /// The server has answered.
@@ -259,18 +265,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// What is known of a request that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReplyStatus {
-    /// The server answered: it was not applied.
-    Refused,
-    /// The server answered that it should be sent again later.
-    Busy,
-    /// No answer came: it may have been applied.
-    Unknown,
-}
-
-fn classify(error: &zk::Error) -> ReplyStatus {
+/// Whether an error leaves it open what became of a request; `None` if the server answered that it was not applied.
+fn classify(error: &zk::Error) -> Option<Unanswered> {
     use zk::Error;
     match error {
         Error::BadArguments(_)
@@ -287,13 +283,13 @@ fn classify(error: &zk::Error) -> ReplyStatus {
         | Error::MarshallingError
         | Error::Unimplemented
         | Error::ReconfigDisabled
-        | Error::RuntimeInconsistent => ReplyStatus::Refused,
+        | Error::RuntimeInconsistent => None,
         // System and runtime errors, data inconsistency, connection loss, a time-out of the operation or of the request:
         // answers that leave it open. ClickHouse Keeper sends some of them when it has no quorum.
-        Error::UnexpectedErrorCode(-4..=-1 | -7 | -122) => ReplyStatus::Unknown,
-        Error::UnexpectedErrorCode(_) => ReplyStatus::Refused,
-        Error::Throttled | Error::SessionMoved => ReplyStatus::Busy,
-        _ => ReplyStatus::Unknown,
+        Error::UnexpectedErrorCode(-4..=-1 | -7 | -122) => Some(Unanswered::Unknown { blamed: false }),
+        Error::UnexpectedErrorCode(_) => None,
+        Error::Throttled | Error::SessionMoved => Some(Unanswered::Busy),
+        _ => Some(Unanswered::Unknown { blamed: false }),
     }
 }
 
@@ -305,8 +301,8 @@ mod tests {
 
     #[test]
     fn only_an_answer_of_the_server_is_certain() {
-        assert_eq!(classify(&Error::NodeExists), ReplyStatus::Refused);
-        assert_eq!(classify(&Error::Throttled), ReplyStatus::Busy);
+        assert_eq!(classify(&Error::NodeExists), None);
+        assert_eq!(classify(&Error::Throttled), Some(Unanswered::Busy));
         for unknown in [
             Error::UnexpectedErrorCode(-7),
             Error::ConnectionLoss,
@@ -314,7 +310,11 @@ mod tests {
             Error::SessionExpired,
             Error::ClientClosed,
         ] {
-            assert_eq!(classify(&unknown), ReplyStatus::Unknown, "{unknown}");
+            assert_eq!(
+                classify(&unknown),
+                Some(Unanswered::Unknown { blamed: false }),
+                "{unknown}"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@
 //! [`Register`](super::Register) it need not be deleted after each write, and it stands apart from the nodes that
 //! others list and watch.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tracing::debug;
 use zookeeper_client as zk;
@@ -35,7 +35,7 @@ pub(crate) enum LedgerOutcome {
     /// All of it was done, once.
     Committed(Receipt),
     /// Nothing was done, because of this operation.
-    Refused { index: usize, source: zk::Error },
+    Refused(usize, zk::Error),
     /// The session ended, the coordinator was closed or somebody removed the ledger before an answer came: all was done or
     /// nothing. While a node is at `ledger`, it may yet be done.
     Indeterminate { ledger: String },
@@ -118,7 +118,7 @@ impl Ledgers {
         };
         match ledger.write(session, path, steps, after_loss).await? {
             LedgerWrite::Done(entry, ledger) => {
-                let mut idle = self.lock();
+                let mut idle = lock(&self.idle);
                 idle.extend(ledger);
                 idle.truncate(IDLE);
                 Ok(Some(entry))
@@ -129,14 +129,10 @@ impl Ledgers {
 
     /// One that is not in use. Those of former sessions, and those that are too many, go to the reaper.
     fn idle(&self, session: &Arc<Session>) -> Option<Ledger> {
-        let mut idle = self.lock();
+        let mut idle = lock(&self.idle);
         idle.retain(|ledger| Arc::ptr_eq(ledger.node.session(), session));
         idle.truncate(IDLE);
         idle.pop()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Ledger>> {
-        lock(&self.idle)
     }
 }
 
@@ -182,23 +178,17 @@ impl Ledger {
                     None => Ok(self.applied(session).await),
                 },
                 // The same transaction, sent before, whose reply was lost.
-                Ok(Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::BadVersion,
-                }) if sent_before => Ok(self.applied(session).await),
-                Ok(Transaction::Refused { index: 0, .. }) if sent_before => Ok(self.indeterminate()),
-                Ok(Transaction::Refused { index: 0, source }) => match source {
+                Ok(Transaction::Refused(0, zk::Error::BadVersion)) if sent_before => Ok(self.applied(session).await),
+                Ok(Transaction::Refused(0, _)) if sent_before => Ok(self.indeterminate()),
+                Ok(Transaction::Refused(0, source)) => match source {
                     zk::Error::NoNode | zk::Error::BadVersion => {
                         debug!(path, "somebody else touched a ledger of ours; opening another one");
                         Ok(LedgerWrite::Unapplied)
                     }
                     source => Err(Error::from_answer(self.node.path(), source).into()),
                 },
-                Ok(Transaction::Refused { index, source }) => {
-                    let entry = LedgerOutcome::Refused {
-                        index: index - 1,
-                        source,
-                    };
+                Ok(Transaction::Refused(index, source)) => {
+                    let entry = LedgerOutcome::Refused(index - 1, source);
                     Ok(LedgerWrite::Done(entry, (!sent_before).then_some(self)))
                 }
                 Err(Interrupted::Lost(_) | Interrupted::Failed(Error::ConnectionBreaks { .. })) => {

@@ -24,25 +24,20 @@ pub(crate) async fn ensure(session: &Arc<Session>, path: &NodePath, parents: Par
         Parents::Persistent => [zk::CreateMode::Persistent; 2],
     };
     let path = path.as_str();
-    let mut refusal = zk::Error::Unimplemented;
     for mode in modes {
         let options = &mode.with_acls(session.acls());
-        match write(
+        let made = write(
             session,
             path,
             0,
             |client| async move { client.mkdir(path, options).await },
-        )
-        .await?
-        {
+        );
+        match made.await? {
             Ok(()) => return Ok(()),
             // A server that knows no containers.
             Err(zk::Error::Unimplemented) => {}
-            Err(source) => {
-                refusal = source;
-                break;
-            }
+            Err(source) => return Err(refused(path, source)),
         }
     }
-    Err(refused(path, refusal))
+    Err(refused(path, zk::Error::Unimplemented))
 }

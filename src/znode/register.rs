@@ -149,7 +149,7 @@ impl Register {
                     mark.found();
                     return Ok(WriteAttempt::Settled(WriteOutcome::Applied));
                 }
-                Ok(Commit::Refused { source, .. }) => source,
+                Ok(Commit::Refused(_, source)) => source,
                 Ok(Commit::Unanswered(unanswered @ Unanswered::Busy)) => {
                     mark.guard.disarm();
                     retry.after(unanswered).await?;

@@ -231,10 +231,7 @@ pub(crate) async fn reads<'a>(
 pub(crate) enum Transaction {
     Applied(Applied),
     /// Nothing was done, because of this step.
-    Refused {
-        index: usize,
-        source: zk::Error,
-    },
+    Refused(usize, zk::Error),
     /// No answer came: all was done or nothing. There was a pause, and there is a connection again.
     Unknown,
 }
@@ -248,7 +245,7 @@ pub(crate) async fn commit(
     loop {
         match session.commit(steps).await? {
             Commit::Applied(applied) => return Ok(Transaction::Applied(applied)),
-            Commit::Refused { index, source } => return Ok(Transaction::Refused { index, source }),
+            Commit::Refused(index, source) => return Ok(Transaction::Refused(index, source)),
             Commit::Unanswered(unanswered) => {
                 retry.after(unanswered).await?;
                 if let Unanswered::Unknown { .. } = unanswered {

@@ -210,7 +210,7 @@ impl Relay {
             let (index, source) = match commit(&mut retry, session, &steps).await? {
                 Transaction::Applied(_) => return Ok(()),
                 Transaction::Unknown => continue,
-                Transaction::Refused { index, source } => (index, source),
+                Transaction::Refused(index, source) => (index, source),
             };
             let of_turn = index <= usize::from(!turn);
             match source {

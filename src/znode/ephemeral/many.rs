@@ -43,7 +43,7 @@ impl Ephemeral {
                     });
                     return Ok(nodes.into_iter().zip(listed).collect());
                 }
-                (Ok(Commit::Refused { source, index }), _) => {
+                (Ok(Commit::Refused(index, source)), _) => {
                     new.disarm();
                     if source != zk::Error::NoNode {
                         return Err(refused(all.get(index).map_or(path, |new| new.parent.as_str()), source));
@@ -78,7 +78,7 @@ impl Ephemeral {
                     all.into_iter().for_each(Self::forget);
                     return Ok(());
                 }
-                Commit::Refused { index, source } => {
+                Commit::Refused(index, source) => {
                     return match source {
                         // The same transaction, sent before, whose reply was lost. The reaper makes sure.
                         zk::Error::NoNode if sent_before && index == 0 => Ok(()),

@@ -64,7 +64,7 @@ impl Ephemeral {
                     self.released();
                     return Ok(ReplaceOutcome::Done(new.adopt(applied).await?));
                 }
-                Ok(Commit::Refused { index, source }) => {
+                Ok(Commit::Refused(index, source)) => {
                     new.disarm();
                     self.mark_end_deliberate(false);
                     match source {
@@ -121,24 +121,18 @@ impl Ephemeral {
                     return Ok(Self::new(guard, path, czxid, applied.connection));
                 }
                 // The same transaction, sent before, whose reply was lost: nobody else makes a node of this name.
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NodeExists,
-                } => {
+                Transaction::Refused(0, zk::Error::NodeExists) => {
                     let replacement = Self::new(guard, path, self.czxid(), connection);
                     self.forget();
                     replacement.recheck().await?;
                     return Ok(replacement);
                 }
-                Transaction::Refused {
-                    index: 1,
-                    source: zk::Error::NoNode,
-                } => {
+                Transaction::Refused(1, zk::Error::NoNode) => {
                     guard.disarm();
                     self.forget();
                     return Err(Lost::because(LossReason::NodeRemoved).into());
                 }
-                Transaction::Refused { source, .. } => return Err(refused(&path, source)),
+                Transaction::Refused(_, source) => return Err(refused(&path, source)),
                 Transaction::Unknown => debug!(path, "replacing a node is tried again"),
             }
         }
@@ -180,10 +174,7 @@ impl Ephemeral {
                     return Ok((RemoveOutcome::Committed, sent));
                 }
                 Transaction::Unknown => sent = Sent::Before,
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NoNode,
-                } => {
+                Transaction::Refused(0, zk::Error::NoNode) => {
                     self.end().set(match sent {
                         Sent::Before => LossReason::Released,
                         Sent::Once => LossReason::NodeRemoved,
@@ -191,8 +182,8 @@ impl Ephemeral {
                     self.forget();
                     return Ok((RemoveOutcome::Gone, sent));
                 }
-                Transaction::Refused { index: 0, source } => return Err(refused(&path, source)),
-                Transaction::Refused { source, .. } => {
+                Transaction::Refused(0, source) => return Err(refused(&path, source)),
+                Transaction::Refused(_, source) => {
                     self.mark_end_deliberate(false);
                     return Ok((RemoveOutcome::Refused { node: self, source }, sent));
                 }

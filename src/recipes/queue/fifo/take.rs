@@ -123,26 +123,17 @@ impl FifoInner {
                 lease.gone();
                 Ok(Some(PoppedItem::new(&self.undelivered, Ok(item))))
             }
-            LedgerOutcome::Refused {
-                source: zk::Error::NoNode,
-                ..
-            } => {
+            LedgerOutcome::Refused(_, zk::Error::NoNode) => {
                 lease.gone();
                 Ok(None)
             }
             // Somebody has written into it: it is read again.
-            LedgerOutcome::Refused {
-                source: zk::Error::BadVersion,
-                ..
-            } => Ok(None),
-            LedgerOutcome::Refused {
-                source: zk::Error::NotEmpty,
-                ..
-            } => {
+            LedgerOutcome::Refused(_, zk::Error::BadVersion) => Ok(None),
+            LedgerOutcome::Refused(_, zk::Error::NotEmpty) => {
                 let reason = "an item has no children; remove what somebody has put below it";
                 Err(Error::Layout { path, reason }.into())
             }
-            LedgerOutcome::Refused { source, .. } => Err(Error::from_answer(&path, source).into()),
+            LedgerOutcome::Refused(_, source) => Err(Error::from_answer(&path, source).into()),
             LedgerOutcome::Indeterminate { ledger } => {
                 match self.is_still_there(&ledger, &path, stat.czxid).await {
                     Ok(true) => return Ok(None),
