@@ -201,13 +201,18 @@ async fn delete(client: &zk::Client, path: &str, version: Option<i32>) -> Result
 /// Deletes the node at `path` if the session `owner`, through which it must be called, owns it. As long as that session
 /// lives, only an operator can put another's node in its place; the version leaves no more than an instant for that.
 async fn delete_owned(client: &zk::Client, path: &str, owner: i64) -> Result<(), zk::Error> {
-    let sync = client.sync(path);
-    let stat = client.check_stat(path);
-    sync.await?;
-    match stat.await?.filter(|stat| stat.ephemeral_owner == owner) {
+    match owned_stat(client, path, owner).await? {
         Some(stat) => delete(client, path, Some(stat.version)).await,
         None => Ok(()),
     }
+}
+
+/// The state of the node at `path`, at nothing older than this call, if the session `owner` owns it.
+pub(crate) async fn owned_stat(client: &zk::Client, path: &str, owner: i64) -> Result<Option<zk::Stat>, zk::Error> {
+    let sync = client.sync(path);
+    let stat = client.check_stat(path);
+    sync.await?;
+    Ok(stat.await?.filter(|stat| stat.ephemeral_owner == owner))
 }
 
 /// The children of `parent` that creates with these guids left, by guid: at most one for each.

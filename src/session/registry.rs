@@ -94,15 +94,10 @@ impl Registry {
         cleanup: Option<CleanupToken>,
         end: Arc<End>,
     ) -> Option<NodeKey> {
-        let location = NodeLocation::OwnedPath {
-            path: path.to_owned(),
-            owner,
-        };
         let mut state = lock(&self.state);
-        match state.named(path) {
-            Some(_) => None,
-            None => Some(state.insert(location, cleanup, end)),
-        }
+        let is_free = state.named(path).is_none();
+        let path = path.to_owned();
+        is_free.then(|| state.insert(NodeLocation::OwnedPath { path, owner }, cleanup, end))
     }
 
     /// The end of the node that is registered at a path that others may use.
@@ -110,9 +105,13 @@ impl Registry {
         lock(&self.state).named(path)
     }
 
+    /// The node that is to be looked for by its guid is at `path`.
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
-        if let Some(entry) = lock(&self.state).entries.get_mut(&key) {
-            entry.location = NodeLocation::Path(path.to_owned());
+        let mut state = lock(&self.state);
+        if let Some(location @ NodeLocation::ByGuid { .. }) =
+            state.entries.get_mut(&key).map(|entry| &mut entry.location)
+        {
+            *location = NodeLocation::Path(path.to_owned());
         }
     }
 

@@ -74,6 +74,14 @@ pub(crate) struct CreatedNode {
 }
 
 impl<T> Reply<T> {
+    /// The answer, if that is what came.
+    pub(crate) fn answer(self) -> Option<T> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Refused(_) | Self::Unanswered(_) => None,
+        }
+    }
+
     fn map<U>(self, f: impl FnOnce(T) -> U) -> Reply<U> {
         match self {
             Self::Answer(answer) => Reply::Answer(f(answer)),

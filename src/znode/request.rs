@@ -8,7 +8,7 @@ use zookeeper_client as zk;
 
 use super::path::NodePath;
 use super::watch::NodeWatch;
-use crate::session::{Applied, Commit, Interrupted, Operation, Reply, Retry, Session, Unanswered, refused};
+use crate::session::{Applied, Commit, Interrupted, Operation, Reply, Retry, Session, Unanswered, owned_stat, refused};
 
 /// Sends `read` about `path`, and again if no answer comes; `None` if the answer is that there is no such node.
 pub(crate) async fn request<T, F: Future<Output = Result<T, zk::Error>>>(
@@ -95,15 +95,10 @@ pub(crate) async fn stat(session: &Arc<Session>, path: &str) -> Result<Option<zk
     Ok(answer.flatten())
 }
 
-/// The state of the node at `path`, at nothing older than this call, whatever server answers.
-pub(crate) async fn synced_stat(session: &Arc<Session>, path: &str) -> Result<Option<zk::Stat>, Interrupted> {
-    let answer = request(session, path, |client| async move {
-        let sync = client.sync(path);
-        let stat = client.check_stat(path);
-        sync.await?;
-        stat.await
-    });
-    Ok(answer.await?.flatten())
+/// The state of the node at `path`, at nothing older than this call, if it is there and ours.
+pub(crate) async fn own_stat(session: &Arc<Session>, path: &str) -> Result<Option<zk::Stat>, Interrupted> {
+    let ask = |client| async move { owned_stat(&client, path, session.id()).await };
+    Ok(request(session, path, ask).await?.flatten())
 }
 
 /// The state of the node at `path`, or that there is none, and a watch on its creation, change and deletion. It needs no

@@ -98,16 +98,14 @@ impl Turn {
                 info!(path, "turn completed");
                 return Ok(());
             }
-            Ok(RemoveOutcome::Refused { source, .. }) => {
+            Ok(RemoveOutcome::Refused(_, source)) => {
                 return Err(match source {
                     zk::Error::BadVersion | zk::Error::NoNode => relay.tampered_with(),
                     source => Error::from_answer(&relay.result, source),
                 }
                 .into());
             }
-            Ok(RemoveOutcome::Gone) => Lost {
-                reason: LossReason::NodeRemoved,
-            },
+            Ok(RemoveOutcome::Gone { .. }) => Lost::because(LossReason::NodeRemoved),
             Err(Interrupted::Lost(lost)) => lost,
             Err(Interrupted::Failed(error)) => return Err(relay.zk.ended().unwrap_or(error).into()),
         };

@@ -7,44 +7,52 @@ use crate::session::{CleanupToken, End, LossReason, NodeKey, NodeLocation, Sessi
 /// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
 #[derive(Debug)]
 pub(in crate::znode) struct CleanupGuard {
-    pub(in crate::znode) session: Arc<Session>,
-    pub(in crate::znode) key: NodeKey,
-    pub(in crate::znode) end: Arc<End>,
-    pub(in crate::znode) done: bool,
+    pub(crate) session: Arc<Session>,
+    pub(crate) key: NodeKey,
+    pub(crate) end: Arc<End>,
+    pub(crate) done: bool,
 }
 
 impl CleanupGuard {
-    pub(in crate::znode) fn register(
-        session: &Arc<Session>,
-        location: NodeLocation,
-        cleanup: Option<CleanupToken>,
-    ) -> Self {
+    pub(crate) fn register(session: &Arc<Session>, location: NodeLocation, cleanup: Option<CleanupToken>) -> Self {
         Self::register_with(session, location, cleanup, Arc::new(End::new()))
     }
 
     /// As [`register`](Self::register), with an end that may be shared with other nodes.
-    pub(in crate::znode) fn register_with(
+    pub(crate) fn register_with(
         session: &Arc<Session>,
         location: NodeLocation,
         cleanup: Option<CleanupToken>,
         end: Arc<End>,
     ) -> Self {
         let key = session.registry().insert(location, cleanup, Arc::clone(&end));
+        Self::new(session, key, end)
+    }
+
+    /// Registers a node at a path that others may use; `None` if there is one of this session.
+    pub(crate) fn register_named(session: &Arc<Session>, path: &str, cleanup: Option<CleanupToken>) -> Option<Self> {
+        let (registry, end) = (session.registry(), Arc::new(End::new()));
+        let key = registry.insert_named(path, session.id(), cleanup, Arc::clone(&end))?;
+        Some(Self::new(session, key, end))
+    }
+
+    fn new(session: &Arc<Session>, key: NodeKey, end: Arc<End>) -> Self {
+        let (session, done) = (Arc::clone(session), false);
         Self {
-            session: Arc::clone(session),
+            session,
             key,
             end,
-            done: false,
+            done,
         }
     }
 
     /// The node is at `path`.
-    pub(in crate::znode) fn found(&self, path: &str) {
+    pub(crate) fn found(&self, path: &str) {
         self.session.registry().found(self.key, path);
     }
 
     /// There is no node, or no longer.
-    pub(in crate::znode) fn disarm(self) {
+    pub(crate) fn disarm(self) {
         let mut this = self;
         this.session.registry().remove(this.key);
         this.done = true;
