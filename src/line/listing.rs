@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use zookeeper_client as zk;
 
 use super::Line;
 use super::order::CreationOrder;
@@ -30,14 +31,24 @@ pub struct Contender {
     pub session_id: i64,
 }
 
+impl Contender {
+    pub(super) fn new(path: String, data: &[u8], stat: &zk::Stat, position: usize, is_holder: bool) -> Self {
+        Self {
+            path,
+            identity: Bytes::copy_from_slice(own_data(data)),
+            token: FencingToken::from_i64(stat.czxid),
+            position,
+            is_holder,
+            session_id: stat.ephemeral_owner,
+        }
+    }
+}
+
 impl Line {
     /// All contenders in order: one list, and one read for each of them, all sent together.
     pub(crate) async fn contenders(&self) -> Result<Vec<Contender>, Error> {
-        retry_across_sessions(
-            &self.zk,
-            |session| async move { self.contenders_seen_by(&session).await },
-        )
-        .await
+        let attempt = |session| async move { self.contenders_seen_by(&session).await };
+        retry_across_sessions(&self.zk, attempt).await
     }
 
     async fn contenders_seen_by(&self, session: &Arc<Session>) -> Result<Vec<Contender>, Interrupted> {
@@ -58,13 +69,9 @@ impl Line {
         present.sort_by_key(|(name, ..)| creations.place(oldest, name.numbered()));
         let names: Vec<_> = present.iter().map(|(name, mode, ..)| (*name, *mode)).collect();
         let contenders = present.into_iter().enumerate();
-        let contenders = contenders.map(|(position, (name, mode, path, data, stat))| Contender {
-            path,
-            identity: Bytes::copy_from_slice(own_data(&data)),
-            token: FencingToken::from_i64(stat.czxid),
-            position,
-            is_holder: position_of(&name, mode, names.iter().copied(), &creations) == Position::Granted,
-            session_id: stat.ephemeral_owner,
+        let contenders = contenders.map(|(position, (name, mode, path, data, stat))| {
+            let standing = position_of(&name, mode, names.iter().copied(), &creations);
+            Contender::new(path, &data, &stat, position, standing == Position::Granted)
         });
         Ok(contenders.collect())
     }

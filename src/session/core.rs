@@ -138,11 +138,6 @@ impl Session {
         }
     }
 
-    /// As [`ended`](Self::ended), for those who hear of the reason with their next request.
-    pub(crate) async fn over(&self) {
-        let _ = self.ended().await;
-    }
-
     /// Ends the session for good: all its holds are lost, its nodes go to the reaper, its client is dropped.
     pub(crate) fn end(self: &Arc<Self>, reason: LossReason) {
         if !self.end.set(reason) {

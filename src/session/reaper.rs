@@ -51,7 +51,7 @@ impl Orphan {
 }
 
 /// What is removed in one go.
-enum Batch {
+enum Removal {
     /// One node whose path is known.
     One(Orphan, NodeLocation),
     /// All lost creates in one directory, with the guid of each.
@@ -91,26 +91,26 @@ async fn ready(mut current: CurrentSession) -> Result<Arc<Session>, Error> {
     }
 }
 
-fn batches(orphans: Vec<Orphan>) -> Vec<Batch> {
+fn batches(orphans: Vec<Orphan>) -> Vec<Removal> {
     let (mut batches, mut searches) = (Vec::new(), HashMap::<String, Vec<_>>::new());
     for orphan in orphans {
         match orphan.owner.registry().location(orphan.key) {
             Some(NodeLocation::ByGuid { parent, guid }) => searches.entry(parent).or_default().push((orphan, guid)),
-            Some(location) => batches.push(Batch::One(orphan, location)),
+            Some(location) => batches.push(Removal::One(orphan, location)),
             None => {}
         }
     }
-    batches.extend(searches.into_iter().map(|(parent, lost)| Batch::Search(parent, lost)));
+    batches.extend(searches.into_iter().map(|(parent, lost)| Removal::Search(parent, lost)));
     batches
 }
 
 /// Makes one attempt; returns those that need another one, after a pause.
-async fn remove(session: Arc<Session>, batch: Batch, permits: &Semaphore) -> Vec<Orphan> {
+async fn remove(session: Arc<Session>, batch: Removal, permits: &Semaphore) -> Vec<Orphan> {
     // An error means that the semaphore was closed, which it never is.
     let _permit = permits.acquire().await;
     let mut left = match batch {
-        Batch::One(orphan, location) => remove_one(&session, orphan, &location).await.into_iter().collect(),
-        Batch::Search(parent, lost) => search(&session, &parent, lost).await,
+        Removal::One(orphan, location) => remove_one(&session, orphan, &location).await.into_iter().collect(),
+        Removal::Search(parent, lost) => search(&session, &parent, lost).await,
     };
     if let Some(longest) = left.iter_mut().map(|orphan| orphan.backoff.next()).max() {
         // The end of the session is no reason to hurry: the next one is waited for.

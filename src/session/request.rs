@@ -98,7 +98,7 @@ impl Session {
         send: impl FnOnce(zk::Client) -> F,
     ) -> Result<Reply<T>, Lost> {
         let (attempt, client) = self.attempt().await?;
-        Ok(attempt.settle(attempt.answer(send(client)).await?))
+        Ok(attempt.settle(self.while_alive(send(client)).await?))
     }
 
     /// Sends one request that is committed, which proves the session.
@@ -139,7 +139,7 @@ impl Session {
         owner: impl FnOnce(&T) -> Option<i64>,
     ) -> Result<(u64, Reply<T>), Lost> {
         let (attempt, client) = self.attempt().await?;
-        let answer = attempt.answer(send(client)).await?;
+        let answer = self.while_alive(send(client)).await?;
         if let Ok(answer) = &answer {
             attempt.committed(owner(answer))?;
         }
@@ -158,7 +158,7 @@ impl Session {
             let added = step.add_to(&mut multi, self.acls());
             added.map_err(|error| Error::from_answer(step.path(), error))?;
         }
-        let (index, source) = match attempt.answer(multi.commit()).await? {
+        let (index, source) = match self.while_alive(multi.commit()).await? {
             Ok(results) => {
                 attempt.committed(Operation::owner(steps, &results))?;
                 let connection = attempt.connection;
@@ -181,6 +181,16 @@ impl Session {
             }
             (Reply::Unanswered(unanswered), _) => Ok(Commit::Unanswered(unanswered)),
             (Reply::Answer(()), _) => Ok(Commit::Unanswered(Unanswered::Busy)),
+        }
+    }
+
+    /// Waits for `work`, which is dropped if the session ends first.
+    pub(crate) async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
+        tokio::select! {
+            // A request goes out with the first poll, in the order in which callers begin.
+            biased;
+            done = work => Ok(done),
+            lost = self.ended() => Err(lost),
         }
     }
 
@@ -217,15 +227,6 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn answer<T>(&self, request: impl Future<Output = T>) -> Result<T, Lost> {
-        tokio::select! {
-            // The request goes out with the first poll, in the order in which callers begin.
-            biased;
-            answer = request => Ok(answer),
-            lost = self.session.ended() => Err(lost),
-        }
-    }
-
     /// Classifies the answer.
     fn settle<T>(&self, answer: Result<T, zk::Error>) -> Reply<T> {
         let error = match answer {

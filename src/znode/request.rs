@@ -38,12 +38,8 @@ pub(crate) async fn read_and_watch(
     session: &Arc<Session>,
     path: &str,
 ) -> Result<Option<(Vec<u8>, zk::Stat, NodeWatch)>, Interrupted> {
-    let answer = request(
-        session,
-        path,
-        |client| async move { client.get_and_watch_data(path).await },
-    )
-    .await?;
+    let ask = |client: zk::Client| async move { client.get_and_watch_data(path).await };
+    let answer = request(session, path, ask).await?;
     Ok(answer.map(|(data, stat, watcher)| (data, stat, NodeWatch::new(session, watcher))))
 }
 
@@ -60,10 +56,8 @@ pub(crate) async fn list_and_watch(
     path: &NodePath,
 ) -> Result<Option<(Vec<String>, NodeWatch)>, Interrupted> {
     let path = path.as_str();
-    let answer = request(session, path, |client| async move {
-        client.list_and_watch_children(path).await
-    })
-    .await?;
+    let ask = |client: zk::Client| async move { client.list_and_watch_children(path).await };
+    let answer = request(session, path, ask).await?;
     Ok(answer.map(|(children, watcher)| (children, NodeWatch::new(session, watcher))))
 }
 
@@ -82,10 +76,8 @@ pub(crate) async fn children_and_watch(
     path: &NodePath,
 ) -> Result<Option<(Vec<String>, zk::Stat, NodeWatch)>, Interrupted> {
     let path = path.as_str();
-    let answer = request(session, path, |client| async move {
-        client.get_and_watch_children(path).await
-    })
-    .await?;
+    let ask = |client: zk::Client| async move { client.get_and_watch_children(path).await };
+    let answer = request(session, path, ask).await?;
     Ok(answer.map(|(children, stat, watcher)| (children, stat, NodeWatch::new(session, watcher))))
 }
 
@@ -116,10 +108,9 @@ pub(super) async fn stat_and_watcher(
     session: &Arc<Session>,
     path: &str,
 ) -> Result<(Option<zk::Stat>, zk::OneshotWatcher), Interrupted> {
-    let answer = request(session, path, |client| async move {
-        client.check_and_watch_stat(path).await
-    });
-    answer.await?.ok_or_else(|| refused(path, zk::Error::NoNode))
+    let ask = |client: zk::Client| async move { client.check_and_watch_stat(path).await };
+    let answer = request(session, path, ask).await?;
+    answer.ok_or_else(|| refused(path, zk::Error::NoNode))
 }
 
 /// Watches the node at `path` if it exists.
@@ -130,9 +121,8 @@ pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result
 
 /// Makes sure that what is read next is not older than this call, whatever server answers.
 pub(crate) async fn sync(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
-    request(session, path, |client| async move { client.sync(path).await })
-        .await
-        .map(|_| ())
+    let answer = request(session, path, |client| async move { client.sync(path).await });
+    answer.await.map(|_| ())
 }
 
 /// Deletes the node at `path`, whose name nobody else has; it may be gone.
@@ -150,13 +140,8 @@ pub(crate) async fn delete(
     path: &str,
     version: Option<i32>,
 ) -> Result<Result<(), zk::Error>, Interrupted> {
-    write(
-        session,
-        path,
-        0,
-        |client| async move { client.delete(path, version).await },
-    )
-    .await
+    let send = |client: zk::Client| async move { client.delete(path, version).await };
+    write(session, path, 0, send).await
 }
 
 /// Creates the node at `path`. A refusal may be that of a repetition, as in [`delete`].
@@ -168,10 +153,8 @@ pub(crate) async fn create(
 ) -> Result<Result<(), zk::Error>, Interrupted> {
     session.check_size(path, data.len())?;
     let options = &mode.with_acls(session.acls());
-    write(session, path, data.len(), |client| async move {
-        client.create(path, data, options).await.map(|_| ())
-    })
-    .await
+    let send = |client: zk::Client| async move { client.create(path, data, options).await.map(|_| ()) };
+    write(session, path, data.len(), send).await
 }
 
 /// Sends one write, and again if no answer comes, until it is answered.

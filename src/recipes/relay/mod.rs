@@ -233,7 +233,7 @@ impl Relay {
     async fn join_witnessed(&self, cleanup: Option<&CleanupToken>) -> Result<Turn, Error> {
         let mut abandoned = AbandonedTurns::default();
         loop {
-            let hold = self.line.acquire_tracked(&Enrolment::EXCLUSIVE, cleanup).await?;
+            let hold = self.line.acquire(&Enrolment::EXCLUSIVE, cleanup).await?;
             match self.begin(hold, &mut abandoned).await {
                 Ok(turn) => return Ok(turn),
                 Err(interrupted) => self.is_worth_another_try(interrupted)?,

@@ -155,7 +155,7 @@ impl NewNodes {
             // together has one czxid.
             let stat = first.look().await?;
             first.session().verify(connection, stat.ephemeral_owner)?;
-            nodes.iter_mut().for_each(|node| node.set_czxid(stat.czxid));
+            nodes.iter_mut().for_each(|node| node.czxid = stat.czxid);
         }
         Ok(nodes)
     }

@@ -204,11 +204,6 @@ impl Ephemeral {
         self.look().await.map(|_| ())
     }
 
-    /// The czxid, which the reply of the create did not tell.
-    pub(crate) fn set_czxid(&mut self, czxid: i64) {
-        self.czxid = czxid;
-    }
-
     /// The state of the node, at nothing older than this moment, as long as it is ours.
     pub(crate) async fn look(&self) -> Result<zk::Stat, Interrupted> {
         let stat = own_stat(self.session(), &self.path).await?;

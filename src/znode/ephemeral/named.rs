@@ -40,9 +40,27 @@ impl NamedEphemeral {
         session.check_size(path.as_str(), data.len())?;
         let mut retry = Retry::new(session, path.as_str(), data.len());
         loop {
-            if let Some(mut node) = Self::try_create(session, path, data, cleanup).await? {
-                node.node.watch();
-                return Ok(Ok(node));
+            session.connected().await?;
+            let connection = session.connection();
+            // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
+            if let Some(guard) = CleanupGuard::register_named(session, path.as_str(), cleanup.cloned()) {
+                let reply = session.create(path.as_str(), data, zk::CreateMode::Ephemeral).await?;
+                match (
+                    Ephemeral::created(guard, &mut retry, connection, reply).await?,
+                    path.parent(),
+                ) {
+                    (Creation::Done(mut node), _) => {
+                        node.watch();
+                        return Ok(Ok(Self { node }));
+                    }
+                    (Creation::Refused(_, zk::Error::NodeExists), _) => {}
+                    (Creation::Refused(_, zk::Error::NoNode), Some(parent)) => {
+                        parents::ensure(session, &parent, Parents::Containers).await?;
+                        continue;
+                    }
+                    (Creation::Refused(_, source), _) => return Err(refused(path.as_str(), source)),
+                    (Creation::Unapplied, _) => continue,
+                }
             }
             let own = session.registry().named(path.as_str());
             let (stat, mut watch) = stat_and_watch(session, path.as_str()).await?;
@@ -56,41 +74,8 @@ impl NamedEphemeral {
                 return Ok(Err(NameInUse { owner, watch }));
             }
             debug!(%path, "waiting for the end of our own node of old");
-            tokio::select! {
-                () = watch.changed() => {}
-                () = session.over() => {}
-            }
-        }
-    }
-
-    /// Creates the node unless there is one.
-    async fn try_create(
-        session: &Arc<Session>,
-        path: &NodePath,
-        data: &[u8],
-        cleanup: Option<&CleanupToken>,
-    ) -> Result<Option<Self>, Interrupted> {
-        let mut retry = Retry::new(session, path.as_str(), data.len());
-        loop {
-            session.connected().await?;
-            let connection = session.connection();
-            // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
-            let Some(guard) = CleanupGuard::register_named(session, path.as_str(), cleanup.cloned()) else {
-                return Ok(None);
-            };
-            let reply = session.create(path.as_str(), data, zk::CreateMode::Ephemeral).await?;
-            match (
-                Ephemeral::created(guard, &mut retry, connection, reply).await?,
-                path.parent(),
-            ) {
-                (Creation::Done(node), _) => return Ok(Some(Self { node })),
-                (Creation::Refused(_, zk::Error::NoNode), Some(parent)) => {
-                    parents::ensure(session, &parent, Parents::Containers).await?;
-                }
-                (Creation::Refused(_, zk::Error::NodeExists), _) => return Ok(None),
-                (Creation::Refused(_, source), _) => return Err(refused(path.as_str(), source)),
-                (Creation::Unapplied, _) => {}
-            }
+            // The end of the session is noticed by the next create.
+            let _ = session.while_alive(watch.changed()).await;
         }
     }
 

@@ -77,11 +77,8 @@ impl Ephemeral {
             Operation::create(&path, data.to_vec(), zk::CreateMode::Ephemeral),
             Operation::delete(self.path(), None),
         ];
+        self.release()?;
         let guard = CleanupGuard::register(&session, NodeLocation::Path(path.clone()), None);
-        if let Err(lost) = self.release() {
-            guard.disarm();
-            return Err(lost.into());
-        }
         let mut retry = Retry::new(&session, &path, data.len());
         loop {
             let connection = session.connection();

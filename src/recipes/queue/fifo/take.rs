@@ -13,7 +13,8 @@ use super::{FifoInner, FifoPopError};
 use crate::error::Error;
 use crate::session::{CleanupToken, Interrupted, Lost, Operation, Session};
 use crate::znode::{
-    LedgerOutcome, children_and_watch, delete_if_exists, read, retry_across_sessions, stat, stat_and_watch, sync,
+    AfterLoss, LedgerOutcome, children_and_watch, delete_if_exists, read, retry_across_sessions, stat, stat_and_watch,
+    sync,
 };
 
 /// An item that was read, on its way out.
@@ -115,7 +116,11 @@ impl FifoInner {
         let delete = [Operation::delete(&path, stat.version)];
         // Not sent again when its reply is lost: in a directory that was removed and made anew meanwhile, another item can
         // have this name and version.
-        let Some(entry) = self.ledgers.commit_as_read(session, &path, &delete).await? else {
+        let Some(entry) = self
+            .ledgers
+            .try_commit(session, &path, &delete, AfterLoss::Revoke)
+            .await?
+        else {
             return Ok(None);
         };
         match entry {
