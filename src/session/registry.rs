@@ -108,9 +108,8 @@ impl Registry {
     /// The node that is to be looked for by its guid is at `path`.
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
         let mut state = lock(&self.state);
-        if let Some(location @ NodeLocation::ByGuid { .. }) =
-            state.entries.get_mut(&key).map(|entry| &mut entry.location)
-        {
+        let location = state.entries.get_mut(&key).map(|entry| &mut entry.location);
+        if let Some(location @ NodeLocation::ByGuid { .. }) = location {
             *location = NodeLocation::Path(path.to_owned());
         }
     }
@@ -159,20 +158,20 @@ impl RegistryState {
         if let Some(reason) = self.over {
             end.set(reason);
         }
-        let (gone, _cleanup) = (false, cleanup);
         let entry = RegisteredNode {
             location,
             end,
-            gone,
-            _cleanup,
+            gone: false,
+            _cleanup: cleanup,
         };
         self.entries.insert(key, entry);
         key
     }
 
     fn named(&self, path: &str) -> Option<Arc<End>> {
-        let at_path = |entry: &&RegisteredNode| matches!(&entry.location, NodeLocation::OwnedPath { path: other, .. } if other == path);
-        self.entries.values().find(at_path).map(|entry| Arc::clone(&entry.end))
+        let is_at = |location: &_| matches!(location, NodeLocation::OwnedPath { path: other, .. } if other == path);
+        let found = self.entries.values().find(|entry| is_at(&entry.location));
+        found.map(|entry| Arc::clone(&entry.end))
     }
 }
 

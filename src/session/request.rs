@@ -19,6 +19,7 @@ use zookeeper_client as zk;
 
 use super::core::Session;
 use super::interrupted::Interrupted;
+use super::link::Link;
 use super::operation::{Operation, is_ephemeral};
 use super::state::Lost;
 use crate::error::Error;
@@ -198,7 +199,7 @@ impl Session {
     async fn attempt(self: &Arc<Self>) -> Result<(Attempt<'_>, zk::Client), Lost> {
         self.connected().await?;
         let client = self.client()?;
-        let (number, connection) = self.with_link(|link| link.begin());
+        let (number, connection) = self.with_link(Link::begin);
         let attempt = Attempt {
             session: self,
             number,

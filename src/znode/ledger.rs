@@ -221,11 +221,11 @@ impl Ledger {
 }
 
 impl Receipt {
-    fn new(mut results: Vec<zk::MultiWriteResult>) -> Option<Self> {
-        if results.is_empty() {
-            return None;
-        }
-        match results.remove(0) {
+    fn new(results: Vec<zk::MultiWriteResult>) -> Option<Self> {
+        let mut results = results.into_iter();
+        let own = results.next()?;
+        let results = results.collect();
+        match own {
             zk::MultiWriteResult::SetData { stat: ledger } => Some(Self { ledger, results }),
             _ => None,
         }

@@ -52,16 +52,14 @@ impl Tag {
     /// ever, so that deleting by name can never hit somebody else's node.
     pub(crate) fn new_name(self) -> NewName {
         let uuid = mark_ours(Uuid::new_v4());
-        let (guid, front) = match self {
-            Self::Lock | Self::Latch | Self::Read | Self::Write | Self::Lease => {
-                let guid = uuid.hyphenated().to_string();
-                let front = format!("_c_{guid}-");
-                (guid, front)
-            }
-            Self::Member => (uuid.hyphenated().to_string(), uuid.hyphenated().to_string()),
-            Self::KazooLock | Self::KazooReadLock => (uuid.simple().to_string(), uuid.simple().to_string()),
+        let guid = match self {
+            Self::KazooLock | Self::KazooReadLock => uuid.simple().to_string(),
+            _ => uuid.hyphenated().to_string(),
         };
-        let prefix = front + self.text();
+        let prefix = match self {
+            Self::Member | Self::KazooLock | Self::KazooReadLock => format!("{guid}{}", self.text()),
+            _ => format!("_c_{guid}-{}", self.text()),
+        };
         NewName { guid, prefix }
     }
 }

@@ -71,7 +71,9 @@ impl Register {
 
     /// The value, if there is a node.
     pub(crate) async fn read(&self) -> Result<Option<Stored>, Error> {
-        retry_across_sessions(&self.zk, |session| async move { self.read_in(&session).await }).await
+        let attempt = |session| async move { read(&session, self.path.as_str()).await };
+        let node = retry_across_sessions(&self.zk, attempt).await?;
+        Ok(node.map(|(data, stat)| Stored::from(NodeData::new(data, stat))))
     }
 
     /// Writes if what is expected stands there.
@@ -105,11 +107,6 @@ impl Register {
 
     pub(crate) fn zk(&self) -> &Coordinator {
         &self.zk
-    }
-
-    async fn read_in(&self, session: &Arc<Session>) -> Result<Option<Stored>, Interrupted> {
-        let node = read(session, self.path.as_str()).await?;
-        Ok(node.map(|(data, stat)| Stored::from(NodeData::new(data, stat))))
     }
 
     async fn write_in(
@@ -196,16 +193,14 @@ impl Mark {
             parent: register.as_str().to_owned(),
             guid: guid.clone(),
         };
-        Self {
-            guard: CleanupGuard::register(session, location, None),
-            path: register.child(&format!("_c_{guid}-mark")),
-            guid,
-        }
+        let guard = CleanupGuard::register(session, location, None);
+        let path = register.child(&format!("_c_{guid}-mark"));
+        Self { guard, guid, path }
     }
 
-    /// Whether it is there, after a transaction that was not answered. Exact: the same session's next connection answers behind a `sync`,
-    /// and the leader refuses what the old connection might still send. That it is the same session is asked for before
-    /// an absence is believed: a server that puts another one in its place has removed the mark with it.
+    /// Whether it is there, after a transaction that was not answered. Exact: the same session's next connection answers
+    /// behind a `sync`, and the leader refuses what the old connection might still send. That it is the same session is
+    /// asked for before an absence is believed: a server that puts another one in its place has removed the mark with it.
     async fn was_made(self, unanswered: Unanswered, register: &NodePath) -> Result<bool, Interrupted> {
         if unanswered == Unanswered::Busy {
             self.guard.disarm();
@@ -229,10 +224,7 @@ impl Mark {
                     self.guard.disarm();
                     return Ok(false);
                 }
-                Ok(false) => {
-                    let path = path.to_owned();
-                    return Err(Error::Denied { path }.into());
-                }
+                Ok(false) => return Err(refused(path, zk::Error::NoAuth)),
                 Err(HeartbeatError::Unanswered) => debug!("the session could not be verified yet"),
                 Err(HeartbeatError::Lost) => return Err(session.ended().await.into()),
             }

@@ -319,7 +319,7 @@ impl QueueInner {
         loop {
             match commit(&mut retry, session, &[Operation::create(path, data.to_vec(), mode)]).await? {
                 Transaction::Refused(_, zk::Error::Unimplemented) if mode == zk::CreateMode::Container => {
-                    mode = zk::CreateMode::Persistent
+                    mode = zk::CreateMode::Persistent;
                 }
                 Transaction::Refused(_, source)
                     if !matches!(source, zk::Error::NodeExists | zk::Error::NoNode)
