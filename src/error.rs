@@ -72,6 +72,25 @@ pub enum Error {
         connections: u32,
     },
 
+    /// One session may not own more ephemeral nodes. Nothing was sent.
+    ///
+    /// The end of a session is one transaction that names all its ephemeral nodes. One that is too large takes the whole
+    /// ensemble down, which then does not start again (ZOOKEEPER-4306).
+    #[error(
+        "{path}: the session owns {nodes} ephemeral nodes, whose paths take {bytes} of the {limit} bytes that an ensemble \
+         survives (ZOOKEEPER-4306); release some, use shorter paths, or connect a further coordinator"
+    )]
+    TooManyEphemerals {
+        /// Path that the node was meant for, or its directory.
+        path: String,
+        /// How many nodes the session owns.
+        nodes: usize,
+        /// How many bytes their paths take, the chroot and four bytes each included.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+
     /// The ensemble answered with an error that the recipe does not expect.
     #[error("the ensemble refused a request on {path}: {source}")]
     Client {

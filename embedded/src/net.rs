@@ -88,6 +88,7 @@ async fn read_frames(mut read: OwnedReadHalf, id: ConnectionId, outbox: &Outbox,
     let mut buf = BytesMut::new();
     let started = Instant::now();
     let mut greeted = false;
+    let limit = shared.core().settings.request_limit;
     loop {
         shared.while_frozen().await;
         buf.reserve(READ_CHUNK);
@@ -117,7 +118,7 @@ async fn read_frames(mut read: OwnedReadHalf, id: ConnectionId, outbox: &Outbox,
             }
         }
         while let Some(frame) =
-            next_frame(&mut buf).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
+            next_frame(&mut buf, limit).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
         {
             outbox.room().await;
             loop {

@@ -12,6 +12,7 @@ use crate::log::Requests;
 use crate::session::SessionId;
 use crate::thread::{self, Running};
 use crate::watch::WatchModes;
+use crate::wire::frame::MAX_FRAME;
 
 /// A ZooKeeper server inside this process: single, in memory, on loopback unless told otherwise.
 ///
@@ -119,6 +120,7 @@ pub struct Builder {
     max_session_timeout: Option<Duration>,
     container_check_interval: Duration,
     watch_modes: WatchModes,
+    request_limit: usize,
 }
 
 impl Default for Builder {
@@ -130,6 +132,7 @@ impl Default for Builder {
             max_session_timeout: None,
             container_check_interval: Duration::from_secs(1),
             watch_modes: WatchModes::default(),
+            request_limit: MAX_FRAME,
         }
     }
 }
@@ -172,6 +175,13 @@ impl Builder {
         self
     }
 
+    /// The longest request in bytes, ZooKeeper's `jute.maxbuffer`, by default 1,048,575. At a longer one the server
+    /// closes the connection.
+    pub fn request_limit(mut self, bytes: usize) -> Self {
+        self.request_limit = bytes;
+        self
+    }
+
     /// Starts the server; it serves when this returns.
     ///
     /// # Errors
@@ -184,6 +194,7 @@ impl Builder {
             min_session_timeout: millis(self.min_session_timeout.unwrap_or(self.tick_time * 2)),
             max_session_timeout: millis(self.max_session_timeout.unwrap_or(self.tick_time * 20)),
             watch_modes: self.watch_modes,
+            request_limit: self.request_limit,
         };
         let running = thread::spawn(addresses, settings, self.container_check_interval).await?;
         Ok(Server { running })

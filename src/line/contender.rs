@@ -1,16 +1,18 @@
 //! One contender's way from the tail of the line to its head.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use futures::future;
-use tracing::{debug, info};
+use tracing::{debug, warn};
 
 use super::order::CreationOrder;
 use super::position::{Mode, Position, position_of};
-use super::{Enrolment, Line};
+use super::{Ahead, Enrolment, Line};
 use crate::error::Error;
 use crate::session::{CleanupToken, Interrupted, Lost, Session};
-use crate::znode::{Ephemeral, Hold, NewChild, list, watch_existing};
+use crate::znode::{Ephemeral, Hold, NewChild, NodeWatch, list, own_data, read, watch_existing};
 
 /// A contender of ours that stands in the line. Dropping it withdraws it.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub(crate) struct Enrolled<'a> {
     line: &'a Line,
     node: Ephemeral,
     mode: Mode,
+    ahead: Option<Ahead>,
     /// The line as listed last, unless it has to be listed again.
     listed: Option<Vec<String>>,
 }
@@ -55,6 +58,7 @@ impl<'a> Enrolled<'a> {
             line,
             node,
             mode,
+            ahead: enrolment.ahead.clone(),
             listed,
         })
     }
@@ -74,6 +78,7 @@ impl<'a> Enrolled<'a> {
             line,
             node,
             mode,
+            ahead: enrolment.ahead.clone(),
             listed,
         });
         Ok(places.collect())
@@ -88,6 +93,7 @@ impl<'a> Enrolled<'a> {
     /// Waits until nobody is ahead who conflicts; says whether somebody was.
     pub(super) async fn head_of_line(&mut self, purpose: Purpose) -> Result<bool, Interrupted> {
         let mut waited = false;
+        let mut patience = Patience::new(self.node.session().long_wait());
         loop {
             let blocker = match self.look().await? {
                 PlaceInLine::Granted => return Ok(waited),
@@ -99,22 +105,68 @@ impl<'a> Enrolled<'a> {
             let Some(mut watch) = watch_existing(self.node.session(), &self.line.path.child(&blocker)).await? else {
                 continue;
             };
-            debug!(node = self.node.path(), blocker, "waiting");
-            tokio::select! {
-                () = watch.changed() => {}
-                reason = self.node.end().reached() => return Err(Lost { reason }.into()),
-            }
+            self.wait_behind(&blocker, &mut watch, &mut patience).await?;
             // Most likely the place is ours now: the proof that a hold needs goes out together with the list.
             let session = Arc::clone(self.node.session());
             self.listed = Some(match purpose {
                 Purpose::Hold => {
-                    let (listed, proven) = future::join(list(&session, &self.line.path), session.prove()).await;
+                    let (listed, proven) =
+                        future::join(list(&session, &self.line.path), session.prove(self.node.end())).await;
                     proven?;
                     listed?
                 }
                 Purpose::Turnstile => list(&session, &self.line.path).await?,
             });
         }
+    }
+
+    /// Waits until `watch` tells that the blocker is gone or has changed, or our own place is lost.
+    async fn wait_behind(
+        &self,
+        blocker: &str,
+        watch: &mut NodeWatch,
+        patience: &mut Patience,
+    ) -> Result<(), Interrupted> {
+        let session = self.node.session();
+        let path = self.line.path.child(blocker);
+        debug!(node = self.node.path(), blocker, "waiting");
+        if let Some(ahead) = &self.ahead {
+            ahead.set(Some(path.clone()));
+        }
+        if session.is_held_by_us(&path) && !self.line.warned_of_own.swap(true, Ordering::Relaxed) {
+            warn!(
+                node = self.node.path(),
+                holder = blocker,
+                "this process waits behind a place of its own; locks are not reentrant: release the guard first, and drop one \
+                 that is lost before you acquire again"
+            );
+        }
+        loop {
+            tokio::select! {
+                () = watch.changed() => return Ok(()),
+                reason = self.node.end().reached() => return Err(Lost::because(reason).into()),
+                _ = session.sleep(patience.left()) => self.warn_of_long_wait(&path, patience).await?,
+            }
+        }
+    }
+
+    /// Says in the log for whom we have been waiting so long.
+    async fn warn_of_long_wait(&self, blocker: &str, patience: &mut Patience) -> Result<(), Interrupted> {
+        let holder = read(self.node.session(), blocker).await?;
+        let (identity, session) = holder.map_or_else(Default::default, |(data, stat)| {
+            let identity = String::from_utf8_lossy(own_data(&data)).into_owned();
+            (identity, stat.ephemeral_owner)
+        });
+        warn!(
+            node = self.node.path(),
+            blocker,
+            identity,
+            session = format_args!("{session:#x}"),
+            waited = ?patience.began.elapsed(),
+            "waiting for long"
+        );
+        patience.again();
+        Ok(())
     }
 
     /// Takes the place if it is granted right away, else leaves the line.
@@ -168,7 +220,7 @@ impl<'a> Enrolled<'a> {
     async fn into_hold(self) -> Result<Hold, Interrupted> {
         let zk = self.line.zk.clone();
         let hold = Hold::new(self.proven().await?, zk);
-        info!(node = hold.path(), token = %hold.token(), "granted");
+        debug!(node = hold.path(), token = %hold.token(), "granted");
         Ok(hold)
     }
 
@@ -177,7 +229,7 @@ impl<'a> Enrolled<'a> {
     pub(super) async fn proven(mut self) -> Result<Ephemeral, Interrupted> {
         let session = Arc::clone(self.node.session());
         self.node.recheck_after_reconnect().await?;
-        session.prove().await?;
+        session.prove(self.node.end()).await?;
         self.node.watch_soon();
         match self.node.end().reason() {
             Some(reason) => Err(Lost { reason }.into()),
@@ -193,6 +245,34 @@ impl<'a> Enrolled<'a> {
     /// The node, to be removed.
     pub(super) fn into_node(self) -> Ephemeral {
         self.node
+    }
+}
+
+/// How long a wait may go on before the log tells of it.
+#[derive(Debug)]
+struct Patience {
+    began: Instant,
+    long: Duration,
+    next: Duration,
+}
+
+impl Patience {
+    fn new(long: Duration) -> Self {
+        let began = Instant::now();
+        Self {
+            began,
+            long,
+            next: long,
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.next.saturating_sub(self.began.elapsed())
+    }
+
+    /// The next time after as long again, and never in a storm.
+    fn again(&mut self) {
+        self.next = self.began.elapsed() + self.long.max(Duration::from_secs(1));
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, debug, info_span};
 
 use super::contender::{Enrolled, Purpose};
-use super::{Enrolment, Line};
+use super::{AcquireTimeoutError, Ahead, Enrolment, Line};
 use crate::error::Error;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
 use crate::znode::{Ephemeral, Hold, NodePath, list, retry_across_sessions, with_deadline};
@@ -29,11 +29,7 @@ impl LineSet {
         Self { zk, lines }
     }
 
-    pub(crate) fn zk(&self) -> &Coordinator {
-        &self.zk
-    }
-
-    pub(crate) fn first_path(&self) -> &str {
+    fn first_path(&self) -> &str {
         self.lines.first().map_or("/", |line| line.path.as_str())
     }
 
@@ -59,9 +55,18 @@ impl LineSet {
     }
 
     /// As [`Line::acquire_timeout`], of all places.
-    pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
+    pub(crate) async fn acquire_timeout(
+        &self,
+        enrolment: &Enrolment,
+        limit: Duration,
+    ) -> Result<Hold, AcquireTimeoutError> {
+        let ahead = Ahead::default();
+        let enrolment = &enrolment.noting(&ahead);
         let acquire = |cleanup| async move { self.acquire(enrolment, Some(&cleanup)).await };
-        with_deadline(&self.zk, limit, acquire).await
+        match with_deadline(&self.zk, limit, acquire).await? {
+            Some(hold) => Ok(hold),
+            None => Err(ahead.elapsed(&self.zk, &self.lines, self.first_path(), limit).await),
+        }
     }
 
     /// As [`Line::try_acquire`], of all places.
@@ -95,7 +100,7 @@ impl LineSet {
         }
         let first = nodes.remove(0);
         let hold = Hold::of_all(first, nodes, self.zk.clone());
-        info!(node = hold.path(), token = %hold.token(), lines = self.lines.len(), "granted");
+        debug!(node = hold.path(), token = %hold.token(), lines = self.lines.len(), "granted");
         Ok(hold)
     }
 }

@@ -13,6 +13,7 @@
 //! * `head` – the first of them, and whoever comes to be
 //! * `layout` and `errors` – what users choose and what they are told
 
+mod ahead;
 mod contender;
 mod errors;
 mod head;
@@ -37,6 +38,7 @@ use crate::znode::{
     ChildName, Hold, NodePath, Parents, Tag, list, request_revocation, retry_across_sessions, with_deadline,
 };
 
+pub(crate) use self::ahead::Ahead;
 pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
 pub(crate) use self::head::HeadView;
 pub(crate) use self::line_set::LineSet;
@@ -52,6 +54,8 @@ pub(crate) struct Enrolment {
     pub(crate) mode: Mode,
     /// The data of its node; the coordinator's identity where there is none.
     pub(crate) data: Option<Bytes>,
+    /// Where it notes behind whom it waits.
+    pub(crate) ahead: Option<Ahead>,
 }
 
 impl Enrolment {
@@ -59,7 +63,16 @@ impl Enrolment {
     pub(crate) const SHARED: Self = Self::of(Mode::Shared);
 
     const fn of(mode: Mode) -> Self {
-        Self { mode, data: None }
+        Self {
+            mode,
+            data: None,
+            ahead: None,
+        }
+    }
+
+    pub(crate) fn noting(&self, ahead: &Ahead) -> Self {
+        let ahead = Some(ahead.clone());
+        Self { ahead, ..self.clone() }
     }
 }
 
@@ -136,6 +149,8 @@ pub(crate) struct Line {
     path: NodePath,
     names: ContenderNames,
     warned: AtomicBool,
+    /// Whether the log tells already that this process waits behind itself.
+    warned_of_own: AtomicBool,
 }
 
 impl Clone for Line {
@@ -151,6 +166,7 @@ impl Line {
             path,
             names,
             warned: AtomicBool::new(false),
+            warned_of_own: AtomicBool::new(false),
         }
     }
 
@@ -177,11 +193,23 @@ impl Line {
         acquired.instrument(info_span!("acquire", path = %self.path)).await
     }
 
-    /// Waits for the place for at most `limit`; then `None`, and no node is left unless the link is dead, in which
-    /// case the reaper has it.
-    pub(crate) async fn acquire_timeout(&self, enrolment: &Enrolment, limit: Duration) -> Result<Option<Hold>, Error> {
+    /// Waits for the place for at most `limit`; then no node is left unless the link is dead, in which case the reaper has
+    /// it.
+    pub(crate) async fn acquire_timeout(
+        &self,
+        enrolment: &Enrolment,
+        limit: Duration,
+    ) -> Result<Hold, AcquireTimeoutError> {
+        let ahead = Ahead::default();
+        let enrolment = &enrolment.noting(&ahead);
         let acquire = |cleanup| async move { self.acquire(enrolment, Some(&cleanup)).await };
-        with_deadline(&self.zk, limit, acquire).await
+        match with_deadline(&self.zk, limit, acquire).await? {
+            Some(hold) => Ok(hold),
+            None => {
+                let lines = std::slice::from_ref(self);
+                Err(ahead.elapsed(&self.zk, lines, self.path.as_str(), limit).await)
+            }
+        }
     }
 
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.

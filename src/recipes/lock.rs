@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Contender, Enrolment, Layout, Line, RunError, TryAcquireError};
 use crate::session::Coordinator;
-use crate::znode::{FencingToken, Hold, NodePath, ReleaseError, elapsed};
+use crate::znode::{FencingToken, Hold, NodePath, ReleaseError};
 
 /// A lock that at most one contender holds, across processes and machines.
 ///
@@ -120,8 +120,7 @@ impl FairLock {
     /// As [`acquire`](Self::acquire).
     pub async fn acquire_timeout(&self, limit: Duration) -> Result<FairLockGuard, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&Enrolment::EXCLUSIVE, limit).await?;
-        hold.map(FairLockGuard::new)
-            .ok_or_else(|| elapsed(self.line.zk(), self.path(), limit))
+        Ok(FairLockGuard::new(hold))
     }
 
     /// Acquires the lock, runs `work` with the fencing token, and releases the lock when `work` has ended. If the lock

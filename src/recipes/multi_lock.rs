@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Enrolment, Layout, Line, LineSet, TryAcquireError};
 use crate::session::Coordinator;
-use crate::znode::{Hold, NodePath, ReleaseError, elapsed};
+use crate::znode::{Hold, NodePath, ReleaseError};
 
 /// Several locks that are held together or not at all: both accounts of a transfer.
 ///
@@ -134,8 +134,7 @@ impl MultiLock {
     /// As [`acquire`](Self::acquire).
     pub async fn acquire_timeout(&self, limit: Duration) -> Result<MultiLockGuard, AcquireTimeoutError> {
         let hold = self.lines.acquire_timeout(&Enrolment::EXCLUSIVE, limit).await?;
-        hold.map(MultiLockGuard::new)
-            .ok_or_else(|| elapsed(self.lines.zk(), self.lines.first_path(), limit))
+        Ok(MultiLockGuard::new(hold))
     }
 }
 

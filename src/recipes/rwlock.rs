@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Contender, Enrolment, Layout, Line, TryAcquireError};
 use crate::session::{Coordinator, Interrupted, Lost};
-use crate::znode::{Hold, NodePath, ReleaseError, elapsed};
+use crate::znode::{Hold, NodePath, ReleaseError};
 
 /// A lock that many readers share or one writer has alone, across processes and machines.
 ///
@@ -123,8 +123,7 @@ impl RwLock {
     /// As [`read`](Self::read).
     pub async fn read_timeout(&self, limit: Duration) -> Result<RwLockReadGuard, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&Enrolment::SHARED, limit).await?;
-        hold.map(RwLockReadGuard::new)
-            .ok_or_else(|| elapsed(self.line.zk(), self.path(), limit))
+        Ok(RwLockReadGuard::new(hold))
     }
 
     /// Waits until the lock may be written: until nobody is ahead.
@@ -168,8 +167,7 @@ impl RwLock {
     /// As [`write`](Self::write).
     pub async fn write_timeout(&self, limit: Duration) -> Result<RwLockWriteGuard, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&Enrolment::EXCLUSIVE, limit).await?;
-        hold.map(|hold| self.written(hold))
-            .ok_or_else(|| elapsed(self.line.zk(), self.path(), limit))
+        Ok(self.written(hold))
     }
 
     /// Who holds the lock and who waits, in order: one list, and one read for each contender.

@@ -2,26 +2,30 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time;
 use zookeeper_client as zk;
 
+use super::cluster::Cluster;
 use super::core::{Session, SessionConfig};
 use super::current::{CurrentSession, Slot};
+use super::lease::LeaseClock;
+use super::moment::Moment;
 use super::options::{ConnectError, ConnectOptions};
 use super::retry::RetryBudget;
 use super::state::SessionState;
-use super::{reaper, supervisor};
+use super::{reaper, runtime, supervisor};
 use crate::error::Error;
 use crate::observer::Observer;
 
 /// A connection to an ensemble that outlives its sessions; a cheap handle to share and clone.
 ///
 /// Behind it one task supervises the session (reconnects, confirms the lease of what is held, replaces an expired
-/// session) and one removes abandoned nodes, both on the runtime on which [`connect`](crate::connect) was awaited.
+/// session) and one removes abandoned nodes. They run on a thread that all coordinators of the process share, so that a
+/// blocked runtime of yours costs no hold; [`ConnectOptions::runtime`] chooses another one.
 ///
 /// When the last clone is dropped, guards and recipes included, the session is closed in the background.
 #[derive(Clone, Debug)]
@@ -40,13 +44,27 @@ struct CoordinatorInner {
 
 impl Coordinator {
     pub(super) async fn open(options: ConnectOptions, cluster: &str) -> Result<Self, ConnectError> {
-        let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let cluster = Cluster::parse(cluster)?;
+        let runtime = match &options.runtime {
+            Some(runtime) => runtime.clone(),
+            None => runtime::shared()?,
+        };
+        let opened = runtime::run(&runtime, Self::open_on(runtime.clone(), options, cluster));
+        opened.await.unwrap_or_else(|| {
+            Err(ConnectError::Runtime {
+                reason: "the runtime was shut down".to_owned(),
+            })
+        })
+    }
+
+    async fn open_on(runtime: Handle, options: ConnectOptions, cluster: Cluster) -> Result<Self, ConnectError> {
         let timeout = options.session_timeout;
-        let opened = Instant::now();
+        cluster.resolve(&runtime).await?;
         // Bounded here, because the client waits on a silent server for longer than it tries to connect.
-        let client = time::timeout(timeout, open_checked(&options, cluster))
+        let opened = time::timeout(timeout, open_checked(&options, &cluster));
+        let (client, opened) = opened
             .await
-            .unwrap_or_else(|_| Err(ConnectError::from_client(cluster, timeout, zk::Error::Timeout)))?;
+            .unwrap_or_else(|_| Err(ConnectError::from_client(&cluster, timeout, zk::Error::NoHosts)))?;
         check_margin(options.lease_margin, client.session_timeout())?;
 
         let (orphans, orphan_receiver) = mpsc::unbounded_channel();
@@ -54,24 +72,32 @@ impl Coordinator {
             identity: options.identity.clone(),
             acls: options.acls.clone(),
             lease_margin: options.lease_margin,
+            connection_timeout: LeaseClock::connection_timeout(timeout),
+            chroot_len: cluster.chroot_len(),
+            long_wait: options.long_wait,
             runtime: runtime.clone(),
             orphans,
             past: Mutex::default(),
+            retired: Mutex::default(),
             request_limit: options.request_limit,
             retries: RetryBudget::default(),
         });
         let session = Session::new(client, opened, Arc::clone(&config));
+        if Moment::now() - opened > session.timeout() / 4 {
+            // So that the first acquire finds a lease.
+            runtime.spawn(Arc::clone(&session).vouch());
+        }
         let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));
         let (states, states_receiver) = watch::channel(SessionState::Connected);
         let (close, close_receiver) = mpsc::unbounded_channel();
         let current = CurrentSession::new(slot_receiver);
         runtime.spawn(reaper::run(orphan_receiver, current.clone()));
-        let supervisor = supervisor::Supervisor::new(options, cluster.to_owned(), Arc::clone(&config), slot, states);
+        let supervisor = supervisor::Supervisor::new(options, cluster, Arc::clone(&config), slot, states);
         runtime.spawn(supervisor.run(session, close_receiver));
         Ok(Self {
             inner: Arc::new(CoordinatorInner {
                 current,
-                config: Arc::clone(&config),
+                config,
                 states: states_receiver,
                 close,
             }),
@@ -102,6 +128,9 @@ impl Coordinator {
     /// Closes the session: every hold is lost with [`LossReason::Closed`](crate::LossReason::Closed), every node is
     /// removed, pending calls on any clone fail with [`Error::Closed`]. Returns when the ensemble has confirmed it, or
     /// after a third of the session timeout at the latest; the session then ends by itself.
+    ///
+    /// Guards that are still in scope are told first, and have half of that time to be dropped. Their nodes stay until
+    /// then, so that work under them ends before the next holder begins. **Drop guards before you close.**
     ///
     /// # Cancel safety
     /// Once polled, the close goes on if the future is dropped.
@@ -148,35 +177,23 @@ impl Coordinator {
     }
 }
 
-async fn open_checked(options: &ConnectOptions, cluster: &str) -> Result<zk::Client, ConnectError> {
-    let timeout = options.session_timeout;
-    let client = options
-        .open_session(cluster)
-        .await
-        .map_err(|error| ConnectError::from_client(cluster, timeout, error))?;
-    check_chroot(&client, cluster, timeout).await?;
-    Ok(client)
-}
-
-async fn check_chroot(client: &zk::Client, cluster: &str, timeout: Duration) -> Result<(), ConnectError> {
-    if client.path() == "/" {
-        return Ok(());
+async fn open_checked(options: &ConnectOptions, cluster: &Cluster) -> Result<(zk::Client, Moment), ConnectError> {
+    let failed = |error| ConnectError::from_client(cluster, options.session_timeout, error);
+    let (client, opened) = supervisor::open(options, cluster).await.map_err(failed)?;
+    if client.path() != "/" && client.check_stat("/").await.map_err(failed)?.is_none() {
+        let cluster = cluster.to_string();
+        return Err(ConnectError::NoChroot { cluster });
     }
-    match client.check_stat("/").await {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(ConnectError::NoChroot {
-            cluster: cluster.to_owned(),
-        }),
-        Err(error) => Err(ConnectError::from_client(cluster, timeout, error)),
-    }
+    Ok((client, opened))
 }
 
 fn check_margin(margin: Option<Duration>, timeout: Duration) -> Result<(), ConnectError> {
-    let Some(margin) = margin.filter(|margin| !(timeout / 100..=timeout * 2 / 5).contains(margin)) else {
+    let Some(margin) = margin.filter(|margin| !(timeout / 100..=LeaseClock::largest_margin(timeout)).contains(margin))
+    else {
         return Ok(());
     };
     let reason = format!(
-        "a lease margin of {} ms is not between 1 % and 40 % of the session timeout of {} ms that the ensemble granted",
+        "a lease margin of {} ms is not between 1 % and 30 % of the session timeout of {} ms that the ensemble granted",
         margin.as_millis(),
         timeout.as_millis()
     );

@@ -1,22 +1,25 @@
 //! One ZooKeeper session: its client, its lease, its nodes and its end.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{self, Sleep};
 use tracing::{info, warn};
 use zookeeper_client as zk;
 
 use super::lease::LeaseClock;
 use super::link::Link;
+use super::moment::Moment;
 use super::operation::Operation;
 use super::reaper::Orphan;
-use super::registry::{NodeKey, Registry};
+use super::registry::{EPHEMERAL_BYTES, NodeKey, Registry};
 use super::retry::RetryBudget;
-use super::state::{End, LossReason, Lost};
+use super::state::{End, Lease, LossReason, Lost, lock};
 use crate::error::Error;
 
 /// How many sessions are remembered as having been ours; the ensemble has long forgotten older ones.
@@ -28,9 +31,17 @@ pub(crate) struct SessionConfig {
     pub(crate) identity: Bytes,
     pub(crate) acls: Vec<zk::Acl>,
     pub(crate) lease_margin: Option<Duration>,
+    /// What every client is configured with.
+    pub(crate) connection_timeout: Duration,
+    /// How many bytes the chroot adds to each path.
+    pub(crate) chroot_len: usize,
+    /// How long a wait is before a warning names what it waits for.
+    pub(crate) long_wait: Duration,
     pub(crate) runtime: Handle,
     pub(crate) orphans: mpsc::UnboundedSender<Orphan>,
     pub(crate) past: Mutex<VecDeque<i64>>,
+    /// Sessions that have ended, and whose held nodes may still be there.
+    pub(crate) retired: Mutex<Vec<Weak<Session>>>,
     /// The largest request, in bytes.
     pub(crate) request_limit: usize,
     pub(crate) retries: RetryBudget,
@@ -45,38 +56,46 @@ pub(crate) struct Session {
     client: Mutex<Option<zk::Client>>,
     link: Mutex<Link>,
     lease: Mutex<LeaseClock>,
+    /// Tells of each proof.
+    proofs: watch::Sender<()>,
     registry: Registry,
     end: End,
     attention: Notify,
     proving: tokio::sync::Mutex<()>,
+    warned_of_slow_proofs: AtomicBool,
 }
 
 impl Session {
     /// A session that was just opened; `opened` is when that began.
-    pub(crate) fn new(client: zk::Client, opened: Instant, config: Arc<SessionConfig>) -> Arc<Self> {
+    pub(crate) fn new(client: zk::Client, opened: Moment, config: Arc<SessionConfig>) -> Arc<Self> {
         let timeout = client.session_timeout();
-        // The first session was refused if its margin is too large; a later one may have been granted less time.
-        let margin = config.lease_margin.map_or_else(
-            || LeaseClock::default_margin(timeout),
-            |margin| margin.min(timeout * 2 / 5),
-        );
+        let margin = LeaseClock::margin(config.lease_margin, timeout);
+        if margin.is_clamped {
+            warn!(?timeout, margin = ?margin.length, "the lease margin is too large for the granted session timeout; using 30 %");
+        }
+        let silence = LeaseClock::client_silence(config.connection_timeout, timeout);
         let link = Link::new(client.state_watcher());
         let id = client.session_id().0;
         let mut past = lock(&config.past);
         past.truncate(PAST_SESSIONS - 1);
         past.push_front(id);
         drop(past);
+        // Three quarters of what one transaction may hold, where that is less than the default.
+        let limit = EPHEMERAL_BYTES.min(config.request_limit / 4 * 3);
+        let registry = Registry::new(config.chroot_len, limit);
         Arc::new(Self {
             id,
             timeout,
             config,
             client: Mutex::new(Some(client)),
             link: Mutex::new(link),
-            lease: Mutex::new(LeaseClock::new(timeout, margin, opened)),
-            registry: Registry::default(),
+            lease: Mutex::new(LeaseClock::new(timeout, margin.length, silence, opened)),
+            proofs: watch::Sender::new(()),
+            registry,
             end: End::new(),
             attention: Notify::new(),
             proving: tokio::sync::Mutex::new(()),
+            warned_of_slow_proofs: AtomicBool::new(false),
         })
     }
 
@@ -113,13 +132,15 @@ impl Session {
     /// The client, unless the session has ended. Keep it for single requests only: a session lives on at the server
     /// while any clone of its client does.
     pub(crate) fn client(&self) -> Result<zk::Client, Lost> {
-        let client = lock(&self.client);
-        match client.as_ref() {
-            Some(client) => Ok(client.clone()),
-            None => Err(Lost {
-                reason: self.end.reason().unwrap_or(LossReason::Closed),
-            }),
+        match (self.end.reason(), lock(&self.client).as_ref()) {
+            (None, Some(client)) => Ok(client.clone()),
+            (reason, _) => Err(Lost::because(reason.unwrap_or(LossReason::Closed))),
         }
+    }
+
+    /// The client of a session that has ended, as long as it is kept for the nodes that are still there.
+    pub(super) fn retained_client(&self) -> Option<zk::Client> {
+        self.end.reason().and_then(|_| lock(&self.client).clone())
     }
 
     /// Takes the client out of the session, which sends nothing more by itself.
@@ -138,17 +159,52 @@ impl Session {
         }
     }
 
-    /// Ends the session for good: all its holds are lost, its nodes go to the reaper, its client is dropped.
+    /// Ends the session for good: all its holds are lost, and it is never used for anything new.
+    ///
+    /// What is lost is not yet removed. Nodes on which nothing is held go at once. The others stay until their guards are
+    /// dropped, so that the work under them has ended before the next holder begins, and for one session timeout at
+    /// most. For as long, a session whose lease lapsed is kept open at the server.
     pub(crate) fn end(self: &Arc<Self>, reason: LossReason) {
         if !self.end.set(reason) {
             return;
         }
-        info!(session = format_args!("{:#x}", self.id), %reason, "session ended");
-        drop(self.take_client());
-        // Also after an expiry: the client may have declared it, and a new leader may keep the session for as long again.
-        for key in self.registry.end_all(reason) {
-            self.discard(key);
+        match reason {
+            LossReason::Closed => info!(session = format_args!("{:#x}", self.id), %reason, "session ended"),
+            _ => warn!(session = format_args!("{:#x}", self.id), %reason, "session ended"),
         }
+        if reason != LossReason::LeaseLapsed {
+            drop(self.take_client());
+        }
+        let loose = self.registry.end_all(reason);
+        if reason == LossReason::Closed {
+            self.registry.keys().into_iter().for_each(|key| self.discard(key));
+            return;
+        }
+        let mut retired = lock(&self.config.retired);
+        retired.retain(|session| session.strong_count() > 0);
+        retired.push(Arc::downgrade(self));
+        drop(retired);
+        self.config.runtime.spawn(retire(Arc::clone(self)));
+        // Also after an expiry: the client may have declared it, and a new leader may keep the session for as long again.
+        loose.into_iter().for_each(|key| self.discard(key));
+    }
+
+    /// As [`end`](Self::end), but told first: the client stays, and so do all nodes, for those who close the session.
+    pub(super) fn begin_close(&self) {
+        self.end.set(LossReason::Closed);
+        self.registry.end_all(LossReason::Closed);
+    }
+
+    /// Whether a contender at `path` is one on which this process holds, or has held in a session that has ended.
+    pub(crate) fn is_held_by_us(&self, path: &str) -> bool {
+        let retired = lock(&self.config.retired).clone();
+        let mut retired = retired.iter().filter_map(Weak::upgrade);
+        self.registry.holds(path) || retired.any(|session| session.registry.holds(path))
+    }
+
+    /// How long a wait is before a warning names what it waits for.
+    pub(crate) fn long_wait(&self) -> Duration {
+        self.config.long_wait
     }
 
     /// Hands a node over to the reaper. It neither waits nor fails.
@@ -200,9 +256,39 @@ impl Session {
     }
 
     /// A request sent at `sent` was committed. It counts only if the session is known to be ours.
-    pub(crate) fn proved(&self, sent: Instant) {
+    pub(crate) fn proved(&self, sent: Moment) {
         if self.is_verified() {
-            lock(&self.lease).proved(sent, Instant::now());
+            lock(&self.lease).proved(sent, Moment::now());
+            self.proofs.send_replace(());
+        }
+    }
+
+    /// Tells of each proof from now on.
+    pub(super) fn proofs(&self) -> watch::Receiver<()> {
+        self.proofs.subscribe()
+    }
+
+    /// Whether a hold that is granted now can be prolonged in time.
+    pub(super) fn may_grant(&self) -> bool {
+        self.end.reason().is_none() && self.is_verified() && lock(&self.lease).may_grant(Moment::now())
+    }
+
+    /// Counts a grant that waits for its proof, for which heartbeats are sent as for a hold.
+    pub(super) fn await_grant(self: &Arc<Self>) -> PendingGrant {
+        let (cannot_be_kept, latency, margin) = self.with_lease(|lease| {
+            lease.await_grant();
+            (lease.cannot_be_kept(), lease.latency(), lease.margin_length())
+        });
+        if cannot_be_kept && !self.warned_of_slow_proofs.swap(true, Ordering::Relaxed) {
+            warn!(
+                ?latency,
+                ?margin,
+                "the ensemble commits so slowly that no hold could be kept; waiting for it to become faster"
+            );
+        }
+        self.attention.notify_one();
+        PendingGrant {
+            session: Arc::clone(self),
         }
     }
 
@@ -213,7 +299,7 @@ impl Session {
         }
         let (remaining, lapsed) = {
             let mut lease = lock(&self.lease);
-            let now = Instant::now();
+            let now = Moment::now();
             (lease.remaining(now), lease.is_lapsed(now))
         };
         if lapsed {
@@ -229,7 +315,7 @@ impl Session {
 
     /// Begins a hold that rests on the session's lease, which is confirmed by heartbeats from now on.
     pub(crate) fn hold(self: &Arc<Self>) -> LeaseHold {
-        let next_look = Instant::now() + LeaseClock::alive_interval(self.timeout);
+        let next_look = Moment::now() + LeaseClock::alive_interval(self.timeout);
         let is_urgent = self.with_lease(|lease| {
             lease.hold();
             let due = [lease.heartbeat_due(), lease.deadline()];
@@ -272,15 +358,18 @@ impl Session {
 
     /// Waits for `pause`, on the coordinator's runtime, since the caller need not be on one.
     pub(crate) async fn sleep(&self, pause: Duration) -> Result<(), Lost> {
-        let sleep = {
-            let _context = self.config.runtime.enter();
-            tokio::time::sleep(pause)
-        };
+        let sleep = self.timer(pause);
         tokio::select! {
             biased;
             lost = self.ended() => Err(lost),
             () = sleep => Ok(()),
         }
+    }
+
+    /// A timer on the coordinator's runtime, since the caller need not be on one.
+    fn timer(&self, pause: Duration) -> Sleep {
+        let _context = self.config.runtime.enter();
+        time::sleep(pause)
     }
 
     pub(super) fn retry_budget(&self) -> &RetryBudget {
@@ -322,7 +411,6 @@ impl SessionConfig {
 }
 
 /// A share in the session's lease.
-#[derive(Debug)]
 pub(crate) struct LeaseHold {
     session: Arc<Session>,
 }
@@ -333,7 +421,47 @@ impl Drop for LeaseHold {
     }
 }
 
-/// Locks also after a panic elsewhere: what the locks here protect is whole at every moment.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A grant that waits for its proof.
+pub(super) struct PendingGrant {
+    session: Arc<Session>,
+}
+
+impl Drop for PendingGrant {
+    fn drop(&mut self) {
+        lock(&self.session.lease).grant_ended();
+    }
+}
+
+/// The lease of a session, as a hold sees it.
+pub(crate) struct SessionLease(Arc<Session>);
+
+impl SessionLease {
+    pub(crate) fn new(session: &Arc<Session>) -> Arc<dyn Lease> {
+        Arc::new(Self(Arc::clone(session)))
+    }
+}
+
+impl Lease for SessionLease {
+    fn remaining(&self) -> Duration {
+        self.0.remaining()
+    }
+
+    fn sleep(&self, pause: Duration) -> Sleep {
+        self.0.timer(pause)
+    }
+}
+
+/// Looks after the nodes of a session that has ended, until they are removed or one session timeout has passed.
+async fn retire(session: Arc<Session>) {
+    let guards = time::timeout(session.timeout, session.registry.nothing_held());
+    if guards.await.is_err() {
+        warn!(
+            session = format_args!("{:#x}", session.id),
+            "guards of lost holds were not dropped within a session timeout; their nodes are removed now"
+        );
+        session.registry.keys().into_iter().for_each(|key| session.discard(key));
+    }
+    // The reaper works through the client that is kept, if there is one; that closes the session when it is dropped.
+    let _ = time::timeout(session.timeout / 3, session.registry.empty()).await;
+    drop(session.take_client());
 }

@@ -1,7 +1,6 @@
 //! Heartbeats: requests that change nothing and prove, because they are committed, that the session is alive.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -10,13 +9,11 @@ use zookeeper_client as zk;
 use super::core::Session;
 use super::interrupted::Interrupted;
 use super::lease::LeaseClock;
+use super::moment::Moment;
 use super::operation::Operation;
 use super::registry::NodeLocation;
 use super::request::{Commit, Reply};
-use super::state::{LossReason, Lost};
-
-/// The pause between two heartbeats that someone waits for. They have a schedule of their own, not that of retries.
-const PAUSE: Duration = Duration::from_millis(20);
+use super::state::{End, LossReason, Lost};
 
 /// The heartbeat brought no proof.
 #[derive(Debug)]
@@ -46,39 +43,78 @@ impl From<Interrupted> for HeartbeatError {
 }
 
 impl Session {
-    /// Makes sure that the lease runs for one more heartbeat interval at least, with a heartbeat if nothing proved it
-    /// lately. Whoever asks at the same time shares that heartbeat.
+    /// Waits until a hold that is granted now can be prolonged in time, or `end` is reached, which is that of the node that
+    /// is to be held. Heartbeats are sent on their regular schedule meanwhile, shared by all that wait.
     ///
     /// A new hold has to pass here: a list that shows us at the head of a line may come from a server that is cut off
     /// from the ensemble.
-    pub(crate) async fn prove(self: &Arc<Self>) -> Result<(), Lost> {
-        tokio::select! {
-            () = self.proven() => {}
-            lost = self.ended() => return Err(lost),
+    pub(crate) async fn prove(self: &Arc<Self>, end: &End) -> Result<(), Lost> {
+        if !self.may_grant() {
+            let _grant = self.await_grant();
+            tokio::select! {
+                biased;
+                reason = end.reached() => return Err(Lost::because(reason)),
+                lost = self.ended() => return Err(lost),
+                () = self.proven() => {}
+            }
         }
-        self.end_reason().map_or(Ok(()), |reason| Err(Lost { reason }))
+        match end.reason().or(self.end_reason()) {
+            Some(reason) => Err(Lost::because(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`prove`](Self::prove), although nothing is to be held yet: for a session whose opening took long.
+    pub(super) async fn vouch(self: Arc<Self>) {
+        let _grant = self.await_grant();
+        tokio::select! {
+            _ = self.ended() => {}
+            () = self.proven() => {}
+        }
     }
 
     async fn proven(self: &Arc<Self>) {
-        let enough = LeaseClock::heartbeat_interval(self.timeout());
-        let is_proven = || self.is_verified() && self.remaining() > enough;
-        while !is_proven() {
-            let _turn = self.proving().lock().await;
-            if is_proven() {
+        let mut proofs = self.proofs();
+        loop {
+            proofs.mark_unchanged();
+            if self.may_grant() {
                 return;
             }
-            if let Err(HeartbeatError::Lost) = self.heartbeat().await {
-                return;
+            tokio::select! {
+                biased;
+                // An error is impossible: the session has the sender.
+                _ = proofs.changed() => {}
+                () = self.heartbeat_when_due() => {}
             }
-            if !is_proven() && (self.sleep(PAUSE).await.is_err() || self.connected().await.is_err()) {
-                // Unanswered, or answered after a pause of this process: only time makes a lease of that.
-                return;
+        }
+    }
+
+    /// Sends a heartbeat when the next one is due; after a reconnect at once. One at a time is on its way.
+    pub(super) async fn heartbeat_when_due(self: &Arc<Self>) {
+        let _turn = self.proving().lock().await;
+        let mut proofs = self.proofs();
+        while self.connected().await.is_ok() && self.is_verified() {
+            proofs.mark_unchanged();
+            let now = Moment::now();
+            match self.with_lease(|lease| lease.heartbeat_due()) {
+                None => return,
+                Some(due) if due <= now => break,
+                Some(due) => tokio::select! {
+                    // An end of the session is heard of by those who wait.
+                    _ = self.sleep(due - now) => {}
+                    _ = proofs.changed() => {}
+                },
             }
+        }
+        if self.heartbeat().await.is_err() || !self.is_verified() {
+            let pause = LeaseClock::alive_interval(self.timeout()) * 2;
+            let _ = self.sleep(pause).await;
         }
     }
 
     /// Sends one heartbeat; after a reconnect one that also shows whether the session is still ours.
     pub(crate) async fn heartbeat(self: &Arc<Self>) -> Result<(), HeartbeatError> {
+        self.with_lease(|lease| lease.heartbeat_sent(Moment::now()));
         if self.is_verified() {
             self.check().await
         } else {

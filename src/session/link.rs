@@ -28,7 +28,8 @@ impl Link {
             verified: 0,
             next: 0,
             unanswered: BTreeMap::new(),
-            answered: None,
+            // The opening of the session was an answer.
+            answered: Some(0),
             blamed: None,
         }
     }

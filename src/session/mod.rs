@@ -1,16 +1,18 @@
 //! Sessions: connecting, supervising, the lease, and the removal of what is left over.
 //!
 //! * `coordinator` – [`Coordinator`], the user's handle over many sessions
+//! * `cluster` – a connect string, parsed whole; `runtime` – the thread on which coordinators live
 //! * `options` – [`ConnectOptions`] and how connecting can fail
 //! * `supervisor` – the task that follows, confirms and replaces the session
 //! * `core` – one session: client, lease, nodes, end; `current` – which one is current
 //! * `request` – the request core: every request to the ensemble passes there, a transaction as `operation`s
 //! * `link` – what a connection has shown, and what is on its way; `retry` – the one retry policy
 //! * `interrupted` – how an attempt in one session ends without a result
-//! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it
+//! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it; `moment` – the clock it counts in
 //! * `registry` and `reaper` – the nodes we own, and their removal when nobody does
 //! * `state` – [`SessionState`], [`LossReason`], [`LostSignal`]
 
+mod cluster;
 mod coordinator;
 mod core;
 mod current;
@@ -18,12 +20,14 @@ mod heartbeat;
 mod interrupted;
 mod lease;
 mod link;
+mod moment;
 mod operation;
 mod options;
 mod reaper;
 mod registry;
 mod request;
 mod retry;
+mod runtime;
 mod state;
 mod supervisor;
 
@@ -31,7 +35,7 @@ pub use self::coordinator::Coordinator;
 pub use self::options::{ConnectError, ConnectOptions};
 pub use self::state::{LossReason, Lost, LostSignal, SessionState};
 
-pub(crate) use self::core::{LeaseHold, Session, lock};
+pub(crate) use self::core::{Session, SessionLease};
 pub(crate) use self::heartbeat::HeartbeatError;
 pub(crate) use self::interrupted::{Interrupted, RecipeError};
 pub(crate) use self::operation::Operation;
@@ -39,7 +43,7 @@ pub(crate) use self::reaper::{find_by_guids, owned_stat};
 pub(crate) use self::registry::{CleanupToken, CleanupWait, NodeKey, NodeLocation};
 pub(crate) use self::request::{Applied, Commit, CreatedNode, Reply, Unanswered};
 pub(crate) use self::retry::{Retry, refused};
-pub(crate) use self::state::End;
+pub(crate) use self::state::{End, lock};
 
 /// Connects to `cluster`, given as `host:port,host:port/chroot`, with default options.
 ///

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use zookeeper_client as zk;
 
+use super::cluster::Cluster;
 use super::coordinator::Coordinator;
+use super::lease::LeaseClock;
 
 /// The largest identity, in bytes. It is written into every contender's node.
 const IDENTITY_LIMIT: usize = 64 * 1024;
@@ -42,6 +45,8 @@ pub struct ConnectOptions {
     pub(super) acls: Vec<zk::Acl>,
     pub(super) identity: Bytes,
     pub(super) request_limit: usize,
+    pub(super) long_wait: Duration,
+    pub(super) runtime: Option<Handle>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<zk::TlsOptions>,
     #[cfg(feature = "sasl")]
@@ -79,6 +84,8 @@ impl ConnectOptions {
             acls: zk::Acls::anyone_all().to_vec(),
             identity: default_identity(),
             request_limit: DEFAULT_REQUEST_LIMIT,
+            long_wait: Duration::from_secs(30),
+            runtime: None,
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "sasl")]
@@ -96,7 +103,7 @@ impl ConnectOptions {
 
     /// How much earlier than the session timeout a hold ends: at least half a tick of the ensemble, and something
     /// for the rates of the clocks. By default 26 % of the negotiated timeout, which is enough for every tick that a
-    /// server with default bounds can have; smaller values let holds survive longer cuts.
+    /// server with default bounds can have; smaller values let holds survive longer cuts. At most 30 %.
     pub fn lease_margin(mut self, margin: Duration) -> Self {
         self.lease_margin = Some(margin);
         self
@@ -134,6 +141,23 @@ impl ConnectOptions {
         self
     }
 
+    /// Sets how long a wait for a lock, a permit or a leadership may be before a warning in the log names what it waits
+    /// for. The default is 30 seconds.
+    pub fn long_wait(mut self, wait: Duration) -> Self {
+        self.long_wait = wait;
+        self
+    }
+
+    /// Chooses the runtime on which the connection is served, heartbeats are sent and abandoned nodes are removed.
+    ///
+    /// By default that is a thread which all coordinators of the process share. It keeps holds alive while your own
+    /// runtime is blocked, and costs a few microseconds a request. With a runtime of yours, **a blocked runtime loses
+    /// holds**, and their loss is noticed late.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
     /// Connects with TLS.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
@@ -153,8 +177,8 @@ impl ConnectOptions {
     /// Connects to `cluster`, given as `host:port,host:port/chroot`, and opens the first session.
     ///
     /// # Errors
-    /// [`ConnectError`] if no server answers within the session timeout, if the chroot does not exist, or if the
-    /// options are not usable. Once connected, the coordinator reconnects by itself.
+    /// [`ConnectError`] if no server answers within the session timeout, if no host is known, if the chroot does not
+    /// exist, or if the connect string or an option is not usable. Once connected, the coordinator reconnects by itself.
     ///
     /// # Cancel safety
     /// Dropping the future abandons the connection; a session that was opened already is closed.
@@ -180,9 +204,12 @@ impl ConnectOptions {
         Err(ConnectError::Options { reason: problem.into() })
     }
 
-    /// Opens one session.
+    /// Opens one session, in one pass over the servers.
     pub(super) async fn open_session(&self, cluster: &str) -> Result<zk::Client, zk::Error> {
-        let mut connector = zk::Client::connector().with_session_timeout(self.session_timeout);
+        let mut connector = zk::Client::connector()
+            .with_session_timeout(self.session_timeout)
+            .with_connection_timeout(LeaseClock::connection_timeout(self.session_timeout))
+            .with_fail_eagerly();
         for Auth { scheme, credential } in &self.auths {
             connector = connector.with_auth(scheme, credential);
         }
@@ -235,14 +262,25 @@ pub enum ConnectError {
         /// The connect string.
         cluster: String,
     },
-    /// There is no tokio runtime.
-    #[error("connect must be awaited inside a tokio runtime")]
-    NoRuntime,
+    /// No host of the connect string is known.
+    #[error("unknown host {host:?}: {reason}; check the connect string and the resolver")]
+    UnknownHost {
+        /// The first host that is not known.
+        host: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// There is no runtime to serve the connection.
+    #[error("no runtime to serve the connection: {reason}")]
+    Runtime {
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 impl ConnectError {
-    pub(super) fn from_client(cluster: &str, after: Duration, error: zk::Error) -> Self {
-        let cluster = cluster.to_owned();
+    pub(super) fn from_client(cluster: &Cluster, after: Duration, error: zk::Error) -> Self {
+        let cluster = cluster.to_string();
         match error {
             zk::Error::BadArguments(reason) => Self::ConnectString {
                 cluster,

@@ -10,9 +10,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time;
 use tracing::{debug, warn};
 use zookeeper_client as zk;
 
@@ -67,17 +68,40 @@ pub(crate) async fn run(mut orphans: mpsc::UnboundedReceiver<Orphan>, current: C
         tokio::select! {
             count = orphans.recv_many(&mut arrived, usize::MAX >> 1), if open => {
                 open = count > 0;
-                waiting.append(&mut arrived);
+                let (retained, others): (Vec<_>, Vec<_>) =
+                    arrived.drain(..).partition(|orphan: &Orphan| orphan.owner.retained_client().is_some());
+                waiting.extend(others);
+                removals.extend(retained.into_iter().map(|orphan| remove_retained(orphan, &permits).boxed()));
             }
             session = ready(current.clone()), if !waiting.is_empty() => match session {
                 Ok(session) => {
                     let batches = batches(std::mem::take(&mut waiting)).into_iter();
-                    removals.extend(batches.map(|batch| remove(Arc::clone(&session), batch, &permits)));
+                    removals.extend(batches.map(|batch| remove(Arc::clone(&session), batch, &permits).boxed()));
                 }
                 Err(_) => waiting.drain(..).for_each(Orphan::settle),
             },
             Some(left) = removals.next() => waiting.extend(left),
         }
+    }
+}
+
+/// Makes one attempt through the client of the session that owned the node, which has ended and is kept for that. What
+/// was sent before on that connection comes first, so that the answer is exact.
+async fn remove_retained(orphan: Orphan, permits: &Semaphore) -> Vec<Orphan> {
+    // An error means that the semaphore was closed, which it never is.
+    let _permit = permits.acquire().await;
+    let location = orphan.owner.registry().location(orphan.key);
+    let (Some(client), Some(location)) = (orphan.owner.retained_client(), location) else {
+        return vec![orphan];
+    };
+    // Bounded, since a clone of the client keeps the session alive.
+    match time::timeout(orphan.owner.timeout() / 10, remove_once(&client, &location)).await {
+        Ok(Ok(())) => {
+            debug!(?location, "removed a node of a session that has ended");
+            orphan.settle();
+            Vec::new()
+        }
+        _ => vec![orphan],
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::mpsc;
-use tracing::info;
+use tokio::sync::{Notify, mpsc};
+use tracing::{debug, warn};
 
-use super::core::lock;
-use super::state::{End, LossReason};
+use super::state::{End, LossReason, lock};
+use crate::error::Error;
 
 /// Identifies one owned node of one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +30,24 @@ impl NodeLocation {
         match self {
             Self::ByGuid { parent, .. } => format!("{}/", parent.trim_end_matches('/')),
             Self::Path(path) | Self::OwnedPath { path, .. } => path[..=path.rfind('/').unwrap_or_default()].to_owned(),
+        }
+    }
+}
+
+impl NodeLocation {
+    /// The path of the node, or of its directory where its name is not known.
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Self::ByGuid { parent, .. } => parent,
+            Self::Path(path) | Self::OwnedPath { path, .. } => path,
+        }
+    }
+
+    /// How long its path may be.
+    fn path_bytes(&self) -> usize {
+        match self {
+            Self::ByGuid { parent, .. } => parent.len() + LONGEST_NAME,
+            Self::Path(path) | Self::OwnedPath { path, .. } => path.len(),
         }
     }
 }
@@ -61,28 +79,66 @@ impl CleanupWait {
 struct RegisteredNode {
     location: NodeLocation,
     end: Arc<End>,
+    /// Something is held on it: after a loss it stays until that is dropped.
+    held: bool,
     /// A heartbeat has found it gone.
     gone: bool,
+    bytes: usize,
     _cleanup: Option<CleanupToken>,
 }
 
+/// The largest sum of the paths of a session's ephemeral nodes, in bytes, counted with chroot and 4 bytes each.
+///
+/// The end of a session is one transaction that names them all. One larger than `jute.maxbuffer` takes the whole
+/// ensemble down, and it does not start again (ZOOKEEPER-4306): see `scripts/ephemeral-limit.sh`.
+pub(crate) const EPHEMERAL_BYTES: usize = 786_432;
+
+/// What a node adds to the transaction, beside its path.
+const NODE_OVERHEAD: usize = 4;
+
+/// The longest name that a node may get which is known by its guid only: that of a contender.
+const LONGEST_NAME: usize = 64;
+
 /// All owned nodes of a session. An entry stays until its node is known to be gone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
     state: Mutex<RegistryState>,
+    chroot_len: usize,
+    limit: usize,
+    /// Tells that entries have changed, once the session is over.
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct RegistryState {
     next: u64,
     entries: HashMap<NodeKey, RegisteredNode>,
+    bytes: usize,
     over: Option<LossReason>,
 }
 
 impl Registry {
+    /// `chroot_len` is what the chroot adds to each path; `limit` is that of all paths, in bytes.
+    pub(crate) fn new(chroot_len: usize, limit: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            chroot_len,
+            limit,
+            changed: Notify::new(),
+        }
+    }
+
     /// Registers a node before its create is sent, with its end, which several nodes may share.
-    pub(crate) fn insert(&self, location: NodeLocation, cleanup: Option<CleanupToken>, end: Arc<End>) -> NodeKey {
-        lock(&self.state).insert(location, cleanup, end)
+    ///
+    /// # Errors
+    /// [`Error::TooManyEphemerals`] if the session may not own so many.
+    pub(crate) fn insert(
+        &self,
+        location: NodeLocation,
+        cleanup: Option<CleanupToken>,
+        end: Arc<End>,
+    ) -> Result<NodeKey, Error> {
+        self.insert_into(&mut lock(&self.state), location, cleanup, end)
     }
 
     /// Registers a node at a path that others may use, before its create is sent; `None` if one is registered there:
@@ -93,11 +149,50 @@ impl Registry {
         owner: i64,
         cleanup: Option<CleanupToken>,
         end: Arc<End>,
-    ) -> Option<NodeKey> {
+    ) -> Result<Option<NodeKey>, Error> {
+        let location = NodeLocation::OwnedPath {
+            path: path.to_owned(),
+            owner,
+        };
         let mut state = lock(&self.state);
-        let is_free = state.named(path).is_none();
-        let path = path.to_owned();
-        is_free.then(|| state.insert(NodeLocation::OwnedPath { path, owner }, cleanup, end))
+        match state.named(path) {
+            Some(_) => Ok(None),
+            None => self.insert_into(&mut state, location, cleanup, end).map(Some),
+        }
+    }
+
+    fn insert_into(
+        &self,
+        state: &mut RegistryState,
+        location: NodeLocation,
+        cleanup: Option<CleanupToken>,
+        end: Arc<End>,
+    ) -> Result<NodeKey, Error> {
+        let bytes = self.chroot_len + location.path_bytes() + NODE_OVERHEAD;
+        if state.bytes + bytes > self.limit {
+            return Err(Error::TooManyEphemerals {
+                path: location.path().to_owned(),
+                nodes: state.entries.len(),
+                bytes: state.bytes,
+                limit: self.limit,
+            });
+        }
+        let key = NodeKey(state.next);
+        state.next += 1;
+        state.bytes += bytes;
+        if let Some(reason) = state.over {
+            end.set(reason);
+        }
+        let node = RegisteredNode {
+            location,
+            end,
+            held: false,
+            gone: false,
+            bytes,
+            _cleanup: cleanup,
+        };
+        state.entries.insert(key, node);
+        Ok(key)
     }
 
     /// The end of the node that is registered at a path that others may use.
@@ -115,14 +210,36 @@ impl Registry {
     }
 
     pub(crate) fn remove(&self, key: NodeKey) {
-        lock(&self.state).entries.remove(&key);
+        let removed = self.update(|state| {
+            let removed = state.entries.remove(&key);
+            state.bytes -= removed.as_ref().map_or(0, |node| node.bytes);
+            removed
+        });
+        // Outside the lock: the end may hold a share in a lease.
+        drop(removed);
+    }
+
+    /// Says whether something is held on the node.
+    pub(crate) fn set_held(&self, key: NodeKey, held: bool) {
+        self.update(|state| {
+            if let Some(node) = state.entries.get_mut(&key) {
+                node.held = held;
+            }
+        });
     }
 
     pub(crate) fn location(&self, key: NodeKey) -> Option<NodeLocation> {
         lock(&self.state).entries.get(&key).map(|entry| entry.location.clone())
     }
 
-    /// Any node that is known to have been created, and that nobody is known to have removed.
+    /// Whether the session owns the node at `path`, and something is or was held on it.
+    pub(crate) fn holds(&self, path: &str) -> bool {
+        let state = lock(&self.state);
+        let is_there = |node: &RegisteredNode| matches!(&node.location, NodeLocation::Path(own) if own == path);
+        state.entries.values().any(|node| node.held && is_there(node))
+    }
+
+    /// Any node that is known to have been created, and that is not known to have been removed.
     pub(crate) fn any_node(&self) -> Option<(NodeKey, NodeLocation)> {
         let state = lock(&self.state);
         let alive = |entry: &RegisteredNode| !entry.gone && entry.end.reason().is_none();
@@ -131,43 +248,74 @@ impl Registry {
         found.map(|(key, entry)| (*key, entry.location.clone()))
     }
 
-    /// The node is not there: it shows nothing any more. Whoever watches it hears of its end.
+    /// The node is not there: it shows nothing any more. Its guardian hears of its end.
     pub(crate) fn gone(&self, key: NodeKey) {
         if let Some(entry) = lock(&self.state).entries.get_mut(&key) {
             entry.gone = true;
         }
     }
 
-    /// Ends all nodes, those that are registered later included, and says which have yet to be removed.
+    /// Ends all nodes, those that are registered later included. Returns those on which nothing is held: they are to be
+    /// removed at once.
     pub(crate) fn end_all(&self, reason: LossReason) -> Vec<NodeKey> {
-        let mut state = lock(&self.state);
-        state.over.get_or_insert(reason);
-        for entry in state.entries.values() {
-            if entry.end.set(reason) {
-                info!(node = ?entry.location, %reason, "lost");
+        let (mut ends, mut loose) = (Vec::new(), Vec::new());
+        {
+            let mut state = lock(&self.state);
+            state.over.get_or_insert(reason);
+            for (key, node) in &state.entries {
+                ends.push((Arc::clone(&node.end), node.held, node.location.clone()));
+                if !node.held {
+                    loose.push(*key);
+                }
             }
         }
-        state.entries.keys().copied().collect()
+        // Outside the lock, since what is told may come back here.
+        for (end, held, location) in ends {
+            match (end.set(reason), held && reason != LossReason::Closed) {
+                (true, true) => warn!(node = location.path(), %reason, "hold lost"),
+                (true, false) => debug!(node = location.path(), %reason, "node ended"),
+                (false, _) => {}
+            }
+        }
+        loose
+    }
+
+    /// All nodes that have yet to be removed.
+    pub(crate) fn keys(&self) -> Vec<NodeKey> {
+        lock(&self.state).entries.keys().copied().collect()
+    }
+
+    /// Waits until nothing is held any more.
+    pub(crate) async fn nothing_held(&self) {
+        self.until(|state| state.entries.values().all(|node| !node.held)).await;
+    }
+
+    /// Waits until no node is left to be removed.
+    pub(crate) async fn empty(&self) {
+        self.until(|state| state.entries.is_empty()).await;
+    }
+
+    async fn until(&self, is_reached: impl Fn(&RegistryState) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if is_reached(&lock(&self.state)) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn update<T>(&self, change: impl FnOnce(&mut RegistryState) -> T) -> T {
+        let mut state = lock(&self.state);
+        let changed = change(&mut state);
+        if state.over.is_some() {
+            self.changed.notify_waiters();
+        }
+        changed
     }
 }
 
 impl RegistryState {
-    fn insert(&mut self, location: NodeLocation, cleanup: Option<CleanupToken>, end: Arc<End>) -> NodeKey {
-        let key = NodeKey(self.next);
-        self.next += 1;
-        if let Some(reason) = self.over {
-            end.set(reason);
-        }
-        let entry = RegisteredNode {
-            location,
-            end,
-            gone: false,
-            _cleanup: cleanup,
-        };
-        self.entries.insert(key, entry);
-        key
-    }
-
     fn named(&self, path: &str) -> Option<Arc<End>> {
         let is_at = |location: &_| matches!(location, NodeLocation::OwnedPath { path: other, .. } if other == path);
         let found = self.entries.values().find(|entry| is_at(&entry.location));
@@ -188,11 +336,42 @@ mod tests {
 
     #[test]
     fn a_node_registered_after_the_end_is_lost_from_the_start() {
-        let registry = Registry::default();
+        let registry = Registry::new(0, EPHEMERAL_BYTES);
         registry.end_all(LossReason::SessionExpired);
         let end = Arc::new(End::new());
-        registry.insert(sent(), None, Arc::clone(&end));
+        registry.insert(sent(), None, Arc::clone(&end)).unwrap();
         assert_eq!(end.reason(), Some(LossReason::SessionExpired));
+    }
+
+    #[test]
+    fn no_more_nodes_than_a_session_may_own() {
+        let registry = Registry::new(10, 200);
+        let insert = || registry.insert(NodeLocation::Path("/a/b".into()), None, Arc::new(End::new()));
+        let keys: Vec<_> = std::iter::from_fn(|| insert().ok()).collect();
+        assert_eq!(keys.len(), 200 / (10 + 4 + 4));
+        let refused = insert().unwrap_err();
+        assert!(
+            matches!(
+                &refused,
+                Error::TooManyEphemerals {
+                    nodes: 11,
+                    bytes: 198,
+                    limit: 200,
+                    ..
+                }
+            ),
+            "{refused}"
+        );
+        registry.remove(keys[0]);
+        insert().unwrap();
+    }
+
+    #[test]
+    fn a_node_that_is_held_stays_when_the_session_ends() {
+        let registry = Registry::new(0, EPHEMERAL_BYTES);
+        let [held, loose] = [(); 2].map(|()| registry.insert(sent(), None, Arc::new(End::new())).unwrap());
+        registry.set_held(held, true);
+        assert_eq!(registry.end_all(LossReason::LeaseLapsed), [loose]);
     }
 
     #[test]
@@ -204,9 +383,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_removal_is_finished_when_the_last_node_is_gone() {
-        let registry = Registry::default();
+        let registry = Registry::new(0, EPHEMERAL_BYTES);
         let (cleanup, mut removal) = CleanupWait::new();
-        let key = registry.insert(sent(), Some(cleanup), Arc::new(End::new()));
+        let key = registry.insert(sent(), Some(cleanup), Arc::new(End::new())).unwrap();
         tokio::select! {
             biased;
             () = removal.finished() => unreachable!("a node is left"),

@@ -12,16 +12,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
-use tracing::debug;
+use tracing::{debug, warn};
 use zookeeper_client as zk;
 
 use super::core::Session;
 use super::interrupted::Interrupted;
 use super::link::Link;
+use super::moment::Moment;
 use super::operation::{Operation, is_ephemeral};
-use super::state::Lost;
+use super::state::{LossReason, Lost};
 use crate::error::Error;
 
 /// What came of a request.
@@ -204,7 +204,7 @@ impl Session {
             session: self,
             number,
             connection,
-            sent: Instant::now(),
+            sent: Moment::now(),
         };
         Ok((attempt, client))
     }
@@ -224,7 +224,7 @@ struct Attempt<'a> {
     session: &'a Arc<Session>,
     number: u64,
     connection: u64,
-    sent: Instant,
+    sent: Moment,
 }
 
 impl Attempt<'_> {
@@ -241,12 +241,20 @@ impl Attempt<'_> {
             self.finish();
             return Reply::Refused(error);
         };
-        match &mut unanswered {
-            Unanswered::Unknown { blamed } if !matches!(error, zk::Error::UnexpectedErrorCode(_)) => {
-                *blamed = self.session.with_link(|link| link.broke(self.number, self.connection));
+        match (&mut unanswered, &error) {
+            // The task that serves the client has died. Nothing else would tell.
+            (Unanswered::Unknown { .. }, zk::Error::ClientClosed) => self.session.end(LossReason::SessionExpired),
+            // The next answer would not be understood either; a few are asked for.
+            (Unanswered::Unknown { blamed }, zk::Error::UnmarshalError { .. }) => {
+                self.finish();
+                warn!(%error, "an answer of the server is not understood");
+                *blamed = true;
             }
             // The server has answered, be it that it leaves the fate of the request open.
-            _ => self.finish(),
+            (Unanswered::Busy, _) | (_, zk::Error::UnexpectedErrorCode(_)) => self.finish(),
+            (Unanswered::Unknown { blamed }, _) => {
+                *blamed = self.session.with_link(|link| link.broke(self.number, self.connection));
+            }
         }
         debug!(%error, ?unanswered, "the answer does not tell whether a request was applied");
         Reply::Unanswered(unanswered)
@@ -294,9 +302,10 @@ fn classify(error: &zk::Error) -> Option<Unanswered> {
         | Error::Unimplemented
         | Error::ReconfigDisabled
         | Error::RuntimeInconsistent => None,
-        // System and runtime errors, data inconsistency, connection loss, a time-out of the operation or of the request:
-        // answers that leave it open. ClickHouse Keeper sends some of them when it has no quorum.
-        Error::UnexpectedErrorCode(-4..=-1 | -7 | -122) => Some(Unanswered::Unknown { blamed: false }),
+        // System and runtime errors, data inconsistency, connection loss, a time-out of the operation or of the request,
+        // a session that one server does not know: answers that leave it open. ClickHouse Keeper sends some of them when
+        // it has no quorum.
+        Error::UnexpectedErrorCode(-4..=-1 | -7 | -12 | -122) => Some(Unanswered::Unknown { blamed: false }),
         Error::UnexpectedErrorCode(_) => None,
         Error::Throttled | Error::SessionMoved => Some(Unanswered::Busy),
         _ => Some(Unanswered::Unknown { blamed: false }),

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use zookeeper_client as zk;
 
-use super::core::{Session, lock};
+use super::core::Session;
 use super::interrupted::Interrupted;
 use super::request::{Reply, Unanswered};
-use super::state::Lost;
+use super::state::{Lost, lock};
 use crate::error::Error;
 
 /// The longest pause before the first retry; each further one may be twice as long.

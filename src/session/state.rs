@@ -4,9 +4,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Sleep;
 
 /// State of a [`Coordinator`](crate::Coordinator)'s session, for display and logging.
 ///
@@ -33,8 +36,8 @@ pub enum LossReason {
     SessionExpired,
     /// No quorum of the ensemble confirmed the session in time, so that it may have expired.
     LeaseLapsed,
-    /// Somebody else deleted the node of this hold. Also said where the server closes the session of a connected client
-    /// and the news of the node comes first: the loss is told at once, not when its cause is known.
+    /// An operator or another client deleted the node of this hold, or the server closed its session while the client was
+    /// connected: then the news of the node comes first, and the loss is told at once, not when its cause is known.
     NodeRemoved,
     /// Another contender asked for the place, and the holder gave it up for that
     /// ([`FairLock::run_revocable`](crate::FairLock::run_revocable)).
@@ -50,7 +53,7 @@ impl fmt::Display for LossReason {
         f.write_str(match self {
             Self::SessionExpired => "the session expired",
             Self::LeaseLapsed => "the lease lapsed before the ensemble confirmed the session again",
-            Self::NodeRemoved => "the node was removed by somebody else",
+            Self::NodeRemoved => "the node was removed by an operator or another client, or its session was closed",
             Self::Revoked => "it was revoked",
             Self::Closed => "the coordinator was closed",
             Self::Released => "it was released",
@@ -76,11 +79,22 @@ impl Lost {
 
 /// A future that resolves when a hold ends, with the reason. Clones wait independently.
 ///
-/// It resolves at the moment at which the ensemble may give the place away, not when it is known to have done so.
+/// It resolves at the moment at which the ensemble may give the place away, not when it is known to have done so. It has
+/// a timer of its own: it needs no other task to run, and may be polled outside a runtime.
 #[must_use = "futures do nothing unless awaited"]
 pub struct LostSignal {
     state: watch::Receiver<Option<LossReason>>,
+    lease: Option<Arc<dyn Lease>>,
     waiting: Pin<Box<dyn Future<Output = LossReason> + Send + Sync>>,
+}
+
+/// What a hold rests on: a time that runs out unless it is prolonged.
+pub(crate) trait Lease: Send + Sync {
+    /// How long it lasts if it is not prolonged. A lease that is found to have run out ends what rests on it.
+    fn remaining(&self) -> Duration;
+
+    /// A timer, which the caller need not be on a runtime for.
+    fn sleep(&self, pause: Duration) -> Sleep;
 }
 
 impl LostSignal {
@@ -89,21 +103,36 @@ impl LostSignal {
         *self.state.borrow()
     }
 
-    fn new(state: watch::Receiver<Option<LossReason>>) -> Self {
-        let mut receiver = state.clone();
-        let waiting = Box::pin(async move {
-            match receiver.wait_for(Option::is_some).await {
-                Ok(reason) => reason.unwrap_or(LossReason::Released),
-                Err(_) => LossReason::Released,
-            }
-        });
-        Self { state, waiting }
+    fn new(state: watch::Receiver<Option<LossReason>>, lease: Option<Arc<dyn Lease>>) -> Self {
+        let waiting = Box::pin(ended(state.clone(), lease.clone()));
+        Self { state, lease, waiting }
     }
 }
 
+async fn ended(mut state: watch::Receiver<Option<LossReason>>, lease: Option<Arc<dyn Lease>>) -> LossReason {
+    loop {
+        let remaining = lease.as_ref().map(|lease| lease.remaining());
+        let look_again = async {
+            match (&lease, remaining) {
+                (Some(lease), Some(remaining)) => lease.sleep(remaining.max(SHORTEST_LOOK)).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // An error means that the hold is gone, and with it what could end it otherwise.
+            reason = state.wait_for(Option::is_some) => return reason.ok().and_then(|reason| *reason).unwrap_or(LossReason::Released),
+            () = look_again => {}
+        }
+    }
+}
+
+/// The shortest time between two looks at a lease.
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
+
 impl Clone for LostSignal {
     fn clone(&self) -> Self {
-        Self::new(self.state.clone())
+        Self::new(self.state.clone(), self.lease.clone())
     }
 }
 
@@ -122,10 +151,19 @@ impl Future for LostSignal {
 }
 
 /// The end of one thing (a session, a node), set once: the first reason stands.
-#[derive(Debug)]
 pub(crate) struct End {
     state: watch::Sender<Option<LossReason>>,
     deliberate: AtomicBool,
+    /// Dropped when the end comes: a share in the lease of the session.
+    share: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("End")
+            .field("reason", &self.reason())
+            .finish_non_exhaustive()
+    }
 }
 
 impl End {
@@ -133,7 +171,22 @@ impl End {
         Self {
             state: watch::Sender::new(None),
             deliberate: AtomicBool::new(false),
+            share: Mutex::new(None),
         }
+    }
+
+    /// Keeps `share` until the end, or until it is [taken back](Self::drop_share).
+    pub(crate) fn keep(&self, share: impl Send + Sync + 'static) {
+        *lock(&self.share) = Some(Box::new(share));
+        if self.reason().is_some() {
+            self.drop_share();
+        }
+    }
+
+    pub(crate) fn drop_share(&self) {
+        // Outside the lock: what is dropped may end other things.
+        let share = lock(&self.share).take();
+        drop(share);
     }
 
     /// Says whether we are about to bring it about ourselves, in a transaction that may yet be refused.
@@ -147,11 +200,15 @@ impl End {
 
     /// Sets the reason; true if none was set before.
     pub(crate) fn set(&self, reason: LossReason) -> bool {
-        self.state.send_if_modified(|state| {
+        let first = self.state.send_if_modified(|state| {
             let first = state.is_none();
             state.get_or_insert(reason);
             first
-        })
+        });
+        if first {
+            self.drop_share();
+        }
+        first
     }
 
     pub(crate) fn reason(&self) -> Option<LossReason> {
@@ -163,14 +220,27 @@ impl End {
         Lost::because(self.reason().unwrap_or(LossReason::Released))
     }
 
-    pub(crate) fn signal(&self) -> LostSignal {
-        LostSignal::new(self.state.subscribe())
+    /// A signal of the end, which comes with that of `lease` at the latest, where one is given.
+    pub(crate) fn signal(&self, lease: Option<Arc<dyn Lease>>) -> LostSignal {
+        LostSignal::new(self.state.subscribe(), lease)
     }
 
     /// Waits for the end.
     pub(crate) async fn reached(&self) -> LossReason {
-        self.signal().await
+        // An error is impossible: the sender is borrowed.
+        let reached = self
+            .state
+            .subscribe()
+            .wait_for(Option::is_some)
+            .await
+            .map_or(None, |reason| *reason);
+        reached.unwrap_or(LossReason::Released)
     }
+}
+
+/// Locks also after a panic elsewhere: what the locks of this crate protect is whole at every moment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -182,16 +252,16 @@ mod tests {
     #[test]
     fn the_first_reason_stands() {
         let end = End::new();
-        assert!(end.signal().now_or_never().is_none());
+        assert!(end.signal(None).now_or_never().is_none());
         assert!(end.set(LossReason::NodeRemoved));
         assert!(!end.set(LossReason::SessionExpired));
-        assert_eq!(end.signal().now_or_never(), Some(LossReason::NodeRemoved));
+        assert_eq!(end.signal(None).now_or_never(), Some(LossReason::NodeRemoved));
     }
 
     #[tokio::test]
     async fn a_signal_kept_past_its_hold_resolves() {
         let end = End::new();
-        let signal = end.signal();
+        let signal = end.signal(None);
         drop(end);
         assert_eq!(signal.await, LossReason::Released);
     }

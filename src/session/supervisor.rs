@@ -1,7 +1,7 @@
 //! The supervisor: one task that follows the session, confirms its lease, and replaces it when it ended.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::{self, BoxFuture, FutureExt};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -9,10 +9,11 @@ use tokio::time;
 use tracing::{Instrument, debug, info, info_span, warn};
 use zookeeper_client as zk;
 
+use super::cluster::Cluster;
 use super::core::{Session, SessionConfig};
 use super::current::Slot;
-use super::heartbeat::HeartbeatError;
 use super::lease::LeaseClock;
+use super::moment::Moment;
 use super::options::ConnectOptions;
 use super::reaper;
 use super::retry::Backoff;
@@ -23,7 +24,7 @@ type CloseRequests = mpsc::UnboundedReceiver<oneshot::Sender<()>>;
 
 pub(super) struct Supervisor {
     options: ConnectOptions,
-    cluster: String,
+    cluster: Cluster,
     config: Arc<SessionConfig>,
     slot: watch::Sender<Slot>,
     states: watch::Sender<SessionState>,
@@ -39,7 +40,7 @@ enum Next {
 impl Supervisor {
     pub(super) fn new(
         options: ConnectOptions,
-        cluster: String,
+        cluster: Cluster,
         config: Arc<SessionConfig>,
         slot: watch::Sender<Slot>,
         states: watch::Sender<SessionState>,
@@ -81,22 +82,19 @@ impl Supervisor {
         let mut states = client.state_watcher();
         let mut connected = client.state() == zk::SessionState::SyncConnected;
         drop(client);
-        let mut heartbeat: Option<BoxFuture<'_, Result<(), HeartbeatError>>> = None;
-        let mut not_before = Instant::now();
+        let mut heartbeat: Option<BoxFuture<'_, ()>> = None;
         loop {
-            let now = Instant::now();
+            let now = Moment::now();
             session.with_lease(|lease| lease.alive(now));
             if session.remaining() == Duration::ZERO && session.end_reason().is_some() {
                 return Next::Replace;
             }
-            let (due, deadline) = session.with_lease(|lease| (lease.heartbeat_due(), lease.deadline()));
-            let due = due.map(|due| due.max(not_before));
-            if connected && heartbeat.is_none() && due.is_some_and(|due| due <= now) {
-                heartbeat = Some(session.heartbeat().boxed());
+            let (at_stake, deadline) = session.with_lease(|lease| (lease.heartbeat_due().is_some(), lease.deadline()));
+            if connected && at_stake && heartbeat.is_none() {
+                heartbeat = Some(session.heartbeat_when_due().boxed());
             }
-            let due = due.filter(|_| connected && heartbeat.is_none());
             let look = now + LeaseClock::alive_interval(session.timeout());
-            let wake = [due, deadline].into_iter().flatten().fold(look, Instant::min);
+            let wake = deadline.map_or(look, |deadline| deadline.min(look));
             tokio::select! {
                 state = states.changed() => {
                     connected = state == zk::SessionState::SyncConnected;
@@ -104,16 +102,10 @@ impl Supervisor {
                         return next;
                     }
                     // One in flight at a cut brings nothing; after a reconnect the session is to be verified at once.
-                    let at_stake = session.with_lease(|lease| lease.is_held());
-                    heartbeat = (connected && at_stake).then(|| session.heartbeat().boxed());
-                }
-                result = in_flight(&mut heartbeat) => {
                     heartbeat = None;
-                    if result.is_err() || !session.is_verified() {
-                        not_before = Instant::now() + LeaseClock::alive_interval(session.timeout()) / 5;
-                    }
                 }
-                () = time::sleep_until(wake.into()) => {}
+                () = in_flight(&mut heartbeat) => heartbeat = None,
+                () = time::sleep_until(wake.timer()) => {}
                 () = session.attention() => {}
                 _ = session.ended() => return Next::Replace,
                 request = close.recv() => return Next::Close(request),
@@ -145,30 +137,20 @@ impl Supervisor {
 
     /// Opens the next session, however long it takes.
     async fn replace(&self, close: &mut CloseRequests) -> Result<Arc<Session>, Next> {
-        let mut backoff = Backoff::default();
-        loop {
-            let opened = Instant::now();
-            let error = tokio::select! {
-                result = self.options.open_session(&self.cluster) => match result {
-                    Ok(client) => {
-                        let session = Session::new(client, opened, Arc::clone(&self.config));
-                        info!(session = format_args!("{:#x}", session.id()), "session opened");
-                        self.slot.send_replace(Slot::Live(Arc::clone(&session)));
-                        self.states.send_replace(SessionState::Connected);
-                        return Ok(session);
-                    }
-                    Err(zk::Error::AuthFailed) => return Err(Next::GiveUp(Error::AuthFailed)),
-                    Err(error) => error,
-                },
-                request = close.recv() => return Err(Next::Close(request)),
-            };
-            let pause = backoff.next();
-            warn!(%error, ?pause, "no session could be opened; trying again");
-            tokio::select! {
-                () = time::sleep(pause) => {}
-                request = close.recv() => return Err(Next::Close(request)),
-            }
-        }
+        let opening = open(&self.options, &self.cluster);
+        let opened = tokio::select! {
+            opened = opening => opened,
+            request = close.recv() => return Err(Next::Close(request)),
+        };
+        // What else may be wrong is waited out.
+        let Ok((client, opened)) = opened else {
+            return Err(Next::GiveUp(Error::AuthFailed));
+        };
+        let session = Session::new(client, opened, Arc::clone(&self.config));
+        info!(session = format_args!("{:#x}", session.id()), "session opened");
+        self.slot.send_replace(Slot::Live(Arc::clone(&session)));
+        self.states.send_replace(SessionState::Connected);
+        Ok(session)
     }
 
     async fn finish(&self, session: &Arc<Session>, end: Next, mut close: CloseRequests) {
@@ -206,16 +188,42 @@ impl Drop for Supervised {
     }
 }
 
+/// Opens a session, however long it takes: the client, and when the pass over the servers that succeeded began. The
+/// lease counts from there, and not from passes that failed.
+///
+/// # Errors
+/// Those that another pass would not mend.
+pub(super) async fn open(options: &ConnectOptions, cluster: &Cluster) -> Result<(zk::Client, Moment), zk::Error> {
+    let cluster = cluster.to_string();
+    let mut backoff = Backoff::default();
+    loop {
+        let began = Moment::now();
+        let error = match options.open_session(&cluster).await {
+            Ok(client) => return Ok((client, began)),
+            Err(error @ (zk::Error::AuthFailed | zk::Error::BadArguments(_))) => return Err(error),
+            Err(error) => error,
+        };
+        let pause = backoff.next();
+        warn!(%error, ?pause, cluster, "no session could be opened; trying again");
+        time::sleep(pause).await;
+    }
+}
+
 /// Deletes every node of the session by name and closes it. The nodes come first because clones of the client that
 /// the user keeps would keep the session, and with it the nodes, alive.
 async fn close_session(session: &Arc<Session>) {
-    // Taken before the nodes are counted: whoever registers one from here on sends no create.
+    // Guards hear of it first: the work under them may end before their nodes go.
+    session.begin_close();
+    let registry = session.registry();
+    let _ = time::timeout(session.timeout() / 6, registry.nothing_held()).await;
+    // Taken before the nodes are counted: whatever is registered from here on sends no create.
     let Some(client) = session.take_client() else { return };
     let mut states = client.state_watcher();
-    let registry = session.registry();
-    let nodes = registry.end_all(LossReason::Closed);
-    let nodes: Vec<_> = nodes.into_iter().filter_map(|key| registry.location(key)).collect();
-    session.end(LossReason::Closed);
+    let nodes: Vec<_> = registry
+        .keys()
+        .into_iter()
+        .filter_map(|key| registry.location(key))
+        .collect();
     let removals = nodes.iter().map(|location| reaper::remove_once(&client, location));
     for (location, removed) in nodes.iter().zip(future::join_all(removals).await) {
         if let Err(error) = removed {
@@ -226,8 +234,8 @@ async fn close_session(session: &Arc<Session>) {
     while !states.changed().await.is_terminated() {}
 }
 
-/// The result of the heartbeat in flight; pending forever if there is none.
-async fn in_flight(heartbeat: &mut Option<BoxFuture<'_, Result<(), HeartbeatError>>>) -> Result<(), HeartbeatError> {
+/// Waits for the heartbeat in flight; pending forever if there is none.
+async fn in_flight(heartbeat: &mut Option<BoxFuture<'_, ()>>) {
     match heartbeat {
         Some(heartbeat) => heartbeat.await,
         None => future::pending().await,

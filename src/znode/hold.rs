@@ -8,7 +8,7 @@ use super::ephemeral::Ephemeral;
 use super::fenced::CheckWriter;
 use super::token::FencingToken;
 use crate::error::Error;
-use crate::session::{Coordinator, Interrupted, LeaseHold, LossReason, Lost, LostSignal, Session};
+use crate::session::{Coordinator, Interrupted, LossReason, Lost, LostSignal, Session, SessionLease};
 
 /// A place that is held: what the guards of all recipes dereference to.
 ///
@@ -26,7 +26,6 @@ pub struct Hold {
     node: Ephemeral,
     /// Further nodes, created together with the first: they share its end, and its czxid.
     others: Vec<Ephemeral>,
-    _lease: LeaseHold,
     /// Keeps the session supervised while something is held, even if all other handles are gone.
     _zk: Coordinator,
 }
@@ -39,13 +38,11 @@ impl Hold {
 
     /// Turns nodes that were created together, and that were all found to be granted, into one hold.
     pub(crate) fn of_all(node: Ephemeral, others: Vec<Ephemeral>, zk: Coordinator) -> Self {
-        let lease = node.session().hold();
-        Self {
-            node,
-            others,
-            _lease: lease,
-            _zk: zk,
-        }
+        let hold = Self { node, others, _zk: zk };
+        hold.nodes().for_each(|node| node.set_held(true));
+        // The share in the lease goes with the end, not with the guard: what is lost does not count any more.
+        hold.node.end().keep(hold.session().hold());
+        hold
     }
 
     /// The fencing token, which is larger than that of every earlier hold on this path. Costs no request.
@@ -76,7 +73,7 @@ impl Hold {
 
     /// A signal that resolves with the reason when the hold ends.
     pub fn lost(&self) -> LostSignal {
-        self.node.end().signal()
+        self.node.end().signal(Some(SessionLease::new(self.session())))
     }
 
     /// Runs `work` until it is done or the hold is lost, whichever comes first. Biased to the loss: a result that
@@ -148,12 +145,14 @@ impl Hold {
         let identity = self.node.session().identity().to_vec();
         let mut node = self.node.replace(path, &identity).await?;
         node.watch();
-        Ok(Self { node, ..self })
+        Ok(Self::of_all(node, self.others, self._zk))
     }
 
     /// The node, no longer held: no lease is kept up for it.
     pub(crate) fn into_node(self) -> Result<Ephemeral, Lost> {
         self.check()?;
+        self.node.end().drop_share();
+        self.node.set_held(false);
         Ok(self.node)
     }
 

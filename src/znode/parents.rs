@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zookeeper_client as zk;
 
 use super::path::NodePath;
-use super::request::write;
+use super::request::create;
 use crate::session::{Interrupted, Session, refused};
 
 /// What kind of nodes parents are made of.
@@ -17,27 +17,32 @@ pub(crate) enum Parents {
     Persistent,
 }
 
-/// Creates `path` and what is missing above it.
+/// Creates `path` and what is missing above it. The node itself is tried first: rights on what is above are needed only
+/// where that is missing.
 pub(crate) async fn ensure(session: &Arc<Session>, path: &NodePath, parents: Parents) -> Result<(), Interrupted> {
-    let modes = match parents {
-        Parents::Containers => [zk::CreateMode::Container, zk::CreateMode::Persistent],
-        Parents::Persistent => [zk::CreateMode::Persistent; 2],
-    };
-    let path = path.as_str();
-    for mode in modes {
-        let options = &mode.with_acls(session.acls());
-        let made = write(
-            session,
-            path,
-            0,
-            |client| async move { client.mkdir(path, options).await },
-        );
-        match made.await? {
-            Ok(()) => return Ok(()),
-            // A server that knows no containers.
-            Err(zk::Error::Unimplemented) => {}
-            Err(source) => return Err(refused(path, source)),
+    let mut missing = vec![path.clone()];
+    while let Some(next) = missing.pop() {
+        match (create_one(session, next.as_str(), parents).await?, next.parent()) {
+            (Ok(()) | Err(zk::Error::NodeExists), _) => {}
+            (Err(zk::Error::NoNode), Some(parent)) => missing.extend([next, parent]),
+            (Err(source), _) => return Err(refused(path.as_str(), source)),
         }
     }
-    Err(refused(path, zk::Error::Unimplemented))
+    Ok(())
+}
+
+/// Creates one node.
+async fn create_one(
+    session: &Arc<Session>,
+    path: &str,
+    parents: Parents,
+) -> Result<Result<(), zk::Error>, Interrupted> {
+    if parents == Parents::Containers {
+        match create(session, path, &[], zk::CreateMode::Container).await? {
+            // A server that knows no containers.
+            Err(zk::Error::Unimplemented) => {}
+            answer => return Ok(answer),
+        }
+    }
+    create(session, path, &[], zk::CreateMode::Persistent).await
 }

@@ -124,7 +124,7 @@ impl Register {
         let mut retry = Retry::new(session, path, data.len());
         loop {
             session.connected().await?;
-            let mark = Mark::new(session, &self.path);
+            let mark = Mark::new(session, &self.path)?;
             let write = if create {
                 Operation::create(path, data.clone(), zk::CreateMode::Persistent)
             } else {
@@ -187,15 +187,15 @@ struct Mark {
 
 impl Mark {
     /// Registered before the write is sent: whatever happens then, no mark stays behind.
-    fn new(session: &Arc<Session>, register: &NodePath) -> Self {
+    fn new(session: &Arc<Session>, register: &NodePath) -> Result<Self, Error> {
         let guid = Uuid::new_v4().hyphenated().to_string();
         let location = NodeLocation::ByGuid {
             parent: register.as_str().to_owned(),
             guid: guid.clone(),
         };
-        let guard = CleanupGuard::register(session, location, None);
+        let guard = CleanupGuard::register(session, location, None)?;
         let path = register.child(&format!("_c_{guid}-mark"));
-        Self { guard, guid, path }
+        Ok(Self { guard, guid, path })
     }
 
     /// Whether it is there, after a transaction that was not answered. Exact: the same session's next connection answers

@@ -58,8 +58,8 @@ impl TestServer {
         }
     }
 
-    /// Starts a server of its own. Of `options`, the embedded one takes the tick, the bounds of session timeouts and the
-    /// check interval of containers; the others have no meaning for it.
+    /// Starts a server of its own. Of `options`, the embedded one takes the tick, the bounds of session timeouts, the
+    /// check interval of containers and the limit of a request; the others have no meaning for it.
     pub async fn start(backend: Backend, options: ServerOptions) -> Self {
         // On the background runtime, where a server made of tasks outlives the runtime of the test.
         background::run(async move {

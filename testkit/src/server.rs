@@ -35,6 +35,7 @@ pub struct ServerOptions {
     extended_types: bool,
     force_sync: bool,
     heap_mib: Option<u32>,
+    request_limit: Option<usize>,
     config: Vec<(String, String)>,
 }
 
@@ -48,6 +49,7 @@ impl Default for ServerOptions {
             extended_types: true,
             force_sync: false,
             heap_mib: None,
+            request_limit: None,
             config: Vec::new(),
         }
     }
@@ -102,6 +104,13 @@ impl ServerOptions {
         self
     }
 
+    /// The longest request in bytes (`jute.maxbuffer`). At a longer one the server closes the connection. Default:
+    /// 1,048,575.
+    pub fn request_limit(mut self, bytes: usize) -> Self {
+        self.request_limit = Some(bytes);
+        self
+    }
+
     /// One more line of the server's configuration file.
     pub fn config(mut self, key: &str, value: &str) -> Self {
         self.config.push((key.to_owned(), value.to_owned()));
@@ -117,7 +126,11 @@ impl ServerOptions {
     pub(crate) async fn start_embedded(&self) -> zookeeper_embedded::Server {
         for _ in 0..5 {
             // Not a port of the system's choice: it could be given away while the server does not listen.
-            let started = zookeeper_embedded::Server::builder()
+            let mut builder = zookeeper_embedded::Server::builder();
+            if let Some(bytes) = self.request_limit {
+                builder = builder.request_limit(bytes);
+            }
+            let started = builder
                 .address(port::local(port::free()).to_string())
                 .tick_time(self.tick_time)
                 .min_session_timeout(self.min_session_timeout)
@@ -147,7 +160,7 @@ impl ServerOptions {
     }
 
     fn system_properties(&self) -> Vec<String> {
-        vec![
+        let mut properties = vec![
             "-Dzookeeper.admin.enableServer=false".to_owned(),
             format!("-Dzookeeper.extendedTypesEnabled={}", self.extended_types),
             format!("-Dzookeeper.forceSync={}", if self.force_sync { "yes" } else { "no" }),
@@ -156,7 +169,9 @@ impl ServerOptions {
                 self.container_check_interval.as_millis()
             ),
             "-Dzookeeper.preAllocSize=4096".to_owned(),
-        ]
+        ];
+        properties.extend(self.request_limit.map(|bytes| format!("-Djute.maxbuffer={bytes}")));
+        properties
     }
 
     fn config_file(&self, dir: &Path, port: u16) -> String {

@@ -62,6 +62,23 @@ async fn requests_are_counted_exactly_and_pings_are_not() {
 }
 
 #[tokio::test]
+async fn accepted_connections_are_counted_with_their_times() {
+    let start = Instant::now();
+    let (_fixture, proxy, client) = proxied("accepted").await;
+    assert_eq!(proxy.accepted().len(), 1);
+    assert!(proxy.accepted()[0] >= start);
+    proxy.reset_counts();
+    for count in 1..=2 {
+        let before = Instant::now();
+        proxy.cut();
+        connected(&client).await;
+        let accepted = proxy.accepted();
+        assert_eq!(accepted.len(), count);
+        assert!((before..=Instant::now()).contains(&accepted[count - 1]));
+    }
+}
+
+#[tokio::test]
 async fn a_cut_is_a_lost_connection_and_the_session_goes_on() {
     let (_fixture, proxy, client) = proxied("cut").await;
     let session = client.session_id();

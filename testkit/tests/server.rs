@@ -152,3 +152,18 @@ async fn no_server_outlives_a_killed_test_process() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_server_closes_the_connection_at_a_request_above_its_limit() {
+    let options = RealServer::options().request_limit(65_536);
+    let server = options.start().await;
+    let client = Client::connect(&server.connect_string()).await.unwrap();
+    client.create("/short", &[7; 60_000], &NODE).await.unwrap();
+    let long = client.create("/long", &[7; 70_000], &NODE).await;
+    assert!(long.is_err(), "{long:?}");
+    eventually(Duration::from_secs(20), "the client is back", || async {
+        client.check_stat("/").await.is_ok()
+    })
+    .await;
+    assert_eq!(client.check_stat("/long").await, Ok(None));
+}

@@ -4,7 +4,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{ConnectError, ConnectOptions, Coordinator, Error, ReleaseError, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, lock};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_here, lock};
 use crate::warnings::Warnings;
 
 const ROOT: (&str, &str) = ("digest", "root:secret");
@@ -95,7 +95,7 @@ async fn where_we_may_not_delete_a_release_says_so_and_the_session_takes_the_nod
     let fixture = Fixture::new("no delete").await;
     guarded(&fixture, "/p", zk::Permission::CREATE | zk::Permission::READ).await;
     let warnings = Warnings::capture();
-    let zk = connect(&fixture).await;
+    let zk = connect_here(&fixture.connect_string(), LONG).await;
     let guard = acquire(&lock(&zk, "/p")).await;
     let path = guard.path().to_owned();
     let error = within(PATIENCE, "an error", guard.release()).await.unwrap_err();

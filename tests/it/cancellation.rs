@@ -10,7 +10,9 @@ use tokio::runtime::{Builder, Runtime};
 use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard, LossReason, RunError, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock, session_id};
+use crate::support::{
+    LONG, PATIENCE, acquire, connect, connect_here, connect_to, granted, join_line, lock, session_id,
+};
 
 /// How long a future must be silent to be taken for one that waits.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -350,7 +352,7 @@ async fn when_the_runtime_of_the_coordinator_is_shut_down_all_calls_end_and_the_
     let line = Line::new("own runtime").await;
     let own = runtime();
     let servers = line.fixture.connect_string();
-    let connecting = own.spawn(async move { connect_to(&servers, Duration::from_secs(2)).await });
+    let connecting = own.spawn(async move { connect_here(&servers, Duration::from_secs(2)).await });
     let zk = connecting.await.unwrap();
     let guard = acquire(&lock(&zk, "/held")).await;
     let holder = acquire(&line.front).await;

@@ -54,7 +54,11 @@ async fn where_nothing_listens_connecting_fails_in_time() {
     drop(listener);
     unreachable(&nobody).await;
     unreachable(&format!("{nobody},{nobody}/chroot")).await;
-    unreachable("no-such-host.invalid:2181").await;
+    let unknown = within(PATIENCE, "an error", connect("no-such-host.invalid:2181")).await;
+    assert!(
+        matches!(&unknown, Err(ConnectError::UnknownHost { host, .. }) if host == "no-such-host.invalid"),
+        "{unknown:?}"
+    );
 }
 
 #[tokio::test]
@@ -172,7 +176,10 @@ async fn a_fenced_write_that_no_server_takes_is_refused_and_the_hold_survives() 
 }
 
 #[test]
-fn without_a_runtime_connecting_is_an_error() {
-    let error = futures::executor::block_on(connect("127.0.0.1:2181")).unwrap_err();
-    assert_eq!(error, ConnectError::NoRuntime);
+fn connecting_needs_no_runtime_of_the_caller() {
+    let error = futures::executor::block_on(connect("no host at all")).unwrap_err();
+    assert!(matches!(error, ConnectError::ConnectString { .. }), "{error}");
+    let refused = ConnectOptions::new().session_timeout(Duration::from_millis(200));
+    let error = futures::executor::block_on(refused.connect("127.0.0.1:1")).unwrap_err();
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
 }

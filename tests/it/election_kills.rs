@@ -11,7 +11,7 @@ use tokio::time;
 use zookeeper_recipes::{ElectionLayout, LeaderElection, Leadership};
 use zookeeper_testkit::{Fixture, Held, History, Mode, Proxy, ServerTruth, within};
 
-use crate::support::{PATIENCE, connect, connect_to};
+use crate::support::{PATIENCE, connect, connect_here};
 
 const LEADER: &str = "/leader";
 const CANDIDATES: usize = 10;
@@ -163,7 +163,7 @@ fn candidate(who: usize, servers: String, stage: Arc<Stage>) -> (mpsc::Unbounded
 }
 
 async fn stand(who: usize, servers: &str, stage: &Stage, mut orders: mpsc::UnboundedReceiver<Order>) {
-    let zk = connect_to(servers, TIMEOUT).await;
+    let zk = connect_here(servers, TIMEOUT).await;
     let election = LeaderElection::new(&zk, LEADER).unwrap().layout(stage.layout);
     let mut over = stage.over.subscribe();
     loop {

@@ -43,6 +43,7 @@ mod reconnect;
 mod reference;
 mod relay;
 mod replaced_session;
+mod retry;
 mod revocation;
 mod revocation_of_leaders_and_permits;
 mod rwlock;

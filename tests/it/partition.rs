@@ -9,7 +9,7 @@ use zookeeper_recipes::{Coordinator, FairLockGuard, LossReason, Lost, ReleaseErr
 use zookeeper_testkit::{Fixture, History, Injection, Mode, ServerTruth, When, background, eventually, within};
 
 use crate::sessions::{Acquiring, reached, session_timeout, told};
-use crate::support::{PATIENCE, acquire, connect, connect_to, elapsed, lock, session_id};
+use crate::support::{PATIENCE, acquire, connect, connect_here, connect_to, elapsed, lock, session_id};
 
 const LOCK: &str = "/lock";
 /// Of sessions that shall outlive all that the test does.
@@ -198,7 +198,7 @@ async fn a_timeout_bounds_the_call_of_a_waiter_whose_link_falls_silent() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_stopped_process_sees_at_its_first_look_that_it_holds_nothing() {
     let fixture = Fixture::new("partition-stopped").await;
-    let zk = connect_to(&fixture.connect_string(), Duration::from_secs(2)).await;
+    let zk = connect_here(&fixture.connect_string(), Duration::from_secs(2)).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
     let waiter = granted_elsewhere(&fixture).await;
     assert!(guard.is_held());
@@ -213,7 +213,7 @@ async fn a_stopped_process_sees_at_its_first_look_that_it_holds_nothing() {
 #[tokio::test(flavor = "current_thread")]
 async fn work_that_ends_after_a_stop_longer_than_the_lease_has_no_result() {
     let fixture = Fixture::new("partition-stopped-work").await;
-    let zk = connect_to(&fixture.connect_string(), Duration::from_secs(2)).await;
+    let zk = connect_here(&fixture.connect_string(), Duration::from_secs(2)).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
     let waiter = granted_elsewhere(&fixture).await;
     let outcome = guard

@@ -4,10 +4,13 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use futures::future;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use zookeeper_embedded::Faults;
 use zookeeper_recipes::zookeeper_client as zk;
-use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLock, FairLockGuard, TimeoutError};
+use zookeeper_recipes::{
+    AcquireTimeoutError, ConnectOptions, Coordinator, Error, FairLock, FairLockGuard, TimeoutError,
+};
 use zookeeper_testkit::{Fixture, within};
 
 /// How long anything that has to happen may take on a busy machine. Never what a test asserts on.
@@ -28,6 +31,15 @@ pub(crate) async fn connect(fixture: &Fixture) -> Coordinator {
 pub(crate) async fn connect_each<const N: usize>(fixture: &Fixture) -> [Coordinator; N] {
     let sessions = future::join_all((0..N).map(|_| connect(fixture))).await;
     sessions.try_into().expect("there are as many")
+}
+
+/// A session that is served by the runtime of the test: it stops where that is blocked, and tells its log there.
+pub(crate) async fn connect_here(servers: &str, timeout: Duration) -> Coordinator {
+    let options = ConnectOptions::new()
+        .session_timeout(timeout)
+        .runtime(Handle::current());
+    let connected = within(PATIENCE, "a session", options.connect(servers)).await;
+    connected.unwrap_or_else(|err| panic!("no session on {servers}: {err}"))
 }
 
 /// A session on `servers`, for example through a proxy. `RUST_LOG` shows what it does.
@@ -111,9 +123,29 @@ pub(crate) async fn create(fixture: &Fixture, path: &str, mode: zk::CreateMode) 
 }
 
 /// The limit that a call says has passed; none if it says something else.
-pub(crate) fn elapsed<T, E>(outcome: Result<T, TimeoutError<E>>) -> Option<Duration> {
-    match outcome {
-        Err(TimeoutError::Elapsed { after, .. }) => Some(after),
-        _ => None,
+pub(crate) fn elapsed<T, E: Elapsed>(outcome: Result<T, E>) -> Option<Duration> {
+    outcome.err().and_then(|error| error.after())
+}
+
+/// An error of a call with a limit.
+pub(crate) trait Elapsed {
+    fn after(&self) -> Option<Duration>;
+}
+
+impl<E> Elapsed for TimeoutError<E> {
+    fn after(&self) -> Option<Duration> {
+        match self {
+            Self::Elapsed { after, .. } => Some(*after),
+            _ => None,
+        }
+    }
+}
+
+impl Elapsed for AcquireTimeoutError {
+    fn after(&self) -> Option<Duration> {
+        match self {
+            Self::Elapsed { after, .. } => Some(*after),
+            _ => None,
+        }
     }
 }

@@ -12,9 +12,9 @@ fuzz_target!(|stream: &[u8]| {
     let mut dribble = BytesMut::new();
     let mut rest = stream.iter();
     loop {
-        let frame = next_frame(&mut whole);
+        let frame = next_frame(&mut whole, MAX_FRAME);
         let dribbled = loop {
-            match next_frame(&mut dribble) {
+            match next_frame(&mut dribble, MAX_FRAME) {
                 Ok(None) => match rest.next() {
                     Some(byte) => dribble.extend_from_slice(&[*byte]),
                     None => break Ok(None),

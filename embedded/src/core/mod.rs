@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) min_session_timeout: i32,
     pub(crate) max_session_timeout: i32,
     pub(crate) watch_modes: WatchModes,
+    pub(crate) request_limit: usize,
 }
 
 /// What the connection does after a frame.
@@ -160,6 +161,7 @@ impl Core {
         let now = self.now();
         self.sessions.touch(session, now);
         let answer = match request {
+            Ok(_) if action == Some(Action::Throttle) => Answer::Reply(self.throttled(id, header)),
             Ok(request) => self.execute(id, session, header.xid, request),
             Err(_) => Answer::Reply(self.marshalling_error(id, header)),
         };
@@ -184,7 +186,7 @@ impl Core {
             }
             // The events of the request's own transaction are as lost as its reply.
             Some(Action::DropAfterApply | Action::BlackHoleAfterApply) => connection.mute = true,
-            Some(Action::DelayReply(_)) | None => {}
+            Some(Action::DelayReply(_) | Action::Throttle) | None => {}
         }
         None
     }
@@ -254,6 +256,10 @@ impl Core {
             _ => return Answer::Last(response::error_reply(xid, 0, ErrorCode::AuthFailed)),
         }
         Answer::Reply(response::reply(xid, 0, |_| {}))
+    }
+
+    fn throttled(&self, id: ConnectionId, header: RequestHeader) -> Bytes {
+        response::error_reply(header.xid, self.last_zxid_of(id), ErrorCode::Throttled)
     }
 
     /// A request whose body cannot be read fails; a write takes a zxid all the same.

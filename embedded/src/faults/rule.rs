@@ -19,6 +19,7 @@ pub(crate) enum Action {
     DropBeforeApply,
     DropAfterApply,
     DelayReply(Duration),
+    Throttle,
     BlackHoleBeforeApply,
     BlackHoleAfterApply,
 }
@@ -121,6 +122,11 @@ impl RuleBuilder {
     /// Applies the request at once and holds its reply back, with all that follows it on the connection.
     pub fn delay_reply(self, delay: Duration) -> Rule {
         self.install(Action::DelayReply(delay))
+    }
+
+    /// Answers that the server is busy (`THROTTLEDOP`) instead of applying the request. Pings and handshakes pass.
+    pub fn throttle(self) -> Rule {
+        self.without_pings().install(Action::Throttle)
     }
 
     /// Swallows the request and all that follows on its connection, which stays open until the client gives up or the

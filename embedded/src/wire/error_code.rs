@@ -36,6 +36,8 @@ pub enum ErrorCode {
     NoWatcher = -121,
     #[error("reconfig disabled")]
     ReconfigDisabled = -123,
+    #[error("throttled")]
+    Throttled = -127,
 }
 
 impl ErrorCode {

@@ -247,3 +247,15 @@ async fn an_address_that_is_taken_or_makes_no_sense_is_an_error() {
     );
     assert!(Server::builder().address("nonsense").start().await.is_err());
 }
+
+#[tokio::test]
+async fn a_request_longer_than_the_limit_costs_its_connection() {
+    let server = Server::builder().request_limit(1_000).start().await.unwrap();
+    let client = connect(&server).await;
+    let options = options(CreateMode::Persistent);
+    client.create("/short", &[7; 900], &options).await.unwrap();
+    let long = client.create("/long", &[7; 1_000], &options).await;
+    assert!(long.is_err(), "{long:?}");
+    within(async { while client.check_stat("/").await.is_err() {} }).await;
+    assert_eq!(server.nodes("/"), ["/", "/short"]);
+}

@@ -50,6 +50,18 @@ async fn drop_after_apply_loses_the_reply_and_keeps_the_session() {
 }
 
 #[tokio::test]
+async fn a_throttled_request_is_answered_and_not_applied() {
+    let server = quick_server().await;
+    let client = connect(&server).await;
+    let rule = server.faults().on_any().times(2).throttle();
+    let throttled = client.create("/a", b"", &options(CreateMode::Persistent)).await;
+    assert_eq!(throttled.err(), Some(Error::Throttled));
+    assert_eq!(client.check_stat("/a").await, Err(Error::Throttled));
+    assert_eq!(client.check_stat("/a").await, Ok(None));
+    assert_eq!(rule.hits(), 2);
+}
+
+#[tokio::test]
 async fn requests_before_a_dropped_one_are_answered() {
     let server = quick_server().await;
     let client = connect(&server).await;

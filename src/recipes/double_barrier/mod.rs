@@ -227,7 +227,7 @@ impl DoubleBarrier {
     /// is now.
     async fn inside(&self, mut node: Ephemeral, ready: Ready) -> Result<Entered, Interrupted> {
         let session = Arc::clone(node.session());
-        let (is_there, proven) = futures::future::join(node.recheck(), session.prove()).await;
+        let (is_there, proven) = futures::future::join(node.recheck(), session.prove(node.end())).await;
         is_there?;
         proven?;
         node.watch();

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, ContenderNames, Enrolment, Line, Mode, TryAcquireError};
 use crate::session::Coordinator;
-use crate::znode::{NodePath, ReleaseError, check_listener, elapsed};
+use crate::znode::{NodePath, ReleaseError, check_listener};
 
 pub use self::leadership::{Leadership, ProclaimError};
 pub use self::observe::Participant;
@@ -165,8 +165,7 @@ impl LeaderElection {
         limit: Duration,
     ) -> Result<Leadership, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&enrolment(value.into()), limit).await?;
-        hold.map(Leadership::new)
-            .ok_or_else(|| elapsed(self.line.zk(), self.path(), limit))
+        Ok(Leadership::new(hold))
     }
 
     /// Campaigns, runs `work` while leading, and campaigns again, until `work` says [`ControlFlow::Break`], whose
@@ -270,5 +269,6 @@ fn enrolment(value: Bytes) -> Enrolment {
     Enrolment {
         mode: Mode::Exclusive,
         data: Some(value),
+        ahead: None,
     }
 }

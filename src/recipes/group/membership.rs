@@ -1,5 +1,6 @@
 //! [`Membership`]: one member's place in a group, kept through all sessions.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use tracing::{debug, info, warn};
 use super::JoinError;
 use crate::error::Error;
 use crate::observer::Observer;
-use crate::session::{CleanupToken, CleanupWait, Coordinator, Interrupted};
+use crate::session::{CleanupToken, CleanupWait, Coordinator, End, Interrupted, lock};
 use crate::znode::{NamedEphemeral, NodePath};
 
 /// Pause after a refused create, which only a change of ACLs or of the tree can cause.
@@ -29,6 +30,7 @@ pub struct Membership {
     zk: Coordinator,
     id: String,
     path: NodePath,
+    _leaving: Leaving,
     /// Dropping it tells the keeper to leave.
     wanted: watch::Sender<Wanted>,
     presence: watch::Receiver<Presence>,
@@ -46,6 +48,21 @@ pub enum Presence {
     Absent,
     /// As `Absent`, and somebody else has taken the id in the meantime. It is registered again once that one leaves.
     Displaced,
+}
+
+/// Marks the node of the member as one that is about to go, at once when the membership is dropped: joining again with
+/// the same id then waits for that.
+#[derive(Debug, Default)]
+struct Leaving {
+    node: Arc<Mutex<Option<Arc<End>>>>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(end) = &*lock(&self.node) {
+            end.mark_deliberate(true);
+        }
+    }
 }
 
 /// The data that the member should have, and which in order it is.
@@ -81,6 +98,7 @@ impl Membership {
         let (wanted, wanted_receiver) = watch::channel(Wanted { number: 0, data });
         let (presence, presence_receiver) = watch::channel(Presence::Present);
         let (written, written_receiver) = watch::channel((0, Ok(())));
+        let leaving = Leaving::default();
         let keeper = Keeper {
             zk: zk.clone(),
             path: path.clone(),
@@ -88,12 +106,14 @@ impl Membership {
             wanted: wanted_receiver,
             presence,
             written,
+            current: Arc::clone(&leaving.node),
         };
         runtime.spawn(keeper.run(node));
         Ok(Self {
             zk: zk.clone(),
             id: id.to_owned(),
             path,
+            _leaving: leaving,
             wanted,
             presence: presence_receiver,
             written: written_receiver,
@@ -164,6 +184,8 @@ struct Keeper {
     wanted: watch::Receiver<Wanted>,
     presence: watch::Sender<Presence>,
     written: watch::Sender<Written>,
+    /// The end of the node, for [`Leaving`].
+    current: Arc<Mutex<Option<Arc<End>>>>,
 }
 
 /// Nobody wants the membership any more, or none can be had.
@@ -171,6 +193,7 @@ struct Over;
 
 impl Keeper {
     async fn run(mut self, mut node: NamedEphemeral) {
+        *lock(&self.current) = Some(Arc::clone(node.end()));
         // The end of this task drops the node, which the reaper removes then.
         while self.keep(node).await.is_ok() {
             self.presence.send_replace(Presence::Absent);
@@ -179,6 +202,7 @@ impl Keeper {
                 Err(Over) => return,
             };
             info!(path = %self.path, "registered again");
+            *lock(&self.current) = Some(Arc::clone(node.end()));
             self.presence.send_replace(Presence::Present);
         }
     }

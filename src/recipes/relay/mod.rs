@@ -15,9 +15,9 @@ use zookeeper_client as zk;
 
 use self::turn::AbandonedTurns;
 use crate::error::Error;
-use crate::line::{AcquireTimeoutError, Contender, ContenderNames, Enrolment, Line, TryAcquireError};
+use crate::line::{AcquireTimeoutError, Ahead, Contender, ContenderNames, Enrolment, Line, TryAcquireError};
 use crate::session::{CleanupToken, Coordinator, Interrupted, Operation, Retry, Session, refused};
-use crate::znode::{NodePath, Transaction, commit, delete, elapsed, read, retry_across_sessions, with_deadline};
+use crate::znode::{NodePath, Transaction, commit, delete, read, retry_across_sessions, with_deadline};
 
 pub use self::turn::{CompleteError, Turn};
 
@@ -108,7 +108,7 @@ impl Relay {
     /// # When the session is lost
     /// The future goes on waiting: it joins the line again, at the tail, in the next session.
     pub async fn join(&self) -> Result<Turn, Error> {
-        self.join_witnessed(None).await
+        self.join_tracked(&Enrolment::EXCLUSIVE, None).await
     }
 
     /// Takes the turn if nobody has it or waits for it. If somebody does, that is found out with one read.
@@ -142,10 +142,17 @@ impl Relay {
     /// # Cancel safety
     /// As [`join`](Self::join).
     pub async fn join_timeout(&self, limit: Duration) -> Result<Turn, AcquireTimeoutError> {
+        let ahead = Ahead::default();
+        let enrolment = &Enrolment::EXCLUSIVE.noting(&ahead);
         let joined = with_deadline(&self.zk, limit, |cleanup| async move {
-            self.join_witnessed(Some(&cleanup)).await
+            self.join_tracked(enrolment, Some(&cleanup)).await
         });
-        joined.await?.ok_or_else(|| elapsed(&self.zk, self.path(), limit))
+        match joined.await? {
+            Some(turn) => Ok(turn),
+            None => Err(ahead
+                .elapsed(&self.zk, std::slice::from_ref(&self.line), self.path(), limit)
+                .await),
+        }
     }
 
     /// The result of the last completed turn, without joining: two reads.
@@ -230,10 +237,10 @@ impl Relay {
         }
     }
 
-    async fn join_witnessed(&self, cleanup: Option<&CleanupToken>) -> Result<Turn, Error> {
+    async fn join_tracked(&self, enrolment: &Enrolment, cleanup: Option<&CleanupToken>) -> Result<Turn, Error> {
         let mut abandoned = AbandonedTurns::default();
         loop {
-            let hold = self.line.acquire(&Enrolment::EXCLUSIVE, cleanup).await?;
+            let hold = self.line.acquire(enrolment, cleanup).await?;
             match self.begin(hold, &mut abandoned).await {
                 Ok(turn) => return Ok(turn),
                 Err(interrupted) => self.is_worth_another_try(interrupted)?,

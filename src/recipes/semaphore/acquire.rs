@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use futures::future;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, debug, info_span};
 
 use super::limit::{Limit, PermitDecision};
 use super::{Permit, PermitError, Semaphore};
@@ -195,14 +195,14 @@ impl Semaphore {
         };
         let mut others: Vec<_> = nodes.collect();
         first.recheck_after_reconnect().await?;
-        session.prove().await?;
+        session.prove(first.end()).await?;
         first.watch();
         others.iter_mut().for_each(Ephemeral::watch);
         if let Some(reason) = first.end().reason() {
             return Err(Lost { reason }.into());
         }
         let hold = Hold::of_all(first, others, self.zk.clone());
-        info!(node = hold.path(), token = %hold.token(), permits, "granted");
+        debug!(node = hold.path(), token = %hold.token(), permits, "granted");
         Ok(Ok(Permit::new(hold, permits)))
     }
 }

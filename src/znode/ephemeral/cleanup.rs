@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::Error;
 use crate::session::{CleanupToken, End, LossReason, NodeKey, NodeLocation, Session};
 
 /// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
@@ -14,7 +15,11 @@ pub(in crate::znode) struct CleanupGuard {
 }
 
 impl CleanupGuard {
-    pub(crate) fn register(session: &Arc<Session>, location: NodeLocation, cleanup: Option<CleanupToken>) -> Self {
+    pub(crate) fn register(
+        session: &Arc<Session>,
+        location: NodeLocation,
+        cleanup: Option<CleanupToken>,
+    ) -> Result<Self, Error> {
         Self::register_with(session, location, cleanup, Arc::new(End::new()))
     }
 
@@ -24,26 +29,34 @@ impl CleanupGuard {
         location: NodeLocation,
         cleanup: Option<CleanupToken>,
         end: Arc<End>,
-    ) -> Self {
-        let key = session.registry().insert(location, cleanup, Arc::clone(&end));
-        Self::new(session, key, end)
+    ) -> Result<Self, Error> {
+        let key = session.registry().insert(location, cleanup, Arc::clone(&end))?;
+        Ok(Self::new(session, key, end))
     }
 
     /// Registers a node at a path that others may use; `None` if there is one of this session.
-    pub(crate) fn register_named(session: &Arc<Session>, path: &str, cleanup: Option<CleanupToken>) -> Option<Self> {
+    pub(crate) fn register_named(
+        session: &Arc<Session>,
+        path: &str,
+        cleanup: Option<CleanupToken>,
+    ) -> Result<Option<Self>, Error> {
         let (registry, end) = (session.registry(), Arc::new(End::new()));
         let key = registry.insert_named(path, session.id(), cleanup, Arc::clone(&end))?;
-        Some(Self::new(session, key, end))
+        Ok(key.map(|key| Self::new(session, key, end)))
     }
 
     fn new(session: &Arc<Session>, key: NodeKey, end: Arc<End>) -> Self {
-        let (session, done) = (Arc::clone(session), false);
         Self {
-            session,
+            session: Arc::clone(session),
             key,
             end,
-            done,
+            done: false,
         }
+    }
+
+    /// Says whether something is held on the node, which then stays after a loss until this is dropped.
+    pub(crate) fn set_held(&self, held: bool) {
+        self.session.registry().set_held(self.key, held);
     }
 
     /// The node is at `path`.

@@ -26,7 +26,7 @@ impl Ephemeral {
         loop {
             session.connected().await?;
             let connection = session.connection();
-            let new = NewNodes::register(session, all);
+            let new = NewNodes::register(session, all)?;
             let lists = future::join_all(all.iter().map(|new| {
                 let parent = new.parent.as_str();
                 session.read(move |client| async move { client.list_children(parent).await })
@@ -83,7 +83,7 @@ pub(super) struct NewNodes {
 
 impl NewNodes {
     /// Names all nodes and registers them, before the transaction is sent that creates them.
-    pub(super) fn register(session: &Arc<Session>, all: &[NewChild<'_>]) -> Self {
+    pub(super) fn register(session: &Arc<Session>, all: &[NewChild<'_>]) -> Result<Self, Error> {
         let (end, mode) = (Arc::new(End::new()), zk::CreateMode::EphemeralSequential);
         let (mut guards, mut steps) = (Vec::new(), Vec::new());
         for new in all {
@@ -94,9 +94,9 @@ impl NewNodes {
                 mode,
             ));
             let (location, cleanup, end) = (new.location(name), new.cleanup.cloned(), Arc::clone(&end));
-            guards.push(CleanupGuard::register_with(session, location, cleanup, end));
+            guards.push(CleanupGuard::register_with(session, location, cleanup, end)?);
         }
-        Self { guards, steps }
+        Ok(Self { guards, steps })
     }
 
     /// What came of the transaction, sent on `connection` or a later one; known after a pause if it was not answered.

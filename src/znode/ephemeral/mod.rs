@@ -80,7 +80,7 @@ impl Ephemeral {
             let name = new.tag.new_name();
             let prefix = new.parent.child(&name.prefix);
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
-            let guard = CleanupGuard::register(session, new.location(name), new.cleanup.cloned());
+            let guard = CleanupGuard::register(session, new.location(name), new.cleanup.cloned())?;
             let list = session.read(|client| async move { client.list_children(parent).await });
             let (reply, list) = future::join(session.create(&prefix, new.data, mode), list).await;
             let listed = match &reply {
@@ -151,6 +151,11 @@ impl Ephemeral {
 
     pub(crate) fn czxid(&self) -> i64 {
         self.czxid
+    }
+
+    /// Says whether something is held on the node.
+    pub(in crate::znode) fn set_held(&self, held: bool) {
+        self.guard.set_held(held);
     }
 
     /// The end of the node: of its session, by a release, or because somebody else removed it.

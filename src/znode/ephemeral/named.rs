@@ -43,7 +43,7 @@ impl NamedEphemeral {
             session.connected().await?;
             let connection = session.connection();
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
-            if let Some(guard) = CleanupGuard::register_named(session, path.as_str(), cleanup.cloned()) {
+            if let Some(guard) = CleanupGuard::register_named(session, path.as_str(), cleanup.cloned())? {
                 let reply = session.create(path.as_str(), data, zk::CreateMode::Ephemeral).await?;
                 match (
                     Ephemeral::created(guard, &mut retry, connection, reply).await?,
@@ -69,7 +69,8 @@ impl NamedEphemeral {
                 retry.raced().await?;
                 continue;
             };
-            let own_is_leaving = own.is_some_and(|end| end.reason().is_some()) && owner == session.id();
+            let is_leaving = |end: Arc<End>| end.reason().is_some() || end.is_deliberate();
+            let own_is_leaving = own.is_some_and(is_leaving) && owner == session.id();
             if !own_is_leaving && !session.succeeds(owner) {
                 return Ok(Err(NameInUse { owner, watch }));
             }

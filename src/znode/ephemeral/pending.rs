@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::ledger::Receipt;
 use super::Ephemeral;
 use super::cleanup::CleanupGuard;
+use crate::error::Error;
 use crate::session::{Lost, NodeLocation, Session};
 
 /// A node of ours that a transaction is about to create, at a path that nobody else has.
@@ -17,14 +18,14 @@ pub(crate) struct PendingNode {
 
 impl PendingNode {
     /// Registers the node before the transaction is sent: from here on, dropping this leaves nothing behind.
-    pub(crate) fn new(session: &Arc<Session>, path: String) -> Self {
-        let guard = CleanupGuard::register(session, NodeLocation::Path(path.clone()), None);
+    pub(crate) fn new(session: &Arc<Session>, path: String) -> Result<Self, Error> {
+        let guard = CleanupGuard::register(session, NodeLocation::Path(path.clone()), None)?;
         let connection = session.connection();
-        Self {
+        Ok(Self {
             guard,
             path,
             connection,
-        }
+        })
     }
 
     pub(crate) fn path(&self) -> &str {

@@ -38,7 +38,7 @@ impl Ephemeral {
             self.alive()?;
             session.connected().await?;
             let connection = session.connection();
-            let mut new = NewNodes::register(&session, all);
+            let mut new = NewNodes::register(&session, all)?;
             let (condition, delete) = (new.steps.len(), new.steps.len() + 1);
             new.steps.push(Operation::check(path, version));
             new.steps.push(Operation::delete(self.path(), None));
@@ -77,8 +77,11 @@ impl Ephemeral {
             Operation::create(&path, data.to_vec(), zk::CreateMode::Ephemeral),
             Operation::delete(self.path(), None),
         ];
-        self.release()?;
-        let guard = CleanupGuard::register(&session, NodeLocation::Path(path.clone()), None);
+        let guard = CleanupGuard::register(&session, NodeLocation::Path(path.clone()), None)?;
+        if let Err(lost) = self.release() {
+            guard.disarm();
+            return Err(lost.into());
+        }
         let mut retry = Retry::new(&session, &path, data.len());
         loop {
             let connection = session.connection();

@@ -38,6 +38,7 @@ pub(super) fn spawn(client: TcpStream, shared: Arc<Shared>) {
     // Held until the link is registered: a cut must find it, and its own end must not come first.
     let registry = Arc::clone(&shared);
     let mut state = lock(&registry.state);
+    state.accepted.push(std::time::Instant::now());
     state.next_id += 1;
     let id = state.next_id;
     let task = background::handle().spawn(async move {

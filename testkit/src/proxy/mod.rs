@@ -19,7 +19,7 @@ pub use op::Op;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -164,9 +164,16 @@ impl Proxy {
         self.shared.counts()
     }
 
-    /// Forgets the requests counted so far.
+    /// Forgets the requests and the accepted connections counted so far.
     pub fn reset_counts(&self) {
-        lock(&self.shared.state).passed.clear();
+        let mut state = lock(&self.shared.state);
+        state.passed.clear();
+        state.accepted.clear();
+    }
+
+    /// When each connection was accepted, since the start or the last [`reset_counts`](Self::reset_counts).
+    pub fn accepted(&self) -> Vec<Instant> {
+        lock(&self.shared.state).accepted.clone()
     }
 
     /// How many connections are open.
@@ -211,6 +218,7 @@ struct Shared {
 struct State {
     delays: [Duration; 2],
     passed: Vec<Request>,
+    accepted: Vec<Instant>,
     armed: Vec<Armed>,
     described: HashMap<u64, String>,
     links: HashMap<u64, AbortHandle>,

@@ -20,9 +20,10 @@ use self::backlog::{Backlog, PREFIX, sequence};
 use self::undelivered::{Kept, PoppedItem};
 use crate::error::Error;
 use crate::line::{ContenderNames, Line};
-use crate::session::{CleanupToken, Coordinator, Interrupted, Operation, Session};
+use crate::session::{CleanupToken, Coordinator, Interrupted, Operation, Session, refused};
 use crate::znode::{
-    LedgerOutcome, Ledgers, NodePath, Parents, elapsed, ensure_path, list, read, retry_across_sessions, with_deadline,
+    LedgerOutcome, Ledgers, NodePath, Parents, create, elapsed, ensure_path, list, read, retry_across_sessions,
+    with_deadline,
 };
 
 pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
@@ -264,10 +265,15 @@ impl FifoInner {
     /// A directory that the server removes when it is empty is made anew with the same names for other items: who has read
     /// one just before removes the other. Hence no container.
     async fn make_directory(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
-        if let Some(parent) = self.path.parent() {
-            ensure_path(session, &parent, Parents::Containers).await?;
+        let created = create(session, self.path.as_str(), &[], zk::CreateMode::Persistent).await?;
+        match (created, self.path.parent()) {
+            (Ok(()) | Err(zk::Error::NodeExists), _) => Ok(()),
+            (Err(zk::Error::NoNode), Some(parent)) => {
+                ensure_path(session, &parent, Parents::Containers).await?;
+                ensure_path(session, &self.path, Parents::Persistent).await
+            }
+            (Err(source), _) => Err(refused(self.path.as_str(), source)),
         }
-        ensure_path(session, &self.path, Parents::Persistent).await
     }
 
     async fn peek_in(&self, session: &Arc<Session>) -> Result<Option<Bytes>, Interrupted> {

@@ -102,7 +102,7 @@ impl QueueInner {
         let deadline =
             timeout.map(|timeout| now.saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)));
         let name = ClaimName::new(deadline).name;
-        let announced = PendingNode::new(session, self.layout.claim(&name));
+        let announced = PendingNode::new(session, self.layout.claim(&name))?;
         let claimed = self.layout.claimed(&name);
         let items: Vec<Item> = front
             .takes
@@ -159,7 +159,7 @@ impl QueueInner {
         place.inspect(|place| place.deleted());
         let mut node = announced.created(&receipt)?;
         node.recheck_after_reconnect().await?;
-        session.prove().await?;
+        session.prove(node.end()).await?;
         node.watch_soon();
         let hold = Hold::new(node, self.zk.clone());
         info!(queue = self.path(), claim = hold.path(), token = %hold.token(), items = items.len(), "claimed");

@@ -1,0 +1,58 @@
+//! [`Ahead`]: the contender that an acquire waits behind, for the error that tells of it when the time is up.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{AcquireTimeoutError, Contender, Line};
+use crate::session::{Coordinator, lock};
+use crate::znode::{WITHDRAWAL_GRACE, retry_across_sessions};
+
+/// The path of the contender that one acquire waited behind last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ahead {
+    path: Arc<Mutex<Option<String>>>,
+}
+
+impl Ahead {
+    pub(super) fn set(&self, path: Option<String>) {
+        *lock(&self.path) = path;
+    }
+
+    /// What an acquire is told when its time is up: two more requests, if there is a connection and a blocker.
+    pub(crate) async fn elapsed(
+        &self,
+        zk: &Coordinator,
+        lines: &[Line],
+        path: &str,
+        after: Duration,
+    ) -> AcquireTimeoutError {
+        let connected = zk.is_connected();
+        let ahead = lock(&self.path).clone();
+        let line = |ahead: &String| lines.iter().find(|line| is_parent(line.path.as_str(), ahead));
+        let blocker = match ahead
+            .as_ref()
+            .filter(|_| connected)
+            .and_then(|ahead| Some((line(ahead)?, ahead)))
+        {
+            Some((line, ahead)) => zk.timeout(WITHDRAWAL_GRACE, look_at(zk, line, ahead)).await.flatten(),
+            None => None,
+        };
+        let path = path.to_owned();
+        AcquireTimeoutError::Elapsed {
+            path,
+            after,
+            connected,
+            blocker: blocker.map(Box::new),
+        }
+    }
+}
+
+async fn look_at(zk: &Coordinator, line: &Line, ahead: &str) -> Option<Contender> {
+    let looked = retry_across_sessions(zk, |session| async move { line.contender_at(&session, ahead).await });
+    // What cannot be read is not told.
+    looked.await.ok().flatten()
+}
+
+fn is_parent(directory: &str, path: &str) -> bool {
+    path.rsplit_once('/').is_some_and(|(parent, _)| parent == directory)
+}
