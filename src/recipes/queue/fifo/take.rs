@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 use zookeeper_client as zk;
 
-use super::backlog::Lease;
+use super::backlog::LeasedItem;
 use super::undelivered::PoppedItem;
 use super::{FifoInner, FifoPopError};
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::znode::{
 
 /// An item that was read, on its way out.
 struct Removing {
-    lease: Lease,
+    lease: LeasedItem,
     path: String,
     item: Bytes,
     stat: zk::Stat,
