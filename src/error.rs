@@ -109,6 +109,11 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn layout(path: &str, reason: &'static str) -> Self {
+        let path = path.to_owned();
+        Self::Layout { path, reason }
+    }
+
     /// Turns a server's answer about `path` into the error that it is for a user.
     pub(crate) fn from_answer(path: &str, source: zk::Error) -> Self {
         let path = path.to_owned();

@@ -220,16 +220,10 @@ impl CountDownLatch {
             }
             match commit(&mut retry, session, &steps).await? {
                 Transaction::Applied(_) => return Ok(after),
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NodeExists,
-                } => return Ok(before),
-                Transaction::Refused {
-                    source: zk::Error::NoNode | zk::Error::BadVersion,
-                    ..
-                } => retry.raced().await?,
+                Transaction::Refused(0, zk::Error::NodeExists) => return Ok(before),
+                Transaction::Refused(_, zk::Error::NoNode | zk::Error::BadVersion) => retry.raced().await?,
                 Transaction::Unknown => {}
-                Transaction::Refused { source, .. } => return Err(refused(self.path(), source).into()),
+                Transaction::Refused(_, source) => return Err(refused(self.path(), source).into()),
             }
         }
     }

@@ -92,7 +92,10 @@ impl FairLock {
     /// # When the session is lost
     /// The future goes on waiting: it joins the line again, at the tail, in the next session.
     pub async fn acquire(&self) -> Result<FairLockGuard, Error> {
-        self.line.acquire(&Enrolment::EXCLUSIVE).await.map(FairLockGuard::new)
+        self.line
+            .acquire(&Enrolment::EXCLUSIVE, None)
+            .await
+            .map(FairLockGuard::new)
     }
 
     /// Takes the lock if nobody has it or waits for it. If somebody does, that is found out with one read.

@@ -91,7 +91,10 @@ impl MultiLock {
     /// # When the session is lost
     /// The future goes on waiting: it joins all lines again, at their tails, in the next session.
     pub async fn acquire(&self) -> Result<MultiLockGuard, Error> {
-        self.lines.acquire(&Enrolment::EXCLUSIVE).await.map(MultiLockGuard::new)
+        self.lines
+            .acquire(&Enrolment::EXCLUSIVE, None)
+            .await
+            .map(MultiLockGuard::new)
     }
 
     /// Takes all locks if nobody has or waits for any of them. If somebody does, that is found out with one read of each

@@ -98,7 +98,10 @@ impl RwLock {
     /// # When the session is lost
     /// The future goes on waiting: it joins the line again, at the tail, in the next session.
     pub async fn read(&self) -> Result<RwLockReadGuard, Error> {
-        self.line.acquire(&Enrolment::SHARED).await.map(RwLockReadGuard::new)
+        self.line
+            .acquire(&Enrolment::SHARED, None)
+            .await
+            .map(RwLockReadGuard::new)
     }
 
     /// Reads if no writer has the lock or waits for it. If one does, that is found out with one read.
@@ -142,7 +145,7 @@ impl RwLock {
     /// As [`read`](Self::read).
     pub async fn write(&self) -> Result<RwLockWriteGuard, Error> {
         self.line
-            .acquire(&Enrolment::EXCLUSIVE)
+            .acquire(&Enrolment::EXCLUSIVE, None)
             .await
             .map(|hold| self.written(hold))
     }

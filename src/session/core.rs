@@ -159,11 +159,6 @@ impl Session {
         }
     }
 
-    /// As [`ended`](Self::ended), for those who hear of the reason with their next request.
-    pub(crate) async fn over(&self) {
-        let _ = self.ended().await;
-    }
-
     /// Ends the session for good: all its holds are lost, and it is never used for anything new.
     ///
     /// What is lost is not yet removed. Nodes on which nothing is held go at once. The others stay until their guards are

@@ -39,7 +39,7 @@ pub(crate) use self::core::{Session, SessionLease};
 pub(crate) use self::heartbeat::HeartbeatError;
 pub(crate) use self::interrupted::{Interrupted, RecipeError};
 pub(crate) use self::operation::Operation;
-pub(crate) use self::reaper::find_by_guids;
+pub(crate) use self::reaper::{find_by_guids, owned_stat};
 pub(crate) use self::registry::{CleanupToken, CleanupWait, NodeKey, NodeLocation};
 pub(crate) use self::request::{Applied, Commit, CreatedNode, Reply, Unanswered};
 pub(crate) use self::retry::{Retry, refused};

@@ -178,11 +178,14 @@ impl WatchContext {
                 states.changed().await;
             }
         };
-        tokio::select! {
-            () = self.wake.notified() => {}
-            () = reconnected => {}
-            _ = self.session.ended() => {}
-        }
+        let changed = async {
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = reconnected => {}
+            }
+        };
+        // The end of the session is noticed by the next look.
+        let _ = self.session.while_alive(changed).await;
     }
 
     /// The data of the node at `path`, if it exists; else nothing is watched.

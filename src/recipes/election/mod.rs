@@ -118,7 +118,10 @@ impl LeaderElection {
     /// # When the session is lost
     /// The future goes on waiting: it stands again, at the tail, in the next session.
     pub async fn campaign(&self, value: impl Into<Bytes>) -> Result<Leadership, Error> {
-        self.line.acquire(&enrolment(value.into())).await.map(Leadership::new)
+        self.line
+            .acquire(&enrolment(value.into()), None)
+            .await
+            .map(Leadership::new)
     }
 
     /// Leads if nobody does and nobody waits to. If somebody does, that is found out with one read.

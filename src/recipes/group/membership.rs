@@ -256,7 +256,7 @@ impl Keeper {
                 Ok(Err(mut taken)) => {
                     warn!(path = %self.path, session = format_args!("{:#x}", taken.owner), "somebody else has the id");
                     self.presence.send_replace(Presence::Displaced);
-                    taken.changed().await;
+                    taken.watch.changed().await;
                 }
                 Err(Interrupted::Lost(_)) => {}
                 Err(Interrupted::Failed(error)) => {

@@ -217,7 +217,7 @@ impl Relay {
             let (index, source) = match commit(&mut retry, session, &steps).await? {
                 Transaction::Applied(_) => return Ok(()),
                 Transaction::Unknown => continue,
-                Transaction::Refused { index, source } => (index, source),
+                Transaction::Refused(index, source) => (index, source),
             };
             let of_turn = index <= usize::from(!turn);
             match source {
@@ -240,7 +240,7 @@ impl Relay {
     async fn join_tracked(&self, enrolment: &Enrolment, cleanup: Option<&CleanupToken>) -> Result<Turn, Error> {
         let mut abandoned = AbandonedTurns::default();
         loop {
-            let hold = self.line.acquire_tracked(enrolment, cleanup).await?;
+            let hold = self.line.acquire(enrolment, cleanup).await?;
             match self.begin(hold, &mut abandoned).await {
                 Ok(turn) => return Ok(turn),
                 Err(interrupted) => self.is_worth_another_try(interrupted)?,

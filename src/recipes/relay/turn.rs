@@ -98,16 +98,14 @@ impl Turn {
                 info!(path, "turn completed");
                 return Ok(());
             }
-            Ok(RemoveOutcome::Refused { source, .. }) => {
+            Ok(RemoveOutcome::Refused(_, source)) => {
                 return Err(match source {
                     zk::Error::BadVersion | zk::Error::NoNode => relay.tampered_with(),
                     source => Error::from_answer(&relay.result, source),
                 }
                 .into());
             }
-            Ok(RemoveOutcome::Gone) => Lost {
-                reason: LossReason::NodeRemoved,
-            },
+            Ok(RemoveOutcome::Gone { .. }) => Lost::because(LossReason::NodeRemoved),
             Err(Interrupted::Lost(lost)) => lost,
             Err(Interrupted::Failed(error)) => return Err(relay.zk.ended().unwrap_or(error).into()),
         };
@@ -210,21 +208,15 @@ impl Relay {
                     }
                 }
                 Transaction::Unknown => {}
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NoNode,
-                } => {
+                Transaction::Refused(0, zk::Error::NoNode) => {
                     return Err(Lost::because(LossReason::NodeRemoved).into());
                 }
                 // What we have read is of the past, or our own transaction has come first.
-                Transaction::Refused {
-                    source: zk::Error::BadVersion | zk::Error::NoNode | zk::Error::NodeExists,
-                    ..
-                } => {
+                Transaction::Refused(_, zk::Error::BadVersion | zk::Error::NoNode | zk::Error::NodeExists) => {
                     retry.raced().await?;
                     sync(&session, &self.turn).await?;
                 }
-                Transaction::Refused { source, .. } => return Err(Error::from_answer(&self.turn, source).into()),
+                Transaction::Refused(_, source) => return Err(Error::from_answer(&self.turn, source).into()),
             }
         }
     }

@@ -161,15 +161,9 @@ impl Agreement {
             }
             match commit(&mut retry, session, &steps).await? {
                 Transaction::Applied(_) => return Ok(()),
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::BadVersion | zk::Error::NoNode,
-                } => retry.raced().await?,
-                Transaction::Refused {
-                    index: 1,
-                    source: zk::Error::NodeExists | zk::Error::NoNode,
-                } => is_kept = Some(!is_there),
-                Transaction::Refused { source, .. } => {
+                Transaction::Refused(0, zk::Error::BadVersion | zk::Error::NoNode) => retry.raced().await?,
+                Transaction::Refused(1, zk::Error::NodeExists | zk::Error::NoNode) => is_kept = Some(!is_there),
+                Transaction::Refused(_, source) => {
                     return Err(refused(self.path.as_str(), source).into());
                 }
                 Transaction::Unknown => {

@@ -15,7 +15,7 @@ use super::segment::decode;
 use super::settle::UNREADABLE;
 use super::shared::{Committed, QueueInner};
 use crate::error::Error;
-use crate::session::{Interrupted, Operation, RecipeError, Session};
+use crate::session::{Interrupted, RecipeError, Session};
 use crate::znode::{list, read, retry_across_sessions, stat};
 
 /// An item that nobody could handle, kept until it is [redriven](WorkQueue::redrive) or [purged](WorkQueue::purge).
@@ -179,13 +179,7 @@ impl QueueInner {
             let committed = self.commit(session, |draft| {
                 draft.delete(path.clone(), Some(letter.version), Role::Source(0));
                 if let Some(key) = &key {
-                    draft.step(
-                        Operation::Delete {
-                            path: key.clone(),
-                            version: None,
-                        },
-                        Role::Source(0),
-                    );
+                    draft.delete(key.clone(), None, Role::Source(0));
                 }
                 if back {
                     draft.count(1);

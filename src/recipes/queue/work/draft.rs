@@ -81,11 +81,11 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn create(&mut self, path: String, data: bytes::Bytes, mode: zk::CreateMode, role: Role) {
-        self.step(Operation::Create { path, data, mode }, role);
+        self.step(Operation::Create(path, data, mode), role);
     }
 
     pub(super) fn delete(&mut self, path: String, version: Option<i32>, role: Role) {
-        self.step(Operation::Delete { path, version }, role);
+        self.step(Operation::Delete(path, version), role);
     }
 
     /// So many items more are in the queue, or fewer.
@@ -197,7 +197,7 @@ impl<'a> Draft<'a> {
         if !self.checked.contains(&lane) {
             self.checked.push(lane);
             let path = self.known.layout.lane(lane).as_str().to_owned();
-            self.step(Operation::Check { path, version: tail }, Role::Tail(lane));
+            self.step(Operation::check(path, tail), Role::Tail(lane));
         }
         tail
     }
@@ -213,11 +213,8 @@ impl<'a> Draft<'a> {
         });
         let counts = bound.is_some() && self.change != 0;
         if counts || self.rings {
-            let set = Operation::SetData {
-                path: self.known.layout.root().as_str().to_owned(),
-                data: Level::data(bound),
-                version: bound.map(|_| version),
-            };
+            let root = self.known.layout.root().as_str();
+            let set = Operation::set_data(root, Level::data(bound), bound.map(|_| version));
             self.step(set, Role::Level);
         }
         Drafted::Complete(self.steps, bound)

@@ -234,10 +234,10 @@ impl QueueInner {
                 draft.delete(claim.hold.path().to_owned(), None, role);
             } else {
                 let data = encode(left);
-                draft.step(Operation::SetData { path, data, version }, role);
+                draft.step(Operation::SetData(path, data, version), role);
                 // The items may be there while the claim is not: then they are as good as given back.
                 let path = claim.hold.path().to_owned();
-                draft.step(Operation::Check { path, version: -1 }, role);
+                draft.step(Operation::exists(path), role);
             }
         }
         let mut forgotten = Vec::new();

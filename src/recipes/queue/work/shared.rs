@@ -119,7 +119,7 @@ impl QueueInner {
                     );
                     return Ok(Committed::Indeterminate(value));
                 }
-                LedgerOutcome::Refused { index, source } => {
+                LedgerOutcome::Refused(index, source) => {
                     let Some((operation, role)) = steps.get(index) else {
                         return Err(Error::from_answer(self.path(), source).into());
                     };
@@ -247,7 +247,7 @@ impl QueueInner {
             }
             match self.ledgers.commit(session, self.path(), &[]).await? {
                 LedgerOutcome::Committed(receipt) => self.seen().clock = Some((Instant::now(), receipt.ledger.mtime)),
-                LedgerOutcome::Refused { source, .. } => return Err(Error::from_answer(self.path(), source).into()),
+                LedgerOutcome::Refused(_, source) => return Err(Error::from_answer(self.path(), source).into()),
                 LedgerOutcome::Indeterminate { .. } => {}
             }
             if let Some(reason) = session.end_reason() {
@@ -292,7 +292,7 @@ impl QueueInner {
                     // A directory that somebody made for it.
                     let step = Operation::set_data(path, first.clone(), stat.version);
                     match commit(&mut retry, session, &[step]).await? {
-                        Transaction::Refused { source, .. }
+                        Transaction::Refused(_, source)
                             if !matches!(source, zk::Error::BadVersion | zk::Error::NoNode) =>
                         {
                             return Err(Error::from_answer(path, source).into());
@@ -318,11 +318,10 @@ impl QueueInner {
         let mut mode = zk::CreateMode::Container;
         loop {
             match commit(&mut retry, session, &[Operation::create(path, data.to_vec(), mode)]).await? {
-                Transaction::Refused {
-                    source: zk::Error::Unimplemented,
-                    ..
-                } if mode == zk::CreateMode::Container => mode = zk::CreateMode::Persistent,
-                Transaction::Refused { source, .. }
+                Transaction::Refused(_, zk::Error::Unimplemented) if mode == zk::CreateMode::Container => {
+                    mode = zk::CreateMode::Persistent;
+                }
+                Transaction::Refused(_, source)
                     if !matches!(source, zk::Error::NodeExists | zk::Error::NoNode)
                         // Right below a chroot that does not exist any more.
                         || (source == zk::Error::NoNode && self.layout.root().parent().is_none()) =>
