@@ -10,6 +10,7 @@ mod warnings;
 
 mod access;
 mod auto_traits;
+mod availability;
 mod bad_input;
 mod barrier;
 mod budget;
