@@ -1,9 +1,14 @@
 //! Availability: waits end, leases last on slow links, work ends before the next hold begins, and users learn why.
 
+mod dead_guards;
+mod slow_links;
 mod waits;
 
+use std::fmt::Display;
+use std::time::Duration;
 
 use zookeeper_client::{Acls, CreateMode};
+use zookeeper_recipes::Hold;
 use zookeeper_testkit::Fixture;
 
 const LOCK: &str = "/lock";
@@ -13,4 +18,13 @@ async fn directory(fixture: &Fixture, path: &str) {
     let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
     let created = fixture.raw().create(path, b"", &options).await;
     created.unwrap_or_else(|err| panic!("{path}: {err}"));
+}
+
+/// Shows that `hold` is not lost for as long as `period`.
+async fn assert_held_for(hold: &Hold, period: Duration, what: impl Display) {
+    let started = std::time::Instant::now();
+    if let Ok(reason) = tokio::time::timeout(period, hold.lost()).await {
+        panic!("{what}: lost {:?} after {:?}", reason, started.elapsed());
+    }
+    assert!(hold.is_held(), "{what}");
 }
