@@ -1,6 +1,7 @@
 //! Availability: waits end, leases last on slow links, work ends before the next hold begins, and users learn why.
 
 mod dead_guards;
+mod lapses;
 mod slow_links;
 mod waits;
 
