@@ -1,7 +1,11 @@
 //! Availability: waits end, leases last on slow links, work ends before the next hold begins, and users learn why.
 
+mod blocked_runtimes;
+mod connect_strings;
 mod dead_guards;
 mod lapses;
+mod late_proofs;
+mod outside_runtimes;
 mod slow_links;
 mod waits;
 
