@@ -6,7 +6,10 @@ mod dead_guards;
 mod lapses;
 mod late_proofs;
 mod outside_runtimes;
+mod rights;
 mod slow_links;
+#[cfg(feature = "serde")]
+mod typed_pops;
 mod waits;
 
 use std::fmt::Display;
