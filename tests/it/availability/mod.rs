@@ -4,6 +4,7 @@ mod blocked_runtimes;
 mod connect_strings;
 mod dead_guards;
 mod lapses;
+mod faults;
 mod late_proofs;
 mod outside_runtimes;
 mod rights;
