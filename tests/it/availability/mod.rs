@@ -9,6 +9,7 @@ mod late_proofs;
 mod outside_runtimes;
 mod rights;
 mod slow_links;
+mod told;
 #[cfg(feature = "serde")]
 mod typed_pops;
 mod waits;
