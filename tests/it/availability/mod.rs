@@ -5,6 +5,7 @@ mod connect_strings;
 mod dead_guards;
 mod lapses;
 mod faults;
+mod forged;
 mod late_proofs;
 mod outside_runtimes;
 mod rights;
