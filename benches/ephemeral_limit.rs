@@ -58,7 +58,10 @@ async fn side(child: &str, name: &str, nodes: usize) -> Result<bool, Failure> {
     let server = RealServer::options().heap_mib(1_024).start().await;
     let (mut process, said) = start(child, &server.connect_string(), nodes)?;
     println!("{name}: {said}");
-    println!("{name}: the server counts {} ephemeral nodes", ephemerals(&server).await);
+    println!(
+        "{name}: the server counts {} ephemeral nodes",
+        ephemerals(&server).await
+    );
     process.kill()?;
     process.wait()?;
 
@@ -75,7 +78,10 @@ async fn side(child: &str, name: &str, nodes: usize) -> Result<bool, Failure> {
     let restarted = Instant::now();
     loop {
         if let Some(mode) = four_letter::mode(server.addr()).await {
-            println!("{name}: the server serves again after {:.1?} ({mode})", restarted.elapsed());
+            println!(
+                "{name}: the server serves again after {:.1?} ({mode})",
+                restarted.elapsed()
+            );
             return Ok(true);
         }
         if restarted.elapsed() > START {
@@ -117,7 +123,9 @@ async fn own_locks(cluster: &str, nodes: usize) -> Result<(), Failure> {
     let taken: Vec<_> = locks.buffer_unordered(AT_A_TIME).collect().await;
     let held = taken.iter().filter(|lock| lock.is_ok()).count();
     let refusal = taken.iter().find_map(|lock| lock.as_ref().err());
-    let refusal = refusal.map_or("none refused".to_owned(), |error| format!("the others refused: {error}"));
+    let refusal = refusal.map_or("none refused".to_owned(), |error| {
+        format!("the others refused: {error}")
+    });
     say(&format!("{held} held, {refusal}"));
     std::future::pending::<()>().await;
     drop(taken);
@@ -136,7 +144,10 @@ async fn own_bare(cluster: &str, nodes: usize) -> Result<(), Failure> {
         async move { client.create(&format!("/bare/{number:064}"), b"", ephemeral).await }
     });
     let created: Vec<_> = creates.buffer_unordered(AT_A_TIME).collect().await;
-    say(&format!("{} created", created.iter().filter(|create| create.is_ok()).count()));
+    say(&format!(
+        "{} created",
+        created.iter().filter(|create| create.is_ok()).count()
+    ));
     std::future::pending::<()>().await;
     Ok(())
 }

@@ -94,7 +94,11 @@ pub(crate) fn print(rows: &[Row]) {
     println!("slow link, T = {} s, default margin", TIMEOUT.as_secs());
     println!("round trip | holds | lost | lost after (first) | longest acquire | least remaining | heartbeats per T");
     for row in rows {
-        let first = row.lost.iter().min().map_or("-".to_owned(), |first| format!("{first:.2?}"));
+        let first = row
+            .lost
+            .iter()
+            .min()
+            .map_or("-".to_owned(), |first| format!("{first:.2?}"));
         let per_timeout = row.heartbeats as f64 * TIMEOUT.as_secs_f64() / row.held.as_secs_f64().max(0.001);
         println!(
             "{:>8} % | {:>5} | {:>4} | {first:>18} | {:>15} | {:>15} | {per_timeout:>16.2}",

@@ -137,7 +137,9 @@ pub(crate) fn print(rows: &[Row]) {
         "stall of the server, T = {} s, {SESSIONS} sessions, default margin",
         TIMEOUT.as_secs()
     );
-    println!("stall | promised | holds | lost during | lost after | of them granted since it began | heartbeats per round");
+    println!(
+        "stall | promised | holds | lost during | lost after | of them granted since it began | heartbeats per round"
+    );
     for row in rows {
         println!(
             "{:.2} T | {:>8} | {:>5} | {:>11} | {:>10} | {:>30} | {:>20}",

@@ -99,7 +99,11 @@ async fn a_real_loss_stops_work_on_another_runtime() {
     let ended: Result<Result<(), Lost>, _> = tokio::time::timeout(3 * TIMEOUT, work).await;
     let (next, granted) = granted.await.unwrap();
     let last = *last.lock().unwrap();
-    assert!(last < granted, "the work ran {:?} beside the next holder", last - granted);
+    assert!(
+        last < granted,
+        "the work ran {:?} beside the next holder",
+        last - granted
+    );
     assert!(matches!(ended, Ok(Err(_))), "{ended:?}");
     proxy.heal();
     next.release().await.unwrap();

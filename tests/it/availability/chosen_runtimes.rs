@@ -92,7 +92,11 @@ async fn work_elsewhere_ends_before_a_paused_session_is_followed() {
     drop(blocked);
     let (next, granted) = granted.await.unwrap();
     let last = *last.lock().unwrap();
-    assert!(last < granted, "the work ran {:?} beside the next holder", last - granted);
+    assert!(
+        last < granted,
+        "the work ran {:?} beside the next holder",
+        last - granted
+    );
     assert!(matches!(ended, Ok(Err(_))), "{ended:?}");
     next.release().await.unwrap();
     drop(guard);

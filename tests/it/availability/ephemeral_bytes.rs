@@ -18,7 +18,12 @@ async fn take(zk: &Coordinator, locks: usize, padding: usize) -> (Vec<FairLockGu
         let path = format!("/{}/{number:06}", "p".repeat(padding));
         FairLock::new(zk, &path).unwrap().acquire().await
     });
-    let taken: Vec<_> = within(4 * PATIENCE, "an answer to each", taking.buffer_unordered(AT_A_TIME).collect()).await;
+    let taken: Vec<_> = within(
+        4 * PATIENCE,
+        "an answer to each",
+        taking.buffer_unordered(AT_A_TIME).collect(),
+    )
+    .await;
     let (mut guards, mut refusal) = (Vec::new(), None);
     for taken in taken {
         match taken {
@@ -32,7 +37,9 @@ async fn take(zk: &Coordinator, locks: usize, padding: usize) -> (Vec<FairLockGu
 async fn owned_bytes(fixture: &Fixture, session: i64) -> usize {
     let ephemerals = fixture.ephemerals().await;
     let of_the_session = ephemerals.iter().filter(|(_, owner)| **owner == session);
-    of_the_session.map(|(path, _)| fixture.chroot().len() + path.len() + 4).sum()
+    of_the_session
+        .map(|(path, _)| fixture.chroot().len() + path.len() + 4)
+        .sum()
 }
 
 /// Paths of some 800 bytes, so that a thousand are too many.

@@ -131,7 +131,10 @@ async fn kept_until_dropped<G: AsRef<Hold>, N: Send + 'static>(proxy: &Proxy, gu
     assert_eq!(reason, LossReason::LeaseLapsed);
     proxy.delay(Duration::ZERO);
     tokio::time::sleep(IN_SCOPE).await;
-    assert!(!next.is_finished(), "the next is granted while the lost guard is in scope");
+    assert!(
+        !next.is_finished(),
+        "the next is granted while the lost guard is in scope"
+    );
     drop(guard);
     within(PATIENCE, "the next is granted", next).await.unwrap()
 }
@@ -176,7 +179,11 @@ keeps_its_place!(a_lapsed_write_guard_keeps_its_place, "/rw", 2, |zk| {
     RwLock::new(&zk, "/rw").unwrap().write().await.unwrap()
 });
 keeps_its_place!(a_lapsed_multi_guard_keeps_its_places, "/multi", 2, |zk| {
-    MultiLock::new(&zk, ["/multi", "/multi-too"]).unwrap().acquire().await.unwrap()
+    MultiLock::new(&zk, ["/multi", "/multi-too"])
+        .unwrap()
+        .acquire()
+        .await
+        .unwrap()
 });
 keeps_its_place!(a_lapsed_permit_keeps_its_lease, "/permits/locks", 1, |zk| {
     Semaphore::new(&zk, "/permits", 1).unwrap().acquire().await.unwrap()

@@ -60,7 +60,9 @@ async fn a_late_connect_leaves_a_fresh_lease() {
     let zk = within(PATIENCE, "a session", connecting).await.unwrap().unwrap();
     proxy.reset_counts();
     // Where a voucher has to ripen first, the grant takes the margin at least: 26 %.
-    let guard = within(LATE / 5, "the first grant", lock(&zk, LOCK).acquire()).await.unwrap();
+    let guard = within(LATE / 5, "the first grant", lock(&zk, LOCK).acquire())
+        .await
+        .unwrap();
     let requests = proxy.requests();
     assert!(requests.heartbeats() <= 3, "{requests}");
     guard.release().await.unwrap();

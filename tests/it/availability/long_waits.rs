@@ -46,7 +46,11 @@ async fn a_long_wait_is_a_warning_that_names_the_holder() {
     guard.release().await.unwrap();
     granted(first).await.release().await.unwrap();
     granted(second).await.release().await.unwrap();
-    assert_eq!(warnings_of(path, "holder-of-long-wait"), 1, "the patient one says nothing");
+    assert_eq!(
+        warnings_of(path, "holder-of-long-wait"),
+        1,
+        "the patient one says nothing"
+    );
     fixture.assert_no_nodes_left(&[path]).await;
 }
 

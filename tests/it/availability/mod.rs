@@ -3,9 +3,9 @@
 mod blocked_runtimes;
 mod connect_strings;
 mod dead_guards;
-mod lapses;
 mod faults;
 mod forged;
+mod lapses;
 mod late_proofs;
 mod outside_runtimes;
 mod rights;

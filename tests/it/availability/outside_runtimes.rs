@@ -33,31 +33,61 @@ async fn timeouts_outside_a_runtime_do_not_panic() {
     let [zk, other] = connect_each(&fixture).await;
     let taken = acquire(&lock(&other, "/lock")).await;
     let zk = &zk;
-    outside("FairLock", zk, async |zk| FairLock::new(&zk, "/lock").unwrap().acquire_timeout(MOMENT).await.err());
-    outside("RwLock", zk, async |zk| RwLock::new(&zk, "/rw").unwrap().read_timeout(MOMENT).await.map(drop));
-    outside("RwLock", zk, async |zk| RwLock::new(&zk, "/rw").unwrap().write_timeout(MOMENT).await.map(drop));
+    outside("FairLock", zk, async |zk| {
+        FairLock::new(&zk, "/lock").unwrap().acquire_timeout(MOMENT).await.err()
+    });
+    outside("RwLock", zk, async |zk| {
+        RwLock::new(&zk, "/rw").unwrap().read_timeout(MOMENT).await.map(drop)
+    });
+    outside("RwLock", zk, async |zk| {
+        RwLock::new(&zk, "/rw").unwrap().write_timeout(MOMENT).await.map(drop)
+    });
     outside("MultiLock", zk, async |zk| {
-        MultiLock::new(&zk, ["/lock", "/m"]).unwrap().acquire_timeout(MOMENT).await.err()
+        MultiLock::new(&zk, ["/lock", "/m"])
+            .unwrap()
+            .acquire_timeout(MOMENT)
+            .await
+            .err()
     });
     outside("Semaphore", zk, async |zk| {
-        Semaphore::new(&zk, "/s", 1).unwrap().acquire_timeout(MOMENT).await.map(drop)
+        Semaphore::new(&zk, "/s", 1)
+            .unwrap()
+            .acquire_timeout(MOMENT)
+            .await
+            .map(drop)
     });
     outside("LeaderElection", zk, async |zk| {
-        LeaderElection::new(&zk, "/e").unwrap().campaign_timeout("", MOMENT).await.map(drop)
+        LeaderElection::new(&zk, "/e")
+            .unwrap()
+            .campaign_timeout("", MOMENT)
+            .await
+            .map(drop)
     });
-    outside("Relay", zk, async |zk| Relay::new(&zk, "/r").unwrap().join_timeout(MOMENT).await.map(drop));
+    outside("Relay", zk, async |zk| {
+        Relay::new(&zk, "/r").unwrap().join_timeout(MOMENT).await.map(drop)
+    });
     outside("Barrier", zk, async |zk| {
         let barrier = Barrier::new(&zk, "/b").unwrap();
         barrier.set().await.unwrap();
         barrier.wait_timeout(MOMENT).await.err()
     });
     outside("DoubleBarrier", zk, async |zk| {
-        DoubleBarrier::new(&zk, "/d", 2).unwrap().enter_timeout(MOMENT).await.err()
+        DoubleBarrier::new(&zk, "/d", 2)
+            .unwrap()
+            .enter_timeout(MOMENT)
+            .await
+            .err()
     });
     outside("CountDownLatch", zk, async |zk| {
-        CountDownLatch::new(&zk, "/c", 1).unwrap().wait_timeout(MOMENT).await.err()
+        CountDownLatch::new(&zk, "/c", 1)
+            .unwrap()
+            .wait_timeout(MOMENT)
+            .await
+            .err()
     });
-    outside("FifoQueue", zk, async |zk| FifoQueue::new(&zk, "/f").unwrap().pop_timeout(MOMENT).await.err());
+    outside("FifoQueue", zk, async |zk| {
+        FifoQueue::new(&zk, "/f").unwrap().pop_timeout(MOMENT).await.err()
+    });
     outside("WorkQueue", zk, async |zk| {
         let queue = WorkQueue::new(&zk, "/w").unwrap();
         queue.push_timeout("item", 20 * MOMENT).await.unwrap();
@@ -123,7 +153,9 @@ async fn retries_outside_a_runtime_do_not_panic() {
             let guard = FairLock::new(&zk, "/lock").unwrap().acquire().await.unwrap();
             guard.release().await.unwrap();
         });
-        outside("SharedValue", &zk, async |zk| SharedValue::new(&zk, "/value").unwrap().set("one").await.unwrap());
+        outside("SharedValue", &zk, async |zk| {
+            SharedValue::new(&zk, "/value").unwrap().set("one").await.unwrap()
+        });
         outside("Group", &zk, async |zk| {
             let group = Group::new(&zk, "/group").unwrap();
             group.join("member", "").await.unwrap().leave().await;

@@ -46,16 +46,34 @@ needs_no_rights_above!(a_lock_needs_no_rights_above, |zk| {
     FairLock::new(&zk, "/secure/r")?.acquire().await?.release().await?;
 });
 needs_no_rights_above!(a_rw_lock_needs_no_rights_above, |zk| {
-    RwLock::new(&zk, "/secure/r")?.write().await?.downgrade().await?.release().await?;
+    RwLock::new(&zk, "/secure/r")?
+        .write()
+        .await?
+        .downgrade()
+        .await?
+        .release()
+        .await?;
 });
 needs_no_rights_above!(a_multi_lock_needs_no_rights_above, |zk| {
-    MultiLock::new(&zk, ["/secure/r", "/secure/s"])?.acquire().await?.release().await?;
+    MultiLock::new(&zk, ["/secure/r", "/secure/s"])?
+        .acquire()
+        .await?
+        .release()
+        .await?;
 });
 needs_no_rights_above!(a_semaphore_needs_no_rights_above, |zk| {
-    Semaphore::new(&zk, "/secure/r", 2)?.acquire_many(2).await?.release().await?;
+    Semaphore::new(&zk, "/secure/r", 2)?
+        .acquire_many(2)
+        .await?
+        .release()
+        .await?;
 });
 needs_no_rights_above!(an_election_needs_no_rights_above, |zk| {
-    LeaderElection::new(&zk, "/secure/r")?.campaign("").await?.resign().await?;
+    LeaderElection::new(&zk, "/secure/r")?
+        .campaign("")
+        .await?
+        .resign()
+        .await?;
 });
 needs_no_rights_above!(a_relay_needs_no_rights_above, |zk| {
     Relay::new(&zk, "/secure/r")?.join().await?.complete("").await?;

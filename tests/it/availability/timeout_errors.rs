@@ -16,7 +16,9 @@ use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, join_line, lo
 const LIMIT: Duration = Duration::from_millis(500);
 
 async fn connect_as(fixture: &Fixture, identity: &str) -> Coordinator {
-    let options = ConnectOptions::new().session_timeout(LONG).identity(identity.to_owned());
+    let options = ConnectOptions::new()
+        .session_timeout(LONG)
+        .identity(identity.to_owned());
     within(PATIENCE, "a session", options.connect(&fixture.connect_string()))
         .await
         .unwrap()
@@ -82,16 +84,47 @@ async fn every_line_names_who_is_ahead() {
     let (holder, zk) = (connect_as(&fixture, "holder").await, connect(&fixture).await);
     let holds = (
         RwLock::new(&holder, "/rw").unwrap().write().await.unwrap(),
-        MultiLock::new(&holder, ["/m1", "/m2"]).unwrap().acquire().await.unwrap(),
-        LeaderElection::new(&holder, "/e").unwrap().campaign("holder").await.unwrap(),
+        MultiLock::new(&holder, ["/m1", "/m2"])
+            .unwrap()
+            .acquire()
+            .await
+            .unwrap(),
+        LeaderElection::new(&holder, "/e")
+            .unwrap()
+            .campaign("holder")
+            .await
+            .unwrap(),
         Relay::new(&holder, "/r").unwrap().join().await.unwrap(),
     );
     let errors = [
-        ("/rw", RwLock::new(&zk, "/rw").unwrap().read_timeout(LIMIT).await.unwrap_err()),
-        ("/rw", RwLock::new(&zk, "/rw").unwrap().write_timeout(LIMIT).await.unwrap_err()),
-        ("/m2", MultiLock::new(&zk, ["/m2"]).unwrap().acquire_timeout(LIMIT).await.unwrap_err()),
-        ("/e", LeaderElection::new(&zk, "/e").unwrap().campaign_timeout("", LIMIT).await.unwrap_err()),
-        ("/r", Relay::new(&zk, "/r").unwrap().join_timeout(LIMIT).await.unwrap_err()),
+        (
+            "/rw",
+            RwLock::new(&zk, "/rw").unwrap().read_timeout(LIMIT).await.unwrap_err(),
+        ),
+        (
+            "/rw",
+            RwLock::new(&zk, "/rw").unwrap().write_timeout(LIMIT).await.unwrap_err(),
+        ),
+        (
+            "/m2",
+            MultiLock::new(&zk, ["/m2"])
+                .unwrap()
+                .acquire_timeout(LIMIT)
+                .await
+                .unwrap_err(),
+        ),
+        (
+            "/e",
+            LeaderElection::new(&zk, "/e")
+                .unwrap()
+                .campaign_timeout("", LIMIT)
+                .await
+                .unwrap_err(),
+        ),
+        (
+            "/r",
+            Relay::new(&zk, "/r").unwrap().join_timeout(LIMIT).await.unwrap_err(),
+        ),
     ];
     for (path, error) in errors {
         let blocker = blocker(error, path).unwrap_or_else(|| panic!("{path}: nobody is ahead"));

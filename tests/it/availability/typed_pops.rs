@@ -16,7 +16,11 @@ async fn a_typed_pop_that_timed_out_leaves_no_place() {
     let queue = WorkQueue::new(&zk, "/queue").unwrap().typed::<u32>();
     for round in 0..20 {
         let popped = within(PATIENCE, "the time is up", queue.pop_timeout(limit)).await;
-        assert!(matches!(popped, Err(WaitTimeoutError::Elapsed { .. })), "{:?}", popped.err());
+        assert!(
+            matches!(popped, Err(WaitTimeoutError::Elapsed { .. })),
+            "{:?}",
+            popped.err()
+        );
         let places = fixture.children("/queue/consumers").await;
         assert!(places.is_empty(), "round {round}: {places:?}");
     }

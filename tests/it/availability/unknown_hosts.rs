@@ -21,8 +21,13 @@ async fn an_unknown_host_is_told_at_once() {
         format!("{UNKNOWN}:2181,{UNKNOWN}:2182/chroot"),
     ] {
         let connecting = ConnectOptions::new().session_timeout(LONG).connect(&cluster);
-        let error = within(AT_ONCE, format!("{cluster} is refused"), connecting).await.unwrap_err();
-        assert!(matches!(&error, ConnectError::UnknownHost { host, .. } if host == UNKNOWN), "{error:?}");
+        let error = within(AT_ONCE, format!("{cluster} is refused"), connecting)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, ConnectError::UnknownHost { host, .. } if host == UNKNOWN),
+            "{error:?}"
+        );
         assert!(error.to_string().contains(UNKNOWN), "{error}");
     }
 }

@@ -37,7 +37,8 @@ async fn after_random_faults_every_waiter_of_two_threads_is_granted() {
 }
 
 async fn random_faults(name: &str) {
-    let seed = std::env::var("ZK_TEST_SEED").map_or_else(|_| RandomState::new().hash_one(name), |seed| seed.parse().unwrap());
+    let seed =
+        std::env::var("ZK_TEST_SEED").map_or_else(|_| RandomState::new().hash_one(name), |seed| seed.parse().unwrap());
     println!("{name}: the same faults with ZK_TEST_SEED={seed}");
     let fixture = Arc::new(Fixture::with_own_server(name).await);
     let mut victims = Vec::new();
@@ -66,7 +67,10 @@ async fn random_faults(name: &str) {
             Err(_) => waiting.push(what),
         }
     }
-    assert!(waiting.is_empty(), "not granted within {BOUND:?} after the last fault: {waiting:?}");
+    assert!(
+        waiting.is_empty(),
+        "not granted within {BOUND:?} after the last fault: {waiting:?}"
+    );
     println!("{name}: {granted} grants under faults, {} in all", play.grants());
     assert!(granted > 0, "nothing was granted under faults");
     helpers.iter().for_each(tokio::task::JoinHandle::abort);

@@ -92,11 +92,41 @@ fn lines(zk: &mut impl FnMut() -> Coordinator, play: &Play) -> Vec<Worker> {
         held!("FairLock", play, FairLock::new(&zk(), "/lock"), acquire(), release),
         held!("RwLock, writer", play, RwLock::new(&zk(), "/rw"), write(), release),
         held!("RwLock, reader", play, RwLock::new(&zk(), "/rw"), read(), release),
-        held!("MultiLock", play, MultiLock::new(&zk(), ["/m1", "/m2"]), acquire(), release),
-        held!("MultiLock", play, MultiLock::new(&zk(), ["/m2", "/m3"]), acquire(), release),
-        held!("Semaphore", play, Semaphore::new(&zk(), "/permits", 2), acquire(), release),
-        held!("Semaphore", play, Semaphore::new(&zk(), "/permits", 2), acquire_many(2), release),
-        held!("LeaderElection", play, LeaderElection::new(&zk(), "/leader"), campaign(""), resign),
+        held!(
+            "MultiLock",
+            play,
+            MultiLock::new(&zk(), ["/m1", "/m2"]),
+            acquire(),
+            release
+        ),
+        held!(
+            "MultiLock",
+            play,
+            MultiLock::new(&zk(), ["/m2", "/m3"]),
+            acquire(),
+            release
+        ),
+        held!(
+            "Semaphore",
+            play,
+            Semaphore::new(&zk(), "/permits", 2),
+            acquire(),
+            release
+        ),
+        held!(
+            "Semaphore",
+            play,
+            Semaphore::new(&zk(), "/permits", 2),
+            acquire_many(2),
+            release
+        ),
+        held!(
+            "LeaderElection",
+            play,
+            LeaderElection::new(&zk(), "/leader"),
+            campaign(""),
+            resign
+        ),
         held!("Relay", play, Relay::new(&zk(), "/relay"), join(), release),
     ]
 }

@@ -68,7 +68,12 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         let to_client = Arc::new(Mutex::new(to_client));
-        tokio::spawn(requests(from_client, to_server, Arc::clone(&to_client), Arc::clone(&state)));
+        tokio::spawn(requests(
+            from_client,
+            to_server,
+            Arc::clone(&to_client),
+            Arc::clone(&state),
+        ));
         tokio::spawn(replies(from_server, to_client, Arc::clone(&state)));
     }
 }
