@@ -192,7 +192,7 @@ keeps_its_place!(a_lapsed_leadership_keeps_its_place, "/leader", 2, |zk| {
     LeaderElection::new(&zk, "/leader").unwrap().campaign("").await.unwrap()
 });
 
-/// What is claimed is given to nobody else before its delivery is dropped.
+/// A claimed item goes to no other consumer before its delivery is dropped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lapsed_delivery_keeps_its_item() {
     let fixture = Fixture::new("lapsed delivery").await;

@@ -154,7 +154,7 @@ async fn retries_outside_a_runtime_do_not_panic() {
             guard.release().await.unwrap();
         });
         outside("SharedValue", &zk, async |zk| {
-            SharedValue::new(&zk, "/value").unwrap().set("one").await.unwrap()
+            SharedValue::new(&zk, "/value").unwrap().set("one").await.unwrap();
         });
         outside("Group", &zk, async |zk| {
             let group = Group::new(&zk, "/group").unwrap();

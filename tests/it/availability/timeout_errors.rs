@@ -24,7 +24,7 @@ async fn connect_as(fixture: &Fixture, identity: &str) -> Coordinator {
         .unwrap()
 }
 
-/// What a timeout at `path` says of whoever is ahead.
+/// The blocker that a timeout at `path` names.
 fn blocker(error: AcquireTimeoutError, at: &str) -> Option<Contender> {
     let text = error.to_string();
     match error {
@@ -50,7 +50,7 @@ async fn a_timeout_names_the_holder() {
     let error = lock(&zk, LOCK).acquire_timeout(LIMIT).await.unwrap_err();
     assert!(error.to_string().contains("settlement-7"), "{error}");
     assert!(error.to_string().contains(&guard.token().to_string()), "{error}");
-    let blocker = blocker(error, LOCK).expect("somebody is ahead");
+    let blocker = blocker(error, LOCK).expect("a contender is ahead");
     assert_eq!((blocker.token, blocker.path.as_str()), (guard.token(), guard.path()));
     assert_eq!(blocker.identity, "settlement-7");
     assert!(blocker.is_holder);
@@ -70,7 +70,7 @@ async fn a_timeout_names_the_waiter_just_ahead() {
     let guard = acquire(&lock(&holder, LOCK)).await;
     let waiter = join_line(&fixture, &lock(&ahead, LOCK), 2).await;
     let error = lock(&zk, LOCK).acquire_timeout(LIMIT).await.unwrap_err();
-    let blocker = blocker(error, LOCK).expect("somebody is ahead");
+    let blocker = blocker(error, LOCK).expect("a contender is ahead");
     assert_eq!(blocker.identity, "ahead");
     assert!(!blocker.is_holder);
     waiter.abort();
@@ -127,7 +127,7 @@ async fn every_line_names_who_is_ahead() {
         ),
     ];
     for (path, error) in errors {
-        let blocker = blocker(error, path).unwrap_or_else(|| panic!("{path}: nobody is ahead"));
+        let blocker = blocker(error, path).unwrap_or_else(|| panic!("{path}: no blocker named"));
         assert_eq!(blocker.identity, "holder", "{path}");
     }
     drop(holds);
