@@ -14,7 +14,7 @@ use crate::support::{LONG, PATIENCE, acquire, granted, join_line, lock};
 const THRESHOLD: Duration = Duration::from_millis(300);
 
 async fn connect_as(fixture: &Fixture, identity: &str, threshold: Duration) -> Coordinator {
-    crate::events::record();
+    events::record();
     let options = ConnectOptions::new()
         .session_timeout(LONG)
         .identity(identity.to_owned())

@@ -15,16 +15,11 @@ mod told;
 mod typed_pops;
 mod waits;
 
-// needs: `ConnectOptions::runtime(Handle)`
-// mod chosen_runtimes;
-// needs: `Error::TooManyEphemerals { .. }`
-// mod ephemeral_bytes;
-// needs: `ConnectOptions::long_wait(Duration)`
-// mod long_waits;
-// needs: `AcquireTimeoutError::Elapsed { path, after, connected, blocker }`
-// mod timeout_errors;
-// needs: `ConnectError::UnknownHost { host, .. }`
-// mod unknown_hosts;
+mod chosen_runtimes;
+mod ephemeral_bytes;
+mod long_waits;
+mod timeout_errors;
+mod unknown_hosts;
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -36,7 +36,7 @@ fn blocker(error: AcquireTimeoutError, at: &str) -> Option<Contender> {
         } => {
             assert_eq!((path.as_str(), after, connected), (at, LIMIT, true));
             assert!(text.contains(at), "{text}");
-            blocker
+            blocker.map(|blocker| *blocker)
         }
         error => panic!("{error}"),
     }
