@@ -57,10 +57,11 @@ pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquir
 pub use self::observer::Observer;
 pub use self::recipes::{
     Barrier, CompleteError, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock,
-    FairLockGuard, Group, GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection, Leadership,
-    LeaveTimeoutError, Member, MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Permit, PermitError,
-    PermitHolder, PermitTimeoutError, Presence, ProclaimError, Relay, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    Semaphore, SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryPermitError, Turn, Versioned,
+    FairLockBuilder, FairLockGuard, Group, GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection,
+    LeaderElectionBuilder, Leadership, LeaveTimeoutError, Member, MemberChange, Membership, MultiLock,
+    MultiLockBuilder, MultiLockGuard, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError, Presence,
+    ProclaimError, Relay, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard, Semaphore, SharedCounter,
+    SharedCounterError, SharedValue, SharedValueError, TryPermitError, Turn, Versioned,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,

@@ -178,11 +178,6 @@ impl Line {
         &self.zk
     }
 
-    /// The same line written with other names.
-    pub(crate) fn with_names(self, names: ContenderNames) -> Self {
-        Self { names, ..self }
-    }
-
     /// Waits for the place, through as many sessions as it takes. What is left to be removed holds a token of `cleanup`.
     pub(crate) async fn acquire(&self, enrolment: &Enrolment, cleanup: Option<&CleanupToken>) -> Result<Hold, Error> {
         let attempt = |session: Arc<Session>| async move {

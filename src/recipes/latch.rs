@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use zookeeper_client as zk;
 
-use crate::error::{Error, TimeoutError};
+use crate::error::{Error, TimeoutError, classify};
 use crate::session::{Coordinator, Interrupted, Operation, RecipeError, Retry, Session, refused};
 use crate::znode::{
     NodePath, Parents, Transaction, commit, create, delete, delete_if_exists, elapsed, ensure_path, list, read,
@@ -286,6 +286,8 @@ pub enum LatchError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(LatchError, Self::Error(error) => error.nature());
 
 impl RecipeError for LatchError {}
 

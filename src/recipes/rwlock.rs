@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::line::{AcquireTimeoutError, Contender, Enrolment, Layout, Line, TryAcquireError};
 use crate::session::{Coordinator, Interrupted, Lost};
 use crate::znode::{Hold, NodePath, ReleaseError};
@@ -60,17 +60,24 @@ impl RwLock {
     /// # Errors
     /// [`Error::InvalidPath`].
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
-        let path = NodePath::new(path)?;
-        Ok(Self {
-            line: Line::new(zk.clone(), path, Layout::default().rwlock()),
-        })
+        Self::builder(zk, path).build()
     }
 
-    /// Chooses the names to write.
-    #[must_use]
-    pub fn layout(self, layout: Layout) -> Self {
-        Self {
-            line: self.line.with_names(layout.rwlock()),
+    /// Starts to build a lock at `path` with options.
+    ///
+    /// ```no_run
+    /// # fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), zookeeper_recipes::Error> {
+    /// use zookeeper_recipes::{Layout, RwLock};
+    ///
+    /// let tariff = RwLock::builder(&zk, "/locks/tariff").layout(Layout::Kazoo).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(zk: &Coordinator, path: &str) -> RwLockBuilder {
+        RwLockBuilder {
+            zk: zk.clone(),
+            path: path.to_owned(),
+            layout: Layout::default(),
         }
     }
 
@@ -199,6 +206,34 @@ impl RwLock {
     }
 }
 
+/// The options of an [`RwLock`].
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `build` is called"]
+pub struct RwLockBuilder {
+    zk: Coordinator,
+    path: String,
+    layout: Layout,
+}
+
+impl RwLockBuilder {
+    /// Chooses the names to write.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Builds the lock. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`].
+    pub fn build(self) -> Result<RwLock, Error> {
+        let path = NodePath::new(&self.path)?;
+        Ok(RwLock {
+            line: Line::new(self.zk, path, self.layout.rwlock()),
+        })
+    }
+}
+
 /// The lock may be read while this guard lives; it dereferences to [`Hold`].
 ///
 /// Dropping it releases the lock in the background; [`release`](Self::release) waits until it is free.
@@ -302,3 +337,5 @@ pub enum DowngradeError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(DowngradeError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
+use crate::error::classify;
+
 /// State of a [`Coordinator`](crate::Coordinator)'s session, for display and logging.
 ///
 /// No hold depends on it: a guard that is [`Suspended`](Self::Suspended) holds on while its lease runs, and a guard
@@ -26,6 +28,17 @@ pub enum SessionState {
     Lost,
     /// The coordinator was closed, or gave up because its credentials were refused. Nothing follows.
     Closed,
+}
+
+impl fmt::Display for SessionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Connected => "connected",
+            Self::Suspended => "suspended",
+            Self::Lost => "lost",
+            Self::Closed => "closed",
+        })
+    }
 }
 
 /// Why a hold ended without being released.
@@ -70,6 +83,8 @@ pub struct Lost {
     /// Why it is lost.
     pub reason: LossReason,
 }
+
+classify!(Lost, lost => Nature { is_lost: true, is_closed: lost.reason == LossReason::Closed, ..Nature::OTHER });
 
 impl Lost {
     pub(crate) fn because(reason: LossReason) -> Self {
@@ -256,6 +271,18 @@ mod tests {
         assert!(end.set(LossReason::NodeRemoved));
         assert!(!end.set(LossReason::SessionExpired));
         assert_eq!(end.signal(None).now_or_never(), Some(LossReason::NodeRemoved));
+    }
+
+    #[test]
+    fn a_state_is_shown_as_one_word() {
+        let shown = [
+            SessionState::Connected,
+            SessionState::Suspended,
+            SessionState::Lost,
+            SessionState::Closed,
+        ]
+        .map(|state| format!("{state:>9}|"));
+        assert_eq!(shown, ["connected|", "suspended|", "     lost|", "   closed|"]);
     }
 
     #[tokio::test]

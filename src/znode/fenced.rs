@@ -4,7 +4,7 @@ use tracing::debug;
 use zookeeper_client as zk;
 
 use super::hold::Hold;
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::session::{Commit, Interrupted, Lost, Operation, Unanswered};
 
 /// A transaction that checks, as its first step, that the hold's node still exists: it commits as a whole while the
@@ -96,7 +96,7 @@ impl<'a> CheckWriter<'a> {
 #[non_exhaustive]
 pub enum FencedWriteError {
     /// The hold is lost. Nothing was written.
-    #[error("nothing was written: {0}")]
+    #[error("nothing was written; acquire again")]
     Lost(#[from] Lost),
     /// The ensemble refused an operation. Nothing was written.
     #[error("nothing was written: operation {index} was refused")]
@@ -113,3 +113,5 @@ pub enum FencedWriteError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(FencedWriteError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

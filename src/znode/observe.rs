@@ -95,7 +95,10 @@ async fn look<V: Observe>(
             Err(Interrupted::Lost(lost)) => debug!(reason = %lost.reason, "looking again"),
             Err(Interrupted::Failed(error)) if first => return Err(zk.ended().unwrap_or(error)),
             Err(Interrupted::Failed(error)) => {
-                warn!(%error, "cannot observe for now; trying again");
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot observe for now; trying again"
+                );
                 // The end of the session is no reason to hurry.
                 let _ = session.sleep(REFUSED_PAUSE).await;
             }

@@ -24,6 +24,7 @@ mod each_request;
 mod election;
 mod election_kills;
 mod ensemble;
+mod errors;
 mod exclusion;
 mod expiry;
 mod fifo_queue;

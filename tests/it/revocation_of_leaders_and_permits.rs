@@ -19,6 +19,10 @@ fn election(zk: &Coordinator) -> LeaderElection {
     LeaderElection::new(zk, LEADER).unwrap()
 }
 
+fn election_of(zk: &Coordinator, layout: ElectionLayout) -> LeaderElection {
+    LeaderElection::builder(zk, LEADER).layout(layout).build().unwrap()
+}
+
 async fn lead(election: &LeaderElection, value: &'static str) -> Leadership {
     within(PATIENCE, "elected", election.campaign(value)).await.unwrap()
 }
@@ -61,7 +65,7 @@ async fn a_leader_learns_who_asks_and_why_and_decides_itself() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("leader asked").await;
         let (zk, other) = (connect(&fixture).await, connect_as(&fixture, "the asker").await);
-        let (ours, theirs) = (election(&zk).layout(layout), election(&other).layout(layout));
+        let (ours, theirs) = (election_of(&zk, layout), election_of(&other, layout));
         let leadership = lead(&ours, "a").await;
         let mut observer = theirs.observe().await.unwrap();
         let before = observer.current().unwrap();
@@ -238,7 +242,7 @@ async fn a_candidate_that_runs_curator_is_not_asked_since_it_would_not_hear() {
     for (layout, kind) in LAYOUTS.into_iter().zip(["latch", "lock"]) {
         let fixture = Fixture::new("Curator's candidate").await;
         let zk = connect(&fixture).await;
-        let election = election(&zk).layout(layout);
+        let election = election_of(&zk, layout);
         lead(&election, "a").await.resign().await.unwrap();
         let path = curators(&fixture, LEADER, kind, b"participant-7").await;
         let participant = election.leader().await.unwrap().unwrap();

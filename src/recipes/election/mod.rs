@@ -1,8 +1,10 @@
 //! [`LeaderElection`]: one of many leads, and the others know who.
 //!
+//! * `builder` – [`LeaderElectionBuilder`], the options
 //! * `leadership` – [`Leadership`], what the leader has
 //! * `observe` – who leads and who stands for election, for candidates and bystanders alike
 
+mod builder;
 mod leadership;
 mod observe;
 
@@ -15,10 +17,11 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 
 use crate::error::Error;
-use crate::line::{AcquireTimeoutError, ContenderNames, Enrolment, Line, Mode, TryAcquireError};
+use crate::line::{AcquireTimeoutError, Enrolment, Line, Mode, TryAcquireError};
 use crate::session::Coordinator;
-use crate::znode::{NodePath, ReleaseError, check_listener};
+use crate::znode::{ReleaseError, check_listener};
 
+pub use self::builder::{ElectionLayout, LeaderElectionBuilder};
 pub use self::leadership::{Leadership, ProclaimError};
 pub use self::observe::Participant;
 
@@ -72,40 +75,29 @@ pub struct LeaderElection {
     line: Line,
 }
 
-/// The names under which candidates stand for election. All at one path must use the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ElectionLayout {
-    /// `_c_<uuid>-latch-<seq>`, as Curator's `LeaderLatch`, with the value where that has its id.
-    #[default]
-    LeaderLatch,
-    /// `_c_<uuid>-lock-<seq>`, as Curator's `LeaderSelector`, with the value where that has its id. A
-    /// [`FairLock`](crate::FairLock) at the same path stands in the same line.
-    LeaderSelector,
-}
-
 impl LeaderElection {
     /// An election at `path`, below the chroot. Nothing is sent; the node at `path` is made when it is first needed.
     ///
     /// # Errors
     /// [`Error::InvalidPath`].
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
-        let path = NodePath::new(path)?;
-        Ok(Self {
-            line: Line::new(zk.clone(), path, ContenderNames::CURATOR_LATCH),
-        })
+        Self::builder(zk, path).build()
     }
 
-    /// Chooses the names to write.
-    #[must_use]
-    pub fn layout(self, layout: ElectionLayout) -> Self {
-        let names = match layout {
-            ElectionLayout::LeaderLatch => ContenderNames::CURATOR_LATCH,
-            ElectionLayout::LeaderSelector => ContenderNames::CURATOR_SELECTOR,
-        };
-        Self {
-            line: self.line.with_names(names),
-        }
+    /// Starts to build an election at `path` with options.
+    ///
+    /// ```no_run
+    /// # fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), zookeeper_recipes::Error> {
+    /// use zookeeper_recipes::{ElectionLayout, LeaderElection};
+    ///
+    /// let election = LeaderElection::builder(&zk, "/scheduler/leader")
+    ///     .layout(ElectionLayout::LeaderSelector)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(zk: &Coordinator, path: &str) -> LeaderElectionBuilder {
+        LeaderElectionBuilder::new(zk, path)
     }
 
     /// The path of the election, from the chroot.
@@ -260,7 +252,11 @@ impl LeaderElection {
             );
         };
         if let Err(ReleaseError::Error(error)) = leadership.resign().await {
-            warn!(path = self.path(), %error, "could not resign");
+            warn!(
+                path = self.path(),
+                error = &error as &dyn std::error::Error,
+                "could not resign"
+            );
         }
     }
 }

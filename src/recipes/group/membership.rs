@@ -260,7 +260,7 @@ impl Keeper {
                 }
                 Err(Interrupted::Lost(_)) => {}
                 Err(Interrupted::Failed(error)) => {
-                    warn!(path = %self.path, %error, "cannot register for now; trying again");
+                    warn!(path = %self.path, error = &error as &dyn std::error::Error, "cannot register for now; trying again");
                     // The end of the session is no reason to hurry.
                     let _ = session.sleep(REFUSED_PAUSE).await;
                 }

@@ -10,7 +10,7 @@ use zookeeper_client as zk;
 
 use super::Relay;
 use super::record::{Fate, Record};
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::session::{Interrupted, LossReason, Lost, Operation, Retry};
 use crate::znode::{
     Hold, ReleaseError, RemoveOutcome, Transaction, commit, delete_if_exists, read, retry_across_sessions, sync,
@@ -115,7 +115,11 @@ impl Turn {
             Ok(Fate::Lost) => Err(lost.into()),
             Ok(Fate::Unknown) => Err(CompleteError::Indeterminate),
             Err(error) => {
-                warn!(path, %error, "cannot find out what became of a result");
+                warn!(
+                    path,
+                    error = &error as &dyn std::error::Error,
+                    "cannot find out what became of a result"
+                );
                 Err(CompleteError::Indeterminate)
             }
         }
@@ -278,7 +282,7 @@ impl AbandonedTurns {
 pub enum CompleteError {
     /// The turn was lost before it was completed. The result was not stored; the next participant hears of a lost
     /// predecessor.
-    #[error("the result was not stored: {0}")]
+    #[error("the result was not stored; the next participant hears of a lost predecessor")]
     Lost(#[from] Lost),
     /// The session ended before the answer came, and it can no longer be found out whether the result was stored: too many
     /// others were since, the relay was removed, or the coordinator was closed.
@@ -288,3 +292,5 @@ pub enum CompleteError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(CompleteError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

@@ -143,7 +143,11 @@ impl FifoInner {
                 match self.is_still_there(&ledger, &path, stat.czxid).await {
                     Ok(true) => return Ok(None),
                     Ok(false) => {}
-                    Err(error) => warn!(path, %error, "cannot find out what became of an item"),
+                    Err(error) => warn!(
+                        path,
+                        error = &error as &dyn std::error::Error,
+                        "cannot find out what became of an item"
+                    ),
                 }
                 lease.gone();
                 let doubtful = FifoPopError::Indeterminate { path, item };
