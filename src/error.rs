@@ -219,7 +219,7 @@ classify!(TimeoutError<E>, { E }, Self::Elapsed { .. } => Nature::TIMEOUT, Self:
 #[non_exhaustive]
 pub enum TimeoutError<E = Error> {
     /// The time is up.
-    #[error("{path}: not done within {} ms{}", after.as_millis(), if *connected { "" } else { "; no server is connected" })]
+    #[error("{path}: not done within {} ms{}", after.as_millis(), if *connected { "" } else { "; not connected: no server answers" })]
     Elapsed {
         /// Path that the call was about, from the chroot.
         path: String,

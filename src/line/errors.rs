@@ -41,7 +41,7 @@ pub enum AcquireTimeoutError {
 
 fn state(connected: bool, blocker: Option<&Contender>) -> String {
     match blocker {
-        _ if !connected => "no server is connected".to_owned(),
+        _ if !connected => "not connected: no server answers".to_owned(),
         None => "the ensemble was reachable".to_owned(),
         Some(blocker) => format!(
             "{} is ahead ({}, token {}, since {} s)",

@@ -16,7 +16,7 @@ const IDENTITY_LIMIT: usize = 64 * 1024;
 
 /// What a server takes by default: requests of up to 1 MiB less one byte (`jute.maxbuffer`), less some room for path, ACL
 /// and the transaction around the data.
-const DEFAULT_REQUEST_LIMIT: usize = 1_040_000;
+pub(super) const DEFAULT_REQUEST_LIMIT: usize = 1_040_000;
 
 /// What our own small requests need.
 const SMALLEST_REQUEST_LIMIT: usize = 4 * 1024;

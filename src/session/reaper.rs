@@ -159,9 +159,14 @@ async fn remove_one(session: &Arc<Session>, orphan: Orphan, location: &NodeLocat
         _ => session,
     };
     let removed = through.read(|client| async move { remove_once(&client, location).await });
-    let Some(answer) = final_answer(removed.await, location) else {
+    let reply = removed.await;
+    let may_not_delete = matches!(reply, Ok(Reply::Refused(zk::Error::NoAuth)));
+    let Some(answer) = final_answer(reply, location) else {
         return Some(orphan);
     };
+    if may_not_delete {
+        orphan.owner.cannot_delete(location.path());
+    }
     if answer.is_some() {
         debug!(?location, "removed an abandoned node");
     }

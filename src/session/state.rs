@@ -57,6 +57,9 @@ pub enum LossReason {
     Revoked,
     /// The coordinator was closed.
     Closed,
+    /// The session was given up, because one of its nodes may not be deleted: its ACL denies DELETE on the directory. The
+    /// end of the session removes that node, and all others.
+    GivenUp,
     /// The guard itself was released or dropped; seen by those who kept a [`LostSignal`] of it.
     Released,
 }
@@ -69,6 +72,7 @@ impl fmt::Display for LossReason {
             Self::NodeRemoved => "the node was removed by an operator or another client, or its session was closed",
             Self::Revoked => "it was revoked",
             Self::Closed => "the coordinator was closed",
+            Self::GivenUp => "the session was given up, because a node of it may not be deleted",
             Self::Released => "it was released",
         })
     }

@@ -73,7 +73,7 @@ impl Hold {
 
     /// A signal that resolves with the reason when the hold ends.
     pub fn lost(&self) -> LostSignal {
-        self.node.end().signal(Some(SessionLease::new(self.session())))
+        self.node.end().signal(Some(SessionLease::of(self.session())))
     }
 
     /// Runs `work` until it is done or the hold is lost, whichever comes first. Biased to the loss: a result that

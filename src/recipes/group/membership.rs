@@ -108,6 +108,7 @@ impl Membership {
             written,
             current: Arc::clone(&leaving.node),
         };
+        *lock(&keeper.current) = Some(Arc::clone(node.end()));
         runtime.spawn(keeper.run(node));
         Ok(Self {
             zk: zk.clone(),
@@ -193,7 +194,6 @@ struct Over;
 
 impl Keeper {
     async fn run(mut self, mut node: NamedEphemeral) {
-        *lock(&self.current) = Some(Arc::clone(node.end()));
         // The end of this task drops the node, which the reaper removes then.
         while self.keep(node).await.is_ok() {
             self.presence.send_replace(Presence::Absent);

@@ -24,5 +24,6 @@ async fn a_typed_pop_that_timed_out_leaves_no_place() {
         let places = fixture.children("/queue/consumers").await;
         assert!(places.is_empty(), "round {round}: {places:?}");
     }
+    drop(queue);
     fixture.assert_no_nodes_left(&["/queue/consumers"]).await;
 }

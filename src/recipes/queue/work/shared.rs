@@ -279,9 +279,6 @@ impl QueueInner {
         let first = Level::data(self.settings.capacity.map(|capacity| Bound { capacity, items: 0 }));
         loop {
             let Some((data, stat)) = read(session, path).await? else {
-                if let Some(above) = self.layout.root().parent() {
-                    ensure_path(session, &above, Parents::Containers).await?;
-                }
                 self.make_root(session, &first).await?;
                 continue;
             };
@@ -320,6 +317,11 @@ impl QueueInner {
             match commit(&mut retry, session, &[Operation::create(path, data.to_vec(), mode)]).await? {
                 Transaction::Refused(_, zk::Error::Unimplemented) if mode == zk::CreateMode::Container => {
                     mode = zk::CreateMode::Persistent;
+                }
+                Transaction::Refused(_, zk::Error::NoNode) if self.layout.root().parent().is_some() => {
+                    if let Some(above) = self.layout.root().parent() {
+                        ensure_path(session, &above, Parents::Containers).await?;
+                    }
                 }
                 Transaction::Refused(_, source)
                     if !matches!(source, zk::Error::NodeExists | zk::Error::NoNode)
