@@ -337,7 +337,7 @@ fn functions(code: &str) -> Vec<(String, usize)> {
         }
         let length = lines[start..]
             .iter()
-            .position(|end| ends(&end))
+            .position(|end| ends(end))
             .map_or(0, |end| end + 1);
         found.push((identifier(rest), length));
     }
