@@ -46,6 +46,8 @@ pub use self::listing::Contender;
 pub use self::names::Layout;
 pub(crate) use self::order::in_order;
 pub(crate) use self::position::Mode;
+#[cfg(feature = "_model")]
+pub(crate) use self::position::Position;
 pub(crate) use self::turnstile::HeadOfLine;
 
 /// How a contender of ours joins a line.
@@ -141,6 +143,20 @@ const RW_TAGS: &[(Tag, Mode)] = &[
     (Tag::KazooLock, Mode::Exclusive),
     (Tag::KazooReadLock, Mode::Shared),
 ];
+
+/// Calls `told` with the position of `own` among `children`; `None` if `own` is no contender of a read-write lock.
+#[cfg(feature = "_model")]
+pub(crate) fn with_position_in_rw_line<T>(
+    own: &str,
+    children: &[String],
+    told: impl FnOnce(Position<'_>) -> T,
+) -> Option<T> {
+    let names = ContenderNames::CURATOR_RW;
+    let (own, mode) = names.parse(own)?;
+    let line = children.iter().filter_map(|name| names.parse(name));
+    let position = position::position_of(&own, mode, line, &order::CreationOrder::default());
+    Some(told(position))
+}
 
 /// A line of contenders at one path.
 #[derive(Debug)]

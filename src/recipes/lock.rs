@@ -21,8 +21,8 @@ use crate::znode::{FencingToken, Hold, NodePath, ReleaseError};
 /// # Cost
 /// Acquire: create and list, one round trip; and a watch on the own node if it is held for longer than 20 ms. Release:
 /// one delete. A waiter costs one watch, and nothing while it waits; a release wakes one waiter, which lists once and,
-/// if nothing else proved its session lately, sends one heartbeat along. While something is held, a heartbeat every fifth of the
-/// session timeout for all holds of the session together.
+/// if nothing else proved its session lately, sends one heartbeat along. While something is held, at most eight heartbeats a session
+/// timeout, for all holds of the session together.
 ///
 /// # Examples
 /// ```no_run

@@ -25,6 +25,8 @@ pub use self::lock::{FairLock, FairLockBuilder, FairLockGuard};
 pub use self::multi_lock::{MultiLock, MultiLockBuilder, MultiLockGuard};
 pub use self::relay::{CompleteError, Relay, Turn};
 pub use self::rwlock::{DowngradeError, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(feature = "_model")]
+pub(crate) use self::semaphore::PermitLimit;
 pub use self::semaphore::{Permit, PermitError, PermitHolder, PermitTimeoutError, Semaphore, TryPermitError};
 pub use self::shared_counter::{SharedCounter, SharedCounterError};
 pub use self::shared_value::{SharedValue, SharedValueError, Versioned};

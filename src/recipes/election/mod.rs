@@ -41,7 +41,7 @@ pub use self::observe::Participant;
 /// # Cost
 /// A campaign with nobody in front: create and list, one round trip. Resigning: one delete. A waiting candidate costs
 /// one watch, on the one right before it, and nothing while it waits. An observer costs one watch on the leader's node.
-/// While somebody leads, a heartbeat every fifth of the session timeout.
+/// While a candidate leads, it sends at most eight heartbeats a session timeout.
 ///
 /// # Examples
 /// ```no_run

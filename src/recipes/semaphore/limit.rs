@@ -76,6 +76,27 @@ impl Limit {
     }
 }
 
+/// The rule of permits, for a model.
+#[cfg(feature = "_model")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PermitLimit(Limit);
+
+#[cfg(feature = "_model")]
+impl PermitLimit {
+    pub(crate) fn of(permits: u32) -> Self {
+        Self(Limit::new(permits))
+    }
+
+    /// Whether `wanted` are granted while `taken` are out; `None` if they never will be.
+    pub(crate) fn is_granted(self, taken: usize, wanted: u32) -> Option<bool> {
+        match self.0.judge(taken, wanted) {
+            PermitDecision::Grant => Some(true),
+            PermitDecision::Wait => Some(false),
+            PermitDecision::Unsatisfiable => None,
+        }
+    }
+}
+
 fn parse_number(digits: &str) -> Option<u32> {
     let number: u32 = digits.parse().ok()?;
     (number.to_string() == digits).then_some(number)
