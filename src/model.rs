@@ -10,9 +10,9 @@ use crate::session::{LeaseClock, Moment};
 
 /// The lease arithmetic of one session.
 #[derive(Debug)]
-pub struct Lease(LeaseClock);
+pub struct ModelLease(LeaseClock);
 
-impl Lease {
+impl ModelLease {
     /// The lease of a session with this timeout and margin, whose client is silent for `silence` at most.
     pub fn new(timeout: Duration, margin: Duration, silence: Duration, opened: Duration) -> Self {
         Self(LeaseClock::new(timeout, margin, silence, Moment::from(opened)))
@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn the_exported_parts_are_those_of_the_crate() {
-        let margin = Lease::default_margin(T);
-        let mut lease = Lease::new(T, margin, T * 3 / 20, Duration::ZERO);
+        let margin = ModelLease::default_margin(T);
+        let mut lease = ModelLease::new(T, margin, T * 3 / 20, Duration::ZERO);
         assert_eq!(lease.remaining(Duration::ZERO), T - margin);
         lease.hold();
         assert!(lease.is_lapsed(T));

@@ -1,7 +1,7 @@
 //! [`LineSet`]: a place in each of several lines, all or nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future;
 use tracing::{Instrument, debug, info_span};
@@ -60,12 +60,14 @@ impl LineSet {
         enrolment: &Enrolment,
         limit: Duration,
     ) -> Result<Hold, AcquireTimeoutError> {
-        let ahead = Ahead::default();
+        let (ahead, began) = (Ahead::default(), Instant::now());
         let enrolment = &enrolment.noting(&ahead);
         let acquire = |cleanup| async move { self.acquire(enrolment, Some(&cleanup)).await };
         match with_deadline(&self.zk, limit, acquire).await? {
             Some(hold) => Ok(hold),
-            None => Err(ahead.elapsed(&self.zk, &self.lines, self.first_path(), limit).await),
+            None => Err(ahead
+                .elapsed(&self.zk, &self.lines, self.first_path(), limit, began)
+                .await),
         }
     }
 

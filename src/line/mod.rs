@@ -26,7 +26,7 @@ mod turnstile;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::{Instrument, info_span, warn};
@@ -211,14 +211,14 @@ impl Line {
         enrolment: &Enrolment,
         limit: Duration,
     ) -> Result<Hold, AcquireTimeoutError> {
-        let ahead = Ahead::default();
+        let (ahead, began) = (Ahead::default(), Instant::now());
         let enrolment = &enrolment.noting(&ahead);
         let acquire = |cleanup| async move { self.acquire(enrolment, Some(&cleanup)).await };
         match with_deadline(&self.zk, limit, acquire).await? {
             Some(hold) => Ok(hold),
             None => {
                 let lines = std::slice::from_ref(self);
-                Err(ahead.elapsed(&self.zk, lines, self.path.as_str(), limit).await)
+                Err(ahead.elapsed(&self.zk, lines, self.path.as_str(), limit, began).await)
             }
         }
     }

@@ -203,9 +203,13 @@ impl Registry {
     /// The node that is to be looked for by its guid is at `path`.
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
         let mut state = lock(&self.state);
-        let location = state.entries.get_mut(&key).map(|entry| &mut entry.location);
-        if let Some(location @ NodeLocation::ByGuid { .. }) = location {
-            *location = NodeLocation::Path(path.to_owned());
+        let RegistryState { entries, bytes, .. } = &mut *state;
+        let Some(node) = entries.get_mut(&key) else { return };
+        if let NodeLocation::ByGuid { .. } = node.location {
+            node.location = NodeLocation::Path(path.to_owned());
+            *bytes -= node.bytes;
+            node.bytes = self.chroot_len + path.len() + NODE_OVERHEAD;
+            *bytes += node.bytes;
         }
     }
 

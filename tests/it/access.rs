@@ -104,7 +104,7 @@ async fn without_delete_rights_the_session_takes_the_node() {
         warnings
             .about(&path)
             .iter()
-            .any(|warning| warning.contains("until its session ends"))
+            .any(|warning| warning.contains("until their session ends"))
     })
     .await;
     fixture.until_children("/p", 0).await;

@@ -335,7 +335,7 @@ fn functions(code: &str) -> Vec<(String, usize)> {
             found.push((identifier(rest), 1));
             continue;
         }
-        let length = lines[start..].iter().position(|end| ends(end)).map_or(0, |end| end + 1);
+        let length = lines[start..].iter().position(ends).map_or(0, |end| end + 1);
         found.push((identifier(rest), length));
     }
     found

@@ -8,7 +8,7 @@ use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use crate::budget::Counted;
 use crate::revocation::{CURATORS, asked, by, connect_as};
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, create};
 
 const LEADER: &str = "/leader";
 const BANK: &str = "/bank";
@@ -243,7 +243,7 @@ async fn a_candidate_that_runs_curator_is_not_asked_since_it_would_not_hear() {
         let fixture = Fixture::new("Curator's candidate").await;
         let zk = connect(&fixture).await;
         let election = election_of(&zk, layout);
-        lead(&election, "a").await.resign().await.unwrap();
+        create(&fixture, LEADER, zk::CreateMode::Persistent).await;
         let path = curators(&fixture, LEADER, kind, b"participant-7").await;
         let participant = election.leader().await.unwrap().unwrap();
         let told = election.request_revocation(&participant, "please").await;
