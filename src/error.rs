@@ -8,6 +8,13 @@ use zookeeper_client as zk;
 ///
 /// Transient trouble (a lost connection, an expired session, a server that is away) is waited out and never appears
 /// here; bound a call with its `_timeout` form.
+///
+/// # All errors
+/// Every error of this crate answers three questions, whichever operation it belongs to:
+/// [`is_timeout`](Self::is_timeout), [`is_lost`](Self::is_lost) and [`is_closed`](Self::is_closed).
+///
+/// A message says what failed and, behind a semicolon, what to do. It leaves out its
+/// [`source`](std::error::Error::source): print the whole chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -105,7 +112,7 @@ pub enum Error {
     },
 
     /// The ensemble answered with an error that the recipe does not expect.
-    #[error("the ensemble refused a request on {path}: {source}")]
+    #[error("the ensemble refused a request on {path}")]
     Client {
         /// Path of the node, from the chroot.
         path: String,
@@ -115,6 +122,11 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn layout(path: &str, reason: &'static str) -> Self {
+        let path = path.to_owned();
+        Self::Layout { path, reason }
+    }
+
     /// Turns a server's answer about `path` into the error that it is for a user.
     pub(crate) fn from_answer(path: &str, source: zk::Error) -> Self {
         let path = path.to_owned();
@@ -145,12 +157,82 @@ impl Error {
     }
 }
 
+/// What an error comes down to, whichever operation it belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nature {
+    pub(crate) is_timeout: bool,
+    pub(crate) is_lost: bool,
+    pub(crate) is_closed: bool,
+}
+
+impl Nature {
+    pub(crate) const OTHER: Self = Self {
+        is_timeout: false,
+        is_lost: false,
+        is_closed: false,
+    };
+    pub(crate) const TIMEOUT: Self = Self {
+        is_timeout: true,
+        ..Self::OTHER
+    };
+    pub(crate) const CLOSED: Self = Self {
+        is_closed: true,
+        ..Self::OTHER
+    };
+}
+
+/// Every public error, for those that embed it. Sealed: no path leads here.
+pub trait Classify {
+    /// Says what the error comes down to.
+    fn nature(&self) -> Nature;
+}
+
+/// Implements [`Classify`] and the three questions that users ask. What no arm says is of no such nature.
+macro_rules! classify {
+    ($error:ty $(, { $param:ident })? $(, $pattern:pat => $nature:expr)* $(,)?) => {
+        impl $(<$param: $crate::error::Classify>)? $crate::error::Classify for $error {
+            fn nature(&self) -> $crate::error::Nature {
+                #[allow(unused_imports, reason = "some errors embed none")]
+                use $crate::error::{Classify as _, Nature};
+
+                #[allow(unreachable_patterns, reason = "some errors only embed others")]
+                match self {
+                    $($pattern => $nature,)*
+                    _ => Nature::OTHER,
+                }
+            }
+        }
+
+        impl $(<$param: $crate::error::Classify>)? $error {
+            /// Returns true if the time for the call was up.
+            pub fn is_timeout(&self) -> bool {
+                $crate::error::Classify::nature(self).is_timeout
+            }
+
+            /// Returns true if a hold ended before the call was done: another contender may have the place by now.
+            pub fn is_lost(&self) -> bool {
+                $crate::error::Classify::nature(self).is_lost
+            }
+
+            /// Returns true if the coordinator is closed, so that every other call fails, too; connect a new one.
+            pub fn is_closed(&self) -> bool {
+                $crate::error::Classify::nature(self).is_closed
+            }
+        }
+    };
+}
+
+pub(crate) use classify;
+
+classify!(Error, Self::Closed | Self::AuthFailed => Nature::CLOSED);
+classify!(TimeoutError<E>, { E }, Self::Elapsed { .. } => Nature::TIMEOUT, Self::Error(error) => error.nature());
+
 /// Why a call with a limit has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimeoutError<E = Error> {
     /// The time is up.
-    #[error("{path}: not done within {} ms{}", after.as_millis(), if *connected { "" } else { "; no server is connected" })]
+    #[error("{path}: not done within {} ms{}", after.as_millis(), if *connected { "" } else { "; not connected: no server answers" })]
     Elapsed {
         /// Path that the call was about, from the chroot.
         path: String,

@@ -32,6 +32,8 @@
 //! | No herd, no poll | a release wakes one waiter; an idle waiter costs no requests |
 //! | Waiting survives a session | a waiter joins again at the tail; a hold never comes back to life |
 //! | Bad input is an error | a value that names the path and what to do, never a panic |
+//! | Available | a healthy ensemble that is slow, a server that stalls for up to a quarter of the session timeout, and a blocked runtime of yours cost no hold |
+//! | Work ends first | a lost guard hears of it at once, its node goes when the guard is dropped, at most a session timeout later |
 //! | Interop | Curator and kazoo on the same path see us as one of their own |
 //!
 //! What no lock can give is protection against a pause *inside* the protected code: that is what tokens are for.
@@ -44,6 +46,9 @@ struct Readme;
 
 mod error;
 mod line;
+#[cfg(feature = "_model")]
+#[doc(hidden)]
+pub mod model;
 mod observer;
 mod recipes;
 mod session;
@@ -57,10 +62,11 @@ pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquir
 pub use self::observer::Observer;
 pub use self::recipes::{
     Barrier, CompleteError, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock,
-    FairLockGuard, Group, GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection, Leadership,
-    LeaveTimeoutError, Member, MemberChange, Membership, MultiLock, MultiLockGuard, Participant, Permit, PermitError,
-    PermitHolder, PermitTimeoutError, Presence, ProclaimError, Relay, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    Semaphore, SharedCounter, SharedCounterError, SharedValue, SharedValueError, TryPermitError, Turn, Versioned,
+    FairLockBuilder, FairLockGuard, Group, GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection,
+    LeaderElectionBuilder, Leadership, LeaveTimeoutError, Member, MemberChange, Membership, MultiLock,
+    MultiLockBuilder, MultiLockGuard, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError, Presence,
+    ProclaimError, Relay, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard, Semaphore, SharedCounter,
+    SharedCounterError, SharedValue, SharedValueError, TryPermitError, Turn, Versioned,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,

@@ -45,7 +45,7 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     let zk = session::connect(&name, assignment.cluster).await?;
     let lines = Semaphore::new(&zk, "/lines", LINES)?;
     for (phase, title) in PHASES.iter().enumerate() {
-        let barrier = DoubleBarrier::new(&zk, &format!("/{title}/workers"), WORKERS as u32)?;
+        let barrier = DoubleBarrier::new(&zk, &format!("/{title}/workers"), WORKERS)?;
         let done = done(&zk, phase)?;
         // A phase that is done was done without us: we are in the place of one who died after it.
         while done.count().await? > 0 {

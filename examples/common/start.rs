@@ -3,6 +3,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -116,7 +117,10 @@ pub(crate) fn usage(text: &str) -> ExitCode {
 }
 
 fn fail(name: &str, failure: &BoxError) -> ExitCode {
-    complain!("{name}: {failure}");
+    // No message repeats its source.
+    let sources = iter::successors(failure.source(), |error| error.source());
+    let causes: String = sources.map(|source| format!(": {source}")).collect();
+    complain!("{name}: {failure}{causes}");
     match failure.downcast_ref::<Interrupted>() {
         Some(interrupted) => ExitCode::from(interrupted.status()),
         None => ExitCode::FAILURE,

@@ -1,7 +1,7 @@
 //! [`Ahead`]: the contender that an acquire waits behind, for the error that tells of it when the time is up.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{AcquireTimeoutError, Contender, Line};
 use crate::session::{Coordinator, lock};
@@ -25,7 +25,10 @@ impl Ahead {
         lines: &[Line],
         path: &str,
         after: Duration,
+        began: Instant,
     ) -> AcquireTimeoutError {
+        // A link that is silently dead has used up the grace already.
+        let left = (after + WITHDRAWAL_GRACE).saturating_sub(began.elapsed());
         let connected = zk.is_connected();
         let ahead = lock(&self.path).clone();
         let line = |ahead: &String| lines.iter().find(|line| is_parent(line.path.as_str(), ahead));
@@ -34,7 +37,7 @@ impl Ahead {
             .filter(|_| connected)
             .and_then(|ahead| Some((line(ahead)?, ahead)))
         {
-            Some((line, ahead)) => zk.timeout(WITHDRAWAL_GRACE, look_at(zk, line, ahead)).await.flatten(),
+            Some((line, ahead)) => zk.timeout(left, look_at(zk, line, ahead)).await.flatten(),
             None => None,
         };
         let path = path.to_owned();

@@ -137,8 +137,8 @@ impl<'a> Enrolled<'a> {
             warn!(
                 node = self.node.path(),
                 holder = blocker,
-                "this process waits behind a place of its own; locks are not reentrant: release the guard first, and drop one \
-                 that is lost before you acquire again"
+                "this process waits behind a place of its own; a lock is not reentrant: release the guard first, and drop the \
+                 lost guard before you acquire again"
             );
         }
         loop {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Contender;
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::session::Lost;
 
 /// Why a lock was not taken without waiting.
@@ -41,7 +41,7 @@ pub enum AcquireTimeoutError {
 
 fn state(connected: bool, blocker: Option<&Contender>) -> String {
     match blocker {
-        _ if !connected => "no server is connected".to_owned(),
+        _ if !connected => "not connected: no server answers".to_owned(),
         None => "the ensemble was reachable".to_owned(),
         Some(blocker) => format!(
             "{} is ahead ({}, token {}, since {} s)",
@@ -58,9 +58,13 @@ fn state(connected: bool, blocker: Option<&Contender>) -> String {
 #[non_exhaustive]
 pub enum RunError {
     /// The lock was lost while the work ran, and the work was dropped.
-    #[error("the work was dropped: {0}")]
+    #[error("the work was dropped; acquire again if it still has to be done")]
     Lost(#[from] Lost),
     /// The lock could not be had; the work did not run.
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(AcquireTimeoutError, Self::Elapsed { .. } => Nature::TIMEOUT, Self::Error(error) => error.nature());
+classify!(TryAcquireError, Self::Error(error) => error.nature());
+classify!(RunError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

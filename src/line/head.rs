@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use zookeeper_client as zk;
+
 use super::order::in_order;
 use super::{Contender, Line};
 use crate::error::Error;
@@ -29,8 +31,7 @@ impl Line {
         for name in self.in_order(session, &children).await? {
             let path = self.path.child(name.text);
             if let Some((data, stat)) = read(session, &path).await? {
-                let data = data.into();
-                return Ok(Some(Contender::at_head(path, &NodeData { data, stat })));
+                return Ok(Some(Contender::at_head(path, &data, &stat)));
             }
         }
         Ok(None)
@@ -42,16 +43,35 @@ impl Line {
 #[derive(Debug)]
 pub(crate) struct HeadView {
     line: Line,
-    head: Option<(String, Watched<NodeData>)>,
-    empty: Option<Watched<Vec<String>>>,
+    seen: Option<Head>,
+}
+
+/// What is at the head of a line.
+#[derive(Debug)]
+enum Head {
+    Contender(String, Watched<NodeData>),
+    Nobody { _line: Watched<Vec<String>> },
 }
 
 impl HeadView {
     pub(crate) fn new(line: Line) -> Self {
-        Self {
-            line,
-            head: None,
-            empty: None,
+        Self { line, seen: None }
+    }
+
+    /// Looks for the head from the list on.
+    async fn find(&self, context: &WatchContext) -> Result<Head, Interrupted> {
+        loop {
+            let children = list(context.session(), &self.line.path).await?;
+            for name in self.line.in_order(context.session(), &children).await? {
+                let path = self.line.path.child(name.text);
+                if let Some(node) = context.existing(&path).await? {
+                    return Ok(Head::Contender(path, node));
+                }
+            }
+            let children = context.children(self.line.path.as_str()).await?;
+            if self.line.contenders_in(&children.value).next().is_none() {
+                return Ok(Head::Nobody { _line: children });
+            }
         }
     }
 }
@@ -61,45 +81,28 @@ impl Observe for HeadView {
 
     async fn refresh(&mut self, context: &WatchContext) -> Result<Self::Value, Interrupted> {
         // Nobody comes to stand ahead of the head, so it stays at the head while it is there.
-        let known = match self.head.take() {
-            Some((path, _old)) => context.existing(&path).await?.map(|node| (path, node)),
-            None => None,
+        let known = match &self.seen {
+            Some(Head::Contender(path, _)) => {
+                let node = context.existing(path).await?;
+                node.map(|node| Head::Contender(path.clone(), node))
+            }
+            Some(Head::Nobody { .. }) | None => None,
         };
-        let (head, empty) = match known {
-            Some(known) => (Some(known), None),
+        let head = match known {
+            Some(known) => known,
             None => self.find(context).await?,
         };
-        (self.head, self.empty) = (head, empty);
-        Ok(self
-            .head
-            .as_ref()
-            .map(|(path, node)| Contender::at_head(path.clone(), &node.value)))
-    }
-}
-
-type Found = (Option<(String, Watched<NodeData>)>, Option<Watched<Vec<String>>>);
-
-impl HeadView {
-    /// Looks for the head from the list on.
-    async fn find(&self, context: &WatchContext) -> Result<Found, Interrupted> {
-        loop {
-            let children = list(context.session(), &self.line.path).await?;
-            for name in self.line.in_order(context.session(), &children).await? {
-                let path = self.line.path.child(name.text);
-                if let Some(node) = context.existing(&path).await? {
-                    return Ok((Some((path, node)), None));
-                }
-            }
-            let children = context.children(self.line.path.as_str()).await?;
-            if self.line.contenders_in(&children.value).next().is_none() {
-                return Ok((None, Some(children)));
-            }
-        }
+        let contender = match &head {
+            Head::Contender(path, node) => Some(Contender::at_head(path.clone(), &node.value.data, &node.value.stat)),
+            Head::Nobody { .. } => None,
+        };
+        self.seen = Some(head);
+        Ok(contender)
     }
 }
 
 impl Contender {
-    fn at_head(path: String, node: &NodeData) -> Self {
-        Self::new(path, &node.data, &node.stat, 0, true)
+    fn at_head(path: String, data: &[u8], stat: &zk::Stat) -> Self {
+        Self::new(path, data, stat, 0, true)
     }
 }

@@ -1,7 +1,7 @@
 //! [`LineSet`]: a place in each of several lines, all or nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future;
 use tracing::{Instrument, debug, info_span};
@@ -38,8 +38,20 @@ impl LineSet {
     }
 
     /// As [`Line::acquire`], of all places.
-    pub(crate) async fn acquire(&self, enrolment: &Enrolment) -> Result<Hold, Error> {
-        self.acquire_tracked(enrolment, None).await
+    pub(crate) async fn acquire(&self, enrolment: &Enrolment, cleanup: Option<&CleanupToken>) -> Result<Hold, Error> {
+        let attempt = |session: Arc<Session>| async move {
+            let mut places = Enrolled::enrol_in_all(&self.lines, &session, enrolment, cleanup).await?;
+            // All of them from the start: while the first is waited for, the loss of another one counts.
+            places.iter_mut().for_each(Enrolled::watch);
+            for place in &mut places {
+                place.head_of_line(Purpose::Hold).await?;
+            }
+            self.hold(places).await
+        };
+        let acquired = retry_across_sessions(&self.zk, attempt);
+        acquired
+            .instrument(info_span!("acquire_all", lines = self.lines.len()))
+            .await
     }
 
     /// As [`Line::acquire_timeout`], of all places.
@@ -48,38 +60,21 @@ impl LineSet {
         enrolment: &Enrolment,
         limit: Duration,
     ) -> Result<Hold, AcquireTimeoutError> {
-        let ahead = Ahead::default();
+        let (ahead, began) = (Ahead::default(), Instant::now());
         let enrolment = &enrolment.noting(&ahead);
-        let acquired = with_deadline(&self.zk, limit, |cleanup| async move {
-            self.acquire_tracked(enrolment, Some(&cleanup)).await
-        });
-        match acquired.await? {
+        let acquire = |cleanup| async move { self.acquire(enrolment, Some(&cleanup)).await };
+        match with_deadline(&self.zk, limit, acquire).await? {
             Some(hold) => Ok(hold),
-            None => Err(ahead.elapsed(&self.zk, &self.lines, self.first_path(), limit).await),
+            None => Err(ahead
+                .elapsed(&self.zk, &self.lines, self.first_path(), limit, began)
+                .await),
         }
     }
 
     /// As [`Line::try_acquire`], of all places.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
-        retry_across_sessions(
-            &self.zk,
-            |session| async move { self.try_in(&session, enrolment).await },
-        )
-        .await
-    }
-
-    async fn acquire_tracked(&self, enrolment: &Enrolment, cleanup: Option<&CleanupToken>) -> Result<Hold, Error> {
-        retry_across_sessions(&self.zk, |session| async move {
-            let mut places = Enrolled::enrol_in_all(&self.lines, &session, enrolment, cleanup).await?;
-            // All of them from the start: while the first is waited for, the loss of another one counts.
-            places.iter_mut().for_each(Enrolled::watch);
-            for place in &mut places {
-                place.head_of_line(Purpose::Hold).await?;
-            }
-            self.hold(places).await
-        })
-        .instrument(info_span!("acquire_all", lines = self.lines.len()))
-        .await
+        let attempt = |session| async move { self.try_in(&session, enrolment).await };
+        retry_across_sessions(&self.zk, attempt).await
     }
 
     async fn try_in(&self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<Option<Hold>, Interrupted> {

@@ -51,11 +51,8 @@ impl Contender {
 impl Line {
     /// All contenders in order: one list, and one read for each of them, all sent together.
     pub(crate) async fn contenders(&self) -> Result<Vec<Contender>, Error> {
-        retry_across_sessions(
-            &self.zk,
-            |session| async move { self.contenders_seen_by(&session).await },
-        )
-        .await
+        let attempt = |session| async move { self.contenders_seen_by(&session).await };
+        retry_across_sessions(&self.zk, attempt).await
     }
 
     /// The contender whose node is at `path`: one list and one read. Its position is as the sequence numbers tell.

@@ -26,7 +26,7 @@ mod turnstile;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::{Instrument, info_span, warn};
@@ -46,6 +46,8 @@ pub use self::listing::Contender;
 pub use self::names::Layout;
 pub(crate) use self::order::in_order;
 pub(crate) use self::position::Mode;
+#[cfg(feature = "_model")]
+pub(crate) use self::position::Position;
 pub(crate) use self::turnstile::HeadOfLine;
 
 /// How a contender of ours joins a line.
@@ -59,16 +61,16 @@ pub(crate) struct Enrolment {
 }
 
 impl Enrolment {
-    pub(crate) const EXCLUSIVE: Self = Self {
-        mode: Mode::Exclusive,
-        data: None,
-        ahead: None,
-    };
-    pub(crate) const SHARED: Self = Self {
-        mode: Mode::Shared,
-        data: None,
-        ahead: None,
-    };
+    pub(crate) const EXCLUSIVE: Self = Self::of(Mode::Exclusive);
+    pub(crate) const SHARED: Self = Self::of(Mode::Shared);
+
+    const fn of(mode: Mode) -> Self {
+        Self {
+            mode,
+            data: None,
+            ahead: None,
+        }
+    }
 
     pub(crate) fn noting(&self, ahead: &Ahead) -> Self {
         let ahead = Some(ahead.clone());
@@ -89,36 +91,29 @@ pub(crate) struct ContenderNames {
 }
 
 impl ContenderNames {
-    pub(crate) const CURATOR_LOCK: Self = Self {
-        exclusive: Tag::Lock,
-        shared: Tag::Lock,
-        known: LOCK_TAGS,
-        parents: Parents::Containers,
-    };
-    pub(crate) const CURATOR_LATCH: Self = Self {
-        exclusive: Tag::Latch,
-        shared: Tag::Latch,
-        known: LATCH_TAGS,
-        parents: Parents::Containers,
-    };
+    pub(crate) const CURATOR_LOCK: Self = Self::curator(Tag::Lock, Tag::Lock, LOCK_TAGS);
+    pub(crate) const CURATOR_LATCH: Self = Self::curator(Tag::Latch, Tag::Latch, LATCH_TAGS);
     /// Curator's `LeaderSelector` stands on its `InterProcessMutex`.
     pub(crate) const CURATOR_SELECTOR: Self = Self::CURATOR_LOCK;
-    pub(crate) const KAZOO_LOCK: Self = Self {
-        exclusive: Tag::KazooLock,
-        shared: Tag::KazooReadLock,
-        known: LOCK_TAGS,
-        parents: Parents::Persistent,
-    };
-    pub(crate) const CURATOR_RW: Self = Self {
-        exclusive: Tag::Write,
-        shared: Tag::Read,
-        known: RW_TAGS,
-        parents: Parents::Containers,
-    };
-    pub(crate) const KAZOO_RW: Self = Self {
-        known: RW_TAGS,
-        ..Self::KAZOO_LOCK
-    };
+    pub(crate) const CURATOR_RW: Self = Self::curator(Tag::Write, Tag::Read, RW_TAGS);
+    pub(crate) const KAZOO_LOCK: Self = Self::kazoo(LOCK_TAGS);
+    pub(crate) const KAZOO_RW: Self = Self::kazoo(RW_TAGS);
+
+    const fn curator(exclusive: Tag, shared: Tag, known: &'static [(Tag, Mode)]) -> Self {
+        Self {
+            exclusive,
+            shared,
+            known,
+            parents: Parents::Containers,
+        }
+    }
+
+    const fn kazoo(known: &'static [(Tag, Mode)]) -> Self {
+        Self {
+            parents: Parents::Persistent,
+            ..Self::curator(Tag::KazooLock, Tag::KazooReadLock, known)
+        }
+    }
 
     fn tag(&self, mode: Mode) -> Tag {
         match mode {
@@ -148,6 +143,20 @@ const RW_TAGS: &[(Tag, Mode)] = &[
     (Tag::KazooLock, Mode::Exclusive),
     (Tag::KazooReadLock, Mode::Shared),
 ];
+
+/// Calls `told` with the position of `own` among `children`; `None` if `own` is no contender of a read-write lock.
+#[cfg(feature = "_model")]
+pub(crate) fn with_position_in_rw_line<T>(
+    own: &str,
+    children: &[String],
+    told: impl FnOnce(Position<'_>) -> T,
+) -> Option<T> {
+    let names = ContenderNames::CURATOR_RW;
+    let (own, mode) = names.parse(own)?;
+    let line = children.iter().filter_map(|name| names.parse(name));
+    let position = position::position_of(&own, mode, line, &order::CreationOrder::default());
+    Some(told(position))
+}
 
 /// A line of contenders at one path.
 #[derive(Debug)]
@@ -185,14 +194,14 @@ impl Line {
         &self.zk
     }
 
-    /// The same line written with other names.
-    pub(crate) fn with_names(self, names: ContenderNames) -> Self {
-        Self { names, ..self }
-    }
-
-    /// Waits for the place, through as many sessions as it takes.
-    pub(crate) async fn acquire(&self, enrolment: &Enrolment) -> Result<Hold, Error> {
-        self.acquire_tracked(enrolment, None).await
+    /// Waits for the place, through as many sessions as it takes. What is left to be removed holds a token of `cleanup`.
+    pub(crate) async fn acquire(&self, enrolment: &Enrolment, cleanup: Option<&CleanupToken>) -> Result<Hold, Error> {
+        let attempt = |session: Arc<Session>| async move {
+            let enrolled = Enrolled::enrol(self, &session, enrolment, cleanup).await?;
+            enrolled.granted().await
+        };
+        let acquired = retry_across_sessions(&self.zk, attempt);
+        acquired.instrument(info_span!("acquire", path = %self.path)).await
     }
 
     /// Waits for the place for at most `limit`; then no node is left unless the link is dead, in which case the reaper has
@@ -202,26 +211,22 @@ impl Line {
         enrolment: &Enrolment,
         limit: Duration,
     ) -> Result<Hold, AcquireTimeoutError> {
-        let ahead = Ahead::default();
+        let (ahead, began) = (Ahead::default(), Instant::now());
         let enrolment = &enrolment.noting(&ahead);
-        let acquired = with_deadline(&self.zk, limit, |cleanup| async move {
-            self.acquire_tracked(enrolment, Some(&cleanup)).await
-        });
-        match acquired.await? {
+        let acquire = |cleanup| async move { self.acquire(enrolment, Some(&cleanup)).await };
+        match with_deadline(&self.zk, limit, acquire).await? {
             Some(hold) => Ok(hold),
-            None => Err(ahead
-                .elapsed(&self.zk, std::slice::from_ref(self), self.path.as_str(), limit)
-                .await),
+            None => {
+                let lines = std::slice::from_ref(self);
+                Err(ahead.elapsed(&self.zk, lines, self.path.as_str(), limit, began).await)
+            }
         }
     }
 
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
-        retry_across_sessions(
-            &self.zk,
-            |session| async move { self.try_in(&session, enrolment).await },
-        )
-        .await
+        let attempt = |session| async move { self.try_in(&session, enrolment).await };
+        retry_across_sessions(&self.zk, attempt).await
     }
 
     /// Goes on with the place of an exclusive holder as one who shares it, without a gap: its node is replaced by that of
@@ -229,14 +234,12 @@ impl Line {
     pub(crate) async fn downgrade(&self, hold: Hold) -> Result<Hold, Interrupted> {
         let name = hold.path().rsplit('/').next().unwrap_or_default();
         let Some((own, _)) = self.names.parse(name) else {
-            let (path, reason) = (hold.path().to_owned(), "our node has a name that it should not have");
-            return Err(Error::Layout { path, reason }.into());
+            return Err(Error::layout(hold.path(), "our node has a name that it should not have").into());
         };
         if own.sequence.is_exhausted() {
             let reason =
                 "its sequence numbers are used up and no longer tell the order; remove the directory when idle";
-            let path = self.path.as_str().to_owned();
-            return Err(Error::Layout { path, reason }.into());
+            return Err(Error::layout(self.path.as_str(), reason).into());
         }
         let shared = format!("{}{}", self.names.shared.new_name().prefix, own.sequence);
         hold.replace(self.path.child(&shared)).await
@@ -244,10 +247,8 @@ impl Line {
 
     /// Asks the contender whose node is at `path` to give its place up; false if it has left the line already.
     pub(crate) async fn request_revocation(&self, path: &str, reason: &str) -> Result<bool, Error> {
-        retry_across_sessions(&self.zk, |session| async move {
-            request_revocation(&session, path, reason).await
-        })
-        .await
+        let attempt = |session| async move { request_revocation(&session, path, reason).await };
+        retry_across_sessions(&self.zk, attempt).await
     }
 
     async fn try_in(&self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<Option<Hold>, Interrupted> {
@@ -257,20 +258,6 @@ impl Line {
         }
         let enrolled = Enrolled::enrol(self, session, enrolment, None).await?;
         enrolled.grant_or_withdraw().await
-    }
-
-    /// As [`acquire`](Self::acquire), with a token for what is left to be removed.
-    pub(crate) async fn acquire_tracked(
-        &self,
-        enrolment: &Enrolment,
-        cleanup: Option<&CleanupToken>,
-    ) -> Result<Hold, Error> {
-        retry_across_sessions(&self.zk, |session| async move {
-            let enrolled = Enrolled::enrol(self, &session, enrolment, cleanup).await?;
-            enrolled.granted().await
-        })
-        .instrument(info_span!("acquire", path = %self.path))
-        .await
     }
 
     /// Whether somebody is there who conflicts with a newcomer of `mode`.

@@ -8,10 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures::future;
-
 use crate::session::{Interrupted, Session};
-use crate::znode::{ChildName, NodePath, Sequence, stat};
+use crate::znode::{ChildName, NodePath, Sequence, stats};
 
 /// Sorts children of the node at `path` by the order of their creation, as their numbers tell it, or the server where
 /// those do not.
@@ -24,12 +22,7 @@ pub(crate) async fn in_order<'a, T>(
     let Some(oldest) = Sequence::oldest(children.iter().map(|child| numbered(child).1)) else {
         return Ok(children);
     };
-    let spent = children
-        .iter()
-        .map(&numbered)
-        .filter(|(_, number)| number.is_exhausted());
-    let spent: Vec<_> = spent.collect();
-    let creations = CreationOrder::of(session, path, &spent).await?;
+    let creations = CreationOrder::of(session, path, children.iter().map(&numbered)).await?;
     children.sort_by_key(|child| creations.place(oldest, numbered(child)));
     Ok(children)
 }
@@ -72,23 +65,19 @@ impl CreationOrder {
         if !own.sequence.is_exhausted() {
             return Ok(Self::default());
         }
-        let spent: Vec<_> = names
-            .map(|name| name.numbered())
-            .filter(|(_, number)| number.is_exhausted())
-            .collect();
-        Self::of(session, path, &spent).await
+        Self::of(session, path, names.map(|name| name.numbered())).await
     }
 
-    /// Asks the server for all of these, whose numbers are spent.
-    async fn of(session: &Arc<Session>, path: &NodePath, spent: &[(&str, Sequence)]) -> Result<Self, Interrupted> {
-        let paths: Vec<String> = spent.iter().map(|(text, _)| path.child(text)).collect();
-        let answers = future::try_join_all(paths.iter().map(|path| stat(session, path))).await?;
-        let known = spent.iter().zip(answers);
-        Ok(Self(
-            known
-                .filter_map(|((text, _), stat)| Some(((*text).to_owned(), stat?.czxid)))
-                .collect(),
-        ))
+    /// Asks the server for those of `children` whose numbers are spent.
+    async fn of<'a>(
+        session: &Arc<Session>,
+        path: &NodePath,
+        children: impl Iterator<Item = (&'a str, Sequence)>,
+    ) -> Result<Self, Interrupted> {
+        let spent = children.filter(|(_, number)| number.is_exhausted());
+        let stats = stats(session, path, spent.map(|(text, _)| text)).await?;
+        let known = stats.into_iter().map(|(text, stat)| (text.to_owned(), stat.czxid));
+        Ok(Self(known.collect()))
     }
 }
 

@@ -102,12 +102,8 @@ impl Barrier {
                     _ => return Ok(()),
                 }
                 match commit(&mut retry, &session, &[Operation::delete(self.path(), None)]).await? {
-                    Transaction::Applied(_)
-                    | Transaction::Refused {
-                        source: zk::Error::NoNode,
-                        ..
-                    } => return Ok(()),
-                    Transaction::Refused { source, .. } => return Err(refused(self.path(), source)),
+                    Transaction::Applied(_) | Transaction::Refused(_, zk::Error::NoNode) => return Ok(()),
+                    Transaction::Refused(_, source) => return Err(refused(self.path(), source)),
                     // If it is still the same node that we meant, it was not deleted.
                     Transaction::Unknown => {}
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use zookeeper_client as zk;
 
-use crate::error::{Error, TimeoutError};
+use crate::error::{Error, TimeoutError, classify};
 use crate::session::{Coordinator, Interrupted, Operation, RecipeError, Retry, Session, refused};
 use crate::znode::{
     NodePath, Parents, Transaction, commit, create, delete, delete_if_exists, elapsed, ensure_path, list, read,
@@ -220,16 +220,10 @@ impl CountDownLatch {
             }
             match commit(&mut retry, session, &steps).await? {
                 Transaction::Applied(_) => return Ok(after),
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NodeExists,
-                } => return Ok(before),
-                Transaction::Refused {
-                    source: zk::Error::NoNode | zk::Error::BadVersion,
-                    ..
-                } => retry.raced().await?,
+                Transaction::Refused(0, zk::Error::NodeExists) => return Ok(before),
+                Transaction::Refused(_, zk::Error::NoNode | zk::Error::BadVersion) => retry.raced().await?,
                 Transaction::Unknown => {}
-                Transaction::Refused { source, .. } => return Err(refused(self.path(), source).into()),
+                Transaction::Refused(_, source) => return Err(refused(self.path(), source).into()),
             }
         }
     }
@@ -292,6 +286,8 @@ pub enum LatchError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(LatchError, Self::Error(error) => error.nature());
 
 impl RecipeError for LatchError {}
 

@@ -21,8 +21,8 @@ use crate::znode::{FencingToken, Hold, NodePath, ReleaseError};
 /// # Cost
 /// Acquire: create and list, one round trip; and a watch on the own node if it is held for longer than 20 ms. Release:
 /// one delete. A waiter costs one watch, and nothing while it waits; a release wakes one waiter, which lists once and,
-/// if nothing else proved its session lately, sends one heartbeat along. While something is held, a heartbeat every fifth of the
-/// session timeout for all holds of the session together.
+/// if nothing else proved its session lately, sends one heartbeat along. While something is held, at most eight heartbeats a session
+/// timeout, for all holds of the session together.
 ///
 /// # Examples
 /// ```no_run
@@ -53,17 +53,24 @@ impl FairLock {
     /// # Errors
     /// [`Error::InvalidPath`].
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
-        let path = NodePath::new(path)?;
-        Ok(Self {
-            line: Line::new(zk.clone(), path, Layout::default().lock()),
-        })
+        Self::builder(zk, path).build()
     }
 
-    /// Chooses the names to write.
-    #[must_use]
-    pub fn layout(self, layout: Layout) -> Self {
-        Self {
-            line: self.line.with_names(layout.lock()),
+    /// Starts to build a lock at `path` with options.
+    ///
+    /// ```no_run
+    /// # fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), zookeeper_recipes::Error> {
+    /// use zookeeper_recipes::{FairLock, Layout};
+    ///
+    /// let lock = FairLock::builder(&zk, "/locks/account-17").layout(Layout::Kazoo).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(zk: &Coordinator, path: &str) -> FairLockBuilder {
+        FairLockBuilder {
+            zk: zk.clone(),
+            path: path.to_owned(),
+            layout: Layout::default(),
         }
     }
 
@@ -85,7 +92,10 @@ impl FairLock {
     /// # When the session is lost
     /// The future goes on waiting: it joins the line again, at the tail, in the next session.
     pub async fn acquire(&self) -> Result<FairLockGuard, Error> {
-        self.line.acquire(&Enrolment::EXCLUSIVE).await.map(FairLockGuard::new)
+        self.line
+            .acquire(&Enrolment::EXCLUSIVE, None)
+            .await
+            .map(FairLockGuard::new)
     }
 
     /// Takes the lock if nobody has it or waits for it. If somebody does, that is found out with one read.
@@ -207,10 +217,42 @@ impl FairLock {
             // The work was done while the lock was held; that the release came too late takes nothing from it.
             Ok(()) | Err(ReleaseError::Lost(_)) => Ok(output),
             Err(ReleaseError::Error(error)) => {
-                tracing::warn!(path = self.path(), %error, "the work is done, but the lock was not released");
+                tracing::warn!(
+                    path = self.path(),
+                    error = &error as &dyn std::error::Error,
+                    "the work is done, but the lock was not released"
+                );
                 Ok(output)
             }
         }
+    }
+}
+
+/// The options of a [`FairLock`].
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `build` is called"]
+pub struct FairLockBuilder {
+    zk: Coordinator,
+    path: String,
+    layout: Layout,
+}
+
+impl FairLockBuilder {
+    /// Chooses the names to write.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Builds the lock. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`].
+    pub fn build(self) -> Result<FairLock, Error> {
+        let path = NodePath::new(&self.path)?;
+        Ok(FairLock {
+            line: Line::new(self.zk, path, self.layout.lock()),
+        })
     }
 }
 

@@ -16,13 +16,17 @@ mod shared_value;
 
 pub use self::barrier::Barrier;
 pub use self::double_barrier::{DoubleBarrier, Entered, LeaveTimeoutError};
-pub use self::election::{ElectionLayout, LeaderElection, Leadership, Participant, ProclaimError};
+pub use self::election::{
+    ElectionLayout, LeaderElection, LeaderElectionBuilder, Leadership, Participant, ProclaimError,
+};
 pub use self::group::{Group, GroupObserver, JoinError, Member, MemberChange, Membership, Presence};
 pub use self::latch::{CountDownLatch, LatchError, LatchTimeoutError};
-pub use self::lock::{FairLock, FairLockGuard};
-pub use self::multi_lock::{MultiLock, MultiLockGuard};
+pub use self::lock::{FairLock, FairLockBuilder, FairLockGuard};
+pub use self::multi_lock::{MultiLock, MultiLockBuilder, MultiLockGuard};
 pub use self::relay::{CompleteError, Relay, Turn};
-pub use self::rwlock::{DowngradeError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use self::rwlock::{DowngradeError, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(feature = "_model")]
+pub(crate) use self::semaphore::PermitLimit;
 pub use self::semaphore::{Permit, PermitError, PermitHolder, PermitTimeoutError, Semaphore, TryPermitError};
 pub use self::shared_counter::{SharedCounter, SharedCounterError};
 pub use self::shared_value::{SharedValue, SharedValueError, Versioned};

@@ -43,7 +43,6 @@ use crate::znode::{Hold, NodePath, ReleaseError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct MultiLock {
-    zk: Coordinator,
     lines: LineSet,
 }
 
@@ -53,34 +52,25 @@ impl MultiLock {
     /// # Errors
     /// [`Error::InvalidPath`], also if there is no path at all.
     pub fn new<P: AsRef<str>>(zk: &Coordinator, paths: impl IntoIterator<Item = P>) -> Result<Self, Error> {
-        let mut checked: Vec<NodePath> = Vec::new();
-        for path in paths {
-            let path = NodePath::new(path.as_ref())?;
-            if !checked.contains(&path) {
-                checked.push(path);
-            }
-        }
-        if checked.is_empty() {
-            return Err(Error::InvalidPath {
-                path: String::new(),
-                reason: "a multi-lock needs at least one path",
-            });
-        }
-        Ok(Self::of(zk, checked, Layout::default()))
+        Self::builder(zk, paths).build()
     }
 
-    fn of(zk: &Coordinator, paths: Vec<NodePath>, layout: Layout) -> Self {
-        let lines = paths.into_iter().map(|path| Line::new(zk.clone(), path, layout.lock()));
-        Self {
+    /// Starts to build the locks at `paths` with options.
+    ///
+    /// ```no_run
+    /// # fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), zookeeper_recipes::Error> {
+    /// use zookeeper_recipes::{Layout, MultiLock};
+    ///
+    /// let both = MultiLock::builder(&zk, ["/accounts/17", "/accounts/42"]).layout(Layout::Kazoo).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder<P: AsRef<str>>(zk: &Coordinator, paths: impl IntoIterator<Item = P>) -> MultiLockBuilder {
+        MultiLockBuilder {
             zk: zk.clone(),
-            lines: LineSet::new(zk.clone(), lines.collect()),
+            paths: paths.into_iter().map(|path| path.as_ref().to_owned()).collect(),
+            layout: Layout::default(),
         }
-    }
-
-    /// Chooses the names to write.
-    #[must_use]
-    pub fn layout(self, layout: Layout) -> Self {
-        Self::of(&self.zk, self.lines.paths().cloned().collect(), layout)
     }
 
     /// The paths of the locks, from the chroot, each once.
@@ -101,7 +91,10 @@ impl MultiLock {
     /// # When the session is lost
     /// The future goes on waiting: it joins all lines again, at their tails, in the next session.
     pub async fn acquire(&self) -> Result<MultiLockGuard, Error> {
-        self.lines.acquire(&Enrolment::EXCLUSIVE).await.map(MultiLockGuard::new)
+        self.lines
+            .acquire(&Enrolment::EXCLUSIVE, None)
+            .await
+            .map(MultiLockGuard::new)
     }
 
     /// Takes all locks if nobody has or waits for any of them. If somebody does, that is found out with one read of each
@@ -132,6 +125,48 @@ impl MultiLock {
     pub async fn acquire_timeout(&self, limit: Duration) -> Result<MultiLockGuard, AcquireTimeoutError> {
         let hold = self.lines.acquire_timeout(&Enrolment::EXCLUSIVE, limit).await?;
         Ok(MultiLockGuard::new(hold))
+    }
+}
+
+/// The options of a [`MultiLock`].
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `build` is called"]
+pub struct MultiLockBuilder {
+    zk: Coordinator,
+    paths: Vec<String>,
+    layout: Layout,
+}
+
+impl MultiLockBuilder {
+    /// Chooses the names to write, the same on every path.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Builds the locks. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`], also if there is no path at all.
+    pub fn build(self) -> Result<MultiLock, Error> {
+        let mut checked: Vec<NodePath> = Vec::new();
+        for path in &self.paths {
+            let path = NodePath::new(path)?;
+            if !checked.contains(&path) {
+                checked.push(path);
+            }
+        }
+        if checked.is_empty() {
+            return Err(Error::InvalidPath {
+                path: String::new(),
+                reason: "a multi-lock needs at least one path",
+            });
+        }
+        let line = |path| Line::new(self.zk.clone(), path, self.layout.lock());
+        let lines = checked.into_iter().map(line).collect();
+        Ok(MultiLock {
+            lines: LineSet::new(self.zk.clone(), lines),
+        })
     }
 }
 

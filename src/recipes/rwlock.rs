@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::line::{AcquireTimeoutError, Contender, Enrolment, Layout, Line, TryAcquireError};
 use crate::session::{Coordinator, Interrupted, Lost};
 use crate::znode::{Hold, NodePath, ReleaseError};
@@ -60,17 +60,24 @@ impl RwLock {
     /// # Errors
     /// [`Error::InvalidPath`].
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
-        let path = NodePath::new(path)?;
-        Ok(Self {
-            line: Line::new(zk.clone(), path, Layout::default().rwlock()),
-        })
+        Self::builder(zk, path).build()
     }
 
-    /// Chooses the names to write.
-    #[must_use]
-    pub fn layout(self, layout: Layout) -> Self {
-        Self {
-            line: self.line.with_names(layout.rwlock()),
+    /// Starts to build a lock at `path` with options.
+    ///
+    /// ```no_run
+    /// # fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), zookeeper_recipes::Error> {
+    /// use zookeeper_recipes::{Layout, RwLock};
+    ///
+    /// let tariff = RwLock::builder(&zk, "/locks/tariff").layout(Layout::Kazoo).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(zk: &Coordinator, path: &str) -> RwLockBuilder {
+        RwLockBuilder {
+            zk: zk.clone(),
+            path: path.to_owned(),
+            layout: Layout::default(),
         }
     }
 
@@ -91,7 +98,10 @@ impl RwLock {
     /// # When the session is lost
     /// The future goes on waiting: it joins the line again, at the tail, in the next session.
     pub async fn read(&self) -> Result<RwLockReadGuard, Error> {
-        self.line.acquire(&Enrolment::SHARED).await.map(RwLockReadGuard::new)
+        self.line
+            .acquire(&Enrolment::SHARED, None)
+            .await
+            .map(RwLockReadGuard::new)
     }
 
     /// Reads if no writer has the lock or waits for it. If one does, that is found out with one read.
@@ -135,7 +145,7 @@ impl RwLock {
     /// As [`read`](Self::read).
     pub async fn write(&self) -> Result<RwLockWriteGuard, Error> {
         self.line
-            .acquire(&Enrolment::EXCLUSIVE)
+            .acquire(&Enrolment::EXCLUSIVE, None)
             .await
             .map(|hold| self.written(hold))
     }
@@ -193,6 +203,34 @@ impl RwLock {
             hold,
             line: self.line.clone(),
         }
+    }
+}
+
+/// The options of an [`RwLock`].
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `build` is called"]
+pub struct RwLockBuilder {
+    zk: Coordinator,
+    path: String,
+    layout: Layout,
+}
+
+impl RwLockBuilder {
+    /// Chooses the names to write.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Builds the lock. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`].
+    pub fn build(self) -> Result<RwLock, Error> {
+        let path = NodePath::new(&self.path)?;
+        Ok(RwLock {
+            line: Line::new(self.zk, path, self.layout.rwlock()),
+        })
     }
 }
 
@@ -299,3 +337,5 @@ pub enum DowngradeError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(DowngradeError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::observer::Observer;
 use crate::session::{Coordinator, Interrupted};
 use crate::znode::{Expected, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe};
@@ -233,6 +233,8 @@ pub enum SharedCounterError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(SharedCounterError, Self::Error(error) => error.nature());
 
 #[cfg(test)]
 mod tests {

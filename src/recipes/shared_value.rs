@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::observer::Observer;
 use crate::session::{Coordinator, Interrupted};
 use crate::znode::{Expected, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe};
@@ -196,3 +196,5 @@ pub enum SharedValueError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(SharedValueError, Self::Error(error) => error.nature());

@@ -129,10 +129,11 @@ impl Server {
         if host.contains(':') && !address.starts_with('[') {
             return Err(format!("{host:?} is no host; put an IPv6 address in brackets"));
         }
-        let port = match port.map(str::parse) {
-            None => DEFAULT_PORT,
-            Some(Ok(port)) if port != 0 => port,
-            Some(_) => return Err(format!("{:?} is no port", port.unwrap_or_default())),
+        let digits = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let port = match (port, digits.map(str::parse)) {
+            (None, _) => DEFAULT_PORT,
+            (Some(_), Some(Ok(port))) if port != 0 => port,
+            (Some(port), _) => return Err(format!("{port:?} is no port")),
         };
         let host = host.to_owned();
         Ok(Self { scheme, host, port })
@@ -186,6 +187,7 @@ mod tests {
             "h1:1,,h2:2",
             "hello world",
             "h1:0",
+            "h1:+1",
             "h1:x",
             "h1:70000",
             "h1:1?backup=h2:2",

@@ -79,6 +79,7 @@ impl Coordinator {
             orphans,
             past: Mutex::default(),
             retired: Mutex::default(),
+            undeletable: Mutex::default(),
             request_limit: options.request_limit,
             retries: RetryBudget::default(),
         });

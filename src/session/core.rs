@@ -1,6 +1,6 @@
 //! One ZooKeeper session: its client, its lease, its nodes and its end.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -16,9 +16,11 @@ use super::lease::LeaseClock;
 use super::link::Link;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::options::DEFAULT_REQUEST_LIMIT;
 use super::reaper::Orphan;
 use super::registry::{EPHEMERAL_BYTES, NodeKey, Registry};
 use super::retry::RetryBudget;
+use super::runtime;
 use super::state::{End, Lease, LossReason, Lost, lock};
 use crate::error::Error;
 
@@ -40,6 +42,8 @@ pub(crate) struct SessionConfig {
     pub(crate) runtime: Handle,
     pub(crate) orphans: mpsc::UnboundedSender<Orphan>,
     pub(crate) past: Mutex<VecDeque<i64>>,
+    /// Directories in which we may create nodes and not delete them.
+    pub(crate) undeletable: Mutex<HashSet<String>>,
     /// Sessions that have ended, and whose held nodes may still be there.
     pub(crate) retired: Mutex<Vec<Weak<Session>>>,
     /// The largest request, in bytes.
@@ -81,7 +85,10 @@ impl Session {
         past.push_front(id);
         drop(past);
         // Three quarters of what one transaction may hold, where that is less than the default.
-        let limit = EPHEMERAL_BYTES.min(config.request_limit / 4 * 3);
+        let limit = match config.request_limit < DEFAULT_REQUEST_LIMIT {
+            true => EPHEMERAL_BYTES.min(config.request_limit / 4 * 3),
+            false => EPHEMERAL_BYTES,
+        };
         let registry = Registry::new(config.chroot_len, limit);
         Arc::new(Self {
             id,
@@ -159,11 +166,6 @@ impl Session {
         }
     }
 
-    /// As [`ended`](Self::ended), for those who hear of the reason with their next request.
-    pub(crate) async fn over(&self) {
-        let _ = self.ended().await;
-    }
-
     /// Ends the session for good: all its holds are lost, and it is never used for anything new.
     ///
     /// What is lost is not yet removed. Nodes on which nothing is held go at once. The others stay until their guards are
@@ -177,7 +179,8 @@ impl Session {
             LossReason::Closed => info!(session = format_args!("{:#x}", self.id), %reason, "session ended"),
             _ => warn!(session = format_args!("{:#x}", self.id), %reason, "session ended"),
         }
-        if reason != LossReason::LeaseLapsed {
+        let is_alive = matches!(reason, LossReason::LeaseLapsed | LossReason::GivenUp);
+        if !is_alive {
             drop(self.take_client());
         }
         let loose = self.registry.end_all(reason);
@@ -198,6 +201,27 @@ impl Session {
     pub(super) fn begin_close(&self) {
         self.end.set(LossReason::Closed);
         self.registry.end_all(LossReason::Closed);
+    }
+
+    /// The ACL of the directory of `path`, which is a node of ours, denies DELETE. Only the end of the session removes such
+    /// a node, so the session is given up: else the process would wait behind its own dead node.
+    pub(super) fn cannot_delete(self: &Arc<Self>, path: &str) {
+        let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
+        lock(&self.config.undeletable).insert(directory.to_owned());
+        self.end(LossReason::GivenUp);
+    }
+
+    /// Refuses a directory in which we may not delete what we create.
+    ///
+    /// # Errors
+    /// [`Error::Denied`].
+    pub(crate) fn check_deletable(&self, directory: &str) -> Result<(), Error> {
+        match lock(&self.config.undeletable).contains(directory) {
+            false => Ok(()),
+            true => Err(Error::Denied {
+                path: directory.to_owned(),
+            }),
+        }
     }
 
     /// Whether a contender at `path` is one on which this process holds, or has held in a session that has ended.
@@ -441,7 +465,7 @@ impl Drop for PendingGrant {
 pub(crate) struct SessionLease(Arc<Session>);
 
 impl SessionLease {
-    pub(crate) fn new(session: &Arc<Session>) -> Arc<dyn Lease> {
+    pub(crate) fn of(session: &Arc<Session>) -> Arc<dyn Lease> {
         Arc::new(Self(Arc::clone(session)))
     }
 }
@@ -452,7 +476,14 @@ impl Lease for SessionLease {
     }
 
     fn sleep(&self, pause: Duration) -> Sleep {
-        self.0.timer(pause)
+        // On the thread that all coordinators share: a runtime that the user chose may be blocked.
+        match runtime::shared() {
+            Ok(shared) => {
+                let _context = shared.enter();
+                time::sleep(pause)
+            }
+            Err(_) => self.0.timer(pause),
+        }
     }
 }
 
@@ -467,6 +498,8 @@ async fn retire(session: Arc<Session>) {
         session.registry.keys().into_iter().for_each(|key| session.discard(key));
     }
     // The reaper works through the client that is kept, if there is one; that closes the session when it is dropped.
-    let _ = time::timeout(session.timeout / 3, session.registry.empty()).await;
+    if session.end.reason() == Some(LossReason::LeaseLapsed) {
+        let _ = time::timeout(session.timeout / 3, session.registry.empty()).await;
+    }
     drop(session.take_client());
 }

@@ -37,21 +37,23 @@ impl CurrentSession {
             Slot::Over(_) => true,
         };
         match self.slot.wait_for(usable).await {
-            Ok(slot) => match &*slot {
-                Slot::Live(session) => Ok(Arc::clone(session)),
-                Slot::Over(error) => Err(error.clone()),
-                Slot::Opening => Err(Error::Closed),
-            },
+            Ok(slot) => slot.session()?.ok_or(Error::Closed),
             Err(_) => Err(Error::Closed),
         }
     }
 
     /// The current session, if there is one right now.
     pub(crate) fn peek(&self) -> Result<Option<Arc<Session>>, Error> {
-        match &*self.slot.borrow() {
-            Slot::Opening => Ok(None),
-            Slot::Live(session) => Ok(Some(Arc::clone(session))),
-            Slot::Over(error) => Err(error.clone()),
+        self.slot.borrow().session()
+    }
+}
+
+impl Slot {
+    fn session(&self) -> Result<Option<Arc<Session>>, Error> {
+        match self {
+            Self::Opening => Ok(None),
+            Self::Live(session) => Ok(Some(Arc::clone(session))),
+            Self::Over(error) => Err(error.clone()),
         }
     }
 }

@@ -126,7 +126,7 @@ impl Session {
     /// check fails does not matter, a refused multi is committed as well.
     async fn check(self: &Arc<Self>) -> Result<(), HeartbeatError> {
         match self.commit(&[Operation::exists("/")]).await? {
-            Commit::Applied(_) | Commit::Refused { .. } => Ok(()),
+            Commit::Applied(_) | Commit::Refused(..) => Ok(()),
             Commit::Unanswered(_) => Err(HeartbeatError::Unanswered),
         }
     }
@@ -180,7 +180,7 @@ impl Session {
         ];
         match self.commit(&steps).await? {
             Commit::Applied(_) => Ok(None),
-            Commit::Refused { source, .. } => Ok(Some(source)),
+            Commit::Refused(_, source) => Ok(Some(source)),
             Commit::Unanswered(_) => Err(HeartbeatError::Unanswered),
         }
     }

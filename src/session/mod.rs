@@ -38,8 +38,12 @@ pub use self::state::{LossReason, Lost, LostSignal, SessionState};
 pub(crate) use self::core::{Session, SessionLease};
 pub(crate) use self::heartbeat::HeartbeatError;
 pub(crate) use self::interrupted::{Interrupted, RecipeError};
+#[cfg(feature = "_model")]
+pub(crate) use self::lease::LeaseClock;
+#[cfg(feature = "_model")]
+pub(crate) use self::moment::Moment;
 pub(crate) use self::operation::Operation;
-pub(crate) use self::reaper::find_by_guids;
+pub(crate) use self::reaper::{find_by_guids, owned_stat};
 pub(crate) use self::registry::{CleanupToken, CleanupWait, NodeKey, NodeLocation};
 pub(crate) use self::request::{Applied, Commit, CreatedNode, Reply, Unanswered};
 pub(crate) use self::retry::{Retry, refused};

@@ -9,13 +9,14 @@ use zookeeper_client as zk;
 use super::cluster::Cluster;
 use super::coordinator::Coordinator;
 use super::lease::LeaseClock;
+use crate::error::classify;
 
 /// The largest identity, in bytes. It is written into every contender's node.
 const IDENTITY_LIMIT: usize = 64 * 1024;
 
 /// What a server takes by default: requests of up to 1 MiB less one byte (`jute.maxbuffer`), less some room for path, ACL
 /// and the transaction around the data.
-const DEFAULT_REQUEST_LIMIT: usize = 1_040_000;
+pub(super) const DEFAULT_REQUEST_LIMIT: usize = 1_040_000;
 
 /// What our own small requests need.
 const SMALLEST_REQUEST_LIMIT: usize = 4 * 1024;
@@ -124,10 +125,12 @@ impl ConnectOptions {
         self
     }
 
-    /// Who we are, for others to see in [`contenders`](crate::FairLock::contenders): written as the data of every
-    /// contender's node, at most 64 KiB. By default host name and process id.
-    pub fn identity(mut self, identity: impl Into<Bytes>) -> Self {
-        self.identity = identity.into();
+    /// Sets who we are: text or bytes, at most 64 KiB. The default is host name and process id.
+    ///
+    /// It is the data of the node of each of our contenders. Others see it in
+    /// [`contenders`](crate::FairLock::contenders).
+    pub fn identity(mut self, identity: impl Into<Vec<u8>>) -> Self {
+        self.identity = Bytes::from(identity.into());
         self
     }
 
@@ -244,7 +247,7 @@ pub enum ConnectError {
         reason: String,
     },
     /// No server answered in time.
-    #[error("no server of {cluster} answered within {} ms: {source}; is ZooKeeper running there?", after.as_millis())]
+    #[error("no server of {cluster} answered within {} ms; is ZooKeeper running there?", after.as_millis())]
     Unreachable {
         /// The connect string.
         cluster: String,
@@ -278,6 +281,8 @@ pub enum ConnectError {
     },
 }
 
+classify!(ConnectError, Self::Unreachable { .. } => Nature::TIMEOUT);
+
 impl ConnectError {
     pub(super) fn from_client(cluster: &Cluster, after: Duration, error: zk::Error) -> Self {
         let cluster = cluster.to_string();
@@ -300,4 +305,25 @@ fn default_identity() -> Bytes {
         .filter(|host| !host.is_empty() && host.len() < 256)
         .unwrap_or_else(|| "unknown".to_owned());
     format!("{host}:{}", std::process::id()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_text_or_bytes() {
+        let text = "node-7";
+        let identities = [
+            ConnectOptions::new().identity(text),
+            ConnectOptions::new().identity(text.to_owned()),
+            ConnectOptions::new().identity(text.as_bytes()),
+            ConnectOptions::new().identity(b"node-7"),
+            ConnectOptions::new().identity(text.as_bytes().to_vec()),
+            ConnectOptions::new().identity(Bytes::from_static(b"node-7")),
+        ];
+        for options in identities {
+            assert_eq!(options.identity.as_ref(), b"node-7");
+        }
+    }
 }

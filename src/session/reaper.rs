@@ -7,6 +7,7 @@
 //! While the link is down the reaper collects. One list then finds the nodes of all lost creates in a directory.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::stream::FuturesUnordered;
@@ -51,7 +52,7 @@ impl Orphan {
 }
 
 /// What is removed in one go.
-enum Batch {
+enum Removal {
     /// One node whose path is known.
     One(Orphan, NodeLocation),
     /// All lost creates in one directory, with the guid of each.
@@ -93,6 +94,11 @@ async fn remove_retained(orphan: Orphan, permits: &Semaphore) -> Vec<Orphan> {
     let (Some(client), Some(location)) = (orphan.owner.retained_client(), location) else {
         return vec![orphan];
     };
+    if let NodeLocation::OwnedPath { .. } = location {
+        // The end of the session takes it. A delete that is sent twice could hit the node of the next owner of the name.
+        orphan.settle();
+        return Vec::new();
+    }
     // Bounded, since a clone of the client keeps the session alive.
     match time::timeout(orphan.owner.timeout() / 10, remove_once(&client, &location)).await {
         Ok(Ok(())) => {
@@ -114,26 +120,26 @@ async fn ready(mut current: CurrentSession) -> Result<Arc<Session>, Error> {
     }
 }
 
-fn batches(orphans: Vec<Orphan>) -> Vec<Batch> {
+fn batches(orphans: Vec<Orphan>) -> Vec<Removal> {
     let (mut batches, mut searches) = (Vec::new(), HashMap::<String, Vec<_>>::new());
     for orphan in orphans {
         match orphan.owner.registry().location(orphan.key) {
             Some(NodeLocation::ByGuid { parent, guid }) => searches.entry(parent).or_default().push((orphan, guid)),
-            Some(location) => batches.push(Batch::One(orphan, location)),
+            Some(location) => batches.push(Removal::One(orphan, location)),
             None => {}
         }
     }
-    batches.extend(searches.into_iter().map(|(parent, lost)| Batch::Search(parent, lost)));
+    batches.extend(searches.into_iter().map(|(parent, lost)| Removal::Search(parent, lost)));
     batches
 }
 
 /// Makes one attempt; returns those that need another one, after a pause.
-async fn remove(session: Arc<Session>, batch: Batch, permits: &Semaphore) -> Vec<Orphan> {
+async fn remove(session: Arc<Session>, batch: Removal, permits: &Semaphore) -> Vec<Orphan> {
     // An error means that the semaphore was closed, which it never is.
     let _permit = permits.acquire().await;
     let mut left = match batch {
-        Batch::One(orphan, location) => remove_one(&session, orphan, location).await.into_iter().collect(),
-        Batch::Search(parent, lost) => search(&session, &parent, lost).await,
+        Removal::One(orphan, location) => remove_one(&session, orphan, &location).await.into_iter().collect(),
+        Removal::Search(parent, lost) => search(&session, &parent, lost).await,
     };
     if let Some(longest) = left.iter_mut().map(|orphan| orphan.backoff.next()).max() {
         // The end of the session is no reason to hurry: the next one is waited for.
@@ -142,7 +148,7 @@ async fn remove(session: Arc<Session>, batch: Batch, permits: &Semaphore) -> Vec
     left
 }
 
-async fn remove_one(session: &Arc<Session>, orphan: Orphan, location: NodeLocation) -> Option<Orphan> {
+async fn remove_one(session: &Arc<Session>, orphan: Orphan, location: &NodeLocation) -> Option<Orphan> {
     let through = match location {
         // Only through its own session: once that has ended, another one may take the name at any moment.
         NodeLocation::OwnedPath { .. } if orphan.owner.end_reason().is_some() => {
@@ -152,20 +158,31 @@ async fn remove_one(session: &Arc<Session>, orphan: Orphan, location: NodeLocati
         NodeLocation::OwnedPath { .. } => &orphan.owner,
         _ => session,
     };
-    let removed = through.read(|client| async move { remove_once(&client, &location).await.map(|()| location) });
-    match removed.await {
-        Ok(Reply::Answer(location)) => {
-            debug!(?location, "removed an abandoned node");
-            orphan.settle();
-            None
-        }
+    let removed = through.read(|client| async move { remove_once(&client, location).await });
+    let reply = removed.await;
+    let may_not_delete = matches!(reply, Ok(Reply::Refused(zk::Error::NoAuth)));
+    let Some(answer) = final_answer(reply, location) else {
+        return Some(orphan);
+    };
+    if may_not_delete {
+        orphan.owner.cannot_delete(location.path());
+    }
+    if answer.is_some() {
+        debug!(?location, "removed an abandoned node");
+    }
+    orphan.settle();
+    None
+}
+
+/// What the server answered; an inner `None` if it refuses for good, the outer one if it has to be asked again.
+fn final_answer<T>(reply: Result<Reply<T>, Lost>, about: impl Debug) -> Option<Option<T>> {
+    match reply {
+        Ok(Reply::Answer(answer)) => Some(Some(answer)),
         Ok(Reply::Refused(error)) => {
-            let location = orphan.owner.registry().location(orphan.key);
-            warn!(?location, %error, "cannot remove an abandoned node; it stays until its session ends");
-            orphan.settle();
-            None
+            warn!(?about, %error, "cannot remove abandoned nodes; they stay until their session ends");
+            Some(None)
         }
-        Ok(Reply::Unanswered(_)) | Err(Lost { .. }) => Some(orphan),
+        Ok(Reply::Unanswered(_)) | Err(Lost { .. }) => None,
     }
 }
 
@@ -173,21 +190,16 @@ async fn remove_one(session: &Arc<Session>, orphan: Orphan, location: NodeLocati
 async fn search(session: &Arc<Session>, parent: &str, lost: Vec<(Orphan, String)>) -> Vec<Orphan> {
     let guids: Vec<&str> = lost.iter().map(|(_, guid)| guid.as_str()).collect();
     let found = session.read(|client| async move { find_by_guids(&client, parent, &guids).await });
-    let found = match found.await {
-        Ok(Reply::Answer(found)) => found,
-        Ok(Reply::Refused(error)) => {
-            warn!(parent, %error, "cannot look for abandoned nodes; they stay until their session ends");
-            lost.into_iter().for_each(|(orphan, _)| orphan.settle());
-            return Vec::new();
-        }
-        Ok(Reply::Unanswered(_)) | Err(Lost { .. }) => return lost.into_iter().map(|(orphan, _)| orphan).collect(),
+    let Some(found) = final_answer(found.await, parent) else {
+        return lost.into_iter().map(|(orphan, _)| orphan).collect();
     };
+    let found = found.unwrap_or_default();
     let mut left = Vec::new();
     for (orphan, guid) in lost {
         match found.get(&guid) {
             Some(path) => {
                 orphan.owner.registry().found(orphan.key, path);
-                left.extend(remove_one(session, orphan, NodeLocation::Path(path.clone())).await);
+                left.extend(remove_one(session, orphan, &NodeLocation::Path(path.clone())).await);
             }
             None => orphan.settle(),
         }
@@ -198,21 +210,24 @@ async fn search(session: &Arc<Session>, parent: &str, lost: Vec<(Orphan, String)
 /// One attempt to remove a node.
 pub(super) async fn remove_once(client: &zk::Client, location: &NodeLocation) -> Result<(), zk::Error> {
     match location {
-        NodeLocation::Path(path) => delete(client, path).await,
+        NodeLocation::Path(path) => delete(client, path, None).await,
         NodeLocation::OwnedPath { path, owner } => delete_owned(client, path, *owner).await,
         NodeLocation::ByGuid { parent, guid } => {
             for path in find_by_guids(client, parent, &[guid]).await?.into_values() {
-                delete(client, &path).await?;
+                delete(client, &path, None).await?;
             }
             Ok(())
         }
     }
 }
 
-/// Deletes a node by its exact name, which carries a guid and so never names another one's node.
-async fn delete(client: &zk::Client, path: &str) -> Result<(), zk::Error> {
-    match client.delete(path, None).await {
+/// Deletes a node, if it has `version` where one is given. A node without one has a name that carries a guid, and so
+/// is never another one's.
+async fn delete(client: &zk::Client, path: &str, version: Option<i32>) -> Result<(), zk::Error> {
+    match client.delete(path, version).await {
         Err(zk::Error::NoNode) => Ok(()),
+        // It was written in between: later again.
+        Err(zk::Error::BadVersion) => Err(zk::Error::Throttled),
         result => result,
     }
 }
@@ -220,18 +235,18 @@ async fn delete(client: &zk::Client, path: &str) -> Result<(), zk::Error> {
 /// Deletes the node at `path` if the session `owner`, through which it must be called, owns it. As long as that session
 /// lives, only an operator can put another's node in its place; the version leaves no more than an instant for that.
 async fn delete_owned(client: &zk::Client, path: &str, owner: i64) -> Result<(), zk::Error> {
+    match owned_stat(client, path, owner).await? {
+        Some(stat) => delete(client, path, Some(stat.version)).await,
+        None => Ok(()),
+    }
+}
+
+/// The state of the node at `path`, at nothing older than this call, if the session `owner` owns it.
+pub(crate) async fn owned_stat(client: &zk::Client, path: &str, owner: i64) -> Result<Option<zk::Stat>, zk::Error> {
     let sync = client.sync(path);
     let stat = client.check_stat(path);
     sync.await?;
-    let Some(stat) = stat.await?.filter(|stat| stat.ephemeral_owner == owner) else {
-        return Ok(());
-    };
-    match client.delete(path, Some(stat.version)).await {
-        Err(zk::Error::NoNode) => Ok(()),
-        // It was written in between: later again.
-        Err(zk::Error::BadVersion) => Err(zk::Error::Throttled),
-        result => result,
-    }
+    Ok(stat.await?.filter(|stat| stat.ephemeral_owner == owner))
 }
 
 /// The children of `parent` that creates with these guids left, by guid: at most one for each.

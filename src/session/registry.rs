@@ -1,7 +1,7 @@
 //! The nodes that a session owns, or may own because a create is on its way.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, warn};
@@ -138,7 +138,7 @@ impl Registry {
         cleanup: Option<CleanupToken>,
         end: Arc<End>,
     ) -> Result<NodeKey, Error> {
-        self.insert_into(&mut self.lock(), location, cleanup, end)
+        self.insert_into(&mut lock(&self.state), location, cleanup, end)
     }
 
     /// Registers a node at a path that others may use, before its create is sent; `None` if one is registered there:
@@ -154,7 +154,7 @@ impl Registry {
             path: path.to_owned(),
             owner,
         };
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         match state.named(path) {
             Some(_) => Ok(None),
             None => self.insert_into(&mut state, location, cleanup, end).map(Some),
@@ -197,12 +197,19 @@ impl Registry {
 
     /// The end of the node that is registered at a path that others may use.
     pub(crate) fn named(&self, path: &str) -> Option<Arc<End>> {
-        self.lock().named(path)
+        lock(&self.state).named(path)
     }
 
+    /// The node that is to be looked for by its guid is at `path`.
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
-        if let Some(entry) = self.lock().entries.get_mut(&key) {
-            entry.location = NodeLocation::Path(path.to_owned());
+        let mut state = lock(&self.state);
+        let RegistryState { entries, bytes, .. } = &mut *state;
+        let Some(node) = entries.get_mut(&key) else { return };
+        if let NodeLocation::ByGuid { .. } = node.location {
+            node.location = NodeLocation::Path(path.to_owned());
+            *bytes -= node.bytes;
+            node.bytes = self.chroot_len + path.len() + NODE_OVERHEAD;
+            *bytes += node.bytes;
         }
     }
 
@@ -226,19 +233,19 @@ impl Registry {
     }
 
     pub(crate) fn location(&self, key: NodeKey) -> Option<NodeLocation> {
-        self.lock().entries.get(&key).map(|entry| entry.location.clone())
+        lock(&self.state).entries.get(&key).map(|entry| entry.location.clone())
     }
 
     /// Whether the session owns the node at `path`, and something is or was held on it.
     pub(crate) fn holds(&self, path: &str) -> bool {
-        let state = self.lock();
+        let state = lock(&self.state);
         let is_there = |node: &RegisteredNode| matches!(&node.location, NodeLocation::Path(own) if own == path);
         state.entries.values().any(|node| node.held && is_there(node))
     }
 
     /// Any node that is known to have been created, and that is not known to have been removed.
     pub(crate) fn any_node(&self) -> Option<(NodeKey, NodeLocation)> {
-        let state = self.lock();
+        let state = lock(&self.state);
         let alive = |entry: &RegisteredNode| !entry.gone && entry.end.reason().is_none();
         let known = |entry: &RegisteredNode| matches!(entry.location, NodeLocation::Path(_));
         let found = state.entries.iter().find(|(_, entry)| alive(entry) && known(entry));
@@ -247,7 +254,7 @@ impl Registry {
 
     /// The node is not there: it shows nothing any more. Its guardian hears of its end.
     pub(crate) fn gone(&self, key: NodeKey) {
-        if let Some(entry) = self.lock().entries.get_mut(&key) {
+        if let Some(entry) = lock(&self.state).entries.get_mut(&key) {
             entry.gone = true;
         }
     }
@@ -257,7 +264,7 @@ impl Registry {
     pub(crate) fn end_all(&self, reason: LossReason) -> Vec<NodeKey> {
         let (mut ends, mut loose) = (Vec::new(), Vec::new());
         {
-            let mut state = self.lock();
+            let mut state = lock(&self.state);
             state.over.get_or_insert(reason);
             for (key, node) in &state.entries {
                 ends.push((Arc::clone(&node.end), node.held, node.location.clone()));
@@ -279,7 +286,7 @@ impl Registry {
 
     /// All nodes that have yet to be removed.
     pub(crate) fn keys(&self) -> Vec<NodeKey> {
-        self.lock().entries.keys().copied().collect()
+        lock(&self.state).entries.keys().copied().collect()
     }
 
     /// Waits until nothing is held any more.
@@ -295,7 +302,7 @@ impl Registry {
     async fn until(&self, is_reached: impl Fn(&RegistryState) -> bool) {
         loop {
             let changed = self.changed.notified();
-            if is_reached(&self.lock()) {
+            if is_reached(&lock(&self.state)) {
                 return;
             }
             changed.await;
@@ -303,23 +310,20 @@ impl Registry {
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut RegistryState) -> T) -> T {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let changed = change(&mut state);
         if state.over.is_some() {
             self.changed.notify_waiters();
         }
         changed
     }
-
-    fn lock(&self) -> MutexGuard<'_, RegistryState> {
-        lock(&self.state)
-    }
 }
 
 impl RegistryState {
     fn named(&self, path: &str) -> Option<Arc<End>> {
-        let at_path = |entry: &&RegisteredNode| matches!(&entry.location, NodeLocation::OwnedPath { path: other, .. } if other == path);
-        self.entries.values().find(at_path).map(|entry| Arc::clone(&entry.end))
+        let is_at = |location: &_| matches!(location, NodeLocation::OwnedPath { path: other, .. } if other == path);
+        let found = self.entries.values().find(|entry| is_at(&entry.location));
+        found.map(|entry| Arc::clone(&entry.end))
     }
 }
 

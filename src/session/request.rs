@@ -18,8 +18,9 @@ use zookeeper_client as zk;
 
 use super::core::Session;
 use super::interrupted::Interrupted;
+use super::link::Link;
 use super::moment::Moment;
-use super::operation::Operation;
+use super::operation::{Operation, is_ephemeral};
 use super::state::{LossReason, Lost};
 use crate::error::Error;
 
@@ -50,7 +51,7 @@ pub(crate) enum Commit {
     /// All of it was done. The results are those of its steps, in their order.
     Applied(Applied),
     /// Nothing was done, because of this step.
-    Refused { index: usize, source: zk::Error },
+    Refused(usize, zk::Error),
     /// All was done or nothing; nothing, if the server was busy.
     Unanswered(Unanswered),
 }
@@ -73,6 +74,24 @@ pub(crate) struct CreatedNode {
     pub(crate) connection: u64,
 }
 
+impl<T> Reply<T> {
+    /// The answer, if that is what came.
+    pub(crate) fn answer(self) -> Option<T> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Refused(_) | Self::Unanswered(_) => None,
+        }
+    }
+
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Reply<U> {
+        match self {
+            Self::Answer(answer) => Reply::Answer(f(answer)),
+            Self::Refused(error) => Reply::Refused(error),
+            Self::Unanswered(unanswered) => Reply::Unanswered(unanswered),
+        }
+    }
+}
+
 impl Session {
     /// Sends one request that changes nothing.
     pub(crate) async fn read<T, F: Future<Output = Result<T, zk::Error>>>(
@@ -80,7 +99,7 @@ impl Session {
         send: impl FnOnce(zk::Client) -> F,
     ) -> Result<Reply<T>, Lost> {
         let (attempt, client) = self.attempt().await?;
-        Ok(attempt.settle(attempt.answer(send(client)).await?))
+        Ok(attempt.settle(self.while_alive(send(client)).await?))
     }
 
     /// Sends one request that is committed, which proves the session.
@@ -88,12 +107,8 @@ impl Session {
         self: &Arc<Self>,
         send: impl FnOnce(zk::Client) -> F,
     ) -> Result<Reply<T>, Lost> {
-        let (attempt, client) = self.attempt().await?;
-        let answer = attempt.answer(send(client)).await?;
-        if answer.is_ok() {
-            self.proved(attempt.sent);
-        }
-        Ok(attempt.settle(answer))
+        let (_, reply) = self.send_committed(send, |_| None).await?;
+        Ok(reply)
     }
 
     /// Creates the node at `path`, or at `path` with a sequence number appended.
@@ -103,30 +118,33 @@ impl Session {
         data: &[u8],
         mode: zk::CreateMode,
     ) -> Result<Reply<CreatedNode>, Lost> {
-        let (attempt, client) = self.attempt().await?;
-        let options = mode.with_acls(self.acls());
-        let answer = attempt.answer(client.create(path, data, &options)).await?;
-        let created = match answer {
-            Ok((stat, sequence)) => {
-                attempt.finish();
-                if matches!(mode, zk::CreateMode::Ephemeral | zk::CreateMode::EphemeralSequential) {
-                    self.verify(attempt.connection, stat.ephemeral_owner)?;
+        let options = &mode.with_acls(self.acls());
+        let send = |client: zk::Client| async move { client.create(path, data, options).await };
+        let owner = |stat: &zk::Stat| is_ephemeral(mode).then_some(stat.ephemeral_owner);
+        let (connection, reply) = self.send_committed(send, |(stat, _)| owner(stat)).await?;
+        Ok(reply.map(|(stat, sequence)| {
+            let path = match mode {
+                zk::CreateMode::EphemeralSequential | zk::CreateMode::PersistentSequential => {
+                    format!("{path}{sequence}")
                 }
-                self.proved(attempt.sent);
-                let is_sequential = matches!(
-                    mode,
-                    zk::CreateMode::EphemeralSequential | zk::CreateMode::PersistentSequential
-                );
-                let path = match is_sequential {
-                    true => format!("{path}{sequence}"),
-                    false => path.to_owned(),
-                };
-                let connection = attempt.connection;
-                Ok(CreatedNode { path, stat, connection })
-            }
-            Err(error) => Err(error),
-        };
-        Ok(attempt.settle(created))
+                _ => path.to_owned(),
+            };
+            CreatedNode { path, stat, connection }
+        }))
+    }
+
+    /// Sends one request whose answer proves the session, unless the owner that it shows is another one.
+    async fn send_committed<T, F: Future<Output = Result<T, zk::Error>>>(
+        self: &Arc<Self>,
+        send: impl FnOnce(zk::Client) -> F,
+        owner: impl FnOnce(&T) -> Option<i64>,
+    ) -> Result<(u64, Reply<T>), Lost> {
+        let (attempt, client) = self.attempt().await?;
+        let answer = self.while_alive(send(client)).await?;
+        if let Ok(answer) = &answer {
+            attempt.committed(owner(answer))?;
+        }
+        Ok((attempt.connection, attempt.settle(answer)))
     }
 
     /// Sends one transaction: all of it is done, or nothing.
@@ -141,13 +159,9 @@ impl Session {
             let added = step.add_to(&mut multi, self.acls());
             added.map_err(|error| Error::from_answer(step.path(), error))?;
         }
-        let (index, source) = match attempt.answer(multi.commit()).await? {
+        let (index, source) = match self.while_alive(multi.commit()).await? {
             Ok(results) => {
-                attempt.finish();
-                if let Some(owner) = Operation::owner(steps, &results) {
-                    self.verify(attempt.connection, owner)?;
-                }
-                self.proved(attempt.sent);
+                attempt.committed(Operation::owner(steps, &results))?;
                 let connection = attempt.connection;
                 return Ok(Commit::Applied(Applied { results, connection }));
             }
@@ -161,7 +175,7 @@ impl Session {
             self.proved(attempt.sent);
         }
         match (attempt.settle::<()>(Err(source)), index) {
-            (Reply::Refused(source), Some(index)) => Ok(Commit::Refused { index, source }),
+            (Reply::Refused(source), Some(index)) => Ok(Commit::Refused(index, source)),
             (Reply::Refused(source), None) => {
                 let path = steps.first().map_or("/", Operation::path);
                 Err(Error::from_answer(path, source).into())
@@ -171,11 +185,21 @@ impl Session {
         }
     }
 
+    /// Waits for `work`, which is dropped if the session ends first.
+    pub(crate) async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
+        tokio::select! {
+            // A request goes out with the first poll, in the order in which callers begin.
+            biased;
+            done = work => Ok(done),
+            lost = self.ended() => Err(lost),
+        }
+    }
+
     /// Begins a request: waits for the link.
     async fn attempt(self: &Arc<Self>) -> Result<(Attempt<'_>, zk::Client), Lost> {
         self.connected().await?;
         let client = self.client()?;
-        let (number, connection) = self.with_link(|link| link.begin());
+        let (number, connection) = self.with_link(Link::begin);
         let attempt = Attempt {
             session: self,
             number,
@@ -204,15 +228,6 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn answer<T>(&self, request: impl Future<Output = T>) -> Result<T, Lost> {
-        tokio::select! {
-            // The request goes out with the first poll, in the order in which callers begin.
-            biased;
-            answer = request => Ok(answer),
-            lost = self.session.ended() => Err(lost),
-        }
-    }
-
     /// Classifies the answer.
     fn settle<T>(&self, answer: Result<T, zk::Error>) -> Reply<T> {
         let error = match answer {
@@ -222,39 +237,37 @@ impl Attempt<'_> {
             }
             Err(error) => error,
         };
-        match classify(&error) {
-            ReplyStatus::Refused => {
-                self.finish();
-                Reply::Refused(error)
-            }
-            ReplyStatus::Busy => {
-                self.finish();
-                debug!(%error, "the server asks to try again later");
-                Reply::Unanswered(Unanswered::Busy)
-            }
+        let Some(mut unanswered) = classify(&error) else {
+            self.finish();
+            return Reply::Refused(error);
+        };
+        match (&mut unanswered, &error) {
             // The task that serves the client has died. Nothing else would tell.
-            ReplyStatus::Unknown if error == zk::Error::ClientClosed => {
-                self.session.end(LossReason::SessionExpired);
-                Reply::Unanswered(Unanswered::Unknown { blamed: false })
-            }
+            (Unanswered::Unknown { .. }, zk::Error::ClientClosed) => self.session.end(LossReason::SessionExpired),
             // The next answer would not be understood either; a few are asked for.
-            ReplyStatus::Unknown if matches!(error, zk::Error::UnmarshalError { .. }) => {
+            (Unanswered::Unknown { blamed }, zk::Error::UnmarshalError { .. }) => {
                 self.finish();
                 warn!(%error, "an answer of the server is not understood");
-                Reply::Unanswered(Unanswered::Unknown { blamed: true })
+                *blamed = true;
             }
-            // The server has answered, and left it open.
-            ReplyStatus::Unknown if matches!(error, zk::Error::UnexpectedErrorCode(_)) => {
-                self.finish();
-                debug!(%error, "the answer leaves open whether a request was applied");
-                Reply::Unanswered(Unanswered::Unknown { blamed: false })
-            }
-            ReplyStatus::Unknown => {
-                let blamed = self.session.with_link(|link| link.broke(self.number, self.connection));
-                debug!(%error, blamed, "a request was not answered");
-                Reply::Unanswered(Unanswered::Unknown { blamed })
+            // The server has answered, be it that it leaves the fate of the request open.
+            (Unanswered::Busy, _) | (_, zk::Error::UnexpectedErrorCode(_)) => self.finish(),
+            (Unanswered::Unknown { blamed }, _) => {
+                *blamed = self.session.with_link(|link| link.broke(self.number, self.connection));
             }
         }
+        debug!(%error, ?unanswered, "the answer does not tell whether a request was applied");
+        Reply::Unanswered(unanswered)
+    }
+
+    /// The server has committed the request, and shows the owner of what was created.
+    fn committed(&self, owner: Option<i64>) -> Result<(), Lost> {
+        self.finish();
+        if let Some(owner) = owner {
+            self.session.verify(self.connection, owner)?;
+        }
+        self.session.proved(self.sent);
+        Ok(())
     }
 
     /// The server has answered.
@@ -270,18 +283,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// What is known of a request that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReplyStatus {
-    /// The server answered: it was not applied.
-    Refused,
-    /// The server answered that it should be sent again later.
-    Busy,
-    /// No answer came: it may have been applied.
-    Unknown,
-}
-
-fn classify(error: &zk::Error) -> ReplyStatus {
+/// Whether an error leaves it open what became of a request; `None` if the server answered that it was not applied.
+fn classify(error: &zk::Error) -> Option<Unanswered> {
     use zk::Error;
     match error {
         Error::BadArguments(_)
@@ -298,13 +301,14 @@ fn classify(error: &zk::Error) -> ReplyStatus {
         | Error::MarshallingError
         | Error::Unimplemented
         | Error::ReconfigDisabled
-        | Error::RuntimeInconsistent => ReplyStatus::Refused,
+        | Error::RuntimeInconsistent => None,
         // System and runtime errors, data inconsistency, connection loss, a time-out of the operation or of the request,
-        // a session that one server does not know: answers that leave it open. ClickHouse Keeper sends some of them when it has no quorum.
-        Error::UnexpectedErrorCode(-4..=-1 | -7 | -12 | -122) => ReplyStatus::Unknown,
-        Error::UnexpectedErrorCode(_) => ReplyStatus::Refused,
-        Error::Throttled | Error::SessionMoved => ReplyStatus::Busy,
-        _ => ReplyStatus::Unknown,
+        // a session that one server does not know: answers that leave it open. ClickHouse Keeper sends some of them when
+        // it has no quorum.
+        Error::UnexpectedErrorCode(-4..=-1 | -7 | -12 | -122) => Some(Unanswered::Unknown { blamed: false }),
+        Error::UnexpectedErrorCode(_) => None,
+        Error::Throttled | Error::SessionMoved => Some(Unanswered::Busy),
+        _ => Some(Unanswered::Unknown { blamed: false }),
     }
 }
 
@@ -316,8 +320,8 @@ mod tests {
 
     #[test]
     fn only_an_answer_of_the_server_is_certain() {
-        assert_eq!(classify(&Error::NodeExists), ReplyStatus::Refused);
-        assert_eq!(classify(&Error::Throttled), ReplyStatus::Busy);
+        assert_eq!(classify(&Error::NodeExists), None);
+        assert_eq!(classify(&Error::Throttled), Some(Unanswered::Busy));
         for unknown in [
             Error::UnexpectedErrorCode(-7),
             Error::ConnectionLoss,
@@ -325,7 +329,11 @@ mod tests {
             Error::SessionExpired,
             Error::ClientClosed,
         ] {
-            assert_eq!(classify(&unknown), ReplyStatus::Unknown, "{unknown}");
+            assert_eq!(
+                classify(&unknown),
+                Some(Unanswered::Unknown { blamed: false }),
+                "{unknown}"
+            );
         }
     }
 }

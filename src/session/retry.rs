@@ -38,7 +38,7 @@ pub(crate) struct Retry<'a> {
     session: &'a Arc<Session>,
     path: &'a str,
     size: usize,
-    pauses: u32,
+    backoff: Backoff,
     breaks: u32,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Retry<'a> {
             session,
             path,
             size,
-            pauses: 0,
+            backoff: Backoff::default(),
             breaks: 0,
         }
     }
@@ -84,9 +84,8 @@ impl<'a> Retry<'a> {
     }
 
     async fn pause(&mut self) -> Result<(), Lost> {
-        let pause = jittered(longest_pause(self.pauses)) + self.session.retry_budget().delay(Instant::now());
-        self.pauses += 1;
-        self.session.sleep(pause).await
+        let delay = self.session.retry_budget().delay(Instant::now());
+        self.session.sleep(self.backoff.next() + delay).await
     }
 
     /// Makes the server answer something on this connection, so that the next break can be put down to our request.
@@ -103,10 +102,6 @@ impl<'a> Retry<'a> {
 
 fn longest_pause(pauses: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << pauses.min(10)).min(LONGEST_PAUSE)
-}
-
-fn jittered(longest: Duration) -> Duration {
-    longest.mul_f64(fastrand::f64()).max(SHORTEST_PAUSE)
 }
 
 /// How many retries a coordinator sends in a second, all requests taken together, once the burst is used up.
@@ -133,7 +128,7 @@ impl RetryBudget {
     }
 }
 
-/// The pauses of a loop outside any session, such as that which opens one.
+/// The pauses of one loop, in a session or outside any.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     pauses: u32,
@@ -141,9 +136,9 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn next(&mut self) -> Duration {
-        let pause = jittered(longest_pause(self.pauses));
+        let longest = longest_pause(self.pauses);
         self.pauses += 1;
-        pause
+        longest.mul_f64(fastrand::f64()).max(SHORTEST_PAUSE)
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
+use crate::error::classify;
+
 /// State of a [`Coordinator`](crate::Coordinator)'s session, for display and logging.
 ///
 /// No hold depends on it: a guard that is [`Suspended`](Self::Suspended) holds on while its lease runs, and a guard
@@ -26,6 +28,17 @@ pub enum SessionState {
     Lost,
     /// The coordinator was closed, or gave up because its credentials were refused. Nothing follows.
     Closed,
+}
+
+impl fmt::Display for SessionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Connected => "connected",
+            Self::Suspended => "suspended",
+            Self::Lost => "lost",
+            Self::Closed => "closed",
+        })
+    }
 }
 
 /// Why a hold ended without being released.
@@ -44,6 +57,9 @@ pub enum LossReason {
     Revoked,
     /// The coordinator was closed.
     Closed,
+    /// The session was given up, because one of its nodes may not be deleted: its ACL denies DELETE on the directory. The
+    /// end of the session removes that node, and all others.
+    GivenUp,
     /// The guard itself was released or dropped; seen by those who kept a [`LostSignal`] of it.
     Released,
 }
@@ -56,6 +72,7 @@ impl fmt::Display for LossReason {
             Self::NodeRemoved => "the node was removed by an operator or another client, or its session was closed",
             Self::Revoked => "it was revoked",
             Self::Closed => "the coordinator was closed",
+            Self::GivenUp => "the session was given up, because a node of it may not be deleted",
             Self::Released => "it was released",
         })
     }
@@ -70,6 +87,8 @@ pub struct Lost {
     /// Why it is lost.
     pub reason: LossReason,
 }
+
+classify!(Lost, lost => Nature { is_lost: true, is_closed: lost.reason == LossReason::Closed, ..Nature::OTHER });
 
 impl Lost {
     pub(crate) fn because(reason: LossReason) -> Self {
@@ -256,6 +275,18 @@ mod tests {
         assert!(end.set(LossReason::NodeRemoved));
         assert!(!end.set(LossReason::SessionExpired));
         assert_eq!(end.signal(None).now_or_never(), Some(LossReason::NodeRemoved));
+    }
+
+    #[test]
+    fn a_state_is_shown_as_one_word() {
+        let shown = [
+            SessionState::Connected,
+            SessionState::Suspended,
+            SessionState::Lost,
+            SessionState::Closed,
+        ]
+        .map(|state| format!("{state:>9}|"));
+        assert_eq!(shown, ["connected|", "suspended|", "     lost|", "   closed|"]);
     }
 
     #[tokio::test]

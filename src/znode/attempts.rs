@@ -25,7 +25,7 @@ pub(crate) async fn retry_across_sessions<T, E: From<Error>, F: Future<Output = 
             // A failure that stems from the end of the coordinator is reported as that.
             Err(Interrupted::Failed(error)) => return Err(zk.ended().map_or(error, E::from)),
             Err(Interrupted::Lost(lost)) => {
-                debug!(reason = %lost.reason, "the attempt ended with its session; trying again")
+                debug!(reason = %lost.reason, "the attempt ended with its session; trying again");
             }
         }
     }

@@ -4,7 +4,7 @@ use tracing::debug;
 use zookeeper_client as zk;
 
 use super::hold::Hold;
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::session::{Commit, Interrupted, Lost, Operation, Unanswered};
 
 /// A transaction that checks, as its first step, that the hold's node still exists: it commits as a whole while the
@@ -29,36 +29,22 @@ impl<'a> CheckWriter<'a> {
 
     /// Requires the node at `path` to have `version`.
     pub fn add_check_version(&mut self, path: &str, version: i32) -> &mut Self {
-        self.add(Operation::Check {
-            path: path.to_owned(),
-            version,
-        })
+        self.add(Operation::check(path, version))
     }
 
     /// Creates a node, with the ACL given by [`ConnectOptions::acls`](crate::ConnectOptions::acls).
     pub fn add_create(&mut self, path: &str, data: &[u8], mode: zk::CreateMode) -> &mut Self {
-        self.add(Operation::Create {
-            path: path.to_owned(),
-            data: data.to_vec().into(),
-            mode,
-        })
+        self.add(Operation::create(path, data.to_vec(), mode))
     }
 
     /// Sets the data of a node, if it has `version` where one is given.
     pub fn add_set_data(&mut self, path: &str, data: &[u8], version: Option<i32>) -> &mut Self {
-        self.add(Operation::SetData {
-            path: path.to_owned(),
-            data: data.to_vec().into(),
-            version,
-        })
+        self.add(Operation::set_data(path, data.to_vec(), version))
     }
 
     /// Deletes a node, if it has `version` where one is given.
     pub fn add_delete(&mut self, path: &str, version: Option<i32>) -> &mut Self {
-        self.add(Operation::Delete {
-            path: path.to_owned(),
-            version,
-        })
+        self.add(Operation::delete(path, version))
     }
 
     fn add(&mut self, operation: Operation) -> &mut Self {
@@ -88,7 +74,7 @@ impl<'a> CheckWriter<'a> {
                 applied.results.drain(..applied.results.len().min(checks));
                 Ok(applied.results)
             }
-            Ok(Commit::Refused { index, source }) => Err(match (index.checked_sub(checks), source) {
+            Ok(Commit::Refused(index, source)) => Err(match (index.checked_sub(checks), source) {
                 (Some(index), source) => FencedWriteError::Refused { index, source },
                 (None, zk::Error::NoNode) => self.hold.node().removed().into(),
                 (None, source) => Error::from_answer(self.hold.path(), source).into(),
@@ -110,7 +96,7 @@ impl<'a> CheckWriter<'a> {
 #[non_exhaustive]
 pub enum FencedWriteError {
     /// The hold is lost. Nothing was written.
-    #[error("nothing was written: {0}")]
+    #[error("nothing was written; acquire again")]
     Lost(#[from] Lost),
     /// The ensemble refused an operation. Nothing was written.
     #[error("nothing was written: operation {index} was refused")]
@@ -127,3 +113,5 @@ pub enum FencedWriteError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(FencedWriteError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ephemeral::Ephemeral;
 use super::fenced::CheckWriter;
 use super::token::FencingToken;
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::session::{Coordinator, Interrupted, LossReason, Lost, LostSignal, Session, SessionLease};
 
 /// A place that is held: what the guards of all recipes dereference to.
@@ -73,7 +73,7 @@ impl Hold {
 
     /// A signal that resolves with the reason when the hold ends.
     pub fn lost(&self) -> LostSignal {
-        self.node.end().signal(Some(SessionLease::new(self.session())))
+        self.node.end().signal(Some(SessionLease::of(self.session())))
     }
 
     /// Runs `work` until it is done or the hold is lost, whichever comes first. Biased to the loss: a result that
@@ -186,9 +186,11 @@ impl Hold {
 #[non_exhaustive]
 pub enum ReleaseError {
     /// The hold was lost before it could be released: another contender may have had the place in the meantime.
-    #[error("the hold was lost before it was released: {}", .0.reason)]
+    #[error("the hold was lost before it was released")]
     Lost(#[from] Lost),
     /// The node could not be deleted; it goes when its session ends.
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(ReleaseError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

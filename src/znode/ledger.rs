@@ -6,7 +6,7 @@
 //! [`Register`](super::Register) it need not be deleted after each write, and it stands apart from the nodes that
 //! others list and watch.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tracing::debug;
 use zookeeper_client as zk;
@@ -17,7 +17,7 @@ use super::parents::Parents;
 use super::path::NodePath;
 use super::request::{Transaction, commit, delete, stat};
 use crate::error::Error;
-use crate::session::{Interrupted, Operation, Retry, Session, lock};
+use crate::session::{Interrupted, Operation, Retry, Session, lock, refused};
 
 /// How many idle ledgers are kept: as many transactions as go on at once without a create of their own.
 const IDLE: usize = 16;
@@ -35,7 +35,7 @@ pub(crate) enum LedgerOutcome {
     /// All of it was done, once.
     Committed(Receipt),
     /// Nothing was done, because of this operation.
-    Refused { index: usize, source: zk::Error },
+    Refused(usize, zk::Error),
     /// The session ended, the coordinator was closed or somebody removed the ledger before an answer came: all was done or
     /// nothing. While a node is at `ledger`, it may yet be done.
     Indeterminate { ledger: String },
@@ -53,20 +53,16 @@ pub(crate) struct Receipt {
 #[derive(Debug)]
 struct Ledger {
     node: Ephemeral,
-    version: i32,
-}
-
-/// What one ledger made of a transaction.
-enum LedgerWrite {
-    Done(LedgerOutcome, Option<Ledger>),
-    /// Nothing was done, nor will be.
-    Unapplied,
+    /// `None` from before a write until its outcome is known: then it is not used again.
+    version: Option<i32>,
 }
 
 /// What to do about a transaction whose reply is lost.
 #[derive(Clone, Copy, Debug)]
-enum AfterLoss {
+pub(crate) enum AfterLoss {
     SendAgain,
+    /// Makes sure that it is not done any more, since it holds for what was read just before and not for what has its
+    /// name later.
     Revoke,
 }
 
@@ -87,56 +83,40 @@ impl Ledgers {
     ) -> Result<LedgerOutcome, Interrupted> {
         let mut retry = Retry::new(session, path, 0);
         loop {
-            if let Some(entry) = self.attempt(session, path, steps, AfterLoss::SendAgain).await? {
+            if let Some(entry) = self.try_commit(session, path, steps, AfterLoss::SendAgain).await? {
                 return Ok(entry);
             }
             retry.raced().await?;
         }
     }
 
-    /// As [`commit`](Self::commit), for one that holds for what was read just before and not for what has its name later:
-    /// it is not sent again when its reply is lost. `None` if it was not done and never will be: read again.
-    pub(crate) async fn commit_as_read(
-        &self,
-        session: &Arc<Session>,
-        path: &str,
-        steps: &[Operation],
-    ) -> Result<Option<LedgerOutcome>, Interrupted> {
-        self.attempt(session, path, steps, AfterLoss::Revoke).await
-    }
-
-    async fn attempt(
+    /// Sends the transaction once, with a ledger that is not in use. `None` if it was not done and never will be.
+    pub(crate) async fn try_commit(
         &self,
         session: &Arc<Session>,
         path: &str,
         steps: &[Operation],
         after_loss: AfterLoss,
     ) -> Result<Option<LedgerOutcome>, Interrupted> {
-        let ledger = match self.idle(session) {
+        let mut ledger = match self.idle(session) {
             Some(ledger) => ledger,
             None => Ledger::open(session, &self.directory).await?,
         };
-        match ledger.write(session, path, steps, after_loss).await? {
-            LedgerWrite::Done(entry, ledger) => {
-                let mut idle = self.lock();
-                idle.extend(ledger);
-                idle.truncate(IDLE);
-                Ok(Some(entry))
-            }
-            LedgerWrite::Unapplied => Ok(None),
+        let outcome = ledger.write(session, path, steps, after_loss).await?;
+        if ledger.version.is_some() {
+            let mut idle = lock(&self.idle);
+            idle.push(ledger);
+            idle.truncate(IDLE);
         }
+        Ok(outcome)
     }
 
     /// One that is not in use. Those of former sessions, and those that are too many, go to the reaper.
     fn idle(&self, session: &Arc<Session>) -> Option<Ledger> {
-        let mut idle = self.lock();
+        let mut idle = lock(&self.idle);
         idle.retain(|ledger| Arc::ptr_eq(ledger.node.session(), session));
         idle.truncate(IDLE);
         idle.pop()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Ledger>> {
-        lock(&self.idle)
     }
 }
 
@@ -150,108 +130,102 @@ impl Ledger {
             cleanup: None,
         };
         let (node, _) = Ephemeral::create(session, new).await?;
-        Ok(Self { node, version: 0 })
+        let version = Some(0);
+        Ok(Self { node, version })
     }
 
-    /// Takes the ledger, since one that is left in the middle of a write has a version that nobody knows.
+    /// `None` if nothing was done, nor will be.
     async fn write(
-        self,
+        &mut self,
         session: &Arc<Session>,
         path: &str,
         steps: &[Operation],
         after_loss: AfterLoss,
-    ) -> Result<LedgerWrite, Interrupted> {
+    ) -> Result<Option<LedgerOutcome>, Interrupted> {
         let mut sent_before = false;
         // What follows may be lost on its way; this is not.
         session.connected().await?;
-        let own = Operation::set_data(self.node.path(), Vec::new(), self.version);
+        let version = self.version.take();
+        let own = Operation::set_data(self.node.path(), Vec::new(), version);
         let steps: Vec<_> = std::iter::once(own).chain(steps.iter().cloned()).collect();
         let mut retry = Retry::new(session, path, steps.iter().map(Operation::size).sum());
         loop {
-            return match commit(&mut retry, session, &steps).await {
+            let outcome = match commit(&mut retry, session, &steps).await {
                 Ok(Transaction::Unknown) => match after_loss {
                     AfterLoss::SendAgain => {
                         debug!(path, "reply of a transaction lost; sending it again");
                         sent_before = true;
                         continue;
                     }
-                    AfterLoss::Revoke => Ok(self.revoke(session, path).await),
+                    AfterLoss::Revoke => return Ok(self.revoke(session, path, version).await),
                 },
                 Ok(Transaction::Applied(applied)) => match Receipt::new(applied.results) {
-                    Some(receipt) => Ok(LedgerWrite::Done(LedgerOutcome::Committed(receipt), self.moved_on())),
-                    None => Ok(self.applied(session).await),
+                    Some(receipt) => self.committed(receipt, version),
+                    None => self.applied(session, version).await,
                 },
                 // The same transaction, sent before, whose reply was lost.
-                Ok(Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::BadVersion,
-                }) if sent_before => Ok(self.applied(session).await),
-                Ok(Transaction::Refused { index: 0, .. }) if sent_before => Ok(self.indeterminate()),
-                Ok(Transaction::Refused { index: 0, source }) => match source {
-                    zk::Error::NoNode | zk::Error::BadVersion => {
-                        debug!(path, "somebody else touched a ledger of ours; opening another one");
-                        Ok(LedgerWrite::Unapplied)
-                    }
-                    source => Err(Error::from_answer(self.node.path(), source).into()),
-                },
-                Ok(Transaction::Refused { index, source }) => {
-                    let entry = LedgerOutcome::Refused {
-                        index: index - 1,
-                        source,
-                    };
-                    Ok(LedgerWrite::Done(entry, (!sent_before).then_some(self)))
+                Ok(Transaction::Refused(0, zk::Error::BadVersion)) if sent_before => {
+                    self.applied(session, version).await
                 }
-                Err(Interrupted::Lost(_) | Interrupted::Failed(Error::ConnectionBreaks { .. })) => {
-                    Ok(self.indeterminate())
+                Ok(Transaction::Refused(0, _)) if sent_before => self.indeterminate(),
+                Ok(Transaction::Refused(0, zk::Error::NoNode | zk::Error::BadVersion)) => {
+                    debug!(path, "somebody else touched a ledger of ours; opening another one");
+                    return Ok(None);
                 }
-                Err(_) if sent_before => Ok(self.indeterminate()),
-                Err(failed) => Err(failed),
+                Ok(Transaction::Refused(0, source)) => return Err(refused(self.node.path(), source)),
+                Ok(Transaction::Refused(index, source)) => {
+                    self.version = version.filter(|_| !sent_before);
+                    LedgerOutcome::Refused(index - 1, source)
+                }
+                Err(Interrupted::Lost(_) | Interrupted::Failed(Error::ConnectionBreaks { .. })) => self.indeterminate(),
+                Err(_) if sent_before => self.indeterminate(),
+                Err(failed) => return Err(failed),
             };
+            return Ok(Some(outcome));
         }
     }
 
     /// What became of a transaction whose reply was lost; one that was not done never will be, since its ledger is gone.
-    async fn revoke(self, session: &Arc<Session>, path: &str) -> LedgerWrite {
-        match delete(session, self.node.path(), Some(self.version)).await {
+    async fn revoke(&mut self, session: &Arc<Session>, path: &str, version: Option<i32>) -> Option<LedgerOutcome> {
+        match delete(session, self.node.path(), version).await {
             Ok(Ok(())) => {
                 debug!(path, "a transaction whose reply was lost was not done");
-                self.node.forget();
-                LedgerWrite::Unapplied
+                self.node.deleted();
+                None
             }
-            Ok(Err(zk::Error::BadVersion)) => self.applied(session).await,
+            Ok(Err(zk::Error::BadVersion)) => Some(self.applied(session, version).await),
             // Gone by our own delete whose reply was lost, or by that of an operator.
-            Ok(Err(_)) | Err(_) => self.indeterminate(),
+            Ok(Err(_)) | Err(_) => Some(self.indeterminate()),
         }
     }
 
     /// After a transaction that was applied and did not tell its results.
-    async fn applied(self, session: &Arc<Session>) -> LedgerWrite {
+    async fn applied(&mut self, session: &Arc<Session>, version: Option<i32>) -> LedgerOutcome {
+        let results = Vec::new();
         match stat(session, self.node.path()).await {
-            Ok(Some(ledger)) => {
-                let results = Vec::new();
-                LedgerWrite::Done(LedgerOutcome::Committed(Receipt { ledger, results }), self.moved_on())
-            }
+            Ok(Some(ledger)) => self.committed(Receipt { ledger, results }, version),
             Ok(None) | Err(_) => self.indeterminate(),
         }
     }
 
-    fn moved_on(self) -> Option<Self> {
-        let version = self.version.checked_add(1)?;
-        Some(Self { version, ..self })
+    /// The transaction has moved the ledger on from `version`.
+    fn committed(&mut self, receipt: Receipt, version: Option<i32>) -> LedgerOutcome {
+        self.version = version.and_then(|version| version.checked_add(1));
+        LedgerOutcome::Committed(receipt)
     }
 
-    fn indeterminate(&self) -> LedgerWrite {
+    fn indeterminate(&self) -> LedgerOutcome {
         let ledger = self.node.path().to_owned();
-        LedgerWrite::Done(LedgerOutcome::Indeterminate { ledger }, None)
+        LedgerOutcome::Indeterminate { ledger }
     }
 }
 
 impl Receipt {
-    fn new(mut results: Vec<zk::MultiWriteResult>) -> Option<Self> {
-        if results.is_empty() {
-            return None;
-        }
-        match results.remove(0) {
+    fn new(results: Vec<zk::MultiWriteResult>) -> Option<Self> {
+        let mut results = results.into_iter();
+        let own = results.next()?;
+        let results = results.collect();
+        match own {
             zk::MultiWriteResult::SetData { stat: ledger } => Some(Self { ledger, results }),
             _ => None,
         }

@@ -36,8 +36,8 @@ pub use self::revocation::Revocation;
 pub use self::token::{FencingToken, InvalidToken};
 
 pub(crate) use self::attempts::{WITHDRAWAL_GRACE, elapsed, retry_across_sessions, with_deadline};
-pub(crate) use self::ephemeral::{Ephemeral, NamedEphemeral, NewChild, PendingNode, RemoveOutcome, ReplaceOutcome};
-pub(crate) use self::ledger::{LedgerOutcome, Ledgers, Receipt};
+pub(crate) use self::ephemeral::{Ephemeral, NamedEphemeral, NewChild, PendingNode, RemoveOutcome};
+pub(crate) use self::ledger::{AfterLoss, LedgerOutcome, Ledgers, Receipt};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::observe::{NodeData, Observe, WatchContext, Watched, observe};
 pub(crate) use self::parents::{Parents, ensure as ensure_path};

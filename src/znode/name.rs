@@ -40,16 +40,11 @@ impl Tag {
         }
     }
 
-    /// Whether the server appends a sequence number.
-    pub(crate) fn is_sequential(self) -> bool {
-        self != Self::Member
-    }
-
-    /// How a node of this kind is created.
+    /// How a node of this kind is created: the server appends a sequence number to all but a member's.
     pub(crate) fn create_mode(self) -> zk::CreateMode {
-        match self.is_sequential() {
-            true => zk::CreateMode::EphemeralSequential,
-            false => zk::CreateMode::Ephemeral,
+        match self {
+            Self::Member => zk::CreateMode::Ephemeral,
+            _ => zk::CreateMode::EphemeralSequential,
         }
     }
 
@@ -57,29 +52,15 @@ impl Tag {
     /// ever, so that deleting by name can never hit somebody else's node.
     pub(crate) fn new_name(self) -> NewName {
         let uuid = mark_ours(Uuid::new_v4());
-        match self {
-            Self::Lock | Self::Latch | Self::Read | Self::Write | Self::Lease => {
-                let guid = uuid.hyphenated().to_string();
-                NewName {
-                    prefix: format!("_c_{guid}-{}", self.text()),
-                    guid,
-                }
-            }
-            Self::Member => {
-                let guid = uuid.hyphenated().to_string();
-                NewName {
-                    prefix: guid.clone(),
-                    guid,
-                }
-            }
-            Self::KazooLock | Self::KazooReadLock => {
-                let guid = uuid.simple().to_string();
-                NewName {
-                    prefix: format!("{guid}{}", self.text()),
-                    guid,
-                }
-            }
-        }
+        let guid = match self {
+            Self::KazooLock | Self::KazooReadLock => uuid.simple().to_string(),
+            _ => uuid.hyphenated().to_string(),
+        };
+        let prefix = match self {
+            Self::Member | Self::KazooLock | Self::KazooReadLock => format!("{guid}{}", self.text()),
+            _ => format!("_c_{guid}-{}", self.text()),
+        };
+        NewName { guid, prefix }
     }
 }
 

@@ -95,7 +95,10 @@ async fn look<V: Observe>(
             Err(Interrupted::Lost(lost)) => debug!(reason = %lost.reason, "looking again"),
             Err(Interrupted::Failed(error)) if first => return Err(zk.ended().unwrap_or(error)),
             Err(Interrupted::Failed(error)) => {
-                warn!(%error, "cannot observe for now; trying again");
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot observe for now; trying again"
+                );
                 // The end of the session is no reason to hurry.
                 let _ = session.sleep(REFUSED_PAUSE).await;
             }
@@ -175,11 +178,14 @@ impl WatchContext {
                 states.changed().await;
             }
         };
-        tokio::select! {
-            () = self.wake.notified() => {}
-            () = reconnected => {}
-            _ = self.session.ended() => {}
-        }
+        let changed = async {
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = reconnected => {}
+            }
+        };
+        // The end of the session is noticed by the next look.
+        let _ = self.session.while_alive(changed).await;
     }
 
     /// The data of the node at `path`, if it exists; else nothing is watched.

@@ -15,10 +15,7 @@ impl NodePath {
     pub(crate) fn new(path: &str) -> Result<Self, Error> {
         match problem(path) {
             None => Ok(Self(path.into())),
-            Some(reason) => Err(Error::InvalidPath {
-                path: path.to_owned(),
-                reason,
-            }),
+            Some(reason) => Err(invalid(path, reason)),
         }
     }
 
@@ -28,17 +25,10 @@ impl NodePath {
 
     /// The path of a child whose name comes from outside: one part of a path.
     pub(crate) fn named_child(&self, name: &str) -> Result<Self, Error> {
-        let reason = match name {
-            "" => Some("a name must not be empty"),
-            _ if name.contains('/') => Some("a name is one part of a path and has no '/'"),
-            _ => None,
-        };
-        match reason {
-            Some(reason) => Err(Error::InvalidPath {
-                path: name.to_owned(),
-                reason,
-            }),
-            None => Self::new(&self.child(name)),
+        match name {
+            "" => Err(invalid(name, "a name must not be empty")),
+            _ if name.contains('/') => Err(invalid(name, "a name is one part of a path and has no '/'")),
+            _ => Self::new(&self.child(name)),
         }
     }
 
@@ -69,6 +59,11 @@ impl fmt::Display for NodePath {
 
 /// The longest path, in bytes: far below what a server takes as a request (`jute.maxbuffer`, 1 MiB by default).
 const LENGTH_LIMIT: usize = 16 * 1024;
+
+fn invalid(path: &str, reason: &'static str) -> Error {
+    let path = path.to_owned();
+    Error::InvalidPath { path, reason }
+}
 
 fn problem(path: &str) -> Option<&'static str> {
     if path.len() > LENGTH_LIMIT {

@@ -60,15 +60,6 @@ pub(crate) enum WriteOutcome {
     Indeterminate,
 }
 
-/// What one session made of a write.
-enum WriteAttempt {
-    Settled(WriteOutcome),
-    /// The session ended while nothing was on its way.
-    Unsent,
-    /// The session ended before the answer came.
-    Unanswered,
-}
-
 impl Register {
     pub(crate) fn new(zk: Coordinator, path: NodePath) -> Self {
         Self { zk, path }
@@ -80,7 +71,9 @@ impl Register {
 
     /// The value, if there is a node.
     pub(crate) async fn read(&self) -> Result<Option<Stored>, Error> {
-        retry_across_sessions(&self.zk, |session| async move { self.read_in(&session).await }).await
+        let attempt = |session| async move { read(&session, self.path.as_str()).await };
+        let node = retry_across_sessions(&self.zk, attempt).await?;
+        Ok(node.map(|(data, stat)| Stored::from(NodeData::new(data, stat))))
     }
 
     /// Writes if what is expected stands there.
@@ -90,21 +83,16 @@ impl Register {
         let mut in_doubt = false;
         loop {
             let session = self.zk.session().await?;
-            let attempt = match self.write_in(&session, expected, data).await {
-                Ok(attempt) => attempt,
-                // Before anything was sent, or after its fate was settled.
-                Err(Interrupted::Lost(_)) => WriteAttempt::Unsent,
-                Err(Interrupted::Failed(error)) => return Err(self.zk.ended().unwrap_or(error)),
-            };
-            match attempt {
+            match self.write_in(&session, expected, data).await {
                 // What the session before may have written would explain it.
-                WriteAttempt::Settled(WriteOutcome::Mismatch) if in_doubt => return Ok(WriteOutcome::Indeterminate),
-                WriteAttempt::Settled(written) => return Ok(written),
-                WriteAttempt::Unsent => {}
-                // A repetition could undo what others have written in the meantime.
-                WriteAttempt::Unanswered if expected == Expected::Anything => return Ok(WriteOutcome::Indeterminate),
-                // One that is conditional is applied at most once, whichever session it comes from.
-                WriteAttempt::Unanswered => in_doubt = true,
+                Ok(WriteOutcome::Mismatch) if in_doubt => return Ok(WriteOutcome::Indeterminate),
+                // A conditional one is applied at most once, whichever session it comes from; the repetition of another
+                // one could undo what others have written in the meantime.
+                Ok(WriteOutcome::Indeterminate) if expected != Expected::Anything => in_doubt = true,
+                Ok(outcome) => return Ok(outcome),
+                // Before anything was sent, or after its fate was settled.
+                Err(Interrupted::Lost(_)) => {}
+                Err(Interrupted::Failed(error)) => return Err(self.zk.ended().unwrap_or(error)),
             }
         }
     }
@@ -121,19 +109,18 @@ impl Register {
         &self.zk
     }
 
-    async fn read_in(&self, session: &Arc<Session>) -> Result<Option<Stored>, Interrupted> {
-        let node = read(session, self.path.as_str()).await?;
-        Ok(node.map(|(data, stat)| Stored::from(NodeData::new(data, stat))))
-    }
-
     async fn write_in(
         &self,
         session: &Arc<Session>,
         expected: Expected,
         data: &Bytes,
-    ) -> Result<WriteAttempt, Interrupted> {
+    ) -> Result<WriteOutcome, Interrupted> {
         let path = self.path.as_str();
-        let mut create = expected == Expected::Nothing;
+        let (mut create, version) = match expected {
+            Expected::Nothing => (true, None),
+            Expected::Anything => (false, None),
+            Expected::Version(version) => (false, Some(version)),
+        };
         let mut retry = Retry::new(session, path, data.len());
         loop {
             session.connected().await?;
@@ -141,32 +128,26 @@ impl Register {
             let write = if create {
                 Operation::create(path, data.clone(), zk::CreateMode::Persistent)
             } else {
-                Operation::set_data(path, data.clone(), expected.version())
+                Operation::set_data(path, data.clone(), version)
             };
             let mark_step = Operation::create(&mark.path, Vec::new(), zk::CreateMode::Ephemeral);
             let refusal = match session.commit(&[write, mark_step]).await {
                 Ok(Commit::Applied(_)) => {
-                    mark.found();
-                    return Ok(WriteAttempt::Settled(WriteOutcome::Applied));
+                    mark.guard.found(&mark.path);
+                    return Ok(WriteOutcome::Applied);
                 }
-                Ok(Commit::Refused { source, .. }) => source,
-                Ok(Commit::Unanswered(unanswered @ Unanswered::Busy)) => {
-                    mark.guard.disarm();
-                    retry.after(unanswered).await?;
-                    continue;
-                }
+                Ok(Commit::Refused(_, source)) => source,
                 Ok(Commit::Unanswered(unanswered)) => {
-                    debug!(path, "reply of a write lost; looking for its mark");
-                    match mark.was_made(&self.path).await {
-                        Ok(true) => return Ok(WriteAttempt::Settled(WriteOutcome::Applied)),
+                    match mark.was_made(unanswered, &self.path).await {
+                        Ok(true) => return Ok(WriteOutcome::Applied),
                         // It was not applied, so that an error from here on is one of a write that was not.
                         Ok(false) => retry.after(unanswered).await?,
                         // Also if the mark must not be looked for: the write may have been applied.
-                        Err(_) => return Ok(WriteAttempt::Unanswered),
+                        Err(_) => return Ok(WriteOutcome::Indeterminate),
                     }
                     continue;
                 }
-                Err(Interrupted::Lost(_)) => return Ok(WriteAttempt::Unanswered),
+                Err(Interrupted::Lost(_)) => return Ok(WriteOutcome::Indeterminate),
                 Err(failed) => {
                     mark.guard.disarm();
                     return Err(failed);
@@ -174,27 +155,15 @@ impl Register {
             };
             mark.guard.disarm();
             match refusal {
-                zk::Error::BadVersion => return Ok(WriteAttempt::Settled(WriteOutcome::Mismatch)),
                 zk::Error::NoNode if create => match self.path.parent() {
                     Some(parent) => parents::ensure(session, &parent, Parents::Containers).await?,
                     None => return Err(refused(path, refusal)),
                 },
                 zk::Error::NoNode if expected == Expected::Anything => create = true,
                 zk::Error::NodeExists if create && expected == Expected::Anything => create = false,
-                zk::Error::NoNode | zk::Error::NodeExists => {
-                    return Ok(WriteAttempt::Settled(WriteOutcome::Mismatch));
-                }
+                zk::Error::BadVersion | zk::Error::NoNode | zk::Error::NodeExists => return Ok(WriteOutcome::Mismatch),
                 refusal => return Err(refused(path, refusal)),
             }
-        }
-    }
-}
-
-impl Expected {
-    fn version(self) -> Option<i32> {
-        match self {
-            Self::Version(version) => Some(version),
-            Self::Anything | Self::Nothing => None,
         }
     }
 }
@@ -224,22 +193,20 @@ impl Mark {
             parent: register.as_str().to_owned(),
             guid: guid.clone(),
         };
-        Ok(Self {
-            guard: CleanupGuard::register(session, location, None)?,
-            path: register.child(&format!("_c_{guid}-mark")),
-            guid,
-        })
+        let guard = CleanupGuard::register(session, location, None)?;
+        let path = register.child(&format!("_c_{guid}-mark"));
+        Ok(Self { guard, guid, path })
     }
 
-    /// It is there, and can go.
-    fn found(self) {
-        self.guard.found(&self.path);
-    }
-
-    /// Whether it is there, after a reply was lost. Exact: the same session's next connection answers behind a `sync`,
-    /// and the leader refuses what the old connection might still send. That it is the same session is asked for before
-    /// an absence is believed: a server that puts another one in its place has removed the mark with it.
-    async fn was_made(self, register: &NodePath) -> Result<bool, Interrupted> {
+    /// Whether it is there, after a transaction that was not answered. Exact: the same session's next connection answers
+    /// behind a `sync`, and the leader refuses what the old connection might still send. That it is the same session is
+    /// asked for before an absence is believed: a server that puts another one in its place has removed the mark with it.
+    async fn was_made(self, unanswered: Unanswered, register: &NodePath) -> Result<bool, Interrupted> {
+        if unanswered == Unanswered::Busy {
+            self.guard.disarm();
+            return Ok(false);
+        }
+        debug!(path = %register, "reply of a write lost; looking for its mark");
         let session = Arc::clone(&self.guard.session);
         let (path, guid) = (register.as_str(), self.guid.as_str());
         let mut retry = Retry::new(&session, path, 0);
@@ -249,7 +216,7 @@ impl Mark {
                 find_by_guids(&client, path, &[guid]).await
             });
             if found.await?.is_some_and(|found| !found.is_empty()) {
-                self.found();
+                self.guard.found(&self.path);
                 return Ok(true);
             }
             match session.is_ours(path).await {
@@ -257,10 +224,7 @@ impl Mark {
                     self.guard.disarm();
                     return Ok(false);
                 }
-                Ok(false) => {
-                    let path = path.to_owned();
-                    return Err(Error::Denied { path }.into());
-                }
+                Ok(false) => return Err(refused(path, zk::Error::NoAuth)),
                 Err(HeartbeatError::Unanswered) => debug!("the session could not be verified yet"),
                 Err(HeartbeatError::Lost) => return Err(session.ended().await.into()),
             }

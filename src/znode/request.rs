@@ -8,7 +8,7 @@ use zookeeper_client as zk;
 
 use super::path::NodePath;
 use super::watch::NodeWatch;
-use crate::session::{Applied, Commit, Interrupted, Operation, Reply, Retry, Session, Unanswered, refused};
+use crate::session::{Applied, Commit, Interrupted, Operation, Reply, Retry, Session, Unanswered, owned_stat, refused};
 
 /// Sends `read` about `path`, and again if no answer comes; `None` if the answer is that there is no such node.
 pub(crate) async fn request<T, F: Future<Output = Result<T, zk::Error>>>(
@@ -38,12 +38,8 @@ pub(crate) async fn read_and_watch(
     session: &Arc<Session>,
     path: &str,
 ) -> Result<Option<(Vec<u8>, zk::Stat, NodeWatch)>, Interrupted> {
-    let answer = request(
-        session,
-        path,
-        |client| async move { client.get_and_watch_data(path).await },
-    )
-    .await?;
+    let ask = |client: zk::Client| async move { client.get_and_watch_data(path).await };
+    let answer = request(session, path, ask).await?;
     Ok(answer.map(|(data, stat, watcher)| (data, stat, NodeWatch::new(session, watcher))))
 }
 
@@ -60,10 +56,8 @@ pub(crate) async fn list_and_watch(
     path: &NodePath,
 ) -> Result<Option<(Vec<String>, NodeWatch)>, Interrupted> {
     let path = path.as_str();
-    let answer = request(session, path, |client| async move {
-        client.list_and_watch_children(path).await
-    })
-    .await?;
+    let ask = |client: zk::Client| async move { client.list_and_watch_children(path).await };
+    let answer = request(session, path, ask).await?;
     Ok(answer.map(|(children, watcher)| (children, NodeWatch::new(session, watcher))))
 }
 
@@ -82,10 +76,8 @@ pub(crate) async fn children_and_watch(
     path: &NodePath,
 ) -> Result<Option<(Vec<String>, zk::Stat, NodeWatch)>, Interrupted> {
     let path = path.as_str();
-    let answer = request(session, path, |client| async move {
-        client.get_and_watch_children(path).await
-    })
-    .await?;
+    let ask = |client: zk::Client| async move { client.get_and_watch_children(path).await };
+    let answer = request(session, path, ask).await?;
     Ok(answer.map(|(children, stat, watcher)| (children, stat, NodeWatch::new(session, watcher))))
 }
 
@@ -95,15 +87,10 @@ pub(crate) async fn stat(session: &Arc<Session>, path: &str) -> Result<Option<zk
     Ok(answer.flatten())
 }
 
-/// The state of the node at `path`, at nothing older than this call, whatever server answers.
-pub(crate) async fn synced_stat(session: &Arc<Session>, path: &str) -> Result<Option<zk::Stat>, Interrupted> {
-    let answer = request(session, path, |client| async move {
-        let sync = client.sync(path);
-        let stat = client.check_stat(path);
-        sync.await?;
-        stat.await
-    });
-    Ok(answer.await?.flatten())
+/// The state of the node at `path`, at nothing older than this call, if it is there and ours.
+pub(crate) async fn own_stat(session: &Arc<Session>, path: &str) -> Result<Option<zk::Stat>, Interrupted> {
+    let ask = |client| async move { owned_stat(&client, path, session.id()).await };
+    Ok(request(session, path, ask).await?.flatten())
 }
 
 /// The state of the node at `path`, or that there is none, and a watch on its creation, change and deletion. It needs no
@@ -121,10 +108,9 @@ pub(super) async fn stat_and_watcher(
     session: &Arc<Session>,
     path: &str,
 ) -> Result<(Option<zk::Stat>, zk::OneshotWatcher), Interrupted> {
-    let answer = request(session, path, |client| async move {
-        client.check_and_watch_stat(path).await
-    });
-    answer.await?.ok_or_else(|| refused(path, zk::Error::NoNode))
+    let ask = |client: zk::Client| async move { client.check_and_watch_stat(path).await };
+    let answer = request(session, path, ask).await?;
+    answer.ok_or_else(|| refused(path, zk::Error::NoNode))
 }
 
 /// Watches the node at `path` if it exists.
@@ -135,9 +121,8 @@ pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result
 
 /// Makes sure that what is read next is not older than this call, whatever server answers.
 pub(crate) async fn sync(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
-    request(session, path, |client| async move { client.sync(path).await })
-        .await
-        .map(|_| ())
+    let answer = request(session, path, |client| async move { client.sync(path).await });
+    answer.await.map(|_| ())
 }
 
 /// Deletes the node at `path`, whose name nobody else has; it may be gone.
@@ -155,13 +140,8 @@ pub(crate) async fn delete(
     path: &str,
     version: Option<i32>,
 ) -> Result<Result<(), zk::Error>, Interrupted> {
-    write(
-        session,
-        path,
-        0,
-        |client| async move { client.delete(path, version).await },
-    )
-    .await
+    let send = |client: zk::Client| async move { client.delete(path, version).await };
+    write(session, path, 0, send).await
 }
 
 /// Creates the node at `path`. A refusal may be that of a repetition, as in [`delete`].
@@ -173,10 +153,8 @@ pub(crate) async fn create(
 ) -> Result<Result<(), zk::Error>, Interrupted> {
     session.check_size(path, data.len())?;
     let options = &mode.with_acls(session.acls());
-    write(session, path, data.len(), |client| async move {
-        client.create(path, data, options).await.map(|_| ())
-    })
-    .await
+    let send = |client: zk::Client| async move { client.create(path, data, options).await.map(|_| ()) };
+    write(session, path, data.len(), send).await
 }
 
 /// Sends one write, and again if no answer comes, until it is answered.
@@ -231,10 +209,7 @@ pub(crate) async fn reads<'a>(
 pub(crate) enum Transaction {
     Applied(Applied),
     /// Nothing was done, because of this step.
-    Refused {
-        index: usize,
-        source: zk::Error,
-    },
+    Refused(usize, zk::Error),
     /// No answer came: all was done or nothing. There was a pause, and there is a connection again.
     Unknown,
 }
@@ -248,7 +223,7 @@ pub(crate) async fn commit(
     loop {
         match session.commit(steps).await? {
             Commit::Applied(applied) => return Ok(Transaction::Applied(applied)),
-            Commit::Refused { index, source } => return Ok(Transaction::Refused { index, source }),
+            Commit::Refused(index, source) => return Ok(Transaction::Refused(index, source)),
             Commit::Unanswered(unanswered) => {
                 retry.after(unanswered).await?;
                 if let Unanswered::Unknown { .. } = unanswered {

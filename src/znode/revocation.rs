@@ -80,13 +80,12 @@ async fn requested(node: &Ephemeral) -> Revocation {
         .map(|version| *version)
     {
         read_at = changed;
-        match read(node.session(), node.path()).await {
-            Ok(Some((data, _))) => match Message::parse(&data) {
-                Some(message) => return message.into(),
-                None => continue,
-            },
-            // Without the right to read it, or without the node, nobody can ask.
-            Ok(None) | Err(_) => break,
+        // Without the right to read it, or without the node, nobody can ask.
+        let Ok(Some((data, _))) = read(node.session(), node.path()).await else {
+            break;
+        };
+        if let Some(message) = Message::parse(&data) {
+            return message.into();
         }
     }
     future::pending().await
@@ -99,15 +98,9 @@ pub(crate) async fn request(session: &Arc<Session>, path: &str, reason: &str) ->
         let Some((data, stat)) = read(session, path).await? else {
             return Ok(false);
         };
-        let message = if name::is_ours(path) {
-            Message {
-                requester: session.identity(),
-                reason,
-                replaced: own_data(&data),
-            }
-            .encode()
-        } else {
-            REVOKE.to_vec()
+        let message = match name::is_ours(path) {
+            true => Message::new(session.identity(), reason, own_data(&data)).encode(),
+            false => REVOKE.to_vec(),
         };
         if data == message {
             return Ok(true);
@@ -131,10 +124,8 @@ pub(crate) fn check_listener(path: &str) -> Result<(), Error> {
     if name::is_ours(path) {
         return Ok(());
     }
-    Err(Error::Layout {
-        path: path.to_owned(),
-        reason: "it belongs to another client, which does not listen to requests here; ask its operator",
-    })
+    let reason = "it belongs to another client, which does not listen to requests here; ask its operator";
+    Err(Error::layout(path, reason))
 }
 
 /// What the owner of a node wrote into it, whoever has asked it to go since.
@@ -144,16 +135,12 @@ pub(crate) fn own_data(data: &[u8]) -> &[u8] {
 
 /// `now` with other data of the owner's; a request in it stays. `None` if it has none.
 pub(super) fn behind_request(now: &[u8], own: &[u8]) -> Option<Vec<u8>> {
-    let message = Message::parse(now)?;
-    let message = Message {
-        replaced: own,
-        ..message
-    };
-    Some(message.encode())
+    let Message { requester, reason, .. } = Message::parse(now)?;
+    Some(Message::new(requester, reason, own).encode())
 }
 
 /// `__REVOKE__`, and to one of us: a line with the lengths of what follows, who asks, why, and the data as it was.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Message<'a> {
     requester: &'a [u8],
     reason: &'a str,
@@ -161,6 +148,14 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    fn new(requester: &'a [u8], reason: &'a str, replaced: &'a [u8]) -> Self {
+        Self {
+            requester,
+            reason,
+            replaced,
+        }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let lengths = format!("\n{} {}\n", self.requester.len(), self.reason.len());
         let reason = self.reason.as_bytes();
@@ -170,21 +165,14 @@ impl<'a> Message<'a> {
     fn parse(data: &'a [u8]) -> Option<Self> {
         let rest = data.strip_prefix(REVOKE)?;
         if rest.is_empty() {
-            return Some(Self {
-                replaced: REVOKE,
-                ..Self::default()
-            });
+            return Some(Self::new(&[], "", REVOKE));
         }
         let rest = rest.strip_prefix(b"\n")?;
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         let (requester_len, reason_len) = std::str::from_utf8(&rest[..end]).ok()?.split_once(' ')?;
         let (requester, rest) = rest.get(end + 1..)?.split_at_checked(requester_len.parse().ok()?)?;
         let (reason, replaced) = rest.split_at_checked(reason_len.parse().ok()?)?;
-        Some(Self {
-            requester,
-            reason: std::str::from_utf8(reason).ok()?,
-            replaced,
-        })
+        Some(Self::new(requester, std::str::from_utf8(reason).ok()?, replaced))
     }
 }
 

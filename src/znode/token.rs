@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::classify;
+
 /// A number that grows with every grant on a path: the zxid at which the holder's node was created.
 ///
 /// Give it to the resource that the lock protects and let that refuse a number older than the newest it has seen:
@@ -53,6 +55,8 @@ pub struct InvalidToken {
     pub text: String,
 }
 
+classify!(InvalidToken);
+
 impl FromStr for FencingToken {
     type Err = InvalidToken;
 
@@ -73,5 +77,15 @@ mod tests {
         assert_eq!(i64::from(token), -17);
         let text = "0x11".to_owned();
         assert_eq!(text.parse::<FencingToken>(), Err(InvalidToken { text }));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_token_is_a_plain_number_in_json() {
+        let token = FencingToken::from(1 << 40);
+        let json = serde_json::to_string(&token).unwrap();
+        assert_eq!(json, "1099511627776");
+        assert_eq!(serde_json::from_str::<FencingToken>(&json).unwrap(), token);
+        assert!(serde_json::from_str::<FencingToken>("\"17\"").is_err());
     }
 }

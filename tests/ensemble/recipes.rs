@@ -292,7 +292,7 @@ async fn fifo_queue(mut contender: Contender) -> Result<(), String> {
         1 | 2 if !contender.is_mortal() => match queue.pop_timeout(limit).await {
             Ok(popped) => Ok(Some(popped)),
             Err(FifoPopTimeoutError::Elapsed { .. }) => return contender.noted(&path, Event::PopDropped),
-            Err(FifoPopTimeoutError::Pop(error)) => Err(error),
+            Err(FifoPopTimeoutError::Error(error)) => Err(error),
             Err(error) => return Err(text(error)),
         },
         0..5 => queue.try_pop().await,

@@ -10,10 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use zookeeper_client as zk;
 use zookeeper_recipes::queue::{FifoQueue, WorkQueue};
-use zookeeper_recipes::{
-    AcquireTimeoutError, Coordinator, Error, Hold, PermitTimeoutError, ReleaseError, TryAcquireError, TryPermitError,
-    WaitTimeoutError,
-};
+use zookeeper_recipes::{Coordinator, Error, Hold, ReleaseError, TimeoutError, TryAcquireError, TryPermitError};
 use zookeeper_testkit::{Fixture, Mode};
 
 use crate::belief::{Entry, Log};
@@ -317,7 +314,10 @@ impl NotNow for TryAcquireError {
     }
 }
 
-impl NotNow for AcquireTimeoutError {
+impl<E> NotNow for TimeoutError<E>
+where
+    Self: ToString,
+{
     fn is_not_now(&self) -> bool {
         matches!(self, Self::Elapsed { .. })
     }
@@ -326,18 +326,6 @@ impl NotNow for AcquireTimeoutError {
 impl NotNow for TryPermitError {
     fn is_not_now(&self) -> bool {
         matches!(self, Self::NoPermits)
-    }
-}
-
-impl NotNow for PermitTimeoutError {
-    fn is_not_now(&self) -> bool {
-        matches!(self, Self::Elapsed { .. })
-    }
-}
-
-impl NotNow for WaitTimeoutError {
-    fn is_not_now(&self) -> bool {
-        matches!(self, Self::Elapsed { .. })
     }
 }
 

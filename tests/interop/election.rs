@@ -10,7 +10,10 @@ use crate::support::{PATIENCE, SHORT, connect, connect_mortal, expire, until_wat
 const PATH: &str = "/leader";
 
 fn election(zk: &Coordinator, layout: ElectionLayout) -> LeaderElection {
-    LeaderElection::new(zk, PATH).expect("a valid path").layout(layout)
+    LeaderElection::builder(zk, PATH)
+        .layout(layout)
+        .build()
+        .expect("a valid path")
 }
 
 fn ours(zk: &Coordinator, layout: ElectionLayout) -> Contender {
@@ -77,7 +80,10 @@ async fn kazoos_elections_and_we_lead_in_order_of_arrival() {
     for is_ours in [true, false, true, false] {
         line.push(if is_ours {
             let zk = connect(&fixture).await;
-            let lock = FairLock::new(&zk, PATH).expect("a path").layout(Layout::Kazoo);
+            let lock = FairLock::builder(&zk, PATH)
+                .layout(Layout::Kazoo)
+                .build()
+                .expect("a path");
             Contender::ours(&zk, async move { lock.acquire().await })
         } else {
             theirs(&candidate(&kazoo, &fixture, "election", &["python"]).await)

@@ -19,8 +19,15 @@ fn lock(zk: &Coordinator) -> FairLock {
     FairLock::new(zk, PATH).expect("a valid path")
 }
 
+fn lock_named(zk: &Coordinator, layout: Layout) -> FairLock {
+    FairLock::builder(zk, PATH)
+        .layout(layout)
+        .build()
+        .expect("a valid path")
+}
+
 fn kazoo_named(zk: &Coordinator) -> FairLock {
-    lock(zk).layout(Layout::Kazoo)
+    lock_named(zk, Layout::Kazoo)
 }
 
 fn ours(zk: &Coordinator, lock: FairLock) -> Contender {
@@ -58,7 +65,7 @@ async fn kazoo_and_we_are_granted_in_order_of_arrival() {
         for is_ours in [true, false, true, false, false, true] {
             line.push(if is_ours {
                 let zk = connect(&fixture).await;
-                ours(&zk, lock(&zk).layout(layout))
+                ours(&zk, lock_named(&zk, layout))
             } else {
                 theirs(&kazoo.actor_with(&servers, SHORT, "lock", PATH, &options).await)
             });

@@ -15,7 +15,7 @@ const SEES_WRITERS: &[&str] = &["__WRIT__"];
 const SEES_ALL: &[&str] = &["__READ__", "__WRIT__"];
 
 fn lock(zk: &Coordinator, layout: Layout) -> RwLock {
-    RwLock::new(zk, PATH).expect("a valid path").layout(layout)
+    RwLock::builder(zk, PATH).layout(layout).build().expect("a valid path")
 }
 
 async fn our_reader(fixture: &Fixture, layout: Layout) -> Contender {

@@ -91,7 +91,7 @@ async fn where_we_may_not_look_the_node_just_created_is_taken_back() {
 }
 
 #[tokio::test]
-async fn where_we_may_not_delete_a_release_says_so_and_the_session_takes_the_node() {
+async fn without_delete_rights_the_session_takes_the_node() {
     let fixture = Fixture::new("no delete").await;
     guarded(&fixture, "/p", zk::Permission::CREATE | zk::Permission::READ).await;
     let warnings = Warnings::capture();
@@ -104,11 +104,12 @@ async fn where_we_may_not_delete_a_release_says_so_and_the_session_takes_the_nod
         warnings
             .about(&path)
             .iter()
-            .any(|warning| warning.contains("until its session ends"))
+            .any(|warning| warning.contains("until their session ends"))
     })
     .await;
-    assert_eq!(fixture.children("/p").await.len(), 1);
-
+    fixture.until_children("/p", 0).await;
+    let refused = within(PATIENCE, "an error", lock(&zk, "/p").acquire()).await;
+    assert_eq!(refused.unwrap_err(), denied("/p"));
     within(PATIENCE, "closed", zk.close()).await;
     fixture.assert_no_nodes_left(&["/p"]).await;
 }

@@ -13,13 +13,14 @@ use zookeeper_recipes::queue::{
 };
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, Coordinator,
-    CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockGuard,
-    FencedWriteError, FencingToken, Group, GroupObserver, Hold, InvalidToken, JoinError, LatchError, LatchTimeoutError,
-    Layout, LeaderElection, Leadership, LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange,
-    Membership, MultiLock, MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder,
-    PermitTimeoutError, Presence, ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockReadGuard,
-    RwLockWriteGuard, Semaphore, SessionState, SharedCounter, SharedCounterError, SharedValue, SharedValueError,
-    TimeoutError, TryAcquireError, TryPermitError, Turn, Versioned, WaitTimeoutError, connect,
+    CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockBuilder,
+    FairLockGuard, FencedWriteError, FencingToken, Group, GroupObserver, Hold, InvalidToken, JoinError, LatchError,
+    LatchTimeoutError, Layout, LeaderElection, LeaderElectionBuilder, Leadership, LeaveTimeoutError, LossReason, Lost,
+    LostSignal, Member, MemberChange, Membership, MultiLock, MultiLockBuilder, MultiLockGuard, Observer, Participant,
+    Permit, PermitError, PermitHolder, PermitTimeoutError, Presence, ProclaimError, Relay, ReleaseError, Revocation,
+    RunError, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard, Semaphore, SessionState, SharedCounter,
+    SharedCounterError, SharedValue, SharedValueError, TimeoutError, TryAcquireError, TryPermitError, Turn, Versioned,
+    WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -46,6 +47,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Entered>();
     plain::<Error>();
     plain::<FairLock>();
+    plain::<FairLockBuilder>();
     plain::<FairLockGuard>();
     plain::<FencedWriteError>();
     plain::<FencingToken>();
@@ -65,6 +67,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<LatchTimeoutError>();
     plain::<Layout>();
     plain::<LeaderElection>();
+    plain::<LeaderElectionBuilder>();
     plain::<Leadership>();
     plain::<LeaveTimeoutError>();
     plain::<LossReason>();
@@ -74,6 +77,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<MemberChange>();
     plain::<Membership>();
     plain::<MultiLock>();
+    plain::<MultiLockBuilder>();
     plain::<MultiLockGuard>();
     plain::<NewItem>();
     plain::<Observer<u8>>();
@@ -94,6 +98,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Revocation>();
     plain::<RunError>();
     plain::<RwLock>();
+    plain::<RwLockBuilder>();
     plain::<RwLockReadGuard>();
     plain::<RwLockWriteGuard>();
     plain::<Semaphore>();

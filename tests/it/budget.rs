@@ -7,7 +7,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Coordinator, Error, FairLockGuard, TryAcquireError};
 use zookeeper_testkit::{Counts, Fixture, Op, Proxy, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_here, connect_to, granted, join_line, lock};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_here, granted, join_line, lock};
 
 /// A session whose requests are counted.
 pub(crate) struct Counted {
@@ -241,7 +241,7 @@ async fn to_ask_a_guard_costs_nothing() {
     let counted = Counted::connect(&fixture).await;
     let guard = acquire(&lock(&counted.zk, "/l")).await;
     counted.requests(3).await;
-    let mut states = counted.zk.states();
+    let states = counted.zk.states();
     for _ in 0..1_000 {
         assert!(guard.is_held());
         assert!(guard.remaining() > Duration::ZERO);

@@ -175,7 +175,7 @@ async fn a_double_barrier_wakes_each_member_once_to_enter() {
     let mut entering = Vec::new();
     for member in 1..=MEMBERS {
         let zk = Counted::connect(&fixture).await;
-        let barrier = DoubleBarrier::new(&zk.zk, "/d/b", MEMBERS as u32).unwrap();
+        let barrier = DoubleBarrier::new(&zk.zk, "/d/b", MEMBERS).unwrap();
         entering.push(tokio::spawn(async move { barrier.enter().await.unwrap() }));
         if member < MEMBERS {
             fixture.until_children("/d/b", member).await;

@@ -10,9 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard, LossReason, RunError, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use crate::support::{
-    LONG, PATIENCE, acquire, connect, connect_here, connect_to, granted, join_line, lock, session_id,
-};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_here, granted, join_line, lock, session_id};
 
 /// How long a future must be silent to be taken for one that waits.
 const SILENCE: Duration = Duration::from_millis(200);

@@ -72,7 +72,10 @@ async fn survive(layout: ElectionLayout, seed: u64) {
         candidates.push(candidate);
     }
     let bystander = connect(&fixture).await;
-    let election = LeaderElection::new(&bystander, LEADER).unwrap().layout(layout);
+    let election = LeaderElection::builder(&bystander, LEADER)
+        .layout(layout)
+        .build()
+        .unwrap();
     let mut observer = election.observe().await.unwrap();
     let mut leaders = stage.leader.subscribe();
     let mut random = Random(seed);
@@ -164,7 +167,10 @@ fn candidate(who: usize, servers: String, stage: Arc<Stage>) -> (mpsc::Unbounded
 
 async fn stand(who: usize, servers: &str, stage: &Stage, mut orders: mpsc::UnboundedReceiver<Order>) {
     let zk = connect_here(servers, TIMEOUT).await;
-    let election = LeaderElection::new(&zk, LEADER).unwrap().layout(stage.layout);
+    let election = LeaderElection::builder(&zk, LEADER)
+        .layout(stage.layout)
+        .build()
+        .unwrap();
     let mut over = stage.over.subscribe();
     loop {
         let leadership = tokio::select! {

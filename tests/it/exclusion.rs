@@ -109,7 +109,10 @@ async fn contend(name: &str, sessions: usize, layout: impl Fn(usize) -> Layout) 
             let victim = Arc::clone(&victims[index % sessions]);
             let contender = Contender {
                 name: format!("contender {index}"),
-                lock: lock(&victim.zk, LOCK).layout(layout(index)),
+                lock: FairLock::builder(&victim.zk, LOCK)
+                    .layout(layout(index))
+                    .build()
+                    .unwrap(),
                 victim,
                 history: history.clone(),
                 random: Random::new(seed, index),

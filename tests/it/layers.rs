@@ -1,5 +1,6 @@
 //! Arrows between the layers only point down.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -173,4 +174,222 @@ fn the_scan_sees_every_way_to_name_a_module() {
     let named = named_modules(&file);
     fs::remove_file(&file).unwrap();
     assert_eq!(named, ["line", "error", "znode", "recipes", "session"]);
+}
+
+/// The code of a file: without comments, and without its unit tests, which come last.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default().trim_end().to_owned() + "\n")
+        .collect()
+}
+
+/// All files of the crate but those that hold unit tests alone, by their names below `src`, with their code.
+fn codes() -> Vec<(String, String)> {
+    let files = sources(&src()).into_iter();
+    let files = files.map(|file| (file.strip_prefix(src()).unwrap().display().to_string(), code(&file)));
+    let holds_tests = |name: &str| name.ends_with("tests.rs") || name.contains("/tests/");
+    files.filter(|(name, _)| !holds_tests(name)).collect()
+}
+
+fn is_in_core(file: &str) -> bool {
+    file.starts_with("session/")
+}
+
+/// Every request passes the core, which alone tells apart how a transaction can fail.
+#[test]
+fn only_the_core_names_multi_write_error() {
+    let codes = codes().into_iter();
+    let found: Vec<_> = codes
+        .filter(|(file, code)| file != "session/request.rs" && code.contains("MultiWriteError"))
+        .map(|(file, _)| format!("src/{file} names MultiWriteError; use Session::commit"))
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The bodies of all `select!`s, up to the brace that closes each of them.
+fn selects(code: &str) -> Vec<&str> {
+    let bodies = code.split("select! {").skip(1);
+    let end = |body: &str| {
+        let mut depth = 1;
+        body.find(|c| {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            depth == 0
+        })
+    };
+    bodies.map(|body| &body[..end(body).unwrap_or(body.len())]).collect()
+}
+
+/// A wait that ends with its session is written once, as `Session::while_alive`. The end of a coordinator, `zk.ended()`,
+/// is a value and no wait.
+fn waits_for_the_end_of_a_session(select: &str) -> bool {
+    let mut calls = select.match_indices(".ended()");
+    calls.any(|(at, _)| identifier_before(&select[..at]) != "zk")
+}
+
+fn identifier_before(text: &str) -> &str {
+    let start = text.rfind(|c: char| !c.is_alphanumeric() && c != '_');
+    &text[start.map_or(0, |start| start + 1)..]
+}
+
+#[test]
+fn only_the_core_selects_on_a_sessions_end() {
+    let mut found = Vec::new();
+    for (file, code) in codes().iter().filter(|(file, _)| !is_in_core(file)) {
+        let waits = selects(code)
+            .into_iter()
+            .filter(|select| waits_for_the_end_of_a_session(select));
+        found.extend(waits.map(|select| format!("src/{file}: use Session::while_alive, not select! {{{select}}}")));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_scan_sees_a_sessions_end_in_a_select() {
+    let code = "select! { a = b => { c } _ = self.session.ended() => {} } d.ended(); select! { e => zk.ended() }";
+    let found: Vec<_> = selects(code).into_iter().map(waits_for_the_end_of_a_session).collect();
+    assert_eq!(found, [true, false]);
+}
+
+/// Where something sleeps outside the core, how often, and why that is no loop around a request of its own: those pause
+/// in `session/retry.rs` alone.
+const SLEEPS: [(&str, usize, &str); 5] = [
+    (
+        "line/contender.rs",
+        1,
+        "a timer: a wait that takes long is warned of, with one read each time, and no request is repeated",
+    ),
+    (
+        "znode/observe.rs",
+        1,
+        "a read was refused, which only a change of ACLs can mend: no retry of a lost answer",
+    ),
+    (
+        "znode/ephemeral/guardian.rs",
+        2,
+        "a short hold shall cost no watch; and a watch was refused, which only a change of ACLs can mend",
+    ),
+    (
+        "recipes/group/membership.rs",
+        1,
+        "a create was refused, which only a change of ACLs or of the tree can mend",
+    ),
+    QUEUE_SLEEP,
+];
+
+/// To go with the rewrite of the work queue, which has an issue of its own.
+const QUEUE_SLEEP: (&str, usize, &str) = (
+    "recipes/queue/work/",
+    1,
+    "until then a consumer waits for the next claim's time-out",
+);
+
+/// Any `sleep(` counts, whether it is in a loop or in something that a loop calls.
+#[test]
+fn only_the_core_sleeps_between_requests() {
+    let mut found: Vec<(String, usize)> = Vec::new();
+    for (file, code) in codes().into_iter().filter(|(file, _)| !is_in_core(file)) {
+        let place = SLEEPS.iter().find(|(place, ..)| file.starts_with(place));
+        let place = place.map_or(file.as_str(), |(place, ..)| place);
+        let count = code.matches("sleep(").count();
+        match found.iter_mut().find(|(known, _)| known == place) {
+            Some((_, known)) => *known += count,
+            None if count > 0 => found.push((place.to_owned(), count)),
+            None => {}
+        }
+    }
+    found.sort();
+    let mut allowed: Vec<_> = SLEEPS
+        .iter()
+        .map(|(place, count, _)| ((*place).to_owned(), *count))
+        .collect();
+    allowed.sort();
+    assert_eq!(
+        found, allowed,
+        "sleeps outside the core, found and allowed: use Retry, or give a reason in SLEEPS"
+    );
+}
+
+/// The name of the type that a line declares. Associated types are indented, others need not be.
+fn declared_type(line: &str) -> Option<&str> {
+    let words = line.trim_start();
+    let words = match words.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(')')?.1.trim_start(),
+        Some(rest) if rest.starts_with(' ') => rest.trim_start(),
+        _ => words,
+    };
+    let (keyword, rest) = words.split_once(' ')?;
+    let declares = match keyword {
+        "struct" | "enum" | "union" | "trait" => true,
+        "type" => !line.starts_with(' '),
+        _ => false,
+    };
+    let end = rest
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
+    (declares && end > 0).then(|| &rest[..end])
+}
+
+#[test]
+fn no_type_name_is_used_twice() {
+    let mut declared: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (file, code) in codes() {
+        for name in code.lines().filter_map(declared_type) {
+            declared.entry(name.to_owned()).or_default().push(format!("src/{file}"));
+        }
+    }
+    assert!(declared.len() > 100, "the scan finds no types: adapt this test");
+    declared.retain(|_, files| files.len() > 1);
+    assert!(declared.is_empty(), "type names that are used twice: {declared:#?}");
+}
+
+/// The longest function, in lines, of the layers below the recipes.
+const FUNCTION_LINES: usize = 70;
+
+/// Name and length of each function: up to the line that closes it, which is indented as its first one is.
+fn functions(code: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let Some((front, rest)) = line.split_once("fn ") else {
+            continue;
+        };
+        let is_declaration = front
+            .split_whitespace()
+            .all(|word| word.starts_with("pub") || word.ends_with(')') || matches!(word, "async" | "const" | "in"));
+        if !is_declaration {
+            continue;
+        }
+        let ends = |end: &&str| (end.trim() == "}" || end.ends_with(';')) && indent(end) == indent(line);
+        if line.ends_with('}') {
+            found.push((identifier(rest), 1));
+            continue;
+        }
+        let length = lines[start..].iter().position(ends).map_or(0, |end| end + 1);
+        found.push((identifier(rest), length));
+    }
+    found
+}
+
+#[test]
+fn no_function_below_the_recipes_is_longer_than_a_screen() {
+    let mut seen = 0;
+    let mut found = Vec::new();
+    for (file, code) in codes()
+        .iter()
+        .filter(|(file, _)| LAYERS[..3].iter().any(|layer| file.starts_with(layer)))
+    {
+        let functions = functions(code);
+        seen += functions.len();
+        let long = functions.into_iter().filter(|(_, lines)| *lines > FUNCTION_LINES);
+        found.extend(long.map(|(name, lines)| format!("src/{file}: {name} has {lines} lines")));
+    }
+    assert!(seen > 200, "the scan finds {seen} functions: adapt this test");
+    assert!(
+        found.is_empty(),
+        "functions of more than {FUNCTION_LINES} lines:\n{}",
+        found.join("\n")
+    );
 }

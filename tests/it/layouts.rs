@@ -1,9 +1,13 @@
 //! The names in the lock's directory: Curator's, kazoo's, and both in one line.
 
-use zookeeper_recipes::{FairLockGuard, Layout, TryAcquireError};
+use zookeeper_recipes::{Coordinator, FairLock, FairLockGuard, Layout, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually};
 
 use crate::support::{PATIENCE, acquire, connect, granted, join_line, lock};
+
+fn kazoo_lock(zk: &Coordinator, path: &str) -> FairLock {
+    FairLock::builder(zk, path).layout(Layout::Kazoo).build().unwrap()
+}
 
 /// Whether `name` is `prefix`, then a guid of this shape, then `tag` and ten digits.
 fn has_layout(name: &str, prefix: &str, groups: &[usize], tag: &str) -> bool {
@@ -20,7 +24,7 @@ async fn each_layout_writes_the_names_of_its_client() {
     let fixture = Fixture::new("names").await;
     let zk = connect(&fixture).await;
     let curator = acquire(&lock(&zk, "/curator/l")).await;
-    let kazoo = acquire(&lock(&zk, "/kazoo/l").layout(Layout::Kazoo)).await;
+    let kazoo = acquire(&kazoo_lock(&zk, "/kazoo/l")).await;
     let name = |guard: &FairLockGuard| guard.path().rsplit('/').next().unwrap().to_owned();
     assert!(
         has_layout(&name(&curator), "_c_", &[8, 4, 4, 4, 12], "-lock-"),
@@ -63,7 +67,7 @@ async fn contenders_of_both_layouts_stand_in_one_line() {
     let fixture = Fixture::new("mixed").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
     let curator = lock(&zk, "/l");
-    let kazoo = lock(&other, "/l").layout(Layout::Kazoo);
+    let kazoo = kazoo_lock(&other, "/l");
     let line = [&curator, &kazoo, &kazoo, &curator, &kazoo];
     let mut pending = Vec::new();
     for (place, contender) in line.into_iter().enumerate() {

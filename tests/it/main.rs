@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+mod events;
 mod sessions;
 mod strike;
 mod support;
@@ -10,6 +11,7 @@ mod warnings;
 
 mod access;
 mod auto_traits;
+mod availability;
 mod bad_input;
 mod barrier;
 mod budget;
@@ -24,6 +26,7 @@ mod each_request;
 mod election;
 mod election_kills;
 mod ensemble;
+mod errors;
 mod exclusion;
 mod expiry;
 mod fifo_queue;

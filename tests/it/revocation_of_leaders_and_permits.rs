@@ -8,7 +8,7 @@ use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use crate::budget::Counted;
 use crate::revocation::{CURATORS, asked, by, connect_as};
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, create};
 
 const LEADER: &str = "/leader";
 const BANK: &str = "/bank";
@@ -17,6 +17,10 @@ const LAYOUTS: [ElectionLayout; 2] = [ElectionLayout::LeaderLatch, ElectionLayou
 
 fn election(zk: &Coordinator) -> LeaderElection {
     LeaderElection::new(zk, LEADER).unwrap()
+}
+
+fn election_of(zk: &Coordinator, layout: ElectionLayout) -> LeaderElection {
+    LeaderElection::builder(zk, LEADER).layout(layout).build().unwrap()
 }
 
 async fn lead(election: &LeaderElection, value: &'static str) -> Leadership {
@@ -61,7 +65,7 @@ async fn a_leader_learns_who_asks_and_why_and_decides_itself() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("leader asked").await;
         let (zk, other) = (connect(&fixture).await, connect_as(&fixture, "the asker").await);
-        let (ours, theirs) = (election(&zk).layout(layout), election(&other).layout(layout));
+        let (ours, theirs) = (election_of(&zk, layout), election_of(&other, layout));
         let leadership = lead(&ours, "a").await;
         let mut observer = theirs.observe().await.unwrap();
         let before = observer.current().unwrap();
@@ -238,8 +242,8 @@ async fn a_candidate_that_runs_curator_is_not_asked_since_it_would_not_hear() {
     for (layout, kind) in LAYOUTS.into_iter().zip(["latch", "lock"]) {
         let fixture = Fixture::new("Curator's candidate").await;
         let zk = connect(&fixture).await;
-        let election = election(&zk).layout(layout);
-        lead(&election, "a").await.resign().await.unwrap();
+        let election = election_of(&zk, layout);
+        create(&fixture, LEADER, zk::CreateMode::Persistent).await;
         let path = curators(&fixture, LEADER, kind, b"participant-7").await;
         let participant = election.leader().await.unwrap().unwrap();
         let told = election.request_revocation(&participant, "please").await;

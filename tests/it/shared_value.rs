@@ -218,7 +218,7 @@ async fn an_observer_reads_again_behind_a_sync_after_each_reconnect() {
     let (proxy, servers) = fixture.proxied().await;
     let value = value(&connect_to(&servers, LONG).await);
     let mut observer = value.observe().await.unwrap();
-    observer.current();
+    observer.current_and_update();
     for _ in 0..3 {
         proxy.reset_counts();
         proxy.cut();

@@ -44,12 +44,7 @@ pub(crate) async fn connect_here(servers: &str, timeout: Duration) -> Coordinato
 
 /// A session on `servers`, for example through a proxy. `RUST_LOG` shows what it does.
 pub(crate) async fn connect_to(servers: &str, timeout: Duration) -> Coordinator {
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    // An error means that another test was first.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_test_writer()
-        .try_init();
+    crate::events::record();
     let options = ConnectOptions::new().session_timeout(timeout);
     let connected = within(PATIENCE, "a session", options.connect(servers)).await;
     connected.unwrap_or_else(|err| panic!("no session on {servers}: {err}"))

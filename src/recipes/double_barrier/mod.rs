@@ -68,7 +68,7 @@ pub use self::entered::{Entered, LeaveTimeoutError};
 pub struct DoubleBarrier {
     zk: Coordinator,
     directory: Directory,
-    parties: u32,
+    parties: usize,
 }
 
 impl DoubleBarrier {
@@ -77,7 +77,7 @@ impl DoubleBarrier {
     ///
     /// # Errors
     /// [`Error::InvalidPath`].
-    pub fn new(zk: &Coordinator, path: &str, parties: u32) -> Result<Self, Error> {
+    pub fn new(zk: &Coordinator, path: &str, parties: usize) -> Result<Self, Error> {
         let path = NodePath::new(path)?;
         Ok(Self {
             zk: zk.clone(),
@@ -154,11 +154,10 @@ impl DoubleBarrier {
             cleanup,
         };
         let (mut node, mut listed) = Ephemeral::create(session, member).await?;
-        let parties = usize::try_from(self.parties).unwrap_or(usize::MAX);
         let mut fence = None;
         if listed
             .as_deref()
-            .is_some_and(|listed| members(listed).count() >= parties)
+            .is_some_and(|listed| members(listed).count() >= self.parties)
         {
             // Most likely it is we who open the barrier.
             fence = self.directory.fence(session).await?;
@@ -183,7 +182,7 @@ impl DoubleBarrier {
                 _ => list(session, &self.directory.path).await?,
             };
             let others = self.directory.others(session, &children, node.name(), ages).await?;
-            match (rule::enter(node.czxid(), parties, ready, &others), ready) {
+            match (rule::enter(node.czxid(), self.parties, ready, &others), ready) {
                 (Enter::Pass, Some(ready)) => return self.inside(node, ready).await,
                 (Enter::Join(inside), Some(ready)) => _ = self.directory.join(session, ready, inside).await?,
                 (Enter::Open(_) | Enter::Clear, _) if fence.is_none() => {

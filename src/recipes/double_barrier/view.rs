@@ -113,15 +113,12 @@ impl Directory {
         let mut retry = Retry::new(session, &ready, steps.iter().map(Operation::size).sum());
         match commit(&mut retry, session, steps).await? {
             Transaction::Applied(_) => Ok(true),
-            Transaction::Refused {
-                source: zk::Error::NoNode | zk::Error::NodeExists | zk::Error::BadVersion,
-                ..
-            } => {
+            Transaction::Refused(_, zk::Error::NoNode | zk::Error::NodeExists | zk::Error::BadVersion) => {
                 retry.raced().await?;
                 Ok(false)
             }
             Transaction::Unknown => Ok(false),
-            Transaction::Refused { source, .. } => Err(refused(&ready, source)),
+            Transaction::Refused(_, source) => Err(refused(&ready, source)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::session::{Interrupted, Lost};
 use crate::znode::{Hold, ReleaseError};
 
@@ -72,9 +72,11 @@ impl Deref for Leadership {
 #[non_exhaustive]
 pub enum ProclaimError {
     /// Leadership is lost; somebody else may lead.
-    #[error("not proclaimed: {0}")]
+    #[error("not proclaimed; another candidate may lead")]
     Lost(#[from] Lost),
     /// The value cannot be published.
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(ProclaimError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

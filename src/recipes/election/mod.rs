@@ -1,8 +1,10 @@
 //! [`LeaderElection`]: one of many leads, and the others know who.
 //!
+//! * `builder` – [`LeaderElectionBuilder`], the options
 //! * `leadership` – [`Leadership`], what the leader has
 //! * `observe` – who leads and who stands for election, for candidates and bystanders alike
 
+mod builder;
 mod leadership;
 mod observe;
 
@@ -15,10 +17,11 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 
 use crate::error::Error;
-use crate::line::{AcquireTimeoutError, ContenderNames, Enrolment, Line, Mode, TryAcquireError};
+use crate::line::{AcquireTimeoutError, Enrolment, Line, Mode, TryAcquireError};
 use crate::session::Coordinator;
-use crate::znode::{NodePath, ReleaseError, check_listener};
+use crate::znode::{ReleaseError, check_listener};
 
+pub use self::builder::{ElectionLayout, LeaderElectionBuilder};
 pub use self::leadership::{Leadership, ProclaimError};
 pub use self::observe::Participant;
 
@@ -38,7 +41,7 @@ pub use self::observe::Participant;
 /// # Cost
 /// A campaign with nobody in front: create and list, one round trip. Resigning: one delete. A waiting candidate costs
 /// one watch, on the one right before it, and nothing while it waits. An observer costs one watch on the leader's node.
-/// While somebody leads, a heartbeat every fifth of the session timeout.
+/// While a candidate leads, it sends at most eight heartbeats a session timeout.
 ///
 /// # Examples
 /// ```no_run
@@ -72,40 +75,29 @@ pub struct LeaderElection {
     line: Line,
 }
 
-/// The names under which candidates stand for election. All at one path must use the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ElectionLayout {
-    /// `_c_<uuid>-latch-<seq>`, as Curator's `LeaderLatch`, with the value where that has its id.
-    #[default]
-    LeaderLatch,
-    /// `_c_<uuid>-lock-<seq>`, as Curator's `LeaderSelector`, with the value where that has its id. A
-    /// [`FairLock`](crate::FairLock) at the same path stands in the same line.
-    LeaderSelector,
-}
-
 impl LeaderElection {
     /// An election at `path`, below the chroot. Nothing is sent; the node at `path` is made when it is first needed.
     ///
     /// # Errors
     /// [`Error::InvalidPath`].
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
-        let path = NodePath::new(path)?;
-        Ok(Self {
-            line: Line::new(zk.clone(), path, ContenderNames::CURATOR_LATCH),
-        })
+        Self::builder(zk, path).build()
     }
 
-    /// Chooses the names to write.
-    #[must_use]
-    pub fn layout(self, layout: ElectionLayout) -> Self {
-        let names = match layout {
-            ElectionLayout::LeaderLatch => ContenderNames::CURATOR_LATCH,
-            ElectionLayout::LeaderSelector => ContenderNames::CURATOR_SELECTOR,
-        };
-        Self {
-            line: self.line.with_names(names),
-        }
+    /// Starts to build an election at `path` with options.
+    ///
+    /// ```no_run
+    /// # fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), zookeeper_recipes::Error> {
+    /// use zookeeper_recipes::{ElectionLayout, LeaderElection};
+    ///
+    /// let election = LeaderElection::builder(&zk, "/scheduler/leader")
+    ///     .layout(ElectionLayout::LeaderSelector)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(zk: &Coordinator, path: &str) -> LeaderElectionBuilder {
+        LeaderElectionBuilder::new(zk, path)
     }
 
     /// The path of the election, from the chroot.
@@ -126,7 +118,10 @@ impl LeaderElection {
     /// # When the session is lost
     /// The future goes on waiting: it stands again, at the tail, in the next session.
     pub async fn campaign(&self, value: impl Into<Bytes>) -> Result<Leadership, Error> {
-        self.line.acquire(&enrolment(value.into())).await.map(Leadership::new)
+        self.line
+            .acquire(&enrolment(value.into()), None)
+            .await
+            .map(Leadership::new)
     }
 
     /// Leads if nobody does and nobody waits to. If somebody does, that is found out with one read.
@@ -257,7 +252,11 @@ impl LeaderElection {
             );
         };
         if let Err(ReleaseError::Error(error)) = leadership.resign().await {
-            warn!(path = self.path(), %error, "could not resign");
+            warn!(
+                path = self.path(),
+                error = &error as &dyn std::error::Error,
+                "could not resign"
+            );
         }
     }
 }

@@ -63,7 +63,7 @@ impl Group {
             children: None,
             members: BTreeMap::new(),
         };
-        let mut members = observe(&self.zk, view).await?;
+        let members = observe(&self.zk, view).await?;
         let seen = members.current();
         Ok(GroupObserver { members, seen })
     }
@@ -103,7 +103,7 @@ pub struct GroupObserver {
 impl GroupObserver {
     /// The members of now, ordered by id. They count as seen: [`changed`](Self::changed) tells what comes after.
     pub fn members(&mut self) -> Vec<Member> {
-        self.seen = self.members.current();
+        self.seen = self.members.current_and_update();
         self.seen.values().cloned().collect()
     }
 

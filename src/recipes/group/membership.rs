@@ -108,6 +108,7 @@ impl Membership {
             written,
             current: Arc::clone(&leaving.node),
         };
+        *lock(&keeper.current) = Some(Arc::clone(node.end()));
         runtime.spawn(keeper.run(node));
         Ok(Self {
             zk: zk.clone(),
@@ -193,7 +194,6 @@ struct Over;
 
 impl Keeper {
     async fn run(mut self, mut node: NamedEphemeral) {
-        *lock(&self.current) = Some(Arc::clone(node.end()));
         // The end of this task drops the node, which the reaper removes then.
         while self.keep(node).await.is_ok() {
             self.presence.send_replace(Presence::Absent);
@@ -256,11 +256,11 @@ impl Keeper {
                 Ok(Err(mut taken)) => {
                     warn!(path = %self.path, session = format_args!("{:#x}", taken.owner), "somebody else has the id");
                     self.presence.send_replace(Presence::Displaced);
-                    taken.changed().await;
+                    taken.watch.changed().await;
                 }
                 Err(Interrupted::Lost(_)) => {}
                 Err(Interrupted::Failed(error)) => {
-                    warn!(path = %self.path, %error, "cannot register for now; trying again");
+                    warn!(path = %self.path, error = &error as &dyn std::error::Error, "cannot register for now; trying again");
                     // The end of the session is no reason to hurry.
                     let _ = session.sleep(REFUSED_PAUSE).await;
                 }

@@ -8,7 +8,7 @@ mod membership;
 
 use bytes::Bytes;
 
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::session::Coordinator;
 use crate::znode::NodePath;
 
@@ -106,3 +106,5 @@ pub enum JoinError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(JoinError, Self::Error(error) => error.nature());

@@ -6,6 +6,8 @@
 mod fifo;
 mod work;
 
+use crate::error::classify;
+
 pub use self::fifo::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
 #[cfg(feature = "serde")]
 pub use self::work::Json;
@@ -14,3 +16,15 @@ pub use self::work::{
     Job, NewItem, Order, PastAttempt, Payload, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError,
     ResultTimeoutError, RetryPolicy, Summary, WorkQueue, WorkQueueBuilder, Worker,
 };
+
+classify!(PushError, Self::Error(error) => error.nature());
+classify!(
+    AckError,
+    Self::Lost(lost) => lost.nature(),
+    Self::Push(error) => error.nature(),
+    Self::Error(error) => error.nature(),
+);
+classify!(ResultError, Self::Error(error) => error.nature());
+classify!(CancelError, Self::Error(error) => error.nature());
+classify!(DeadItemError, Self::Error(error) => error.nature());
+classify!(InvalidItemId);

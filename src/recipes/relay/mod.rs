@@ -7,7 +7,7 @@ mod record;
 mod turn;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::debug;
@@ -142,7 +142,7 @@ impl Relay {
     /// # Cancel safety
     /// As [`join`](Self::join).
     pub async fn join_timeout(&self, limit: Duration) -> Result<Turn, AcquireTimeoutError> {
-        let ahead = Ahead::default();
+        let (ahead, began) = (Ahead::default(), Instant::now());
         let enrolment = &Enrolment::EXCLUSIVE.noting(&ahead);
         let joined = with_deadline(&self.zk, limit, |cleanup| async move {
             self.join_tracked(enrolment, Some(&cleanup)).await
@@ -150,7 +150,7 @@ impl Relay {
         match joined.await? {
             Some(turn) => Ok(turn),
             None => Err(ahead
-                .elapsed(&self.zk, std::slice::from_ref(&self.line), self.path(), limit)
+                .elapsed(&self.zk, std::slice::from_ref(&self.line), self.path(), limit, began)
                 .await),
         }
     }
@@ -217,7 +217,7 @@ impl Relay {
             let (index, source) = match commit(&mut retry, session, &steps).await? {
                 Transaction::Applied(_) => return Ok(()),
                 Transaction::Unknown => continue,
-                Transaction::Refused { index, source } => (index, source),
+                Transaction::Refused(index, source) => (index, source),
             };
             let of_turn = index <= usize::from(!turn);
             match source {
@@ -240,7 +240,7 @@ impl Relay {
     async fn join_tracked(&self, enrolment: &Enrolment, cleanup: Option<&CleanupToken>) -> Result<Turn, Error> {
         let mut abandoned = AbandonedTurns::default();
         loop {
-            let hold = self.line.acquire_tracked(enrolment, cleanup).await?;
+            let hold = self.line.acquire(enrolment, cleanup).await?;
             match self.begin(hold, &mut abandoned).await {
                 Ok(turn) => return Ok(turn),
                 Err(interrupted) => self.is_worth_another_try(interrupted)?,

@@ -10,7 +10,7 @@ use zookeeper_client as zk;
 
 use super::Relay;
 use super::record::{Fate, Record};
-use crate::error::Error;
+use crate::error::{Error, classify};
 use crate::session::{Interrupted, LossReason, Lost, Operation, Retry};
 use crate::znode::{
     Hold, ReleaseError, RemoveOutcome, Transaction, commit, delete_if_exists, read, retry_across_sessions, sync,
@@ -98,16 +98,14 @@ impl Turn {
                 info!(path, "turn completed");
                 return Ok(());
             }
-            Ok(RemoveOutcome::Refused { source, .. }) => {
+            Ok(RemoveOutcome::Refused(_, source)) => {
                 return Err(match source {
                     zk::Error::BadVersion | zk::Error::NoNode => relay.tampered_with(),
                     source => Error::from_answer(&relay.result, source),
                 }
                 .into());
             }
-            Ok(RemoveOutcome::Gone) => Lost {
-                reason: LossReason::NodeRemoved,
-            },
+            Ok(RemoveOutcome::Gone { .. }) => Lost::because(LossReason::NodeRemoved),
             Err(Interrupted::Lost(lost)) => lost,
             Err(Interrupted::Failed(error)) => return Err(relay.zk.ended().unwrap_or(error).into()),
         };
@@ -117,7 +115,11 @@ impl Turn {
             Ok(Fate::Lost) => Err(lost.into()),
             Ok(Fate::Unknown) => Err(CompleteError::Indeterminate),
             Err(error) => {
-                warn!(path, %error, "cannot find out what became of a result");
+                warn!(
+                    path,
+                    error = &error as &dyn std::error::Error,
+                    "cannot find out what became of a result"
+                );
                 Err(CompleteError::Indeterminate)
             }
         }
@@ -206,21 +208,15 @@ impl Relay {
                     }
                 }
                 Transaction::Unknown => {}
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NoNode,
-                } => {
+                Transaction::Refused(0, zk::Error::NoNode) => {
                     return Err(Lost::because(LossReason::NodeRemoved).into());
                 }
                 // What we have read is of the past, or our own transaction has come first.
-                Transaction::Refused {
-                    source: zk::Error::BadVersion | zk::Error::NoNode | zk::Error::NodeExists,
-                    ..
-                } => {
+                Transaction::Refused(_, zk::Error::BadVersion | zk::Error::NoNode | zk::Error::NodeExists) => {
                     retry.raced().await?;
                     sync(&session, &self.turn).await?;
                 }
-                Transaction::Refused { source, .. } => return Err(Error::from_answer(&self.turn, source).into()),
+                Transaction::Refused(_, source) => return Err(Error::from_answer(&self.turn, source).into()),
             }
         }
     }
@@ -286,7 +282,7 @@ impl AbandonedTurns {
 pub enum CompleteError {
     /// The turn was lost before it was completed. The result was not stored; the next participant hears of a lost
     /// predecessor.
-    #[error("the result was not stored: {0}")]
+    #[error("the result was not stored; the next participant hears of a lost predecessor")]
     Lost(#[from] Lost),
     /// The session ended before the answer came, and it can no longer be found out whether the result was stored: too many
     /// others were since, the relay was removed, or the coordinator was closed.
@@ -296,3 +292,5 @@ pub enum CompleteError {
     #[error(transparent)]
     Error(#[from] Error),
 }
+
+classify!(CompleteError, Self::Lost(lost) => lost.nature(), Self::Error(error) => error.nature());

@@ -15,8 +15,8 @@ use super::limit::{Limit, PermitDecision};
 use super::{Permit, PermitError, Semaphore};
 use crate::session::{CleanupToken, Interrupted, LossReason, Lost, Session};
 use crate::znode::{
-    ChildName, Ephemeral, Hold, NewChild, NodeWatch, Parents, ReplaceOutcome, Tag, list, list_and_watch,
-    read_and_watch, retry_across_sessions,
+    ChildName, Ephemeral, Hold, NewChild, NodeWatch, Parents, Tag, list, list_and_watch, read_and_watch,
+    retry_across_sessions,
 };
 
 /// What the one at the head of the turnstile has to know.
@@ -186,8 +186,8 @@ impl Semaphore {
         };
         let leases: Vec<_> = (0..permits).map(|_| lease()).collect();
         let mut nodes = match place.replace_with(&leases, (self.path(), count.version)).await? {
-            ReplaceOutcome::Done(nodes) => nodes.into_iter(),
-            ReplaceOutcome::Refused(place) => return Ok(Err(place)),
+            Ok(nodes) => nodes.into_iter(),
+            Err(place) => return Ok(Err(place)),
         };
         let Some(mut first) = nodes.next() else {
             let reason = LossReason::NodeRemoved;

@@ -1,6 +1,6 @@
 //! Why permits were not had.
 
-use crate::error::{Error, TimeoutError};
+use crate::error::{Error, TimeoutError, classify};
 use crate::session::RecipeError;
 
 /// Why permits cannot be had.
@@ -41,6 +41,9 @@ pub enum TryPermitError {
     #[error(transparent)]
     Permit(#[from] PermitError),
 }
+
+classify!(PermitError, Self::Error(error) => error.nature());
+classify!(TryPermitError, Self::Permit(error) => error.nature());
 
 impl RecipeError for PermitError {}
 

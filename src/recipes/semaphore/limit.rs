@@ -76,6 +76,27 @@ impl Limit {
     }
 }
 
+/// The rule of permits, for a model.
+#[cfg(feature = "_model")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PermitLimit(Limit);
+
+#[cfg(feature = "_model")]
+impl PermitLimit {
+    pub(crate) fn of(permits: u32) -> Self {
+        Self(Limit::new(permits))
+    }
+
+    /// Whether `wanted` are granted while `taken` are out; `None` if they never will be.
+    pub(crate) fn is_granted(self, taken: usize, wanted: u32) -> Option<bool> {
+        match self.0.judge(taken, wanted) {
+            PermitDecision::Grant => Some(true),
+            PermitDecision::Wait => Some(false),
+            PermitDecision::Unsatisfiable => None,
+        }
+    }
+}
+
 fn parse_number(digits: &str) -> Option<u32> {
     let number: u32 = digits.parse().ok()?;
     (number.to_string() == digits).then_some(number)
@@ -161,15 +182,9 @@ impl Agreement {
             }
             match commit(&mut retry, session, &steps).await? {
                 Transaction::Applied(_) => return Ok(()),
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::BadVersion | zk::Error::NoNode,
-                } => retry.raced().await?,
-                Transaction::Refused {
-                    index: 1,
-                    source: zk::Error::NodeExists | zk::Error::NoNode,
-                } => is_kept = Some(!is_there),
-                Transaction::Refused { source, .. } => {
+                Transaction::Refused(0, zk::Error::BadVersion | zk::Error::NoNode) => retry.raced().await?,
+                Transaction::Refused(1, zk::Error::NodeExists | zk::Error::NoNode) => is_kept = Some(!is_there),
+                Transaction::Refused(_, source) => {
                     return Err(refused(self.path.as_str(), source).into());
                 }
                 Transaction::Unknown => {

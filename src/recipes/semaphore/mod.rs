@@ -22,6 +22,8 @@ use crate::znode::{NodePath, elapsed, retry_across_sessions, with_deadline};
 
 pub use self::errors::{PermitError, PermitTimeoutError, TryPermitError};
 pub use self::holders::PermitHolder;
+#[cfg(feature = "_model")]
+pub(crate) use self::limit::PermitLimit;
 pub use self::permit::Permit;
 
 /// Permits that are shared by all processes: at most so many connections to the bank at once.

@@ -8,14 +8,14 @@ use crate::session::{CleanupToken, End, LossReason, NodeKey, NodeLocation, Sessi
 /// The duty to remove a node. Dropped with the duty undone, it passes it to the reaper.
 #[derive(Debug)]
 pub(in crate::znode) struct CleanupGuard {
-    pub(in crate::znode) session: Arc<Session>,
-    pub(in crate::znode) key: NodeKey,
-    pub(in crate::znode) end: Arc<End>,
-    pub(in crate::znode) done: bool,
+    pub(crate) session: Arc<Session>,
+    pub(crate) key: NodeKey,
+    pub(crate) end: Arc<End>,
+    pub(crate) done: bool,
 }
 
 impl CleanupGuard {
-    pub(in crate::znode) fn register(
+    pub(crate) fn register(
         session: &Arc<Session>,
         location: NodeLocation,
         cleanup: Option<CleanupToken>,
@@ -24,33 +24,48 @@ impl CleanupGuard {
     }
 
     /// As [`register`](Self::register), with an end that may be shared with other nodes.
-    pub(in crate::znode) fn register_with(
+    pub(crate) fn register_with(
         session: &Arc<Session>,
         location: NodeLocation,
         cleanup: Option<CleanupToken>,
         end: Arc<End>,
     ) -> Result<Self, Error> {
         let key = session.registry().insert(location, cleanup, Arc::clone(&end))?;
-        Ok(Self {
+        Ok(Self::new(session, key, end))
+    }
+
+    /// Registers a node at a path that others may use; `None` if there is one of this session.
+    pub(crate) fn register_named(
+        session: &Arc<Session>,
+        path: &str,
+        cleanup: Option<CleanupToken>,
+    ) -> Result<Option<Self>, Error> {
+        let (registry, end) = (session.registry(), Arc::new(End::new()));
+        let key = registry.insert_named(path, session.id(), cleanup, Arc::clone(&end))?;
+        Ok(key.map(|key| Self::new(session, key, end)))
+    }
+
+    fn new(session: &Arc<Session>, key: NodeKey, end: Arc<End>) -> Self {
+        Self {
             session: Arc::clone(session),
             key,
             end,
             done: false,
-        })
+        }
     }
 
     /// Says whether something is held on the node, which then stays after a loss until this is dropped.
-    pub(in crate::znode) fn set_held(&self, held: bool) {
+    pub(crate) fn set_held(&self, held: bool) {
         self.session.registry().set_held(self.key, held);
     }
 
     /// The node is at `path`.
-    pub(in crate::znode) fn found(&self, path: &str) {
+    pub(crate) fn found(&self, path: &str) {
         self.session.registry().found(self.key, path);
     }
 
     /// There is no node, or no longer.
-    pub(in crate::znode) fn disarm(self) {
+    pub(crate) fn disarm(self) {
         let mut this = self;
         this.session.registry().remove(this.key);
         this.done = true;

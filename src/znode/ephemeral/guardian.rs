@@ -53,7 +53,7 @@ async fn watch(session: Arc<Session>, path: String, end: Arc<End>, version: watc
             Ok(_) => return removed(&path, &end),
             Err(Interrupted::Lost(_)) => return,
             Err(Interrupted::Failed(error)) => {
-                warn!(%error, "cannot watch our own node");
+                warn!(error = &error as &dyn std::error::Error, "cannot watch our own node");
                 if session.sleep(REFUSED_PAUSE).await.is_err() {
                     return;
                 }

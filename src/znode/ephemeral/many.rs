@@ -3,17 +3,14 @@
 use std::sync::Arc;
 
 use futures::future;
-use tracing::debug;
 use zookeeper_client as zk;
 
-use super::super::name::NewName;
 use super::super::parents;
+use super::super::request::{Transaction, commit};
 use super::cleanup::CleanupGuard;
-use super::{Ephemeral, NewChild, recover};
+use super::{Creation, Ephemeral, NewChild, after};
 use crate::error::Error;
-use crate::session::{
-    Applied, Commit, End, Interrupted, LossReason, Lost, Operation, Reply, Retry, Session, Unanswered, refused,
-};
+use crate::session::{Applied, Commit, End, Interrupted, LossReason, Lost, Operation, Reply, Retry, Session, refused};
 
 /// A node that was created together with others, and the children of its parent right behind that.
 pub(crate) type Created = (Ephemeral, Option<Vec<String>>);
@@ -34,31 +31,18 @@ impl Ephemeral {
                 let parent = new.parent.as_str();
                 session.read(move |client| async move { client.list_children(parent).await })
             }));
-            match future::join(session.commit(&new.steps), lists).await {
-                (Ok(Commit::Applied(applied)), lists) => {
-                    let nodes = new.adopt(applied).await?;
-                    let listed = lists.into_iter().map(|list| match list {
-                        Ok(Reply::Answer(children)) => Some(children),
-                        _ => None,
-                    });
-                    return Ok(nodes.into_iter().zip(listed).collect());
+            let (committed, lists) = future::join(session.commit(&new.steps), lists).await;
+            let is_listed = matches!(committed, Ok(Commit::Applied(_)));
+            match new.settle(&mut retry, connection, committed).await? {
+                Creation::Done(nodes) => {
+                    let listed = |list: Result<Reply<_>, _>| list.ok().and_then(Reply::answer).filter(|_| is_listed);
+                    return Ok(nodes.into_iter().zip(lists.into_iter().map(listed)).collect());
                 }
-                (Ok(Commit::Refused { source, index }), _) => {
-                    new.disarm();
-                    if source != zk::Error::NoNode {
-                        return Err(refused(all.get(index).map_or(path, |new| new.parent.as_str()), source));
-                    }
-                    ensure_parents(session, all).await?;
+                Creation::Refused(_, zk::Error::NoNode) => ensure_parents(session, all).await?,
+                Creation::Refused(index, source) => {
+                    return Err(refused(all.get(index).map_or(path, |new| new.parent.as_str()), source));
                 }
-                (Ok(Commit::Unanswered(unanswered)), _) => {
-                    if let Some(nodes) = new.after(&mut retry, unanswered, connection).await? {
-                        return Ok(nodes.into_iter().map(|node| (node, None)).collect());
-                    }
-                }
-                (Err(interrupted), _) => {
-                    new.disarm_if_unsent(&interrupted);
-                    return Err(interrupted);
-                }
+                Creation::Unapplied => {}
             }
         }
     }
@@ -73,23 +57,18 @@ impl Ephemeral {
         let mut retry = Retry::new(&session, first.path(), 0);
         let mut sent_before = false;
         loop {
-            match session.commit(&steps).await? {
-                Commit::Applied(_) => {
+            match commit(&mut retry, &session, &steps).await? {
+                Transaction::Applied(_) => {
                     all.into_iter().for_each(Self::forget);
                     return Ok(());
                 }
-                Commit::Refused { index, source } => {
-                    return match source {
-                        // The same transaction, sent before, whose reply was lost. The reaper makes sure.
-                        zk::Error::NoNode if sent_before && index == 0 => Ok(()),
-                        // One of them was removed by an operator. The reaper takes the others.
-                        zk::Error::NoNode => Err(Lost::because(LossReason::NodeRemoved).into()),
-                        source => Err(refused(all.get(index).map_or("/", Self::path), source)),
-                    };
-                }
-                Commit::Unanswered(unanswered) => {
-                    sent_before |= unanswered != Unanswered::Busy;
-                    retry.after(unanswered).await?;
+                Transaction::Unknown => sent_before = true,
+                // The same transaction, sent before, whose reply was lost. The reaper makes sure.
+                Transaction::Refused(0, zk::Error::NoNode) if sent_before => return Ok(()),
+                // One of them was removed by an operator. The reaper takes the others.
+                Transaction::Refused(_, zk::Error::NoNode) => return Err(Lost::because(LossReason::NodeRemoved).into()),
+                Transaction::Refused(index, source) => {
+                    return Err(refused(all.get(index).map_or("/", Self::path), source));
                 }
             }
         }
@@ -97,80 +76,66 @@ impl Ephemeral {
 }
 
 /// Nodes that a transaction is about to create, which share one end.
-pub(super) struct NewNodes<'a> {
-    all: &'a [NewChild<'a>],
-    names: Vec<NewName>,
+pub(super) struct NewNodes {
     guards: Vec<CleanupGuard>,
     pub(super) steps: Vec<Operation>,
 }
 
-impl<'a> NewNodes<'a> {
+impl NewNodes {
     /// Names all nodes and registers them, before the transaction is sent that creates them.
-    pub(super) fn register(session: &Arc<Session>, all: &'a [NewChild<'a>]) -> Result<Self, Error> {
-        let end = Arc::new(End::new());
-        let (mut names, mut guards, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+    pub(super) fn register(session: &Arc<Session>, all: &[NewChild<'_>]) -> Result<Self, Error> {
+        let (end, mode) = (Arc::new(End::new()), zk::CreateMode::EphemeralSequential);
+        let (mut guards, mut steps) = (Vec::new(), Vec::new());
         for new in all {
             let name = new.tag.new_name();
-            let (location, cleanup) = (new.location(&name), new.cleanup.cloned());
-            let guard = CleanupGuard::register_with(session, location, cleanup, Arc::clone(&end))?;
-            guards.push(guard);
-            let path = new.parent.child(&name.prefix);
             steps.push(Operation::create(
-                path,
+                new.parent.child(&name.prefix),
                 new.data.to_vec(),
-                zk::CreateMode::EphemeralSequential,
+                mode,
             ));
-            names.push(name);
+            let (location, cleanup, end) = (new.location(name), new.cleanup.cloned(), Arc::clone(&end));
+            guards.push(CleanupGuard::register_with(session, location, cleanup, end)?);
         }
-        Ok(Self {
-            all,
-            names,
-            guards,
-            steps,
-        })
+        Ok(Self { guards, steps })
     }
 
-    /// The transaction was refused.
-    pub(super) fn disarm(self) {
+    /// What came of the transaction, sent on `connection` or a later one; known after a pause if it was not answered.
+    pub(super) async fn settle(
+        self,
+        retry: &mut Retry<'_>,
+        connection: u64,
+        committed: Result<Commit, Interrupted>,
+    ) -> Result<Creation<Vec<Ephemeral>>, Interrupted> {
+        match committed {
+            Ok(Commit::Applied(applied)) => Ok(Creation::Done(self.adopt(applied).await?)),
+            Ok(Commit::Refused(index, source)) => {
+                self.disarm();
+                Ok(Creation::Refused(index, source))
+            }
+            Ok(Commit::Unanswered(unanswered)) => {
+                let count = self.guards.len();
+                let found = after(retry, unanswered, self.guards, connection).await?;
+                match found.len() {
+                    0 => Ok(Creation::Unapplied),
+                    len if len == count => Ok(Creation::Done(found)),
+                    // They were all there: an operator has removed the others in the meantime.
+                    _ => Err(Lost::because(LossReason::NodeRemoved).into()),
+                }
+            }
+            Err(Interrupted::Lost(lost)) => Err(lost.into()),
+            Err(not_sent) => {
+                self.disarm();
+                Err(not_sent)
+            }
+        }
+    }
+
+    fn disarm(self) {
         self.guards.into_iter().for_each(CleanupGuard::disarm);
     }
 
-    /// A failure is one from before the transaction was sent.
-    pub(super) fn disarm_if_unsent(self, interrupted: &Interrupted) {
-        if let Interrupted::Failed(_) = interrupted {
-            self.disarm();
-        }
-    }
-
-    /// After a transaction without an answer, sent on `connection` or a later one: a pause, and the nodes if it was
-    /// applied.
-    pub(super) async fn after(
-        self,
-        retry: &mut Retry<'_>,
-        unanswered: Unanswered,
-        connection: u64,
-    ) -> Result<Option<Vec<Ephemeral>>, Interrupted> {
-        if unanswered == Unanswered::Busy {
-            self.disarm();
-            retry.after(unanswered).await?;
-            return Ok(None);
-        }
-        debug!("reply of a transaction lost; looking for its nodes");
-        retry.after(unanswered).await?;
-        let mut found = Vec::with_capacity(self.all.len());
-        for ((new, name), guard) in self.all.iter().zip(&self.names).zip(self.guards) {
-            found.extend(recover(new.parent, &name.guid, guard, connection).await?);
-        }
-        match found.len() {
-            0 => Ok(None),
-            count if count == self.all.len() => Ok(Some(found)),
-            // They were all there: an operator has removed the others in the meantime.
-            _ => Err(Lost::because(LossReason::NodeRemoved).into()),
-        }
-    }
-
     /// Makes nodes of ours of what the transaction has created, whose results begin with theirs.
-    pub(super) async fn adopt(self, applied: Applied) -> Result<Vec<Ephemeral>, Interrupted> {
+    async fn adopt(self, applied: Applied) -> Result<Vec<Ephemeral>, Interrupted> {
         let (count, connection) = (self.guards.len(), applied.connection);
         let (mut nodes, mut told) = (Vec::with_capacity(count), true);
         for (guard, result) in self.guards.into_iter().zip(applied.results) {
@@ -190,7 +155,7 @@ impl<'a> NewNodes<'a> {
             // together has one czxid.
             let stat = first.look().await?;
             first.session().verify(connection, stat.ephemeral_owner)?;
-            nodes.iter_mut().for_each(|node| node.set_czxid(stat.czxid));
+            nodes.iter_mut().for_each(|node| node.czxid = stat.czxid);
         }
         Ok(nodes)
     }

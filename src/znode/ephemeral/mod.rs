@@ -19,11 +19,11 @@ use zookeeper_client as zk;
 pub(in crate::znode) use self::cleanup::CleanupGuard;
 pub(crate) use self::named::NamedEphemeral;
 pub(crate) use self::pending::PendingNode;
-pub(crate) use self::replace::{RemoveOutcome, ReplaceOutcome};
+pub(crate) use self::replace::RemoveOutcome;
 use super::name::{ChildName, NewName, Tag};
 use super::parents::{self, Parents};
 use super::path::NodePath;
-use super::request::{request, synced_stat};
+use super::request::{own_stat, request};
 use crate::session::{
     CleanupToken, CreatedNode, End, Interrupted, LossReason, Lost, NodeLocation, Reply, Retry, Session, Unanswered,
     find_by_guids, refused,
@@ -53,6 +53,15 @@ pub(crate) struct NewChild<'a> {
     pub(crate) cleanup: Option<&'a CleanupToken>,
 }
 
+/// What came of creating something.
+enum Creation<T> {
+    Done(T),
+    /// Nothing was created, because of this step.
+    Refused(usize, zk::Error),
+    /// Nothing was created; it may be tried again.
+    Unapplied,
+}
+
 impl Ephemeral {
     /// Creates the node, and lists its parent right behind the create in the same round trip.
     ///
@@ -63,6 +72,7 @@ impl Ephemeral {
     ) -> Result<(Self, Option<Vec<String>>), Interrupted> {
         let parent = new.parent.as_str();
         session.check_size(parent, new.data.len())?;
+        session.check_deletable(parent)?;
         let mut retry = Retry::new(session, parent, new.data.len());
         let mode = new.tag.create_mode();
         loop {
@@ -71,46 +81,46 @@ impl Ephemeral {
             let name = new.tag.new_name();
             let prefix = new.parent.child(&name.prefix);
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
-            let guard = CleanupGuard::register(session, new.location(&name), new.cleanup.cloned())?;
+            let guard = CleanupGuard::register(session, new.location(name), new.cleanup.cloned())?;
             let list = session.read(|client| async move { client.list_children(parent).await });
-            let (created, listed) = future::join(session.create(&prefix, new.data, mode), list).await;
-            match created? {
-                Reply::Answer(created) => {
-                    let listed = match listed {
-                        Ok(Reply::Answer(children)) => Some(children),
-                        _ => None,
-                    };
-                    return Ok((Self::adopt(guard, created), listed));
-                }
-                Reply::Refused(zk::Error::NoNode) => {
-                    guard.disarm();
-                    parents::ensure(session, new.parent, new.parents).await?;
-                }
-                Reply::Refused(source) => {
-                    guard.disarm();
-                    return Err(refused(parent, source));
-                }
-                Reply::Unanswered(unanswered @ Unanswered::Busy) => {
-                    guard.disarm();
-                    retry.after(unanswered).await?;
-                }
-                Reply::Unanswered(unanswered) => {
-                    debug!(guid = name.guid, "reply of a create lost; looking for its node");
-                    retry.after(unanswered).await?;
-                    if let Some(ephemeral) = recover(new.parent, &name.guid, guard, connection).await? {
-                        return Ok((ephemeral, None));
-                    }
-                }
+            let (reply, list) = future::join(session.create(&prefix, new.data, mode), list).await;
+            let listed = match &reply {
+                Ok(Reply::Answer(_)) => list.ok().and_then(Reply::answer),
+                _ => None,
+            };
+            match Self::created(guard, &mut retry, connection, reply?).await? {
+                Creation::Done(node) => return Ok((node, listed)),
+                Creation::Refused(_, zk::Error::NoNode) => parents::ensure(session, new.parent, new.parents).await?,
+                Creation::Refused(_, source) => return Err(refused(parent, source)),
+                Creation::Unapplied => {}
             }
         }
     }
 
-    fn adopt(guard: CleanupGuard, created: CreatedNode) -> Self {
-        guard.found(&created.path);
-        Self::new(guard, created.path, created.stat.czxid, created.connection)
+    /// What came of a create that was sent on `connection` or a later one; known after a pause if it was not answered.
+    async fn created(
+        guard: CleanupGuard,
+        retry: &mut Retry<'_>,
+        connection: u64,
+        reply: Reply<CreatedNode>,
+    ) -> Result<Creation<Self>, Interrupted> {
+        match reply {
+            Reply::Answer(CreatedNode { path, stat, connection }) => {
+                guard.found(&path);
+                Ok(Creation::Done(Self::new(guard, path, stat.czxid, connection)))
+            }
+            Reply::Refused(source) => {
+                guard.disarm();
+                Ok(Creation::Refused(0, source))
+            }
+            Reply::Unanswered(unanswered) => {
+                let mut found = after(retry, unanswered, vec![guard], connection).await?;
+                Ok(found.pop().map_or(Creation::Unapplied, Creation::Done))
+            }
+        }
     }
 
-    pub(in crate::znode) fn new(guard: CleanupGuard, path: String, czxid: i64, connection: u64) -> Self {
+    fn new(guard: CleanupGuard, path: String, czxid: i64, connection: u64) -> Self {
         Self {
             guard,
             path,
@@ -172,16 +182,16 @@ impl Ephemeral {
     }
 
     /// The version of the node's data, once it is watched; 0 as created.
-    pub(in crate::znode) fn version(&self) -> watch::Receiver<i32> {
+    pub(crate) fn version(&self) -> watch::Receiver<i32> {
         self.version.subscribe()
     }
 
     /// The version at which the node's data is what we wrote and nothing else, if that is known.
-    pub(in crate::znode) fn own_version(&self) -> Option<i32> {
+    pub(crate) fn own_version(&self) -> Option<i32> {
         Some(self.own_version.load(Ordering::Relaxed)).filter(|version| *version >= 0)
     }
 
-    pub(in crate::znode) fn set_own_version(&self, version: Option<i32>) {
+    pub(crate) fn set_own_version(&self, version: Option<i32>) {
         self.own_version.store(version.unwrap_or(-1), Ordering::Relaxed);
     }
 
@@ -200,33 +210,25 @@ impl Ephemeral {
         self.look().await.map(|_| ())
     }
 
-    /// The czxid, which the reply of the create did not tell.
-    pub(in crate::znode) fn set_czxid(&mut self, czxid: i64) {
-        self.czxid = czxid;
-    }
-
     /// The state of the node, at nothing older than this moment, as long as it is ours.
-    pub(in crate::znode) async fn look(&self) -> Result<zk::Stat, Interrupted> {
-        let session = self.session();
-        match synced_stat(session, &self.path).await? {
-            Some(stat) if stat.ephemeral_owner == session.id() => Ok(stat),
-            _ => Err(self.removed().into()),
-        }
+    pub(crate) async fn look(&self) -> Result<zk::Stat, Interrupted> {
+        let stat = own_stat(self.session(), &self.path).await?;
+        stat.ok_or_else(|| self.removed().into())
     }
 
     /// An error if the node has ended.
-    pub(in crate::znode) fn alive(&self) -> Result<(), Lost> {
+    pub(crate) fn alive(&self) -> Result<(), Lost> {
         self.end().reason().map_or(Ok(()), |reason| Err(Lost::because(reason)))
     }
 
     /// An operator, or another client, has removed the node.
-    pub(in crate::znode) fn removed(&self) -> Lost {
+    pub(crate) fn removed(&self) -> Lost {
         self.end().set(LossReason::NodeRemoved);
         self.end().lost()
     }
 
     /// Ends the node because it is about to be released.
-    pub(in crate::znode) fn release(&self) -> Result<(), Lost> {
+    pub(crate) fn release(&self) -> Result<(), Lost> {
         match self.end().set(LossReason::Released) {
             true => Ok(()),
             false => Err(self.end().lost()),
@@ -251,7 +253,7 @@ impl Ephemeral {
     }
 
     /// The node is gone.
-    pub(in crate::znode) fn forget(self) {
+    pub(crate) fn forget(self) {
         self.guard.disarm();
     }
 
@@ -259,70 +261,92 @@ impl Ephemeral {
     pub(crate) async fn remove(self) -> Result<(), Interrupted> {
         let session = Arc::clone(self.session());
         self.release()?;
-        let mut retry = Retry::new(&session, &self.path, 0);
-        let mut sent_before = false;
+        let (path, mut sent_before) = (&self.path, false);
+        let mut retry = Retry::new(&session, path, 0);
         loop {
-            let path = &self.path;
-            match session
-                .write(|client| async move { client.delete(path, None).await })
-                .await?
-            {
+            let deleted = session.write(|client| async move { client.delete(path, None).await });
+            match deleted.await? {
                 Reply::Answer(()) => break,
                 // The reply of our own delete was lost.
                 Reply::Refused(zk::Error::NoNode) if sent_before => break,
                 Reply::Refused(zk::Error::NoNode) => {
-                    self.guard.disarm();
+                    self.forget();
                     return Err(Lost::because(LossReason::NodeRemoved).into());
                 }
-                Reply::Refused(source) => return Err(refused(&self.path, source)),
+                Reply::Refused(source) => return Err(refused(path, source)),
                 Reply::Unanswered(unanswered) => {
                     sent_before |= unanswered != Unanswered::Busy;
                     retry.after(unanswered).await?;
                 }
             }
         }
-        self.guard.disarm();
+        self.forget();
         Ok(())
     }
 }
 
 impl NewChild<'_> {
     /// Where the node is to be found once it is sent.
-    pub(in crate::znode) fn location(&self, name: &NewName) -> NodeLocation {
-        NodeLocation::ByGuid {
-            parent: self.parent.as_str().to_owned(),
-            guid: name.guid.clone(),
-        }
+    fn location(&self, name: NewName) -> NodeLocation {
+        let (parent, guid) = (self.parent.as_str().to_owned(), name.guid);
+        NodeLocation::ByGuid { parent, guid }
     }
+}
+
+/// After nodes were to be created by a request without an answer, on `connection` or a later one: a pause, and the nodes
+/// that are there.
+async fn after(
+    retry: &mut Retry<'_>,
+    unanswered: Unanswered,
+    guards: Vec<CleanupGuard>,
+    connection: u64,
+) -> Result<Vec<Ephemeral>, Interrupted> {
+    let mut found = Vec::new();
+    if unanswered == Unanswered::Busy {
+        guards.into_iter().for_each(CleanupGuard::disarm);
+        retry.after(unanswered).await?;
+        return Ok(found);
+    }
+    debug!("reply of a create lost; looking for its node");
+    retry.after(unanswered).await?;
+    for guard in guards {
+        found.extend(recover(guard, connection).await?);
+    }
+    Ok(found)
 }
 
 /// Finds out whether a create whose reply was lost has been applied. Exact: the same session's next connection
 /// answers behind a `sync`, and the leader refuses what the old connection might still send.
-pub(in crate::znode) async fn recover(
-    parent: &NodePath,
-    guid: &str,
-    guard: CleanupGuard,
-    connection: u64,
-) -> Result<Option<Ephemeral>, Interrupted> {
+async fn recover(guard: CleanupGuard, connection: u64) -> Result<Option<Ephemeral>, Interrupted> {
     let session = Arc::clone(&guard.session);
-    let found = request(&session, parent.as_str(), |client| async move {
-        let found = find_by_guids(&client, parent.as_str(), &[guid]).await?;
+    let found = match session.registry().location(guard.key) {
+        Some(NodeLocation::ByGuid { parent, guid }) => find(&session, &parent, &guid).await?,
+        // No other create of this path was sent in this session, so the owner tells.
+        Some(NodeLocation::OwnedPath { path, .. } | NodeLocation::Path(path)) => {
+            let stat = own_stat(&session, &path).await?;
+            stat.map(|stat| (path, stat))
+        }
+        None => None,
+    };
+    let Some((path, stat)) = found else {
+        guard.disarm();
+        return Ok(None);
+    };
+    guard.found(&path);
+    // The owner tells nothing about the *current* connection, so it verifies only the one of the create.
+    session.verify(connection, stat.ephemeral_owner)?;
+    debug!(path, "found the node of a create whose reply was lost");
+    Ok(Some(Ephemeral::new(guard, path, stat.czxid, connection)))
+}
+
+/// The child of `parent` with this guid in its name.
+async fn find(session: &Arc<Session>, parent: &str, guid: &str) -> Result<Option<(String, zk::Stat)>, Interrupted> {
+    let found = request(session, parent, |client| async move {
+        let found = find_by_guids(&client, parent, &[guid]).await?;
         match found.into_values().next() {
             Some(path) => Ok(client.check_stat(&path).await?.map(|stat| (path, stat))),
             None => Ok(None),
         }
     });
-    match found.await?.flatten() {
-        Some((path, stat)) => {
-            guard.found(&path);
-            // The owner tells nothing about the *current* connection, so it verifies only the one of the create.
-            session.verify(connection, stat.ephemeral_owner)?;
-            debug!(path, "found the node of a create whose reply was lost");
-            Ok(Some(Ephemeral::new(guard, path, stat.czxid, connection)))
-        }
-        None => {
-            guard.disarm();
-            Ok(None)
-        }
-    }
+    Ok(found.await?.flatten())
 }

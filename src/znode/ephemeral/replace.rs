@@ -8,46 +8,30 @@ use zookeeper_client as zk;
 use super::super::request::{Transaction, commit};
 use super::cleanup::CleanupGuard;
 use super::many::{NewNodes, ensure_parents, size};
-use super::{Ephemeral, NewChild};
+use super::{Creation, Ephemeral, NewChild};
 use crate::session::{Commit, Interrupted, LossReason, Lost, NodeLocation, Operation, Retry, refused};
-
-/// What came of nodes that were to take the place of another one.
-#[derive(Debug)]
-pub(crate) enum ReplaceOutcome {
-    /// The new nodes, which share one end. The old one is gone.
-    Done(Vec<Ephemeral>),
-    /// The condition does not hold. The old node is still there.
-    Refused(Ephemeral),
-}
 
 /// What came of a node that was to go together with something else.
 #[derive(Debug)]
 pub(crate) enum RemoveOutcome {
     Committed,
     /// Something else was refused; nothing was done.
-    Refused {
-        node: Ephemeral,
-        source: zk::Error,
+    Refused(Ephemeral, zk::Error),
+    /// The node is gone: maybe by this transaction if that was `sent_before` and its reply lost, else by an operator.
+    Gone {
+        sent_before: bool,
     },
-    /// The node is gone: by this transaction, whose reply was lost, or by an operator before it.
-    Gone,
-}
-
-/// Whether the same transaction was sent before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
-    Once,
-    Before,
 }
 
 impl Ephemeral {
     /// Creates all nodes and deletes this one, if the data of the node at `path` is still of that version. The whole
-    /// commits only while this node is there. What ends one of the new nodes ends all.
+    /// commits only while this node is there, which comes back if the condition does not hold. What ends one of the new
+    /// nodes ends all.
     pub(crate) async fn replace_with(
         self,
         all: &[NewChild<'_>],
         (path, version): (&str, i32),
-    ) -> Result<ReplaceOutcome, Interrupted> {
+    ) -> Result<Result<Vec<Self>, Self>, Interrupted> {
         let session = Arc::clone(self.session());
         let mut retry = Retry::new(&session, path, size(all));
         loop {
@@ -59,41 +43,28 @@ impl Ephemeral {
             new.steps.push(Operation::check(path, version));
             new.steps.push(Operation::delete(self.path(), None));
             self.mark_end_deliberate(true);
-            let nodes = match session.commit(&new.steps).await {
-                Ok(Commit::Applied(applied)) => {
+            let committed = session.commit(&new.steps).await;
+            if let Ok(Commit::Applied(_)) = committed {
+                self.deleted();
+            }
+            let created = new.settle(&mut retry, connection, committed).await?;
+            self.mark_end_deliberate(false);
+            match created {
+                Creation::Done(nodes) => {
                     self.released();
-                    return Ok(ReplaceOutcome::Done(new.adopt(applied).await?));
+                    return Ok(Ok(nodes));
                 }
-                Ok(Commit::Refused { index, source }) => {
-                    new.disarm();
-                    self.mark_end_deliberate(false);
-                    match source {
-                        zk::Error::NoNode | zk::Error::BadVersion if index == condition => {
-                            return Ok(ReplaceOutcome::Refused(self));
-                        }
-                        zk::Error::NoNode if index == delete => {
-                            let lost = self.removed();
-                            self.forget();
-                            return Err(lost.into());
-                        }
-                        zk::Error::NoNode => ensure_parents(&session, all).await?,
-                        source => return Err(refused(path, source)),
-                    }
-                    None
+                Creation::Refused(index, zk::Error::NoNode | zk::Error::BadVersion) if index == condition => {
+                    return Ok(Err(self));
                 }
-                Ok(Commit::Unanswered(unanswered)) => {
-                    let nodes = new.after(&mut retry, unanswered, connection).await?;
-                    self.mark_end_deliberate(false);
-                    nodes
+                Creation::Refused(index, zk::Error::NoNode) if index == delete => {
+                    let lost = self.removed();
+                    self.forget();
+                    return Err(lost.into());
                 }
-                Err(interrupted) => {
-                    new.disarm_if_unsent(&interrupted);
-                    return Err(interrupted);
-                }
-            };
-            if let Some(nodes) = nodes {
-                self.released();
-                return Ok(ReplaceOutcome::Done(nodes));
+                Creation::Refused(_, zk::Error::NoNode) => ensure_parents(&session, all).await?,
+                Creation::Refused(_, source) => return Err(refused(path, source)),
+                Creation::Unapplied => {}
             }
         }
     }
@@ -121,24 +92,18 @@ impl Ephemeral {
                     return Ok(Self::new(guard, path, czxid, applied.connection));
                 }
                 // The same transaction, sent before, whose reply was lost: nobody else makes a node of this name.
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NodeExists,
-                } => {
+                Transaction::Refused(0, zk::Error::NodeExists) => {
                     let replacement = Self::new(guard, path, self.czxid(), connection);
                     self.forget();
                     replacement.recheck().await?;
                     return Ok(replacement);
                 }
-                Transaction::Refused {
-                    index: 1,
-                    source: zk::Error::NoNode,
-                } => {
+                Transaction::Refused(1, zk::Error::NoNode) => {
                     guard.disarm();
                     self.forget();
                     return Err(Lost::because(LossReason::NodeRemoved).into());
                 }
-                Transaction::Refused { source, .. } => return Err(refused(&path, source)),
+                Transaction::Refused(_, source) => return Err(refused(&path, source)),
                 Transaction::Unknown => debug!(path, "replacing a node is tried again"),
             }
         }
@@ -147,54 +112,45 @@ impl Ephemeral {
     /// Deletes this node together with the one at `path`, if that is still of that version; else nothing is done and
     /// this node comes back.
     pub(crate) async fn remove_with(self, (path, version): (&str, i32)) -> Result<Option<Self>, Interrupted> {
-        match self.leave(vec![Operation::delete(path, version)]).await? {
-            (RemoveOutcome::Committed, _) | (RemoveOutcome::Gone, Sent::Before) => Ok(None),
-            (RemoveOutcome::Gone, Sent::Once) => Err(Lost::because(LossReason::NodeRemoved).into()),
-            (RemoveOutcome::Refused { node, source }, _) => match source {
-                zk::Error::NoNode | zk::Error::BadVersion => Ok(Some(node)),
-                source => Err(refused(path, source)),
-            },
+        match self.remove_in(vec![Operation::delete(path, version)]).await? {
+            RemoveOutcome::Committed | RemoveOutcome::Gone { sent_before: true } => Ok(None),
+            RemoveOutcome::Gone { sent_before: false } => Err(Lost::because(LossReason::NodeRemoved).into()),
+            RemoveOutcome::Refused(node, zk::Error::NoNode | zk::Error::BadVersion) => Ok(Some(node)),
+            RemoveOutcome::Refused(_, source) => Err(refused(path, source)),
         }
     }
 
     /// Deletes this node together with further `steps`: all of it is done, or nothing.
-    pub(crate) async fn remove_in(self, steps: Vec<Operation>) -> Result<RemoveOutcome, Interrupted> {
-        self.leave(steps).await.map(|(outcome, _)| outcome)
-    }
-
-    async fn leave(self, mut steps: Vec<Operation>) -> Result<(RemoveOutcome, Sent), Interrupted> {
+    pub(crate) async fn remove_in(self, mut steps: Vec<Operation>) -> Result<RemoveOutcome, Interrupted> {
         let session = Arc::clone(self.session());
         let size = steps.iter().map(Operation::size).sum();
         steps.insert(0, Operation::delete(self.path(), None));
         let path = self.path().to_owned();
         let mut retry = Retry::new(&session, &path, size);
-        let mut sent = Sent::Once;
+        let mut sent_before = false;
         loop {
-            if sent == Sent::Once {
+            if !sent_before {
                 self.alive()?;
             }
             self.mark_end_deliberate(true);
             match commit(&mut retry, &session, &steps).await? {
                 Transaction::Applied(_) => {
                     self.released();
-                    return Ok((RemoveOutcome::Committed, sent));
+                    return Ok(RemoveOutcome::Committed);
                 }
-                Transaction::Unknown => sent = Sent::Before,
-                Transaction::Refused {
-                    index: 0,
-                    source: zk::Error::NoNode,
-                } => {
-                    self.end().set(match sent {
-                        Sent::Before => LossReason::Released,
-                        Sent::Once => LossReason::NodeRemoved,
+                Transaction::Unknown => sent_before = true,
+                Transaction::Refused(0, zk::Error::NoNode) => {
+                    self.end().set(match sent_before {
+                        true => LossReason::Released,
+                        false => LossReason::NodeRemoved,
                     });
                     self.forget();
-                    return Ok((RemoveOutcome::Gone, sent));
+                    return Ok(RemoveOutcome::Gone { sent_before });
                 }
-                Transaction::Refused { index: 0, source } => return Err(refused(&path, source)),
-                Transaction::Refused { source, .. } => {
+                Transaction::Refused(0, source) => return Err(refused(&path, source)),
+                Transaction::Refused(_, source) => {
                     self.mark_end_deliberate(false);
-                    return Ok((RemoveOutcome::Refused { node: self, source }, sent));
+                    return Ok(RemoveOutcome::Refused(self, source));
                 }
             }
         }

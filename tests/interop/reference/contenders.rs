@@ -60,9 +60,10 @@ const SELECTOR: &Lines = &[
 async fn inter_process_mutex_and_kazoos_lock() {
     for (lines, layout) in [(MUTEX, Layout::Curator), (KAZOO_LOCK, Layout::Kazoo)] {
         let fixture = Fixture::new("layout of a mutex, read").await;
-        let ours = FairLock::new(&connect(&fixture).await, "/mutex")
-            .unwrap()
-            .layout(layout);
+        let ours = FairLock::builder(&connect(&fixture).await, "/mutex")
+            .layout(layout)
+            .build()
+            .unwrap();
         let theirs = make(fixture.raw(), "", lines).await;
         let contenders = ours.contenders().await.unwrap();
         let seen: Vec<_> = contenders
@@ -79,8 +80,8 @@ async fn inter_process_mutex_and_kazoos_lock() {
         assert_eq!(ours.try_acquire().await.err(), Some(TryAcquireError::Contended));
 
         let fixture = Fixture::new("layout of a mutex, written").await;
-        let ours = FairLock::new(&connect_as_curator(&fixture).await, "/mutex");
-        let ours = ours.unwrap().layout(layout);
+        let ours = FairLock::builder(&connect_as_curator(&fixture).await, "/mutex");
+        let ours = ours.layout(layout).build().unwrap();
         let holder = ours.acquire().await.unwrap();
         let waiting = tokio::spawn({
             let ours = ours.clone();
@@ -156,9 +157,10 @@ async fn inter_process_read_write_lock() {
 #[tokio::test]
 async fn kazoos_read_and_write_locks() {
     let fixture = Fixture::new("layout of kazoo's read-write lock, read").await;
-    let ours = RwLock::new(&connect(&fixture).await, "/rw")
-        .unwrap()
-        .layout(Layout::Kazoo);
+    let ours = RwLock::builder(&connect(&fixture).await, "/rw")
+        .layout(Layout::Kazoo)
+        .build()
+        .unwrap();
     let theirs = make(fixture.raw(), "", KAZOO_READ_WRITE).await;
     assert_eq!(ours.try_read().await.err(), Some(TryAcquireError::Contended));
     fixture.raw().delete(&theirs[1], None).await.unwrap();
@@ -167,7 +169,7 @@ async fn kazoos_read_and_write_locks() {
 
     let fixture = Fixture::new("layout of kazoo's read-write lock, written").await;
     let zk = connect_as_curator(&fixture).await;
-    let ours = RwLock::new(&zk, "/rw").unwrap().layout(Layout::Kazoo);
+    let ours = RwLock::builder(&zk, "/rw").layout(Layout::Kazoo).build().unwrap();
     let writer = ours.write().await.unwrap();
     let reading = tokio::spawn({
         let ours = ours.clone();
@@ -227,9 +229,10 @@ async fn leader_latch_and_leader_selector() {
     ] {
         let path = lines[0].strip_suffix(" P").unwrap();
         let fixture = Fixture::new("layout of an election, read").await;
-        let ours = LeaderElection::new(&connect(&fixture).await, path)
-            .unwrap()
-            .layout(layout);
+        let ours = LeaderElection::builder(&connect(&fixture).await, path)
+            .layout(layout)
+            .build()
+            .unwrap();
         let theirs = make(fixture.raw(), "", lines).await;
         let participants = ours.participants().await.unwrap();
         let seen: Vec<_> = participants
@@ -241,9 +244,10 @@ async fn leader_latch_and_leader_selector() {
         assert_eq!(ours.try_campaign("ours").await.err(), Some(TryAcquireError::Contended));
 
         let fixture = Fixture::new("layout of an election, written").await;
-        let ours = LeaderElection::new(&connect(&fixture).await, path)
-            .unwrap()
-            .layout(layout);
+        let ours = LeaderElection::builder(&connect(&fixture).await, path)
+            .layout(layout)
+            .build()
+            .unwrap();
         let leadership = ours.campaign(values[0]).await.unwrap();
         let campaigning = tokio::spawn({
             let ours = ours.clone();

@@ -26,7 +26,7 @@ async fn rounds_of_many_are_all_together_while_some_die() {
         workers.push(tokio::spawn(async move {
             let zk = connect(&fixture).await;
             for (round, [begun, inside]) in counts.iter().enumerate() {
-                let barrier = DoubleBarrier::new(&zk, &format!("{PATH}/{round}"), WORKERS as u32).unwrap();
+                let barrier = DoubleBarrier::new(&zk, &format!("{PATH}/{round}"), WORKERS).unwrap();
                 if worker == round % WORKERS {
                     // The last to come. Who gives up when all are there may have been let in, and the others have left.
                     eventually(PATIENCE, "the others have come", || async {

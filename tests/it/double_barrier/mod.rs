@@ -14,12 +14,12 @@ use crate::support::{PATIENCE, Pending, granted};
 const PATH: &str = "/phases/one";
 const READY: &str = "/phases/one/ready";
 
-fn barrier(zk: &Coordinator, parties: u32) -> DoubleBarrier {
+fn barrier(zk: &Coordinator, parties: usize) -> DoubleBarrier {
     DoubleBarrier::new(zk, PATH, parties).unwrap()
 }
 
 /// Begins to enter, and returns when as many members are there.
-async fn enter(zk: &Coordinator, parties: u32, members: usize) -> Pending<Entered> {
+async fn enter(zk: &Coordinator, parties: usize, members: usize) -> Pending<Entered> {
     let barrier = barrier(zk, parties);
     let task = barrier.clone();
     let entering = tokio::spawn(async move { task.enter().await });
@@ -44,10 +44,9 @@ async fn left(leaving: Pending<(), ReleaseError>) {
 
 /// Lets this many members in.
 async fn all_inside(sessions: &[Coordinator]) -> Vec<Entered> {
-    let parties = u32::try_from(sessions.len()).unwrap();
     let mut entering = Vec::new();
     for zk in sessions {
-        entering.push(enter(zk, parties, 0).await);
+        entering.push(enter(zk, sessions.len(), 0).await);
     }
     let mut inside = Vec::new();
     for one in entering {

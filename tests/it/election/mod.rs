@@ -16,7 +16,7 @@ const LEADER: &str = "/leader";
 const LAYOUTS: [ElectionLayout; 2] = [ElectionLayout::LeaderLatch, ElectionLayout::LeaderSelector];
 
 fn election(zk: &Coordinator, layout: ElectionLayout) -> LeaderElection {
-    LeaderElection::new(zk, LEADER).unwrap().layout(layout)
+    LeaderElection::builder(zk, LEADER).layout(layout).build().unwrap()
 }
 
 async fn lead(election: &LeaderElection, value: &str) -> Leadership {

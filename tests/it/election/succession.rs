@@ -91,7 +91,7 @@ async fn leadership_goes_on_through_a_short_disconnect() {
         let leadership = lead(&election(&one, layout), "a").await;
         let candidate = stand(&election(&two, layout), "b");
         fixture.until_children(LEADER, 2).await;
-        let mut observer = election(&two, layout).observe().await.unwrap();
+        let observer = election(&two, layout).observe().await.unwrap();
         let seen = observer.current();
         for _ in 0..3 {
             proxy.cut();
@@ -145,7 +145,7 @@ async fn a_closed_coordinator_ends_campaigns_and_observers() {
     let candidate = stand(&election(&two, ElectionLayout::default()), "b");
     fixture.until_children(LEADER, 2).await;
     let mut observer = election(&two, ElectionLayout::default()).observe().await.unwrap();
-    observer.current();
+    observer.current_and_update();
     two.close().await;
     assert_eq!(
         within(PATIENCE, "ended", candidate).await.unwrap().unwrap_err(),

@@ -99,7 +99,7 @@ async fn curator_620_the_node_of_an_own_dying_session_is_waited_out() {
 }
 
 #[tokio::test]
-async fn joining_again_replaces_the_node_of_a_lapsed_session() {
+async fn joining_again_waits_out_the_node_of_an_own_dying_session() {
     let fixture = Fixture::new("join after lapse").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, Duration::from_secs(3)).await;
@@ -123,13 +123,14 @@ async fn joining_again_replaces_the_node_of_a_lapsed_session() {
             .total()
             > 0
     };
-    eventually(PATIENCE, "the id is asked for", asked).await;
+    eventually(PATIENCE, "the id is found in use", asked).await;
     let asking = group(&connect(&fixture).await);
-    // The session that lapsed removes its node itself, although a clone of its client keeps it open.
+    assert_eq!(members(&asking).await, [("a".into(), "1".into())]);
+    assert!(!joining.is_finished());
+    drop(old);
     let membership = within(PATIENCE, "joined", joining).await.unwrap().unwrap();
     assert_eq!(members(&asking).await, [("a".into(), "2".into())]);
     membership.leave().await;
-    drop(old);
     fixture.assert_no_nodes_left(&[GROUP, "/held"]).await;
 }
 

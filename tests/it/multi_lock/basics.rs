@@ -60,9 +60,10 @@ async fn paths_are_checked_and_count_once() {
         Err(Error::InvalidPath { path, .. }) => assert_eq!(path, "b"),
         other => panic!("{other:?}"),
     }
-    let twice = MultiLock::new(&zk, ["/m/a", "/m/b", "/m/a"])
-        .unwrap()
-        .layout(Layout::Kazoo);
+    let twice = MultiLock::builder(&zk, ["/m/a", "/m/b", "/m/a"])
+        .layout(Layout::Kazoo)
+        .build()
+        .unwrap();
     assert_eq!(twice.paths().collect::<Vec<_>>(), ["/m/a", "/m/b"]);
     let guard = take(&twice).await;
     assert!(only_child(&fixture, "/m/a").await.contains("__lock__"));

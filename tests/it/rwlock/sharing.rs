@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use zookeeper_recipes::zookeeper_client as zk;
-use zookeeper_recipes::{Layout, TryAcquireError};
+use zookeeper_recipes::{Layout, RwLock, TryAcquireError};
 use zookeeper_testkit::Fixture;
 
 use super::{DIR, assert_waits, join_reader, join_writer, name, read, rw, write};
@@ -109,7 +109,7 @@ async fn the_names_are_those_of_curator_or_of_kazoo() {
         (Layout::Curator, "-__READ__", "-__WRIT__"),
         (Layout::Kazoo, "__rlock__", "__lock__"),
     ] {
-        let lock = rw(&zk).layout(layout);
+        let lock = RwLock::builder(&zk, DIR).layout(layout).build().unwrap();
         let reader = read(&lock).await;
         assert!(reader.path().contains(reads), "{}", reader.path());
         reader.release().await.unwrap();

@@ -48,7 +48,7 @@ pub(super) struct Listing {
 /// An item that one pop is after; others of this handle go for those behind it. It goes back to its place in the list
 /// when this is dropped, unless it is known to be gone.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct LeasedItem {
     backlog: Arc<Backlog>,
     item: Listing,
     gone: bool,
@@ -60,9 +60,9 @@ impl Backlog {
         self: &Arc<Self>,
         session: &Arc<Session>,
         path: &NodePath,
-    ) -> Result<Option<Lease>, Interrupted> {
+    ) -> Result<Option<LeasedItem>, Interrupted> {
         let item = self.next(session, path, Listed::take_first).await?;
-        Ok(item.map(|item| Lease {
+        Ok(item.map(|item| LeasedItem {
             backlog: Arc::clone(self),
             item,
             gone: false,
@@ -178,7 +178,7 @@ impl Listing {
     }
 }
 
-impl Lease {
+impl LeasedItem {
     pub(super) fn item(&self) -> &Listing {
         &self.item
     }
@@ -188,7 +188,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for LeasedItem {
     fn drop(&mut self) {
         let mut listed = self.backlog.lock();
         if !self.gone && listed.number == self.item.number {
@@ -238,8 +238,8 @@ mod tests {
         Arc::new(backlog)
     }
 
-    fn lease(backlog: &Arc<Backlog>) -> Lease {
-        Lease {
+    fn lease(backlog: &Arc<Backlog>) -> LeasedItem {
+        LeasedItem {
             backlog: Arc::clone(backlog),
             item: backlog.lock().take_first().unwrap(),
             gone: false,

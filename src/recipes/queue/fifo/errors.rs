@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::error::{Error, TimeoutError};
+use crate::error::{Error, TimeoutError, classify};
 
 /// Why an item is not, or may not be, in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,3 +40,6 @@ pub enum FifoPopError {
 /// Why no item was popped in time. After [`Elapsed`](TimeoutError::Elapsed) no item was delivered: what was being removed
 /// goes to the next pop of this handle or a clone of it.
 pub type FifoPopTimeoutError = TimeoutError<FifoPopError>;
+
+classify!(FifoPushError, Self::Error(error) => error.nature());
+classify!(FifoPopError, Self::Error(error) => error.nature());

@@ -251,19 +251,13 @@ impl FifoInner {
             match self.ledgers.commit(session, path, &create).await? {
                 LedgerOutcome::Committed(_) => return Ok(Ok(())),
                 LedgerOutcome::Indeterminate { .. } => return Ok(Err(FifoPushError::Indeterminate)),
-                LedgerOutcome::Refused {
-                    source: zk::Error::NoNode,
-                    ..
-                } => self.make_directory(session).await?,
-                LedgerOutcome::Refused {
-                    source: zk::Error::NodeExists,
-                    ..
-                } => {
+                LedgerOutcome::Refused(_, zk::Error::NoNode) => self.make_directory(session).await?,
+                LedgerOutcome::Refused(_, zk::Error::NodeExists) => {
                     let reason = "its sequence numbers are used up; remove the node once the queue is empty";
                     let path = path.to_owned();
                     return Err(Error::Layout { path, reason }.into());
                 }
-                LedgerOutcome::Refused { source, .. } => return Err(Error::from_answer(path, source).into()),
+                LedgerOutcome::Refused(_, source) => return Err(Error::from_answer(path, source).into()),
             }
         }
     }

@@ -7,18 +7,19 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 use zookeeper_client as zk;
 
-use super::backlog::Lease;
+use super::backlog::LeasedItem;
 use super::undelivered::PoppedItem;
 use super::{FifoInner, FifoPopError};
 use crate::error::Error;
 use crate::session::{CleanupToken, Interrupted, Lost, Operation, Session};
 use crate::znode::{
-    LedgerOutcome, children_and_watch, delete_if_exists, read, retry_across_sessions, stat, stat_and_watch, sync,
+    AfterLoss, LedgerOutcome, children_and_watch, delete_if_exists, read, retry_across_sessions, stat, stat_and_watch,
+    sync,
 };
 
 /// An item that was read, on its way out.
 struct Removing {
-    lease: Lease,
+    lease: LeasedItem,
     path: String,
     item: Bytes,
     stat: zk::Stat,
@@ -115,7 +116,11 @@ impl FifoInner {
         let delete = [Operation::delete(&path, stat.version)];
         // Not sent again when its reply is lost: in a directory that was removed and made anew meanwhile, another item can
         // have this name and version.
-        let Some(entry) = self.ledgers.commit_as_read(session, &path, &delete).await? else {
+        let Some(entry) = self
+            .ledgers
+            .try_commit(session, &path, &delete, AfterLoss::Revoke)
+            .await?
+        else {
             return Ok(None);
         };
         match entry {
@@ -123,31 +128,26 @@ impl FifoInner {
                 lease.gone();
                 Ok(Some(PoppedItem::new(&self.undelivered, Ok(item))))
             }
-            LedgerOutcome::Refused {
-                source: zk::Error::NoNode,
-                ..
-            } => {
+            LedgerOutcome::Refused(_, zk::Error::NoNode) => {
                 lease.gone();
                 Ok(None)
             }
             // Somebody has written into it: it is read again.
-            LedgerOutcome::Refused {
-                source: zk::Error::BadVersion,
-                ..
-            } => Ok(None),
-            LedgerOutcome::Refused {
-                source: zk::Error::NotEmpty,
-                ..
-            } => {
+            LedgerOutcome::Refused(_, zk::Error::BadVersion) => Ok(None),
+            LedgerOutcome::Refused(_, zk::Error::NotEmpty) => {
                 let reason = "an item has no children; remove what somebody has put below it";
                 Err(Error::Layout { path, reason }.into())
             }
-            LedgerOutcome::Refused { source, .. } => Err(Error::from_answer(&path, source).into()),
+            LedgerOutcome::Refused(_, source) => Err(Error::from_answer(&path, source).into()),
             LedgerOutcome::Indeterminate { ledger } => {
                 match self.is_still_there(&ledger, &path, stat.czxid).await {
                     Ok(true) => return Ok(None),
                     Ok(false) => {}
-                    Err(error) => warn!(path, %error, "cannot find out what became of an item"),
+                    Err(error) => warn!(
+                        path,
+                        error = &error as &dyn std::error::Error,
+                        "cannot find out what became of an item"
+                    ),
                 }
                 lease.gone();
                 let doubtful = FifoPopError::Indeterminate { path, item };

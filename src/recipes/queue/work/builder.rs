@@ -36,7 +36,7 @@ impl WorkQueueBuilder {
         self
     }
 
-    /// Sets how often an item is delivered before it becomes a dead letter: 5 times unless set, and at least once.
+    /// Sets how often an item is delivered before it becomes a dead letter: 5 times unless set, at least once, and at most 65,535 times.
     ///
     /// An item that was lost with a consumer before is given its last attempt alone: its handle hands it out when nothing
     /// else of it is open. So an item that kills its consumers takes no others with it.

@@ -8,11 +8,11 @@ use zookeeper_client as zk;
 
 use super::codec::Level;
 use super::draft::{Draft, Drafted, Known, Role};
-use super::paths::{BLOCK, Child, Lane};
+use super::paths::{BLOCK, Lane};
 use super::{Header, LANES, Store};
 use crate::error::Error;
 use crate::session::{Interrupted, Lost, Operation, Retry, Session};
-use crate::znode::{LedgerOutcome, NodePath, Parents, Receipt, Transaction, ensure_path, list};
+use crate::znode::{LedgerOutcome, NodePath, Parents, Receipt, Sequence, Transaction, ensure_path, list};
 
 /// What became of a transaction.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Store {
                     );
                     return Ok(Committed::Indeterminate(value));
                 }
-                LedgerOutcome::Refused { index, source } => {
+                LedgerOutcome::Refused(index, source) => {
                     let Some((operation, role)) = steps.get(index) else {
                         return Err(Error::from_answer(self.path(), source).into());
                     };
@@ -105,7 +105,7 @@ impl Store {
                 self.set_clock(receipt.ledger.mtime);
                 Ok(())
             }
-            LedgerOutcome::Refused { source, .. } => Err(Error::from_answer(self.path(), source).into()),
+            LedgerOutcome::Refused(_, source) => Err(Error::from_answer(self.path(), source).into()),
             LedgerOutcome::Indeterminate { .. } => Ok(()),
         }
     }
@@ -153,7 +153,7 @@ impl Store {
             Role::Level if is_changed => {
                 self.load_level(session).await?;
             }
-            Role::Key | Role::Other if is_gone && matches!(operation, Operation::Create { .. }) => {
+            Role::Key | Role::Other if is_gone && matches!(operation, Operation::Create(..)) => {
                 self.load_header(session).await?;
                 self.make_directories(session, steps).await?;
             }
@@ -166,7 +166,7 @@ impl Store {
     async fn make_directories(&self, session: &Arc<Session>, steps: &[(Operation, Role)]) -> Result<(), Interrupted> {
         let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (operation, role) in steps {
-            if let (Operation::Create { path, .. }, Role::Key | Role::Other) = (operation, role) {
+            if let (Operation::Create(path, ..), Role::Key | Role::Other) = (operation, role) {
                 let mut parts = path.rsplitn(3, '/').skip(1);
                 if let (Some(name), Some(above)) = (parts.next(), parts.next()) {
                     let names = wanted.entry(above.to_owned()).or_default();
@@ -182,14 +182,11 @@ impl Store {
             if there.is_empty() {
                 ensure_path(session, &above, Parents::Persistent).await?;
             }
-            let create = |name: &String| Operation::Create {
-                path: above.child(name),
-                data: bytes::Bytes::new(),
-                mode: zk::CreateMode::Persistent,
-            };
+            let create =
+                |name: &String| Operation::Create(above.child(name), bytes::Bytes::new(), zk::CreateMode::Persistent);
             let steps: Vec<Operation> = names.iter().filter(|name| !there.contains(name)).map(create).collect();
             // A refusal means that another makes one of them: then each is made alone.
-            if !steps.is_empty() && matches!(self.transact(session, &steps).await?, Transaction::Refused { .. }) {
+            if !steps.is_empty() && matches!(self.transact(session, &steps).await?, Transaction::Refused(..)) {
                 for step in steps {
                     ensure_path(session, &NodePath::new(step.path())?, Parents::Persistent).await?;
                 }
@@ -227,7 +224,7 @@ impl Store {
             for ((_, role), result) in steps.iter().zip(&receipt.results) {
                 if let (Role::Into(lane), zk::MultiWriteResult::Create { path, .. }) = (role, result) {
                     let name = path.rsplit('/').next().unwrap_or_default();
-                    if sequence_of(name).is_some_and(|sequence| sequence >= BLOCK) && !full.contains(lane) {
+                    if is_last(name) && !full.contains(lane) {
                         full.push(*lane);
                     }
                 }
@@ -247,16 +244,8 @@ impl Store {
         };
         let (path, next) = (self.layout.lane(lane), tail.wrapping_add(1));
         let (data, mode) = (bytes::Bytes::new(), zk::CreateMode::Persistent);
-        let set = Operation::SetData {
-            path: path.as_str().to_owned(),
-            data: data.clone(),
-            version: Some(tail),
-        };
-        let create = Operation::Create {
-            path: path.child(&next.to_string()),
-            data,
-            mode,
-        };
+        let set = Operation::SetData(path.as_str().to_owned(), data.clone(), Some(tail));
+        let create = Operation::Create(path.child(&next.to_string()), data, mode);
         match self.transact(session, &[set, create]).await? {
             Transaction::Applied(_) => {
                 self.seen().tails.insert(lane, next);
@@ -275,10 +264,8 @@ impl Store {
     }
 }
 
-fn sequence_of(name: &str) -> Option<u32> {
-    match Child::parse(name) {
-        Some(Child::Segment(segment)) => Some(segment.sequence),
-        Some(Child::Grouped(grouped)) => Some(grouped.sequence),
-        _ => name.strip_prefix("e-")?.parse().ok(),
-    }
+/// Whether the node with this name is so far behind in its block that the next one is due.
+fn is_last(name: &str) -> bool {
+    let sequence = name.rsplit('-').next().and_then(Sequence::parse);
+    sequence.is_some_and(|sequence| sequence.is_at_least(BLOCK))
 }

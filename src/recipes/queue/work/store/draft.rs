@@ -111,7 +111,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn create(&mut self, path: String, data: Bytes, mode: zk::CreateMode, role: Role) {
-        self.step(Operation::Create { path, data, mode }, role);
+        self.step(Operation::Create(path, data, mode), role);
     }
 
     pub(crate) fn persist(&mut self, path: String, data: Bytes, role: Role) {
@@ -119,15 +119,15 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn set(&mut self, path: String, data: Bytes, version: Option<i32>, role: Role) {
-        self.step(Operation::SetData { path, data, version }, role);
+        self.step(Operation::SetData(path, data, version), role);
     }
 
     pub(crate) fn delete(&mut self, path: String, version: Option<i32>, role: Role) {
-        self.step(Operation::Delete { path, version }, role);
+        self.step(Operation::Delete(path, version), role);
     }
 
     pub(crate) fn check(&mut self, path: String, role: Role) {
-        self.step(Operation::Check { path, version: -1 }, role);
+        self.step(Operation::Check(path, -1), role);
     }
 
     /// So many items more are in the queue, or fewer.
@@ -351,13 +351,7 @@ impl<'a> Draft<'a> {
         self.lanes.push(lane);
         let path = self.known.layout.lane(lane);
         match (known, lane) {
-            (Some(version), _) => self.step(
-                Operation::Check {
-                    path: path.as_str().to_owned(),
-                    version,
-                },
-                Role::Tail(lane),
-            ),
+            (Some(version), _) => self.step(Operation::Check(path.as_str().to_owned(), version), Role::Tail(lane)),
             // Most lanes of a priority are there.
             (None, Lane::Ready(_)) => self.missing.push(lane),
             (None, _) => {
@@ -414,10 +408,7 @@ impl<'a> Draft<'a> {
         }
         if self.checks_header {
             let path = self.known.layout.root().as_str().to_owned();
-            let check = Operation::Check {
-                path,
-                version: self.known.header.version,
-            };
+            let check = Operation::Check(path, self.known.header.version);
             self.steps.insert(0, (check, Role::Header));
         }
         if self.rings {

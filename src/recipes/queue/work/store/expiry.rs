@@ -168,10 +168,7 @@ impl Store {
 
     /// Removes empty directories and segments that are done, all or none; what cannot be removed is somebody's.
     pub(crate) async fn remove(&self, session: &Arc<Session>, paths: &[String]) -> Result<bool, Interrupted> {
-        let delete = |path: &String| Operation::Delete {
-            path: path.clone(),
-            version: None,
-        };
+        let delete = |path: &String| Operation::Delete(path.clone(), None);
         let steps: Vec<Operation> = paths.iter().map(delete).collect();
         Ok(matches!(self.transact(session, &steps).await?, Transaction::Applied(_)))
     }

@@ -172,16 +172,12 @@ impl Store {
         let path = self.path().to_owned();
         let (data, mode) = (header.data(), zookeeper_client::CreateMode::Persistent);
         let mut steps = vec![match version {
-            None => Operation::Create { path, data, mode },
-            Some(_) => Operation::SetData { path, data, version },
+            None => Operation::Create(path, data, mode),
+            Some(_) => Operation::SetData(path, data, version),
         }];
         // A directory that was made for the queue may hold what is left of an older one.
         if version.is_none() {
-            let child = |name: &str, data| Operation::Create {
-                path: self.layout.root().child(name),
-                data,
-                mode,
-            };
+            let child = |name: &str, data| Operation::Create(self.layout.root().child(name), data, mode);
             steps.extend(["bell", "lanes", "delayed"].map(|name| child(name, bytes::Bytes::new())));
             if let Some(capacity) = header.options.capacity {
                 steps.push(child("level", bytes::Bytes::new()));
@@ -189,7 +185,7 @@ impl Store {
             }
         }
         match self.transact(session, &steps).await? {
-            Transaction::Refused { source, .. } => match source {
+            Transaction::Refused(_, source) => match source {
                 zookeeper_client::Error::NodeExists | zookeeper_client::Error::BadVersion => Ok(()),
                 zookeeper_client::Error::NoNode if self.layout.root().parent().is_some() => Ok(()),
                 source => Err(Error::from_answer(self.path(), source).into()),
@@ -210,15 +206,8 @@ impl Store {
                 ensure_path(session, &self.layout.directory("level"), Parents::Persistent).await?;
                 let data = Level { capacity, items: 0 }.encode();
                 let mode = zookeeper_client::CreateMode::Persistent;
-                self.transact(
-                    session,
-                    &[Operation::Create {
-                        path: path.clone(),
-                        data,
-                        mode,
-                    }],
-                )
-                .await?;
+                self.transact(session, &[Operation::Create(path.clone(), data, mode)])
+                    .await?;
                 continue;
             };
             let level = Level::decode(&data).ok_or_else(|| Error::Layout {
@@ -269,6 +258,7 @@ impl Store {
         session: &Arc<Session>,
         change: impl Fn(&mut Header),
     ) -> Result<(), Interrupted> {
+        let mut retry = Retry::new(session, self.path(), 0);
         loop {
             let known = self.load_header(session).await?;
             let mut header = Header::clone(&known);
@@ -277,17 +267,12 @@ impl Store {
                 return Ok(());
             }
             let path = self.path().to_owned();
-            let step = Operation::SetData {
-                path,
-                data: header.data(),
-                version: Some(known.version),
-            };
+            let step = Operation::SetData(path, header.data(), Some(known.version));
             match self.transact(session, &[step]).await? {
-                Transaction::Refused {
-                    source: zookeeper_client::Error::BadVersion | zookeeper_client::Error::NoNode,
-                    ..
-                } => {}
-                Transaction::Refused { source, .. } => return Err(Error::from_answer(self.path(), source).into()),
+                Transaction::Refused(_, zookeeper_client::Error::BadVersion | zookeeper_client::Error::NoNode) => {
+                    retry.raced().await?;
+                }
+                Transaction::Refused(_, source) => return Err(Error::from_answer(self.path(), source).into()),
                 // If it was not done, this is seen at the next turn.
                 _ => {}
             }

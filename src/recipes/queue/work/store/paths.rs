@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::znode::NodePath;
 
 /// A push that gets this sequence number, or a later one, begins the next block.
-pub(crate) const BLOCK: u32 = 192;
+pub(crate) const BLOCK: usize = 192;
 
 /// A slot is at least so long, in milliseconds.
 pub(crate) const GRAIN: i64 = 128;

@@ -87,8 +87,8 @@ impl Taking {
 }
 
 impl Draft<'_> {
-    /// Claims a range, or a part of it.
-    pub(crate) fn take(&mut self, position: usize, taking: &Taking, data: Bytes) {
+    /// Claims a range, or a part of it, with a claim at `claim_path`.
+    pub(crate) fn take(&mut self, position: usize, taking: &Taking, claim_path: &str, data: Bytes) {
         let role = Role::Source(position);
         let layout = self.known.layout;
         let Taking {
@@ -140,7 +140,7 @@ impl Draft<'_> {
                 }
             }
         }
-        self.create(claim.claim_path(layout), data, zk::CreateMode::Ephemeral, role);
+        self.create(claim_path.to_owned(), data, zk::CreateMode::Ephemeral, role);
     }
 
     /// Writes the tally of a range, or removes it, and proves that its latest claim does not stand: by taking it over, or by

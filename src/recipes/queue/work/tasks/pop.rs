@@ -285,8 +285,8 @@ impl Popper {
             if let Some(place) = place {
                 draft.delete(place.path().to_owned(), None, Role::Place);
             }
-            for (position, taking) in takings.iter().enumerate() {
-                draft.take(position, taking, data.clone());
+            for (position, (taking, node)) in takings.iter().zip(&pending).enumerate() {
+                draft.take(position, taking, node.path(), data.clone());
             }
         });
         let aim = Aim {

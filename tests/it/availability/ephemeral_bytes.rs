@@ -1,0 +1,93 @@
+//! needs: `Error::TooManyEphemerals { .. }`
+//!
+//! A session owns at most 786,432 bytes of ephemeral paths, chroot and four bytes each included: the transaction that
+//! ends a session names them all, and a server cannot read one back that is larger than its limit (ZOOKEEPER-4306).
+
+use futures::stream::{self, StreamExt as _};
+use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard};
+use zookeeper_testkit::{Fixture, within};
+
+use crate::support::{PATIENCE, connect, session_id};
+
+const LIMIT: usize = 786_432;
+const AT_A_TIME: usize = 256;
+
+/// Tries so many locks of one coordinator, and returns those it got and the first refusal.
+async fn take(zk: &Coordinator, locks: usize, padding: usize) -> (Vec<FairLockGuard>, Option<Error>) {
+    let taking = stream::iter(0..locks).map(|number| async move {
+        let path = format!("/{}/{number:06}", "p".repeat(padding));
+        FairLock::new(zk, &path).unwrap().acquire().await
+    });
+    let taken: Vec<_> = within(
+        4 * PATIENCE,
+        "an answer to each",
+        taking.buffer_unordered(AT_A_TIME).collect(),
+    )
+    .await;
+    let (mut guards, mut refusal) = (Vec::new(), None);
+    for taken in taken {
+        match taken {
+            Ok(guard) => guards.push(guard),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    (guards, refusal)
+}
+
+async fn owned_bytes(fixture: &Fixture, session: i64) -> usize {
+    let ephemerals = fixture.ephemerals().await;
+    let of_the_session = ephemerals.iter().filter(|(_, owner)| **owner == session);
+    of_the_session
+        .map(|(path, _)| fixture.chroot().len() + path.len() + 4)
+        .sum()
+}
+
+/// Paths of some 800 bytes, so that a thousand are too many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_ephemeral_too_many_is_refused_with_the_reason() {
+    let fixture = Fixture::new("ephemeral bytes").await;
+    let zk = connect(&fixture).await;
+    let session = session_id(&zk).await;
+    let (mut guards, refusal) = take(&zk, 1_100, 700).await;
+    let refusal = refusal.expect("they are too many");
+    assert!(matches!(refusal, Error::TooManyEphemerals { .. }), "{refusal:?}");
+    assert!(refusal.to_string().contains("786"), "{refusal}");
+    let owned = owned_bytes(&fixture, session).await;
+    assert!(owned <= LIMIT, "{owned} bytes");
+    assert!(owned > LIMIT - 2_000, "{owned} bytes: refused too early");
+    assert!(guards.iter().all(|guard| guard.is_held()));
+
+    // What is released makes room.
+    let freed = guards.pop().unwrap();
+    freed.release().await.unwrap();
+    let again = FairLock::new(&zk, "/again").unwrap();
+    within(PATIENCE, "there is room again", again.acquire())
+        .await
+        .unwrap()
+        .release()
+        .await
+        .unwrap();
+    drop(guards);
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+/// Creates in flight count: all are sent at once, and no more get through than may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creates_in_flight_count_as_owned() {
+    let fixture = Fixture::new("ephemeral bytes at once").await;
+    let zk = connect(&fixture).await;
+    let session = session_id(&zk).await;
+    let locks = (0..1_100).map(|number| {
+        let lock = FairLock::new(&zk, &format!("/{}/{number:06}", "q".repeat(700))).unwrap();
+        async move { lock.acquire().await }
+    });
+    let taken = within(4 * PATIENCE, "an answer to each", futures::future::join_all(locks)).await;
+    let refused = taken.iter().filter(|taken| taken.is_err()).count();
+    assert!(refused > 0 && refused < 1_100, "{refused} refused");
+    let owned = owned_bytes(&fixture, session).await;
+    assert!(owned <= LIMIT, "{owned} bytes");
+    drop(taken);
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
