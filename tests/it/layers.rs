@@ -278,11 +278,11 @@ const SLEEPS: [(&str, usize, &str); 5] = [
     QUEUE_SLEEP,
 ];
 
-/// To go with the rewrite of the work queue, which has an issue of its own.
 const QUEUE_SLEEP: (&str, usize, &str) = (
     "recipes/queue/work/",
-    1,
-    "until then a consumer waits for the next claim's time-out",
+    3,
+    "a consumer waits for the next deadline; what is left over is collected before it is cleared away; a watch of a busy \
+     block is set again ten times a second",
 );
 
 /// Any `sleep(` counts, whether it is in a loop or in something that a loop calls.

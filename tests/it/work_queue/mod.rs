@@ -9,6 +9,7 @@ mod cancel;
 mod faults;
 mod features;
 mod history;
+mod invariants;
 mod operator;
 mod order;
 mod review;

@@ -6,7 +6,7 @@ use zookeeper_client as zk;
 
 use super::WorkQueue;
 use super::errors::CancelError;
-use super::status::Place;
+use super::status::ItemPlace;
 use super::store::{
     ClaimData, Claimable, Committed, Item, ItemId, Lane, Outcome, Role, State, Store, decode_items, ended,
 };
@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// Who holds the range, as text.
-    async fn claimer(&self, session: &Arc<Session>, place: &Place) -> Result<Option<String>, Interrupted> {
+    async fn claimer(&self, session: &Arc<Session>, place: &ItemPlace) -> Result<Option<String>, Interrupted> {
         let State::Claimed { epoch, deadline } = place.range.state else {
             return Ok(None);
         };
@@ -187,7 +187,7 @@ impl Store {
 }
 
 /// Proves that the token of a group is not claimed; the next first item begins with no attempt.
-fn free_token(draft: &mut super::store::Draft<'_>, token: &Place, is_last: bool) {
+fn free_token(draft: &mut super::store::Draft<'_>, token: &ItemPlace, is_last: bool) {
     match (&token.tally, is_last) {
         (Some((tally, version)), true) => draft.remove_free(0, &token.at, tally, *version, None),
         (Some((tally, version)), false) => {
@@ -198,7 +198,7 @@ fn free_token(draft: &mut super::store::Draft<'_>, token: &Place, is_last: bool)
     }
 }
 
-fn cancel(draft: &mut super::store::Draft<'_>, place: &Place, item: &Item) {
+fn cancel(draft: &mut super::store::Draft<'_>, place: &ItemPlace, item: &Item) {
     match &place.tally {
         None if place.range.state == State::FreshSingle => draft.remove_fresh(0, &place.at),
         None => draft.open_fresh(0, &place.at, place.index),

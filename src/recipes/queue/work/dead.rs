@@ -61,7 +61,7 @@ impl Letter {
         let raw = Bytes::from(data);
         let data = DeadData::decode(&raw).unwrap_or_else(|| DeadData {
             reason: "it cannot be read as an item".to_owned(),
-            record: super::store::Record::default(),
+            record: super::store::AttemptRecord::default(),
             item: None,
             raw,
         });

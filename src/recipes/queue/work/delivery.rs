@@ -109,7 +109,7 @@ impl<T> Delivery<T> {
         self.assignment.claim.remaining()
     }
 
-    /// Holds the item for `time` from now on, where the queue has a
+    /// Holds the item for at least `time` from now on, where the queue has a
     /// [`claim_timeout`](super::WorkQueueBuilder::claim_timeout). Other items of the same claim are held as long.
     ///
     /// # Errors

@@ -76,7 +76,7 @@ pub use self::worker::{Completion, Job, Summary, Worker};
 /// Items are bytes. [`typed`](Self::typed) makes a handle whose items are values, for example `Json<T>` with the feature
 /// `serde`.
 ///
-/// # Layout
+/// # QueueLayout
 /// Ours; see `docs/queue.md`. No request lists a backlog. Curator's `DistributedQueue` cannot take part; for its simple
 /// sister see [`FifoQueue`](super::FifoQueue).
 ///

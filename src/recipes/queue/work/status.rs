@@ -64,7 +64,7 @@ const DAMPING: Duration = Duration::from_millis(100);
 
 /// Where an item stands.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct ItemPlace {
     pub(super) range: Range,
     pub(super) at: Claimable,
     /// The index in its segment.
@@ -165,7 +165,7 @@ impl Store {
         self.place_status(session, &place).await.map(Some)
     }
 
-    async fn place_status(&self, session: &Arc<Session>, place: &Place) -> Result<ItemStatus, Interrupted> {
+    async fn place_status(&self, session: &Arc<Session>, place: &ItemPlace) -> Result<ItemStatus, Interrupted> {
         if let State::Claimed { epoch, deadline } = place.range.state {
             let path = Claimable {
                 epoch,
@@ -229,7 +229,7 @@ impl Store {
         &self,
         session: &Arc<Session>,
         group: super::store::Guid,
-    ) -> Result<Option<Place>, Interrupted> {
+    ) -> Result<Option<ItemPlace>, Interrupted> {
         for block in self.blocks(session).await? {
             let names = list(session, &self.layout.block(block)).await?;
             let ranges = Picture::of(&names).ranges;
@@ -244,7 +244,7 @@ impl Store {
     }
 
     /// Where an item of no group stands.
-    pub(super) async fn find(&self, session: &Arc<Session>, id: &ItemId) -> Result<Option<Place>, Interrupted> {
+    pub(super) async fn find(&self, session: &Arc<Session>, id: &ItemId) -> Result<Option<ItemPlace>, Interrupted> {
         let Some(origin) = id.origin() else { return Ok(None) };
         let there =
             |range: &Range| range.segment.guid == origin.guid && (range.span.from..range.span.to).contains(&id.index());
@@ -266,7 +266,7 @@ impl Store {
         block: BlockId,
         index: u8,
         there: impl Fn(&Range) -> bool,
-    ) -> Result<Option<Place>, Interrupted> {
+    ) -> Result<Option<ItemPlace>, Interrupted> {
         let names = list(session, &self.layout.block(block)).await?;
         match Picture::of(&names).ranges.into_iter().find(there) {
             Some(range) => self.place(session, block, range, index).await,
@@ -275,7 +275,7 @@ impl Store {
     }
 
     /// The place of an item that was moved to a segment whose name may lack its number.
-    async fn find_moved(&self, session: &Arc<Session>, moved: &NodePath) -> Result<Option<Place>, Interrupted> {
+    async fn find_moved(&self, session: &Arc<Session>, moved: &NodePath) -> Result<Option<ItemPlace>, Interrupted> {
         let Some((block, name)) = moved.as_str().rsplit_once('/') else {
             return Ok(None);
         };
@@ -310,7 +310,7 @@ impl Store {
         block: BlockId,
         range: Range,
         index: u8,
-    ) -> Result<Option<Place>, Interrupted> {
+    ) -> Result<Option<ItemPlace>, Interrupted> {
         let at = Claimable {
             block,
             segment: range.segment,
@@ -329,7 +329,7 @@ impl Store {
                 tally
             }
         };
-        Ok(Some(Place {
+        Ok(Some(ItemPlace {
             range,
             at,
             index,
@@ -406,9 +406,8 @@ impl Store {
                 continue;
             }
             let changed = async {
-                match block.as_mut() {
-                    Some((_, watch)) => watch.changed().await,
-                    None => {}
+                if let Some((_, watch)) = block.as_mut() {
+                    watch.changed().await;
                 }
                 time::sleep(DAMPING).await;
             };

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,7 +47,8 @@ pub struct Worker<T = Bytes> {
     prefetch: Option<usize>,
     rate: Option<f64>,
     drain: Duration,
-    shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// In a mutex, so that the worker can be shared though the future cannot.
+    shutdown: Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<T> std::fmt::Debug for Worker<T> {
@@ -139,7 +140,7 @@ impl<T: Payload> WorkQueue<T> {
             prefetch: None,
             rate: None,
             drain: Duration::from_secs(30),
-            shutdown: Box::pin(std::future::pending()),
+            shutdown: Mutex::new(Box::pin(std::future::pending())),
         }
     }
 }
@@ -173,7 +174,7 @@ impl<T: Payload> Worker<T> {
     /// Sets what ends the worker: it begins nothing more, gives back what it had fetched ahead, waits for its handlers and
     /// writes what they did.
     pub fn shutdown(mut self, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.shutdown = Box::pin(shutdown);
+        self.shutdown = Mutex::new(Box::pin(shutdown));
         self
     }
 
@@ -200,8 +201,9 @@ impl<T: Payload> Worker<T> {
             prefetch,
             rate,
             drain,
-            mut shutdown,
+            shutdown,
         } = self;
+        let mut shutdown = shutdown.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut source = Prefetch::new(queue.clone(), prefetch.unwrap_or(concurrency));
         let mut jobs: JoinSet<Ending> = JoinSet::new();
         let mut summary = Summary::default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::item::{Item, ItemId, Origin};
-use super::tally::Record;
+use super::tally::AttemptRecord;
 
 /// The first byte of all data.
 pub(crate) const FORMAT: u8 = 2;
@@ -224,7 +224,7 @@ fn take_bytes(data: &mut Bytes) -> Option<Bytes> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeadData {
     pub(crate) reason: String,
-    pub(crate) record: Record,
+    pub(crate) record: AttemptRecord,
     /// `None` if what is kept was never an item that could be read.
     pub(crate) item: Option<Item>,
     /// What was there, if it was no item.
@@ -247,7 +247,7 @@ impl DeadData {
         let mut data = data.clone();
         begin(&mut data)?;
         let is_item = data.try_get_u8().ok()? != 0;
-        let (reason, record) = (take_text(&mut data)?, Record::decode(&mut data)?);
+        let (reason, record) = (take_text(&mut data)?, AttemptRecord::decode(&mut data)?);
         let item = match is_item {
             true => Some(take_item(&mut data, &mut None)?),
             false => None,
@@ -409,7 +409,7 @@ mod tests {
             prop_assert!(data.len() <= size + 2);
             prop_assert_eq!(decode_items(&data), Some(items.clone()));
             for item in items {
-                let dead = DeadData { reason: "r".to_owned(), record: Record::default(), item: Some(item), raw: Bytes::new() };
+                let dead = DeadData { reason: "r".to_owned(), record: AttemptRecord::default(), item: Some(item), raw: Bytes::new() };
                 prop_assert_eq!(DeadData::decode(&dead.encode()), Some(dead));
             }
         }

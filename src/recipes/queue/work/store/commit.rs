@@ -7,11 +7,11 @@ use tracing::{debug, trace};
 use zookeeper_client as zk;
 
 use super::codec::Level;
-use super::draft::{Draft, Drafted, Known, Role};
+use super::draft::{Draft, Drafted, Knowledge, Role};
 use super::paths::{BLOCK, Lane};
 use super::{Header, LANES, Store};
 use crate::error::Error;
-use crate::session::{Interrupted, Lost, Operation, Retry, Session};
+use crate::session::{Interrupted, Operation, Retry, Session};
 use crate::znode::{LedgerOutcome, NodePath, Parents, Receipt, Sequence, Transaction, ensure_path, list};
 
 /// What became of a transaction.
@@ -81,7 +81,7 @@ impl Store {
 
     fn draft<T>(&self, header: &Header, now: i64, write: &mut impl FnMut(&mut Draft<'_>) -> T) -> (Drafted, T) {
         let seen = self.seen();
-        let known = Known {
+        let known = Knowledge {
             layout: &self.layout,
             tails: &seen.tails,
             header,
@@ -252,14 +252,6 @@ impl Store {
                 Ok(())
             }
             _ => self.find_tail(session, lane).await,
-        }
-    }
-
-    /// Waits for a moment, or for the end of the session.
-    pub(crate) async fn pause(&self, session: &Arc<Session>, pause: std::time::Duration) -> Result<(), Lost> {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            lost = session.ended() => Err(lost),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::codec::{Forgotten, Level, OVERHEAD, encode_forgotten, encode_items, e
 use super::header::Header;
 use super::item::{Item, ItemId, NewEntry, Origin};
 use super::paths::Child;
-use super::paths::{BlockId, GroupedName, Guid, Kind, Lane, Layout, SegmentName, slot_after};
+use super::paths::{BlockId, GroupedName, Guid, Kind, Lane, QueueLayout, SegmentName, slot_after};
 use crate::session::Operation;
 
 /// How many items go into one segment, and how many bytes of them unless it is a single one.
@@ -47,8 +47,8 @@ pub(crate) enum Role {
 
 /// What is known of a queue while a transaction is drafted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Known<'a> {
-    pub(crate) layout: &'a Layout,
+pub(crate) struct Knowledge<'a> {
+    pub(crate) layout: &'a QueueLayout,
     pub(crate) tails: &'a HashMap<Lane, i32>,
     pub(crate) header: &'a Header,
     pub(crate) level: Option<(Level, i32)>,
@@ -59,7 +59,7 @@ pub(crate) struct Known<'a> {
 /// A transaction on a queue.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
-    pub(crate) known: Known<'a>,
+    pub(crate) known: Knowledge<'a>,
     steps: Vec<(Operation, Role)>,
     lanes: Vec<Lane>,
     missing: Vec<Lane>,
@@ -92,7 +92,7 @@ struct Filling {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(known: Known<'a>) -> Self {
+    pub(crate) fn new(known: Knowledge<'a>) -> Self {
         Self {
             known,
             steps: Vec::new(),
@@ -256,7 +256,7 @@ impl<'a> Draft<'a> {
         self.count(1);
         self.check_header();
         let Some(group) = item.group.as_deref() else {
-            self.append(Lane::Ready(item.priority), item, super::tally::Record::default());
+            self.append(Lane::Ready(item.priority), item, super::tally::AttemptRecord::default());
             return;
         };
         let name = Guid::of_text(group);
@@ -430,7 +430,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-impl Known<'_> {
+impl Knowledge<'_> {
     fn item(&self, entry: &NewEntry, id: ItemId, due: i64) -> Item {
         let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Item {

@@ -36,12 +36,12 @@ pub use self::item::{InvalidItemId, ItemId};
 #[cfg(test)]
 pub(crate) use self::paths::SegmentName;
 pub(crate) use self::paths::{
-    BlockId, GroupedName, Guid, Kind, Lane, Layout, Slots, Span, numbers, span_of, span_start,
+    BlockId, GroupedName, Guid, Kind, Lane, QueueLayout, Slots, Span, numbers, span_of, span_start,
 };
 pub(crate) use self::picture::{Picture, Range, State};
 pub use self::retry::RetryPolicy;
 pub(crate) use self::steps::{Claimable, Taking};
-pub(crate) use self::tally::{AttemptEnd, PastAttempt, Record, Tally, bit};
+pub(crate) use self::tally::{AttemptEnd, AttemptRecord, EndedAttempt, Tally, bit};
 
 /// After this time the ensemble's clock is asked for again.
 const CLOCK_AGE: Duration = Duration::from_secs(60);
@@ -53,7 +53,7 @@ const LANES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) zk: Coordinator,
-    pub(crate) layout: Layout,
+    pub(crate) layout: QueueLayout,
     asked: Asked,
     ledgers: Ledgers,
     seen: Mutex<Seen>,
@@ -73,7 +73,7 @@ impl Store {
         Self {
             zk,
             ledgers: Ledgers::new(path.descendant("ledgers")),
-            layout: Layout::new(path),
+            layout: QueueLayout::new(path),
             asked,
             seen: Mutex::default(),
         }

@@ -132,11 +132,11 @@ impl Lane {
 
 /// The paths of a queue.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout {
+pub(crate) struct QueueLayout {
     root: NodePath,
 }
 
-impl Layout {
+impl QueueLayout {
     pub(crate) fn new(root: NodePath) -> Self {
         Self { root }
     }

@@ -6,9 +6,9 @@ use zookeeper_client as zk;
 use super::codec::{DeadData, Outcome, encode_items, encode_text};
 use super::draft::{Draft, Role};
 use super::item::Item;
-use super::paths::{BlockId, Child, Guid, Kind, Lane, Layout, SegmentName, Span, slot_after};
+use super::paths::{BlockId, Child, Guid, Kind, Lane, QueueLayout, SegmentName, Span, slot_after};
 use super::picture::{Range, State};
-use super::tally::{Record, Tally};
+use super::tally::{AttemptRecord, Tally};
 
 /// A range on its way to be claimed, or claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +21,15 @@ pub(crate) struct Claimable {
 }
 
 impl Claimable {
-    fn child(&self, layout: &Layout, child: Child) -> String {
+    fn child(&self, layout: &QueueLayout, child: Child) -> String {
         layout.block(self.block).child(&child.to_string())
     }
 
-    pub(crate) fn segment_path(&self, layout: &Layout) -> String {
+    pub(crate) fn segment_path(&self, layout: &QueueLayout) -> String {
         self.child(layout, Child::Segment(self.segment))
     }
 
-    pub(crate) fn opened_path(&self, layout: &Layout) -> String {
+    pub(crate) fn opened_path(&self, layout: &QueueLayout) -> String {
         let Self {
             segment: SegmentName { guid, .. },
             span,
@@ -38,7 +38,7 @@ impl Claimable {
         self.child(layout, Child::Opened { guid, span })
     }
 
-    pub(crate) fn claim_path(&self, layout: &Layout) -> String {
+    pub(crate) fn claim_path(&self, layout: &QueueLayout) -> String {
         let Self {
             segment: SegmentName { guid, .. },
             span,
@@ -268,7 +268,7 @@ impl Draft<'_> {
     }
 
     /// Takes an item out of its segment, to stand alone at its place in line.
-    pub(crate) fn take_out(&mut self, claim: &Claimable, index: u8, item: &Item, record: Record) {
+    pub(crate) fn take_out(&mut self, claim: &Claimable, index: u8, item: &Item, record: AttemptRecord) {
         let (guid, kind) = (Guid::random(), Kind::TakenOut(index));
         let kind = if let Kind::TakenOut(_) = claim.segment.kind {
             claim.segment.kind
@@ -294,7 +294,7 @@ impl Draft<'_> {
     }
 
     /// Puts an item into the slot of a later time.
-    pub(crate) fn delay(&mut self, delay: std::time::Duration, item: &Item, record: Record) {
+    pub(crate) fn delay(&mut self, delay: std::time::Duration, item: &Item, record: AttemptRecord) {
         let slot = slot_after(self.known.now, delay);
         let mut item = item.clone();
         item.due = slot;
@@ -302,7 +302,7 @@ impl Draft<'_> {
     }
 
     /// Puts an item to the end of a lane, with what is known of it.
-    pub(crate) fn append(&mut self, lane: Lane, item: &Item, record: Record) {
+    pub(crate) fn append(&mut self, lane: Lane, item: &Item, record: AttemptRecord) {
         let block = self.tail(lane);
         let (guid, time) = (Guid::random(), self.known.now);
         let segment = SegmentName {
@@ -333,7 +333,7 @@ impl Draft<'_> {
     }
 
     /// Puts the token of a group into the slot of a later time, with what is known of its first item.
-    pub(crate) fn delay_token(&mut self, group: Guid, priority: u8, delay: std::time::Duration, record: Record) {
+    pub(crate) fn delay_token(&mut self, group: Guid, priority: u8, delay: std::time::Duration, record: AttemptRecord) {
         let lane = Lane::Delayed(slot_after(self.known.now, delay));
         let guid = self.put_token_into(lane, group, priority, Bytes::new());
         let (opened, mut tally) = (
@@ -349,7 +349,15 @@ impl Draft<'_> {
         self.persist(path, tally.encode(), Role::Into(lane));
     }
 
-    fn move_to(&mut self, path: String, mode: zk::CreateMode, to: &Claimable, item: &Item, record: Record, role: Role) {
+    fn move_to(
+        &mut self,
+        path: String,
+        mode: zk::CreateMode,
+        to: &Claimable,
+        item: &Item,
+        record: AttemptRecord,
+        role: Role,
+    ) {
         let layout = self.known.layout;
         let moved = Item {
             moved: true,
@@ -388,7 +396,7 @@ impl Draft<'_> {
     }
 
     /// Puts the item to the dead letters.
-    pub(crate) fn bury(&mut self, item: &Item, record: Record, reason: &str) {
+    pub(crate) fn bury(&mut self, item: &Item, record: AttemptRecord, reason: &str) {
         self.forget(item);
         let letter = DeadData {
             reason: reason.to_owned(),

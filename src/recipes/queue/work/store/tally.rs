@@ -43,7 +43,7 @@ impl AttemptEnd {
 
 /// An attempt that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PastAttempt {
+pub(crate) struct EndedAttempt {
     /// In milliseconds of the ensemble's clock.
     pub(crate) when: i64,
     pub(crate) how: AttemptEnd,
@@ -52,11 +52,11 @@ pub(crate) struct PastAttempt {
 
 /// What is known of an item that did not simply succeed at its first attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct AttemptRecord {
     pub(crate) attempts: u16,
     /// How many of them were lost with their consumer.
     pub(crate) lost: u16,
-    pub(crate) history: Vec<PastAttempt>,
+    pub(crate) history: Vec<EndedAttempt>,
 }
 
 /// The data of an opened range. Bits are indexes in the segment.
@@ -70,7 +70,7 @@ pub(crate) struct Tally {
     /// Handed out by the latest claim, or about to be.
     pub(crate) open: u64,
     tried: u64,
-    records: BTreeMap<u8, Record>,
+    records: BTreeMap<u8, AttemptRecord>,
 }
 
 pub(crate) fn bit(index: u8) -> u64 {
@@ -95,14 +95,14 @@ impl Tally {
         self.records.get(&index).map_or(0, |record| record.lost)
     }
 
-    pub(crate) fn record(&self, index: u8) -> Record {
-        self.records.get(&index).cloned().unwrap_or_else(|| Record {
+    pub(crate) fn record(&self, index: u8) -> AttemptRecord {
+        self.records.get(&index).cloned().unwrap_or_else(|| AttemptRecord {
             attempts: u16::from(self.tried & bit(index) != 0),
-            ..Record::default()
+            ..AttemptRecord::default()
         })
     }
 
-    pub(crate) fn set_record(&mut self, index: u8, record: Record) {
+    pub(crate) fn set_record(&mut self, index: u8, record: AttemptRecord) {
         let is_plain = record.lost == 0 && record.history.is_empty() && record.attempts <= 1;
         self.tried = match record.attempts {
             0 => self.tried & !bit(index),
@@ -114,7 +114,7 @@ impl Tally {
         };
     }
 
-    fn change(&mut self, index: u8, change: impl FnOnce(&mut Record)) {
+    fn change(&mut self, index: u8, change: impl FnOnce(&mut AttemptRecord)) {
         let mut record = self.record(index);
         change(&mut record);
         self.set_record(index, record);
@@ -143,7 +143,7 @@ impl Tally {
     }
 
     /// An attempt has ended.
-    pub(crate) fn end(&mut self, index: u8, past: PastAttempt) {
+    pub(crate) fn end(&mut self, index: u8, past: EndedAttempt) {
         self.open &= !bit(index);
         self.change(index, |record| record.end(past));
     }
@@ -152,7 +152,7 @@ impl Tally {
     pub(crate) fn lose_open(&mut self, now: i64) {
         let open = self.open;
         for index in (0..64).filter(|index| open & bit(*index) != 0) {
-            let past = PastAttempt {
+            let past = EndedAttempt {
                 when: now,
                 how: AttemptEnd::Lost,
                 reason: String::new(),
@@ -219,15 +219,15 @@ impl Tally {
         };
         for _ in 0..data.try_get_u8().ok()? {
             let index = data.try_get_u8().ok()?;
-            tally.records.insert(index, Record::decode(&mut data)?);
+            tally.records.insert(index, AttemptRecord::decode(&mut data)?);
         }
         data.is_empty().then_some(tally)
     }
 }
 
-impl Record {
+impl AttemptRecord {
     /// An attempt has ended.
-    pub(crate) fn end(&mut self, mut past: PastAttempt) {
+    pub(crate) fn end(&mut self, mut past: EndedAttempt) {
         if past.how == AttemptEnd::Lost {
             self.lost = self.lost.saturating_add(1);
         }
@@ -248,7 +248,7 @@ impl Record {
         data.put_u16(self.attempts);
         data.put_u16(self.lost);
         data.put_u8(u8::try_from(self.history.len()).unwrap_or(u8::MAX));
-        for PastAttempt { when, how, reason } in &self.history {
+        for EndedAttempt { when, how, reason } in &self.history {
             data.put_i64(*when);
             data.put_u8(how.code());
             put_text(data, reason);
@@ -259,7 +259,7 @@ impl Record {
         let (attempts, lost) = (data.try_get_u16().ok()?, data.try_get_u16().ok()?);
         let mut history = Vec::new();
         for _ in 0..data.try_get_u8().ok()? {
-            history.push(PastAttempt {
+            history.push(EndedAttempt {
                 when: data.try_get_i64().ok()?,
                 how: AttemptEnd::of_code(data.try_get_u8().ok()?),
                 reason: take_text(data)?,
@@ -312,7 +312,7 @@ mod tests {
                         Step::TakeBack => tally.take_back(index),
                         Step::End(how) => tally.end(
                             index,
-                            PastAttempt {
+                            EndedAttempt {
                                 when: 7,
                                 how,
                                 reason: "é".repeat(150),

@@ -126,7 +126,7 @@ impl GroupHead {
                         self.remove_token(draft, position, at, version);
                         self.remove_group(draft, position, &line);
                     }
-                    Some((_, next)) if tally.epoch % ROW == 0 => {
+                    Some((_, next)) if tally.epoch.is_multiple_of(ROW) => {
                         self.remove_token(draft, position, at, version);
                         draft.put_token(self.name, next.priority, Bytes::new());
                     }

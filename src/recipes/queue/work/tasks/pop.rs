@@ -12,8 +12,8 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use zookeeper_client as zk;
 
 use super::super::store::{
-    BlockId, ClaimData, Committed, DeadData, Guid, Header, Item, ItemId, Order, Origin, Outcome, Record, Role, Store,
-    Taking, decode_items, ended,
+    AttemptRecord, BlockId, ClaimData, Committed, DeadData, Guid, Header, Item, ItemId, Order, Origin, Outcome, Role,
+    Store, Taking, decode_items, ended,
 };
 use super::assignment::{Assignment, Settling, Verdict};
 use super::claim::{Claim, Open};
@@ -667,7 +667,7 @@ impl Popper {
             if let Some(raw) = &raw {
                 let letter = DeadData {
                     reason: UNREADABLE.to_owned(),
-                    record: Record::default(),
+                    record: AttemptRecord::default(),
                     item: None,
                     raw: raw.clone(),
                 };

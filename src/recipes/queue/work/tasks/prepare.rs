@@ -8,7 +8,8 @@ use tracing::{info, warn};
 use zookeeper_client as zk;
 
 use super::super::store::{
-    ClaimData, Claimable, Committed, Header, Item, Range, Role, Span, State, Store, Taking, Tally, decode_items,
+    ClaimData, Claimable, Committed, Draft, Header, Item, Range, Role, Span, State, Store, Taking, Tally, decode_items,
+    ended,
 };
 use super::group::group_of;
 use super::select::Candidate;
@@ -36,7 +37,7 @@ pub(crate) struct Prepared {
 
 /// What stands in the nodes of a range that was claimed before.
 #[derive(Debug)]
-struct Known {
+struct KnownRange {
     tally: Tally,
     version: i32,
     over: Option<i32>,
@@ -115,9 +116,9 @@ impl Prepared {
             if let Some(known) = &mut known {
                 known.tally.lose_open(now);
             }
-            let is_token = matches!(range.segment.kind, super::super::store::Kind::Token(_));
+            let is_token = group_of(&claimable(candidate)).is_some();
             let has_dead =
-                |known: &Known| (range.span.from..range.span.to).any(|index| is_dead(&known.tally, index, header));
+                |known: &KnownRange| (range.span.from..range.span.to).any(|index| is_dead(&known.tally, index, header));
             if !is_token && known.as_ref().is_some_and(has_dead) {
                 prepared.has_dead = true;
                 continue;
@@ -175,7 +176,7 @@ async fn known(
     session: &Arc<Session>,
     candidate: &Candidate,
     now: i64,
-) -> Result<Result<Option<Known>, Unusable>, Interrupted> {
+) -> Result<Result<Option<KnownRange>, Unusable>, Interrupted> {
     let range = candidate.range;
     let at = claimable(candidate);
     let over = match range.state {
@@ -216,7 +217,7 @@ async fn known(
             Some(stat.version)
         }
     };
-    Ok(Ok(Some(Known {
+    Ok(Ok(Some(KnownRange {
         tally,
         version: stat.version,
         over,
@@ -237,7 +238,7 @@ fn claimable(candidate: &Candidate) -> Claimable {
 fn taking(
     candidate: &Candidate,
     span: Span,
-    known: Option<Known>,
+    known: Option<KnownRange>,
     header: &Header,
     now: i64,
     noted: &mut impl Iterator<Item = bool>,
@@ -280,6 +281,76 @@ fn taking(
     }
 }
 
+/// A range with items that were lost at their last attempt, by their index.
+struct LostItems<'a> {
+    candidate: &'a Candidate,
+    known: KnownRange,
+    after: Tally,
+    items: Vec<(u8, Item)>,
+}
+
+impl LostItems<'_> {
+    /// About how many bytes and operations it adds to a transaction.
+    fn cost(&self) -> (usize, usize) {
+        let bytes = self.items.iter().map(|(_, item)| item.payload.len() + 200).sum();
+        (bytes, 4 + 3 * self.items.len())
+    }
+
+    /// Whether nothing is left of the range then.
+    fn ends_range(&self) -> bool {
+        let Span { from, to } = self.candidate.range.span;
+        (from..to).all(|index| self.after.is_done(index))
+    }
+
+    fn draft(&self, draft: &mut Draft<'_>, position: usize, max_attempts: u32) {
+        let Self {
+            candidate,
+            known,
+            after,
+            items,
+        } = self;
+        let at = claimable(candidate);
+        match self.ends_range() {
+            true => draft.remove_free(position, &at, &known.tally, known.version, known.over),
+            false => draft.write_free(position, &at, &known.tally, known.version, after, known.over),
+        }
+        for (index, item) in items {
+            let attempts = known.tally.attempts(*index);
+            let reason = format!("its consumer was lost at attempt {attempts} of {max_attempts}");
+            draft.bury(item, known.tally.record(*index), &reason);
+        }
+    }
+}
+
+/// Finds the items of a range that were lost at their last attempt.
+async fn lost_items<'a>(
+    store: &Store,
+    session: &Arc<Session>,
+    candidate: &'a Candidate,
+    header: &Header,
+    now: i64,
+) -> Result<Option<LostItems<'a>>, Interrupted> {
+    let path = claimable(candidate).segment_path(&store.layout);
+    let looked = future::try_join(known(store, session, candidate, now), read(session, &path)).await?;
+    let (Ok(Some(mut known)), Some((data, _))) = looked else {
+        return Ok(None);
+    };
+    known.tally.lose_open(now);
+    let Span { from, to } = candidate.range.span;
+    let numbered = (0_u8..).zip(decode_items(&Bytes::from(data)).unwrap_or_default());
+    let is_lost = |index: &u8| (from..to).contains(index) && is_dead(&known.tally, *index, header);
+    let items: Vec<(u8, Item)> = numbered.filter(|(index, _)| is_lost(index)).collect();
+    let mut after = known.tally.clone();
+    (from..to).filter(is_lost).for_each(|index| after.finish(index));
+    let lost = LostItems {
+        candidate,
+        known,
+        after,
+        items,
+    };
+    Ok((!lost.items.is_empty() || lost.ends_range()).then_some(lost))
+}
+
 /// Puts items to the dead letters that were lost at their last attempt, of many ranges at once.
 pub(crate) async fn bury_lost(
     store: &Store,
@@ -288,73 +359,33 @@ pub(crate) async fn bury_lost(
     header: &Header,
     now: i64,
 ) -> Result<(), Interrupted> {
-    let opened = line
-        .iter()
-        .filter(|candidate| !matches!(candidate.range.state, State::FreshSingle | State::FreshRest));
-    let opened: Vec<&Candidate> = opened
-        .filter(|candidate| group_of(&claimable(candidate)).is_none())
-        .take(BURIED)
-        .collect();
-    let looked = opened.iter().map(|candidate| async move {
-        let path = claimable(candidate).segment_path(&store.layout);
-        future::try_join(known(store, session, candidate, now), read(session, &path)).await
-    });
-    let looked = future::try_join_all(looked).await?;
-    let mut dead: Vec<(&Candidate, Known, Tally, Vec<(u8, Item)>)> = Vec::new();
+    let is_opened = |candidate: &&Candidate| !matches!(candidate.range.state, State::FreshSingle | State::FreshRest);
+    let is_single = |candidate: &&Candidate| group_of(&claimable(candidate)).is_none();
+    let opened = line.iter().filter(is_opened).filter(is_single).take(BURIED);
+    let found = opened.map(|candidate| lost_items(store, session, candidate, header, now));
+    let mut dead: Vec<LostItems<'_>> = Vec::new();
     let (mut bytes, mut operations) = (0, 0);
-    for (candidate, (known, segment)) in opened.into_iter().zip(looked) {
-        let (Ok(Some(mut known)), Some((data, _))) = (known, segment) else {
-            continue;
-        };
-        known.tally.lose_open(now);
-        let items = decode_items(&Bytes::from(data)).unwrap_or_default();
-        let span = candidate.range.span;
-        let lost: Vec<(u8, Item)> = items
-            .into_iter()
-            .enumerate()
-            .filter_map(|(place, item)| u8::try_from(place).ok().map(|place| (place, item)))
-            .filter(|(place, _)| (span.from..span.to).contains(place) && is_dead(&known.tally, *place, header))
-            .collect();
-        let mut after = known.tally.clone();
-        (span.from..span.to)
-            .filter(|index| is_dead(&known.tally, *index, header))
-            .for_each(|index| after.finish(index));
-        let is_done = (span.from..span.to).all(|index| after.is_done(index));
-        if lost.is_empty() && !is_done {
-            continue;
-        }
-        bytes += lost.iter().map(|(_, item)| item.payload.len() + 200).sum::<usize>();
-        operations += 4 + 3 * lost.len();
+    for lost in future::try_join_all(found).await?.into_iter().flatten() {
+        let cost = lost.cost();
+        bytes += cost.0;
+        operations += cost.1;
         if !dead.is_empty() && (bytes > 256 * 1024 || operations > 900) {
             break;
         }
-        dead.push((candidate, known, after, lost));
+        dead.push(lost);
     }
     if dead.is_empty() {
         return Ok(());
     }
     let committed = store.commit(session, |draft| {
         draft.check_header();
-        for (position, (candidate, known, after, items)) in dead.iter().enumerate() {
-            let at = claimable(candidate);
-            let span = candidate.range.span;
-            match (span.from..span.to).all(|index| after.is_done(index)) {
-                true => draft.remove_free(position, &at, &known.tally, known.version, known.over),
-                false => draft.write_free(position, &at, &known.tally, known.version, after, known.over),
-            }
-            for (index, item) in items {
-                let attempts = known.tally.attempts(*index);
-                let reason = format!(
-                    "its consumer was lost at attempt {attempts} of {}",
-                    header.options.max_attempts
-                );
-                draft.bury(item, known.tally.record(*index), &reason);
-            }
+        for (position, lost) in dead.iter().enumerate() {
+            lost.draft(draft, position, header.options.max_attempts);
         }
     });
     match committed.await? {
         Committed::Done(..) => {
-            let items: usize = dead.iter().map(|(.., items)| items.len()).sum();
+            let items: usize = dead.iter().map(|lost| lost.items.len()).sum();
             info!(
                 queue = store.path(),
                 items, "put to the dead letters: lost at the last attempt"
@@ -367,6 +398,6 @@ pub(crate) async fn bury_lost(
         }
         Committed::Refused(_, source) => Err(Error::from_answer(store.path(), source).into()),
         Committed::Paused => Ok(()),
-        Committed::Indeterminate(()) => Err(super::super::store::ended(session)),
+        Committed::Indeterminate(()) => Err(ended(session)),
     }
 }

@@ -32,17 +32,17 @@ impl Candidate {
 
 /// Free ranges in line, all of one lane and one priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sequence {
+pub(crate) struct LaneLine {
     pub(crate) lane: Lane,
     pub(crate) priority: u8,
     pub(crate) ranges: Vec<Candidate>,
 }
 
 /// All free ranges in line: by priority, which gets more urgent with age; then by time.
-pub(crate) fn in_line(sequences: &[Sequence], now: i64, aging: Option<Duration>) -> Vec<Candidate> {
+pub(crate) fn in_line(sequences: &[LaneLine], now: i64, aging: Option<Duration>) -> Vec<Candidate> {
     let mut heads: Vec<std::slice::Iter<'_, Candidate>> =
         sequences.iter().map(|sequence| sequence.ranges.iter()).collect();
-    let rank = |sequence: &Sequence, candidate: &Candidate| {
+    let rank = |sequence: &LaneLine, candidate: &Candidate| {
         let time = match sequence.lane {
             Lane::Delayed(slot) => slot,
             _ => candidate.range.segment.time,
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    fn sequences() -> impl Strategy<Value = Vec<Sequence>> {
+    fn sequences() -> impl Strategy<Value = Vec<LaneLine>> {
         let one = (
             0_u8..4,
             any::<bool>(),
@@ -136,7 +136,7 @@ mod tests {
                     let ranges = ranges.into_iter().zip(0..);
                     let ranges =
                         ranges.map(|((count, time), sequence)| candidate(lane, sequence, count, priority, time));
-                    Sequence {
+                    LaneLine {
                         lane,
                         priority,
                         ranges: ranges.collect(),
@@ -192,7 +192,7 @@ mod tests {
             candidate(Lane::Ready(200), 0, 1, 200, 0),
             candidate(Lane::Ready(1), 0, 1, 1, 100_000),
         );
-        let sequence = |candidate: Candidate| Sequence {
+        let sequence = |candidate: Candidate| LaneLine {
             lane: candidate.block.lane,
             priority: candidate.range.segment.priority,
             ranges: vec![candidate],

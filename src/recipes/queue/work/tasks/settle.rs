@@ -15,7 +15,7 @@ use zookeeper_client as zk;
 
 use super::super::errors::AckError;
 use super::super::store::{
-    AttemptEnd, BlockId, ClaimData, Committed, Draft, Item, ItemId, OVERHEAD, Outcome, PastAttempt, Progress, Role,
+    AttemptEnd, BlockId, ClaimData, Committed, Draft, EndedAttempt, Item, ItemId, OVERHEAD, Outcome, Progress, Role,
     Store, Tally, ended,
 };
 use super::assignment::{Settlement, Verdict};
@@ -448,7 +448,7 @@ impl Progressing {
             Verdict::Failed { delay, how, reason } => {
                 after.tally.end(
                     at,
-                    PastAttempt {
+                    EndedAttempt {
                         when: now,
                         how: *how,
                         reason: reason.clone(),
@@ -479,7 +479,7 @@ impl Progressing {
             Verdict::Rejected { reason } => {
                 after.tally.end(
                     at,
-                    PastAttempt {
+                    EndedAttempt {
                         when: now,
                         how: AttemptEnd::GivenBack,
                         reason: reason.clone(),
@@ -500,9 +500,12 @@ impl Progressing {
                     after.noted.push(settlement.index);
                 }
             }
+            // Without a deadline there is nothing to put off.
+            Verdict::Extend(_) if after.tally.deadline == 0 => {}
             Verdict::Extend(by) => {
                 let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 4);
-                after.data.get_or_insert_with(|| data.clone()).deadline = now.saturating_add(by);
+                let data = after.data.get_or_insert_with(|| data.clone());
+                data.deadline = now.saturating_add(by).max(data.deadline).max(after.tally.deadline);
             }
             Verdict::Progress(bytes) => {
                 let progress = &mut after.data.get_or_insert_with(|| data.clone()).progress;

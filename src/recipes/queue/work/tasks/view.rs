@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use futures::future;
 
 use super::super::store::{
-    BlockId, Claimable, Lane, Layout, Picture, Slots, Span, State, Store, Taking, numbers, span_of, span_start,
+    BlockId, Claimable, Lane, Picture, QueueLayout, Slots, Span, State, Store, Taking, numbers, span_of, span_start,
 };
-use super::select::{Candidate, CandidateKey, Sequence, in_line};
+use super::select::{Candidate, CandidateKey, LaneLine, in_line};
 use crate::session::{Interrupted, Session};
 use crate::znode::{NodePath, list};
 
@@ -75,7 +75,7 @@ pub(crate) struct View {
 #[derive(Debug, Default)]
 struct Sight {
     view: View,
-    sequences: BTreeMap<(Lane, u8), Sequence>,
+    sequences: BTreeMap<(Lane, u8), LaneLine>,
     missing: Vec<String>,
     used: Vec<String>,
 }
@@ -164,7 +164,7 @@ impl View {
 }
 
 impl Sight {
-    fn of(layout: &Layout, lists: &Lists, aim: &Aim) -> Self {
+    fn of(layout: &QueueLayout, lists: &Lists, aim: &Aim) -> Self {
         let mut sight = Self::default();
         let lanes = sight.list(lists, &layout.directory("lanes")).unwrap_or_default();
         let mut priorities: Vec<u8> = numbers(&lanes);
@@ -195,7 +195,7 @@ impl Sight {
         found
     }
 
-    fn see_slots(&mut self, layout: &Layout, lists: &Lists, aim: &Aim) {
+    fn see_slots(&mut self, layout: &QueueLayout, lists: &Lists, aim: &Aim) {
         let spans = self.list(lists, &layout.slots(Slots::Delayed)).unwrap_or_default();
         let mut free = 0;
         for span in numbers::<i64>(&spans) {
@@ -232,7 +232,7 @@ impl Sight {
     }
 
     /// Looks at the blocks of a lane, from the first one on, and says how many free ranges it found.
-    fn see_lane(&mut self, layout: &Layout, lists: &Lists, lane: Lane, aim: &Aim) -> usize {
+    fn see_lane(&mut self, layout: &QueueLayout, lists: &Lists, lane: Lane, aim: &Aim) -> usize {
         let Some(blocks) = self.list(lists, &layout.lane(lane)) else {
             return 0;
         };
@@ -305,7 +305,7 @@ impl Sight {
             free += 1;
             let priority = range.segment.priority;
             let key = (block.lane, priority);
-            let sequence = self.sequences.entry(key).or_insert_with(|| Sequence {
+            let sequence = self.sequences.entry(key).or_insert_with(|| LaneLine {
                 lane: block.lane,
                 priority,
                 ranges: Vec::new(),
@@ -316,7 +316,7 @@ impl Sight {
     }
 
     fn finish(self, mut lists: Lists, aim: &Aim) -> View {
-        let sequences: Vec<Sequence> = self.sequences.into_values().collect();
+        let sequences: Vec<LaneLine> = self.sequences.into_values().collect();
         lists.retain(|path, _| self.used.contains(path));
         View {
             line: in_line(&sequences, aim.now, aim.aging),

@@ -166,7 +166,7 @@ impl Popper {
                 return Ok(Vec::new());
             }
             if std::mem::take(&mut woken) {
-                self.store.pause(session, PAUSE).await?;
+                session.sleep(PAUSE).await?;
             }
             let pinned = memory.view.pinned_blocks();
             let Some(set) = watches.as_mut().filter(|watches| watches.covers(&pinned)) else {
@@ -234,11 +234,13 @@ impl Popper {
         let (_, mut watch) = stat_and_watch(session, self.store.path()).await?;
         if self.store.load_header(session).await?.paused {
             demands.nothing();
-            tokio::select! {
-                () = watch.changed() => {}
-                () = demands.changed() => {}
-                lost = session.ended() => return Err(lost.into()),
-            }
+            let resumed = async {
+                tokio::select! {
+                    () = watch.changed() => {}
+                    () = demands.changed() => {}
+                }
+            };
+            session.while_alive(resumed).await?;
         }
         demands.refresh();
         Ok(())
@@ -247,11 +249,13 @@ impl Popper {
     /// Waits until nothing of this handle is open, so that an item can be given its last attempt alone.
     async fn until_settled(&self, session: &Arc<Session>, demands: &mut Demands) -> Result<(), Interrupted> {
         demands.nothing();
-        tokio::select! {
-            () = self.settling.until_settled() => {}
-            () = demands.changed() => {}
-            lost = session.ended() => return Err(lost.into()),
-        }
+        let settled = async {
+            tokio::select! {
+                () = self.settling.until_settled() => {}
+                () = demands.changed() => {}
+            }
+        };
+        session.while_alive(settled).await?;
         demands.refresh();
         Ok(())
     }
