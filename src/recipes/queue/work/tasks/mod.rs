@@ -2,15 +2,19 @@
 //!
 //! * `push`, `keys` – pushing
 //! * `view`, `select` – what was last seen of the queue, and what of it comes next
-//! * `demand`, `pop`, `wait`, `prepare` – taking items, and waiting for them
+//! * `demand`, `pop`, `wait` – taking items, and waiting for them
+//! * `prepare`, `claiming`, `holding` – a claim, from what has to be known for it to the items that are held
 //! * `claim`, `group`, `assignment` – what is held
-//! * `settle` – what becomes of it
+//! * `settle`, `judge` – what becomes of it
 //! * `tidy` – what is left over
 
 mod assignment;
 mod claim;
+mod claiming;
 mod demand;
 mod group;
+mod holding;
+mod judge;
 mod keys;
 mod pop;
 mod prepare;
