@@ -77,8 +77,8 @@ pub enum Error {
         limit: usize,
     },
 
-    /// Connections broke again and again while one request was unanswered. It was not applied, as far as that could be
-    /// found out.
+    /// Connections broke again and again while one request was unanswered. Where it was a write and its call does not say
+    /// otherwise, it may have been applied: read back.
     #[error(
         "{connections} connections broke at a request of {size} bytes on {path}; if the server's jute.maxbuffer is \
          smaller, raise it, or lower ConnectOptions::request_limit to it"

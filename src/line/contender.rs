@@ -133,7 +133,8 @@ impl<'a> Enrolled<'a> {
         if let Some(ahead) = &self.ahead {
             ahead.set(Some(path.clone()));
         }
-        if session.is_held_by_us(&path) && !self.line.warned_of_own.swap(true, Ordering::Relaxed) {
+        if !self.line.warned_of_own.load(Ordering::Relaxed) && session.is_held_by_us(&path) {
+            self.line.warned_of_own.store(true, Ordering::Relaxed);
             warn!(
                 node = self.node.path(),
                 holder = blocker,

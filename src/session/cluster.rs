@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::ToSocketAddrs;
 
+use futures::future;
 use tokio::runtime::Handle;
 use tracing::warn;
 
@@ -63,12 +64,13 @@ impl Cluster {
     /// # Errors
     /// [`ConnectError::UnknownHost`] if none is known. Those that are not, where others are, are warned of.
     pub(super) async fn resolve(&self, runtime: &Handle) -> Result<(), ConnectError> {
-        let (mut unknown, mut known) = (None, false);
-        for server in &self.servers {
+        let asked = self.servers.iter().map(|server| {
             let address = (server.host.clone(), server.port);
-            let asked =
-                runtime.spawn_blocking(move || address.to_socket_addrs().map(|mut found| found.next().is_some()));
-            match asked.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            runtime.spawn_blocking(move || address.to_socket_addrs().map(|mut found| found.next().is_some()))
+        });
+        let (mut unknown, mut known) = (None, false);
+        for (server, answer) in self.servers.iter().zip(future::join_all(asked).await) {
+            match answer.unwrap_or_else(|error| Err(io::Error::other(error))) {
                 Ok(true) => known = true,
                 Ok(false) => unknown = unknown.or_else(|| Some((server, "no address".to_owned()))),
                 Err(error) => unknown = unknown.or_else(|| Some((server, error.to_string()))),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time;
+use tracing::warn;
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
@@ -50,18 +51,18 @@ impl Coordinator {
             None => runtime::shared()?,
         };
         let opened = runtime::run(&runtime, Self::open_on(runtime.clone(), options, cluster));
-        opened.await.unwrap_or_else(|| {
-            Err(ConnectError::Runtime {
-                reason: "the runtime was shut down".to_owned(),
-            })
-        })
+        opened
+            .await
+            .unwrap_or_else(|reason| Err(ConnectError::Runtime { reason }))
     }
 
     async fn open_on(runtime: Handle, options: ConnectOptions, cluster: Cluster) -> Result<Self, ConnectError> {
         let timeout = options.session_timeout;
-        cluster.resolve(&runtime).await?;
-        // Bounded here, because the client waits on a silent server for longer than it tries to connect.
-        let opened = time::timeout(timeout, open_checked(&options, &cluster));
+        // Bounded here, because a resolver, and the client on a silent server, may wait for longer.
+        let opened = time::timeout(timeout, async {
+            cluster.resolve(&runtime).await?;
+            open_checked(&options, &cluster).await
+        });
         let (client, opened) = opened
             .await
             .unwrap_or_else(|_| Err(ConnectError::from_client(&cluster, timeout, zk::Error::NoHosts)))?;
@@ -84,10 +85,6 @@ impl Coordinator {
             retries: RetryBudget::default(),
         });
         let session = Session::new(client, opened, Arc::clone(&config));
-        if Moment::now() - opened > session.timeout() / 4 {
-            // So that the first acquire finds a lease.
-            runtime.spawn(Arc::clone(&session).vouch());
-        }
         let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));
         let (states, states_receiver) = watch::channel(SessionState::Connected);
         let (close, close_receiver) = mpsc::unbounded_channel();
@@ -178,14 +175,27 @@ impl Coordinator {
     }
 }
 
+/// The pause before a chroot is looked at again.
+const CHROOT_PAUSE: Duration = Duration::from_millis(100);
+
 async fn open_checked(options: &ConnectOptions, cluster: &Cluster) -> Result<(zk::Client, Moment), ConnectError> {
     let failed = |error| ConnectError::from_client(cluster, options.session_timeout, error);
-    let (client, opened) = supervisor::open(options, cluster).await.map_err(failed)?;
-    if client.path() != "/" && client.check_stat("/").await.map_err(failed)?.is_none() {
-        let cluster = cluster.to_string();
-        return Err(ConnectError::NoChroot { cluster });
+    loop {
+        let (client, opened) = supervisor::open(options, cluster).await.map_err(failed)?;
+        if client.path() == "/" {
+            return Ok((client, opened));
+        }
+        match client.check_stat("/").await {
+            Ok(Some(_)) => return Ok((client, opened)),
+            Ok(None) => {
+                let cluster = cluster.to_string();
+                return Err(ConnectError::NoChroot { cluster });
+            }
+            // The connection broke: in another session.
+            Err(error) => warn!(%error, "the chroot could not be looked at; trying again"),
+        }
+        time::sleep(CHROOT_PAUSE).await;
     }
-    Ok((client, opened))
 }
 
 fn check_margin(margin: Option<Duration>, timeout: Duration) -> Result<(), ConnectError> {

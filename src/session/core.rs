@@ -1,9 +1,9 @@
 //! One ZooKeeper session: its client, its lease, its nodes and its end.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -42,8 +42,8 @@ pub(crate) struct SessionConfig {
     pub(crate) runtime: Handle,
     pub(crate) orphans: mpsc::UnboundedSender<Orphan>,
     pub(crate) past: Mutex<VecDeque<i64>>,
-    /// Directories in which we may create nodes and not delete them.
-    pub(crate) undeletable: Mutex<HashSet<String>>,
+    /// Directories in which we may create nodes and not delete them, and since when that is known.
+    pub(crate) undeletable: Mutex<HashMap<String, Instant>>,
     /// Sessions that have ended, and whose held nodes may still be there.
     pub(crate) retired: Mutex<Vec<Weak<Session>>>,
     /// The largest request, in bytes.
@@ -65,7 +65,6 @@ pub(crate) struct Session {
     registry: Registry,
     end: End,
     attention: Notify,
-    proving: tokio::sync::Mutex<()>,
     warned_of_slow_proofs: AtomicBool,
 }
 
@@ -90,7 +89,7 @@ impl Session {
             false => EPHEMERAL_BYTES,
         };
         let registry = Registry::new(config.chroot_len, limit);
-        Arc::new(Self {
+        let session = Arc::new(Self {
             id,
             timeout,
             config,
@@ -101,9 +100,13 @@ impl Session {
             registry,
             end: End::new(),
             attention: Notify::new(),
-            proving: tokio::sync::Mutex::new(()),
             warned_of_slow_proofs: AtomicBool::new(false),
-        })
+        });
+        if Moment::now() - opened > timeout / 4 {
+            // So that the first acquire finds a lease.
+            session.runtime().spawn(Arc::clone(&session).vouch());
+        }
+        session
     }
 
     pub(crate) fn id(&self) -> i64 {
@@ -206,17 +209,21 @@ impl Session {
     /// The ACL of the directory of `path`, which is a node of ours, denies DELETE. Only the end of the session removes such
     /// a node, so the session is given up: else the process would wait behind its own dead node.
     pub(super) fn cannot_delete(self: &Arc<Self>, path: &str) {
-        let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
-        lock(&self.config.undeletable).insert(directory.to_owned());
+        let directory = directory_of(path).to_owned();
+        lock(&self.config.undeletable).insert(directory, Instant::now());
         self.end(LossReason::GivenUp);
     }
 
-    /// Refuses a directory in which we may not delete what we create.
+    /// Refuses a directory in which we may not delete what we create. It is tried again after a while: its ACL may have been
+    /// mended.
     ///
     /// # Errors
     /// [`Error::Denied`].
     pub(crate) fn check_deletable(&self, directory: &str) -> Result<(), Error> {
-        match lock(&self.config.undeletable).contains(directory) {
+        let mut undeletable = lock(&self.config.undeletable);
+        undeletable.retain(|_, since| since.elapsed() < UNDELETABLE_FOR);
+        let directory = if directory.is_empty() { "/" } else { directory };
+        match undeletable.contains_key(directory) {
             false => Ok(()),
             true => Err(Error::Denied {
                 path: directory.to_owned(),
@@ -226,8 +233,7 @@ impl Session {
 
     /// Whether a contender at `path` is one on which this process holds, or has held in a session that has ended.
     pub(crate) fn is_held_by_us(&self, path: &str) -> bool {
-        let retired = lock(&self.config.retired).clone();
-        let mut retired = retired.iter().filter_map(Weak::upgrade);
+        let mut retired = self.config.retired_sessions().into_iter();
         self.registry.holds(path) || retired.any(|session| session.registry.holds(path))
     }
 
@@ -359,11 +365,6 @@ impl Session {
         }
     }
 
-    /// Taken by whoever sends a heartbeat on demand, so that those who wait share it.
-    pub(super) fn proving(&self) -> &tokio::sync::Mutex<()> {
-        &self.proving
-    }
-
     /// Waits until the supervisor should look at the session again.
     pub(crate) async fn attention(&self) {
         self.attention.notified().await;
@@ -412,6 +413,11 @@ impl Session {
 }
 
 impl SessionConfig {
+    /// Sessions that have ended, and whose held nodes may still be there.
+    pub(super) fn retired_sessions(&self) -> Vec<Arc<Session>> {
+        lock(&self.retired).iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// As [`check_size`](Self::check_size), of a node at or below `path` in a transaction with one or two small steps.
     pub(crate) fn check_transaction_size(&self, path: &str, size: usize) -> Result<(), Error> {
         // A little longer than `path` is that of a ledger beside it.
@@ -436,6 +442,16 @@ impl SessionConfig {
             size,
             limit: self.request_limit,
         })
+    }
+}
+
+/// How long a directory in which we may not delete is refused.
+const UNDELETABLE_FOR: Duration = Duration::from_secs(60);
+
+fn directory_of(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some(("", _)) | None => "/",
+        Some((directory, _)) => directory,
     }
 }
 

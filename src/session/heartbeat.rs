@@ -64,34 +64,26 @@ impl Session {
         }
     }
 
-    /// As [`prove`](Self::prove), although nothing is to be held yet: for a session whose opening took long.
+    /// As [`prove`](Self::prove), although nothing is to be held yet: for a session whose opening took long. Given up after
+    /// one session timeout, since nothing waits for it.
     pub(super) async fn vouch(self: Arc<Self>) {
         let _grant = self.await_grant();
-        tokio::select! {
-            _ = self.ended() => {}
-            () = self.proven() => {}
-        }
+        let _ = tokio::time::timeout(self.timeout(), self.while_alive(self.proven())).await;
     }
 
-    async fn proven(self: &Arc<Self>) {
+    /// Waits for proofs. The supervisor asks for them: what waits here may not be polled for long, and sends nothing that
+    /// others rely on.
+    async fn proven(&self) {
         let mut proofs = self.proofs();
-        loop {
-            proofs.mark_unchanged();
-            if self.may_grant() {
-                return;
-            }
-            tokio::select! {
-                biased;
-                // An error is impossible: the session has the sender.
-                _ = proofs.changed() => {}
-                () = self.heartbeat_when_due() => {}
-            }
+        while !self.may_grant() {
+            // An error is impossible: the session has the sender.
+            let _ = proofs.changed().await;
         }
     }
 
-    /// Sends a heartbeat when the next one is due; after a reconnect at once. One at a time is on its way.
+    /// Sends a heartbeat when the next one is due; after a reconnect at once. For the supervisor alone, so that one at a
+    /// time is on its way.
     pub(super) async fn heartbeat_when_due(self: &Arc<Self>) {
-        let _turn = self.proving().lock().await;
         let mut proofs = self.proofs();
         while self.connected().await.is_ok() && self.is_verified() {
             proofs.mark_unchanged();

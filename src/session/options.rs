@@ -95,8 +95,8 @@ impl ConnectOptions {
     }
 
     /// The session timeout to ask for; the ensemble may grant another one within its bounds (by default 2 to 20 of
-    /// its ticks). How long a crashed holder blocks others; how long a hold outlives a cut connection is a fifth to two fifths
-    /// of it.
+    /// its ticks). How long a crashed holder blocks others; how long a hold outlives a cut connection is a third to a half of
+    /// it.
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.session_timeout = timeout;
         self

@@ -78,7 +78,8 @@ pub(crate) async fn run(mut orphans: mpsc::UnboundedReceiver<Orphan>, current: C
                     let batches = batches(std::mem::take(&mut waiting)).into_iter();
                     removals.extend(batches.map(|batch| remove(Arc::clone(&session), batch, &permits).boxed()));
                 }
-                Err(_) => waiting.drain(..).for_each(Orphan::settle),
+                // The coordinator has ended, and the nodes with its sessions; what closes them deletes what is still known.
+                Err(_) => waiting.clear(),
             },
             Some(left) = removals.next() => waiting.extend(left),
         }

@@ -113,6 +113,8 @@ pub(crate) struct Registry {
 struct RegistryState {
     next: u64,
     entries: HashMap<NodeKey, RegisteredNode>,
+    /// Those whose path is known.
+    by_path: HashMap<String, NodeKey>,
     bytes: usize,
     over: Option<LossReason>,
 }
@@ -191,6 +193,9 @@ impl Registry {
             bytes,
             _cleanup: cleanup,
         };
+        if let NodeLocation::Path(path) | NodeLocation::OwnedPath { path, .. } = &node.location {
+            state.by_path.insert(path.clone(), key);
+        }
         state.entries.insert(key, node);
         Ok(key)
     }
@@ -203,10 +208,16 @@ impl Registry {
     /// The node that is to be looked for by its guid is at `path`.
     pub(crate) fn found(&self, key: NodeKey, path: &str) {
         let mut state = lock(&self.state);
-        let RegistryState { entries, bytes, .. } = &mut *state;
+        let RegistryState {
+            entries,
+            by_path,
+            bytes,
+            ..
+        } = &mut *state;
         let Some(node) = entries.get_mut(&key) else { return };
         if let NodeLocation::ByGuid { .. } = node.location {
             node.location = NodeLocation::Path(path.to_owned());
+            by_path.insert(path.to_owned(), key);
             *bytes -= node.bytes;
             node.bytes = self.chroot_len + path.len() + NODE_OVERHEAD;
             *bytes += node.bytes;
@@ -216,6 +227,10 @@ impl Registry {
     pub(crate) fn remove(&self, key: NodeKey) {
         let removed = self.update(|state| {
             let removed = state.entries.remove(&key);
+            let path = removed.as_ref().map_or("", |node| node.location.path());
+            if state.by_path.get(path) == Some(&key) {
+                state.by_path.remove(path);
+            }
             state.bytes -= removed.as_ref().map_or(0, |node| node.bytes);
             removed
         });
@@ -239,8 +254,7 @@ impl Registry {
     /// Whether the session owns the node at `path`, and something is or was held on it.
     pub(crate) fn holds(&self, path: &str) -> bool {
         let state = lock(&self.state);
-        let is_there = |node: &RegisteredNode| matches!(&node.location, NodeLocation::Path(own) if own == path);
-        state.entries.values().any(|node| node.held && is_there(node))
+        state.at(path).is_some_and(|node| node.held)
     }
 
     /// Any node that is known to have been created, and that is not known to have been removed.
@@ -320,10 +334,13 @@ impl Registry {
 }
 
 impl RegistryState {
+    fn at(&self, path: &str) -> Option<&RegisteredNode> {
+        self.by_path.get(path).and_then(|key| self.entries.get(key))
+    }
+
     fn named(&self, path: &str) -> Option<Arc<End>> {
-        let is_at = |location: &_| matches!(location, NodeLocation::OwnedPath { path: other, .. } if other == path);
-        let found = self.entries.values().find(|entry| is_at(&entry.location));
-        found.map(|entry| Arc::clone(&entry.end))
+        let is_named = |node: &&RegisteredNode| matches!(node.location, NodeLocation::OwnedPath { .. });
+        self.at(path).filter(is_named).map(|node| Arc::clone(&node.end))
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) fn shared() -> Result<Handle, ConnectError> {
     Ok(shared.insert(runtime).handle().clone())
 }
 
-/// Runs `work` on the runtime; dropping the future drops the work. `None` if the runtime was shut down.
-pub(super) async fn run<F>(runtime: &Handle, work: F) -> Option<F::Output>
+/// Runs `work` on the runtime; dropping the future drops the work. An error says why it has no output.
+pub(super) async fn run<F>(runtime: &Handle, work: F) -> Result<F::Output, String>
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -47,5 +47,8 @@ where
     }
 
     let mut task = Task(runtime.spawn(work));
-    (&mut task.0).await.ok()
+    (&mut task.0).await.map_err(|error| match error.is_panic() {
+        true => "a task panicked on it; a runtime of yours needs `enable_time`".to_owned(),
+        false => "it was shut down".to_owned(),
+    })
 }

@@ -133,7 +133,10 @@ async fn ended(mut state: watch::Receiver<Option<LossReason>>, lease: Option<Arc
         let remaining = lease.as_ref().map(|lease| lease.remaining());
         let look_again = async {
             match (&lease, remaining) {
-                (Some(lease), Some(remaining)) => lease.sleep(remaining.max(SHORTEST_LOOK)).await,
+                // One that has run out has ended what rests on it; what does not rest on it any more ends otherwise.
+                (Some(lease), Some(remaining)) if !remaining.is_zero() => {
+                    lease.sleep(remaining.max(SHORTEST_LOOK)).await;
+                }
                 _ => std::future::pending().await,
             }
         };

@@ -163,7 +163,13 @@ impl Supervisor {
         close.close();
         self.slot.send_replace(Slot::Over(error));
         let bound = session.timeout() / 3;
-        if time::timeout(bound, close_session(session)).await.is_err() {
+        // Those that lapsed before are still there for their guards.
+        let retired = self.config.retired_sessions();
+        let all = retired.iter().chain([session]);
+        if time::timeout(bound, future::join_all(all.map(close_session)))
+            .await
+            .is_err()
+        {
             warn!("the ensemble did not confirm the end of the session in time; it will expire");
         }
         session.end(LossReason::Closed);

@@ -5,7 +5,7 @@ use zookeeper_client as zk;
 
 use super::hold::Hold;
 use crate::error::{Error, classify};
-use crate::session::{Commit, Interrupted, Lost, Operation, Unanswered};
+use crate::session::{Commit, Interrupted, Lost, Operation, Retry, Unanswered};
 
 /// A transaction that checks, as its first step, that the hold's node still exists: it commits as a whole while the
 /// ensemble sees the place as ours, or not at all.
@@ -33,6 +33,9 @@ impl<'a> CheckWriter<'a> {
     }
 
     /// Creates a node, with the ACL given by [`ConnectOptions::acls`](crate::ConnectOptions::acls).
+    ///
+    /// **An ephemeral node is not counted** against what one session may own
+    /// ([`Error::TooManyEphemerals`]); create few of them here.
     pub fn add_create(&mut self, path: &str, data: &[u8], mode: zk::CreateMode) -> &mut Self {
         self.add(Operation::create(path, data.to_vec(), mode))
     }
@@ -66,10 +69,25 @@ impl<'a> CheckWriter<'a> {
         let operations = std::mem::take(&mut self.operations);
         self.hold.check()?;
         let session = self.hold.node().session();
+        // Whatever ends the hold up to here, nothing was sent.
+        session.connected().await?;
+        self.hold.check()?;
         let mut steps: Vec<_> = self.hold.nodes().map(|node| Operation::exists(node.path())).collect();
         let checks = steps.len();
         steps.extend(operations);
-        match session.commit(&steps).await {
+        let mut retry = Retry::new(session, self.hold.path(), 0);
+        let committed = loop {
+            match session.commit(&steps).await {
+                // Nothing was written: the server asks for patience.
+                Ok(Commit::Unanswered(busy @ Unanswered::Busy)) => match retry.after(busy).await {
+                    Ok(()) => self.hold.check()?,
+                    Err(Interrupted::Lost(lost)) => return Err(lost.into()),
+                    Err(Interrupted::Failed(error)) => return Err(error.into()),
+                },
+                committed => break committed,
+            }
+        };
+        match committed {
             Ok(Commit::Applied(mut applied)) => {
                 applied.results.drain(..applied.results.len().min(checks));
                 Ok(applied.results)
@@ -79,10 +97,7 @@ impl<'a> CheckWriter<'a> {
                 (None, zk::Error::NoNode) => self.hold.node().removed().into(),
                 (None, source) => Error::from_answer(self.hold.path(), source).into(),
             }),
-            Ok(Commit::Unanswered(Unanswered::Busy)) => {
-                Err(Error::from_answer(self.hold.path(), zk::Error::Throttled).into())
-            }
-            Ok(Commit::Unanswered(Unanswered::Unknown { .. })) | Err(Interrupted::Lost(_)) => {
+            Ok(Commit::Unanswered(_)) | Err(Interrupted::Lost(_)) => {
                 debug!(path = self.hold.path(), "outcome of a fenced write unknown");
                 Err(FencedWriteError::Indeterminate)
             }

@@ -61,7 +61,8 @@ impl Hold {
     }
 
     /// For how long the place is certainly ours if nothing more is heard from the ensemble: zero once it is lost,
-    /// a fifth to two fifths of the session timeout while all is well. Costs no request.
+    /// a third to a half of the session timeout while the ensemble answers fast, at least a
+    /// fifth while it is slow. Costs no request.
     pub fn remaining(&self) -> Duration {
         let remaining = self.node.session().remaining();
         if self.node.end().reason().is_some() {

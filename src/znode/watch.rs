@@ -1,5 +1,7 @@
 //! [`NodeWatch`]: a watch on a node.
 
+use std::sync::Arc;
+
 use tokio::task::JoinHandle;
 use zookeeper_client as zk;
 
@@ -15,18 +17,20 @@ pub(crate) struct NodeWatch {
 }
 
 impl NodeWatch {
-    pub(super) fn new(session: &Session, watcher: zk::OneshotWatcher) -> Self {
+    pub(super) fn new(session: &Arc<Session>, watcher: zk::OneshotWatcher) -> Self {
         Self::telling(session, watcher, || {})
     }
 
     /// A watch that calls `fired` when the node is changed or deleted, or the session ends.
     pub(super) fn telling(
-        session: &Session,
+        session: &Arc<Session>,
         watcher: zk::OneshotWatcher,
         fired: impl FnOnce() + Send + 'static,
     ) -> Self {
+        let owner = Arc::clone(session);
         let event = session.runtime().spawn(async move {
-            watcher.changed().await;
+            // The client of a session that has ended may go on for a while, and its watches tell nothing then.
+            let _ = owner.while_alive(watcher.changed()).await;
             fired();
         });
         Self { event }

@@ -36,7 +36,7 @@ pub use self::observe::Participant;
 ///
 /// # When the session is lost
 /// A candidate goes on waiting in the next session. A leader has lost: leadership goes on through a lost connection
-/// for as long as its lease runs, a fifth to two fifths of the session timeout, and ends before another can lead.
+/// for as long as its lease runs, a third to a half of the session timeout, and ends before another can lead.
 ///
 /// # Cost
 /// A campaign with nobody in front: create and list, one round trip. Resigning: one delete. A waiting candidate costs

@@ -54,12 +54,28 @@ pub enum Presence {
 /// the same id then waits for that.
 #[derive(Debug, Default)]
 struct Leaving {
-    node: Arc<Mutex<Option<Arc<End>>>>,
+    node: Arc<Mutex<CurrentNode>>,
+}
+
+/// The end of the node of a member, and whether the member is about to leave.
+#[derive(Debug, Default)]
+struct CurrentNode {
+    end: Option<Arc<End>>,
+    is_leaving: bool,
+}
+
+impl CurrentNode {
+    fn set(&mut self, end: &Arc<End>) {
+        end.mark_deliberate(self.is_leaving);
+        self.end = Some(Arc::clone(end));
+    }
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        if let Some(end) = &*lock(&self.node) {
+        let mut node = lock(&self.node);
+        node.is_leaving = true;
+        if let Some(end) = &node.end {
             end.mark_deliberate(true);
         }
     }
@@ -108,7 +124,7 @@ impl Membership {
             written,
             current: Arc::clone(&leaving.node),
         };
-        *lock(&keeper.current) = Some(Arc::clone(node.end()));
+        lock(&keeper.current).set(node.end());
         runtime.spawn(keeper.run(node));
         Ok(Self {
             zk: zk.clone(),
@@ -186,7 +202,7 @@ struct Keeper {
     presence: watch::Sender<Presence>,
     written: watch::Sender<Written>,
     /// The end of the node, for [`Leaving`].
-    current: Arc<Mutex<Option<Arc<End>>>>,
+    current: Arc<Mutex<CurrentNode>>,
 }
 
 /// Nobody wants the membership any more, or none can be had.
@@ -202,7 +218,7 @@ impl Keeper {
                 Err(Over) => return,
             };
             info!(path = %self.path, "registered again");
-            *lock(&self.current) = Some(Arc::clone(node.end()));
+            lock(&self.current).set(node.end());
             self.presence.send_replace(Presence::Present);
         }
     }

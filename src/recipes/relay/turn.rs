@@ -107,6 +107,8 @@ impl Turn {
             }
             Ok(RemoveOutcome::Gone { .. }) => Lost::because(LossReason::NodeRemoved),
             Err(Interrupted::Lost(lost)) => lost,
+            // Its fate is open.
+            Err(Interrupted::Failed(Error::ConnectionBreaks { .. })) => Lost::because(LossReason::Released),
             Err(Interrupted::Failed(error)) => return Err(relay.zk.ended().unwrap_or(error).into()),
         };
         debug!(path, reason = %lost.reason, "looking what became of a result");

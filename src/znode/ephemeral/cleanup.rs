@@ -30,6 +30,7 @@ impl CleanupGuard {
         cleanup: Option<CleanupToken>,
         end: Arc<End>,
     ) -> Result<Self, Error> {
+        session.check_deletable(location.directory().trim_end_matches('/'))?;
         let key = session.registry().insert(location, cleanup, Arc::clone(&end))?;
         Ok(Self::new(session, key, end))
     }
@@ -40,6 +41,7 @@ impl CleanupGuard {
         path: &str,
         cleanup: Option<CleanupToken>,
     ) -> Result<Option<Self>, Error> {
+        session.check_deletable(path.rsplit_once('/').map_or("", |(directory, _)| directory))?;
         let (registry, end) = (session.registry(), Arc::new(End::new()));
         let key = registry.insert_named(path, session.id(), cleanup, Arc::clone(&end))?;
         Ok(key.map(|key| Self::new(session, key, end)))
@@ -76,6 +78,7 @@ impl Drop for CleanupGuard {
     fn drop(&mut self) {
         if !self.done {
             self.end.set(LossReason::Released);
+            self.set_held(false);
             self.session.discard(self.key);
         }
     }

@@ -72,7 +72,6 @@ impl Ephemeral {
     ) -> Result<(Self, Option<Vec<String>>), Interrupted> {
         let parent = new.parent.as_str();
         session.check_size(parent, new.data.len())?;
-        session.check_deletable(parent)?;
         let mut retry = Retry::new(session, parent, new.data.len());
         let mode = new.tag.create_mode();
         loop {

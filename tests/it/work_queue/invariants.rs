@@ -7,7 +7,7 @@ use fastrand::Rng;
 use zookeeper_recipes::queue::{Delivery, ItemId, NewItem, Order, PushOptions, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, built, clean, drain, nodes_of_items};
+use super::{PATH, built, clean, drain};
 use crate::sessions::session_of;
 use crate::support::{PATIENCE, connect};
 
@@ -24,30 +24,40 @@ fn numbers(parts: &[&str]) -> Vec<usize> {
     parts.iter().map(|part| part.parse().unwrap()).collect()
 }
 
+/// All blocks of lanes and slots. One list of a block is one consistent picture.
+async fn blocks(fixture: &Fixture) -> Vec<String> {
+    let tree = fixture.tree().await;
+    let is_block = |path: &String| {
+        let relative = path.strip_prefix(PATH).unwrap_or_default();
+        let depth = relative.matches('/').count();
+        (relative.starts_with("/lanes/") && depth == 3) || (relative.starts_with("/delayed/") && depth == 4)
+    };
+    tree.into_keys().filter(is_block).collect()
+}
+
 async fn parts(fixture: &Fixture) -> BTreeMap<(String, String), Parts> {
     let mut found: BTreeMap<(String, String), Parts> = BTreeMap::new();
-    for path in nodes_of_items(fixture, PATH).await {
-        let (block, name) = path.rsplit_once('/').unwrap();
-        let (kind, rest) = name.split_once('-').unwrap();
-        let fields: Vec<&str> = rest.split('-').next().unwrap().split('.').collect();
-        let parts = found.entry((block.to_owned(), fields[0].to_owned())).or_default();
-        match kind {
-            "s" | "b" | "g" => parts.count = Some(numbers(&fields[1..2])[0]),
-            "f" => parts.fresh.extend(numbers(&fields[1..])),
-            "o" => {
-                let span = numbers(&fields[1..]);
-                parts.opened.insert((span[0], span[1]));
+    for block in blocks(fixture).await {
+        for name in fixture.children(&block).await {
+            let (kind, rest) = name.split_once('-').unwrap();
+            let fields: Vec<&str> = rest.split('-').next().unwrap().split('.').collect();
+            let parts = found.entry((block.clone(), fields[0].to_owned())).or_default();
+            match kind {
+                "s" | "b" | "g" => parts.count = Some(numbers(&fields[1..2])[0]),
+                "f" => parts.fresh.extend(numbers(&fields[1..])),
+                "o" => {
+                    let span = numbers(&fields[1..]);
+                    parts.opened.insert((span[0], span[1]));
+                }
+                "c" => {
+                    let span = numbers(&fields[1..4]);
+                    let epoch = u32::try_from(span[2]).unwrap();
+                    parts.claims.push((span[0], span[1], epoch, format!("{block}/{name}")));
+                }
+                _ => {}
             }
-            "c" => {
-                let span = numbers(&fields[1..4]);
-                parts
-                    .claims
-                    .push((span[0], span[1], u32::try_from(span[2]).unwrap(), path.clone()));
-            }
-            _ => {}
         }
     }
-    found.retain(|(block, _), _| !block.contains("/groups/") && !block.contains("/moved/"));
     found
 }
 

@@ -46,6 +46,10 @@ pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
 /// queue's own node is persistent: a directory that the server removes when it is empty would give the names of former
 /// items to new ones. Other parents are containers, and so is the queue's own node where Curator has made it.
 ///
+/// # Rights
+/// All rights on `<path>`, and on `<path>-__fifo__` beside it. Where `<path>` is yours and its parent is not, let an operator
+/// create `<path>-__fifo__` with the ACL of `<path>`: creating it needs CREATE on the parent.
+///
 /// # Order
 /// Items leave in the order in which the ensemble took them in. Of consumers who wait, the first in line gets the next
 /// item, unless one that comes just then, or one that runs Curator, is faster.
