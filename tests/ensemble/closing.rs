@@ -27,7 +27,7 @@ pub(crate) async fn close(last: &Contender, pace: Pace, contenders: Vec<Contende
     }))
     .await;
     join_all(meeting_places(WORK_QUEUES).map(|path| async move {
-        empty_work_queue(last, &path, fixture).await;
+        empty_work_queue(last, &path).await;
         note_ends(last, &path, fixture).await;
     }))
     .await;
@@ -55,9 +55,8 @@ async fn empty_fifo_queue(last: &Contender, path: &str, queue: &FifoQueue) {
     }
 }
 
-async fn empty_work_queue(last: &Contender, path: &str, fixture: &Fixture) {
+async fn empty_work_queue(last: &Contender, path: &str) {
     let queue = work_queue_at(last, path).expect("valid");
-    let claimed = format!("{path}/claimed");
     // Those whom nobody serves any more are given back by whoever takes something.
     eventually(PATIENCE, "nothing is left in the work queue", || async {
         loop {
@@ -79,12 +78,8 @@ async fn empty_work_queue(last: &Contender, path: &str, fixture: &Fixture) {
                 acknowledged.unwrap_or_else(|problem| panic!("{path}: {problem}"));
             }
         }
-        // Twice, for an item may go from one to the other in between.
-        let mut is_empty = true;
-        for _ in 0..2 {
-            is_empty &= fixture.children(&claimed).await.is_empty() && queue.is_empty().await.expect("healed");
-        }
-        is_empty
+        let stats = queue.stats().await.expect("healed");
+        stats.ready + stats.delayed + stats.claimed == 0
     })
     .await;
 }
@@ -105,7 +100,8 @@ async fn note_ends(last: &Contender, path: &str, fixture: &Fixture) {
             async move { fixture.raw().get_data(&node).await.expect("results stay").0 }
         });
         for result in join_all(reads).await {
-            let result = String::from_utf8_lossy(&result).into_owned();
+            // The format and the kind of the outcome come first.
+            let result = String::from_utf8_lossy(&result[2..]).into_owned();
             let (item, token) = result.split_once(' ').expect("as it was written");
             last.note(path, Event::Done, item, token.parse().expect("as it was written"));
         }
