@@ -42,6 +42,19 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// An option on which all users of a recipe have to agree differs from the stored one.
+    #[error("{path} was made with {option} {agreed:?}, not {asked:?}; ask for the same, or leave it to the stored one")]
+    OptionMismatch {
+        /// Path of the node, from the chroot.
+        path: String,
+        /// The option.
+        option: String,
+        /// What was asked for.
+        asked: String,
+        /// What is stored.
+        agreed: String,
+    },
+
     /// A path that ZooKeeper does not accept.
     #[error("invalid path {path:?}: {reason}")]
     InvalidPath {

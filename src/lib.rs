@@ -75,12 +75,13 @@ pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, Invalid
 
 /// Queues: [`WorkQueue`](queue::WorkQueue) for tasks, [`FifoQueue`](queue::FifoQueue) on Curator's znodes.
 pub mod queue {
-    pub use crate::recipes::queue::{
-        AckError, DeadItem, DeadItemError, Delivery, FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue,
-        InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions, PushTimeoutError, ResultError,
-        ResultTimeoutError, WorkQueue,
-    };
     #[cfg(feature = "serde")]
     #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
-    pub use crate::recipes::queue::{TypedDelivery, TypedQueue};
+    pub use crate::recipes::queue::Json;
+    pub use crate::recipes::queue::{
+        AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, FifoPopError,
+        FifoPopTimeoutError, FifoPushError, FifoQueue, InvalidItemId, ItemId, ItemStatus, Job, NewItem, Order,
+        PastAttempt, Payload, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError, ResultTimeoutError,
+        RetryPolicy, Summary, WorkQueue, WorkQueueBuilder, Worker,
+    };
 }

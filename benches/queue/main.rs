@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench queue                          # the table
+//! cargo bench --bench queue -- --ours               # without the peers
 //! cargo bench --bench queue -- --backlog 1000000     # what a backlog of so many items costs (scripts/backlog.sh)
 //! ```
 //!
@@ -24,6 +25,7 @@ mod table;
 
 use uuid::Uuid;
 use zookeeper_client::{Acls, Client, CreateMode};
+use zookeeper_recipes::queue::Order;
 use zookeeper_testkit::RealServer;
 
 use self::floor::Floor;
@@ -45,6 +47,11 @@ const FLOOR_ONE: &str = "raw multis of 100, one in flight";
 const FLOOR: &str = "raw multis of 100, four in flight";
 const OURS: &str = "WorkQueue, 1 session";
 const OURS_EIGHT: &str = "WorkQueue, 8 sessions";
+const WORKERS: [(&str, usize, Order); 3] = [
+    ("  workers, 1 session", 1, Order::Strict),
+    ("  workers, 8 sessions", SESSIONS, Order::Strict),
+    ("  workers, 8 sessions, window of 16", SESSIONS, Order::Window(16)),
+];
 const OURS_SERIAL: &str = "  one push, one pop and ack after the other";
 
 /// How much is measured.
@@ -120,6 +127,9 @@ async fn measure(cluster: &str, dir: &str, effort: Effort) -> Result<(), Failure
         for (name, sessions) in [(OURS, 1), (OURS_EIGHT, SESSIONS)] {
             table.note(name, ours.run(effort.items, sessions).await?);
         }
+        for (name, sessions, order) in WORKERS {
+            table.note(name, ours.work(effort.items / 2, sessions, order).await?);
+        }
         table.note(OURS_SERIAL, ours.one_by_one(effort.peer_items).await?);
         for (name, rates) in peers.run(effort.peer_items)? {
             table.note(name, rates);
@@ -132,6 +142,10 @@ async fn measure(cluster: &str, dir: &str, effort: Effort) -> Result<(), Failure
 
     let rates = |name| table.rates(name).ok_or("not measured");
     let (one, eight) = (rates(OURS)?, rates(OURS_EIGHT)?);
+    let workers = |place: usize| rates(WORKERS[place].0);
+    let alone = workers(0)?.consume;
+    at_least("workers of 8 sessions / 1 session", workers(1)?.consume / alone, 0.6);
+    at_least("the same with a window of 16", workers(2)?.consume / alone, 1.5);
     at_least("WorkQueue push/s, 1 session", one.push, 20_000.0);
     at_least("WorkQueue push/s, 8 sessions", eight.push, 20_000.0);
     if let Some(safe) = table.rates(SAFE) {

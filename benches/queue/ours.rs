@@ -1,12 +1,13 @@
 //! `WorkQueue`, by several sessions or by one, with many items at a time or one after the other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use futures::{TryFutureExt, future};
 use tokio::sync::watch;
-use zookeeper_recipes::queue::{Delivery, WorkQueue};
+use zookeeper_recipes::queue::{Delivery, Job, Order, WorkQueue};
 use zookeeper_recipes::{ConnectOptions, Coordinator};
 
 use crate::table::Rates;
@@ -18,6 +19,10 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 const PUSHES: usize = 1_000;
 /// Items that a consumer has at once.
 const PREFETCH: usize = 512;
+/// What a worker of each session does at once, has ahead, and takes for an item.
+const WORKERS: usize = 16;
+const WORKER_PREFETCH: usize = 64;
+const EFFORT: Duration = Duration::from_millis(1);
 /// Items that are popped at once, and such batches that are acknowledged at once.
 const BATCH: usize = 128;
 const BATCHES: usize = 4;
@@ -53,6 +58,37 @@ impl Ours {
         future::try_join_all(queues.iter().map(|queue| push(queue, items / sessions))).await?;
         let pushed = Instant::now();
         consume(&queues, items / sessions * sessions).await?;
+        Ok(Rates::of(items, pushed - started, pushed.elapsed()))
+    }
+
+    /// The same by workers: each session with a concurrency of 16, a prefetch of 64 and handlers that take a millisecond.
+    pub(crate) async fn work(&self, items: usize, sessions: usize, order: Order) -> Result<Rates, Failure> {
+        let path = format!("/worked-{sessions}-{order:?}").replace(['(', ')'], "-");
+        let queues: Vec<WorkQueue> = self.sessions[..sessions]
+            .iter()
+            .map(|zk| WorkQueue::builder(zk, &path).order(order).build())
+            .collect::<Result<_, _>>()?;
+        let started = Instant::now();
+        future::try_join_all(queues.iter().map(|queue| push(queue, items / sessions))).await?;
+        let pushed = Instant::now();
+        let (done, all) = (Arc::new(AtomicUsize::new(0)), watch::channel(false).0);
+        let items = items / sessions * sessions;
+        future::try_join_all(queues.iter().map(|queue| {
+            let (done, all, mut over) = (Arc::clone(&done), all.clone(), all.subscribe());
+            let worker = queue.worker().concurrency(WORKERS).prefetch(WORKER_PREFETCH);
+            let worker = worker.shutdown(async move { drop(over.wait_for(|over| *over).await) });
+            worker.run(move |_: Job| {
+                let (done, all) = (Arc::clone(&done), all.clone());
+                async move {
+                    tokio::time::sleep(EFFORT).await;
+                    if done.fetch_add(1, Ordering::Relaxed) + 1 == items {
+                        all.send_replace(true);
+                    }
+                    Ok::<_, String>(())
+                }
+            })
+        }))
+        .await?;
         Ok(Rates::of(items, pushed - started, pushed.elapsed()))
     }
 

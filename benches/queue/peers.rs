@@ -31,6 +31,12 @@ impl Peers {
                 None
             }
         };
+        if env::args().any(|argument| argument == "--ours") {
+            return Self {
+                curator: None,
+                kazoo: None,
+            };
+        }
         Self {
             curator: said("Curator", Peer::curator("Queues", &[cluster, dir])),
             kazoo: said("kazoo", kazoo(cluster, dir)),

@@ -16,11 +16,11 @@ use crate::ledger::Ledger;
 use crate::{input, worker};
 
 const WORKERS: usize = 4;
-/// The worker that is killed, and in which of its batches.
-const VICTIM: (usize, usize) = (2, 3);
+/// The worker that is killed, and at which of its items.
+const VICTIM: (usize, usize) = (2, 200);
 /// Items pushed in one transaction.
 const CHUNK: usize = 250;
-/// Lines that are expected to end as dead items.
+/// Lines that are expected to end as dead letters.
 const DEAD: usize = 1;
 
 /// What the queue did with the file.
@@ -44,8 +44,8 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
     push(&queue, lines, &mut pushed).await?;
     progress.note("director", &format!("has pushed the file: {} items", pushed.len()));
     for number in 1..=WORKERS {
-        let last_batch = if VICTIM.0 == number { VICTIM.1 } else { 0 };
-        let arguments = ["--worker", &number.to_string(), &last_batch.to_string(), cluster];
+        let last_item = if VICTIM.0 == number { VICTIM.1 } else { 0 };
+        let arguments = ["--worker", &number.to_string(), &last_item.to_string(), cluster];
         processes.start(
             &format!("worker {number}"),
             processes::myself()?.args(arguments).arg(path),
@@ -78,7 +78,8 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
 /// Pushes all lines. An item that is known by its key is not pushed again, but its id is answered.
 async fn push(queue: &WorkQueue, lines: &[String], pushed: &mut BTreeMap<String, String>) -> Result<(), BoxError> {
     for chunk in lines.chunks(CHUNK) {
-        let item = |line: &String| NewItem::new(line.clone()).with(PushOptions::new().key(input::key(line)));
+        let options = |line: &str| PushOptions::new().key(input::key(line)).group(input::account(line));
+        let item = |line: &String| NewItem::new(line.clone()).with(options(line));
         let ids = queue.push_all(chunk.iter().map(item)).await?;
         pushed.extend(ids.iter().map(ToString::to_string).zip(chunk.iter().cloned()));
     }

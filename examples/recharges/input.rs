@@ -15,6 +15,14 @@ pub(crate) fn key(line: &str) -> &str {
     line.split(',').next().unwrap_or(line)
 }
 
+/// The account of a line, whose recharges are applied in their order: its second field.
+pub(crate) fn account(line: &str) -> &str {
+    line.split(',')
+        .nth(1)
+        .filter(|account| !account.is_empty())
+        .unwrap_or("none")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

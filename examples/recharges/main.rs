@@ -7,16 +7,18 @@
 //! ```
 //!
 //! The `director` pushes the file into a `WorkQueue`, a line an item, and starts four workers (the example starts
-//! itself), which take the items in batches and apply them to accounts in a SQLite database (`worker`, `ledger`). What
-//! keeps the accounts right:
+//! itself), whose worker loops apply the items to accounts in a SQLite database (`worker`, `ledger`). What keeps the
+//! accounts right:
 //!
+//! * the **group**: the recharges of one account are applied in their order and one at a time, those of different accounts
+//!   side by side;
 //! * the **key**: a line that is pushed again, as the whole file is, is known by its first field, and no second item;
 //! * the **claim**: an item that was not acknowledged comes back when its worker's session ends. One worker is killed
-//!   after it has applied half a batch and before it has acknowledged any of it: another one gets all of these items;
+//!   after it has applied items and before it has acknowledged them: other workers get all of these;
 //! * the **item id**: the ledger notes the ids that it has applied, in the same transaction as the amounts. The items
 //!   that the dead worker had applied are in it and change nothing the second time;
-//! * the **attempts**: the worker that gets the line that nobody can read gives it back, and after three attempts it is
-//!   dead: out of the way, and kept for an operator to look at.
+//! * the **attempts**: a line that cannot be read is given back, and after three attempts it is a dead letter: out of the
+//!   way, and kept for an operator to look at.
 //!
 //! At the end the ledger is compared with the file (`audit`); the exit status is 1 if anything is wrong with it.
 //!
@@ -45,19 +47,19 @@ const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/recharge
 
 fn main() -> ExitCode {
     start::main(|arguments| match *arguments {
-        ["--worker", number, last_batch, cluster, ledger] => {
-            start::process("recharges", work(number, last_batch, cluster, Path::new(ledger)))
+        ["--worker", number, last_item, cluster, ledger] => {
+            start::process("recharges", work(number, last_item, cluster, Path::new(ledger)))
         }
         _ => start::example_with_ledger("recharges", arguments, recharge),
     })
 }
 
-async fn work(number: &str, last_batch: &str, cluster: &str, ledger: &Path) -> Result<(), BoxError> {
+async fn work(number: &str, last_item: &str, cluster: &str, ledger: &Path) -> Result<(), BoxError> {
     let assignment = Assignment {
         name: &format!("worker {number}"),
         cluster,
         ledger,
-        last_batch: Some(last_batch.parse()?).filter(|batch| *batch > 0),
+        last_item: Some(last_item.parse()?).filter(|item| *item > 0),
     };
     worker::run(&assignment).await
 }

@@ -1,10 +1,11 @@
-//! A worker: takes a batch of items, applies them in one transaction, acknowledges them; until it is told to end.
+//! A worker: a worker loop of the queue, whose handler applies one item at a time; until it is told to end.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
-use zookeeper_recipes::queue::{Delivery, WorkQueue};
+use zookeeper_recipes::queue::{Job, Order, WorkQueue};
 use zookeeper_recipes::{Coordinator, Error};
 
 use crate::common::commands::Commands;
@@ -13,11 +14,12 @@ use crate::common::print::say;
 use crate::common::{BoxError, session};
 use crate::ledger::Ledger;
 
-/// Deliveries of an item before it is dead.
+/// Deliveries of an item before it is a dead letter.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;
-const BATCH: usize = 25;
-/// What a batch takes beside the ledger.
-const EFFORT: Duration = Duration::from_millis(20);
+/// Items that a worker works on at once: of different accounts, since each account is a group.
+const CONCURRENCY: usize = 16;
+/// What an item takes beside the ledger.
+const EFFORT: Duration = Duration::from_millis(5);
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -25,12 +27,15 @@ pub(crate) struct Assignment<'a> {
     pub(crate) name: &'a str,
     pub(crate) cluster: &'a str,
     pub(crate) ledger: &'a Path,
-    /// The batch during which it stands still, if any, for the director to kill it.
-    pub(crate) last_batch: Option<usize>,
+    /// The item from which on it applies and acknowledges nothing, if any, for the director to kill it.
+    pub(crate) last_item: Option<usize>,
 }
 
 pub(crate) fn queue(zk: &Coordinator) -> Result<WorkQueue, Error> {
-    Ok(WorkQueue::new(zk, "/recharges")?.max_attempts(MAX_ATTEMPTS))
+    WorkQueue::builder(zk, "/recharges")
+        .max_attempts(MAX_ATTEMPTS)
+        .order(Order::Window(64))
+        .build()
 }
 
 /// Works from the first command until it is told to end.
@@ -43,78 +48,51 @@ pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     say!("is ready");
     // All begin together, so that none is done before another is there.
     commands.next().await?;
-    tokio::select! {
-        worked = work(&zk, assignment) => worked?,
-        // What was on its way goes to another.
-        () = commands.end() => {}
-    }
+    let handler = Handler {
+        ledger: Arc::new(Mutex::new(Ledger::open(assignment.ledger)?)),
+        begun: Arc::default(),
+        last_item: assignment.last_item,
+    };
+    let worker = queue(&zk)?
+        .worker()
+        .concurrency(CONCURRENCY)
+        .shutdown(async move { commands.end().await });
+    let summary = worker.run(|recharge| handler.clone().recharge(recharge)).await?;
+    say!("has applied {} items, {} attempts failed", summary.done, summary.failed);
     zk.close().await;
     Ok(())
 }
 
-async fn work(zk: &Coordinator, assignment: &Assignment<'_>) -> Result<(), BoxError> {
-    let queue = queue(zk)?;
-    let mut ledger = Ledger::open(assignment.ledger)?;
-    for number in 1.. {
-        let batch = queue.pop_batch(BATCH).await?;
-        if assignment.last_batch == Some(number) {
-            die(batch, &mut ledger).await?;
-        } else {
-            settle(batch, &mut ledger).await?;
+/// Applies items to the ledger.
+#[derive(Clone, Debug)]
+struct Handler {
+    ledger: Arc<Mutex<Ledger>>,
+    begun: Arc<AtomicUsize>,
+    last_item: Option<usize>,
+}
+
+impl Handler {
+    /// Applies an item; the worker acknowledges it then. If the acknowledgement does not get there, the item comes again,
+    /// to some worker: the ledger knows it by its id. An error gives the item back.
+    async fn recharge(self, item: Job) -> Result<(), String> {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let line = String::from_utf8_lossy(item.payload()).into_owned();
+        let recharge = Payment::parse(&line).map_err(|problem| {
+            say!("attempt {} of {MAX_ATTEMPTS}: {problem}", item.attempt());
+            problem
+        })?;
+        let applied = {
+            let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.apply([(item.id().as_str(), &recharge)])
+        };
+        applied.map_err(|error| error.to_string())?;
+        if let Some(last) = self.last_item.filter(|last| number >= *last) {
+            if number == last {
+                say!("stands still: its items are applied, and not acknowledged");
+            }
+            std::future::pending::<()>().await;
         }
+        tokio::time::sleep(EFFORT).await;
+        Ok(())
     }
-    Ok(())
-}
-
-/// Applies a batch, then acknowledges it. If the acknowledgement does not get there, the items come again, to whomever:
-/// the ledger knows them by their ids.
-async fn settle(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), BoxError> {
-    let (readable, unreadable) = read(batch);
-    apply(&readable, ledger)?;
-    tokio::time::sleep(EFFORT).await;
-    let acks = readable.into_iter().map(|(delivery, _)| delivery.ack());
-    for lost in join_all(acks).await.into_iter().filter_map(Result::err) {
-        say!("cannot acknowledge: {lost}");
-    }
-    for (delivery, problem) in unreadable {
-        say!("attempt {} of {MAX_ATTEMPTS}: {problem}", delivery.attempt());
-        if let Err(lost) = delivery.nack().await {
-            say!("cannot give back: {lost}");
-        }
-    }
-    Ok(())
-}
-
-/// Applies one half of a batch, acknowledges none of it, and waits to be killed.
-async fn die(batch: Vec<Delivery>, ledger: &mut Ledger) -> Result<(), BoxError> {
-    let (readable, _unreadable) = read(batch);
-    let applied = &readable[..readable.len().div_ceil(2)];
-    apply(applied, ledger)?;
-    say!(
-        "stands still: {} of its {} items are applied, none is acknowledged",
-        applied.len(),
-        readable.len()
-    );
-    std::future::pending().await
-}
-
-type Read<T> = Vec<(Delivery, T)>;
-
-fn read(batch: Vec<Delivery>) -> (Read<Payment>, Read<String>) {
-    let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
-    for delivery in batch {
-        match Payment::parse(&String::from_utf8_lossy(delivery.payload())) {
-            Ok(recharge) => readable.push((delivery, recharge)),
-            Err(problem) => unreadable.push((delivery, problem)),
-        }
-    }
-    (readable, unreadable)
-}
-
-fn apply(readable: &[(Delivery, Payment)], ledger: &mut Ledger) -> Result<(), BoxError> {
-    let items: Vec<(String, &Payment)> = readable
-        .iter()
-        .map(|(delivery, recharge)| (delivery.id().to_string(), recharge))
-        .collect();
-    Ok(ledger.apply(items.iter().map(|(item, recharge)| (item.as_str(), *recharge)))?)
 }

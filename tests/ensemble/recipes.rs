@@ -202,8 +202,8 @@ async fn work_queue(mut contender: Contender) -> Result<(), String> {
 }
 
 pub(crate) fn work_queue_at(contender: &Contender, path: &str) -> Result<WorkQueue, String> {
-    let queue = WorkQueue::new(&contender.zk, path).map_err(text)?;
-    Ok(queue.max_attempts(MAX_ATTEMPTS))
+    let queue = WorkQueue::builder(&contender.zk, path).max_attempts(MAX_ATTEMPTS);
+    queue.build().map_err(text)
 }
 
 /// Pushes each item, some of them once more, which changes nothing.

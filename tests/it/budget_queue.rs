@@ -6,7 +6,7 @@ use futures::future;
 use zookeeper_recipes::queue::{Delivery, WorkQueue};
 use zookeeper_testkit::{Counts, Fixture, Op, eventually, within};
 
-use crate::budget::{Counted, make_dir};
+use crate::budget::Counted;
 use crate::support::{PATIENCE, connect};
 
 const PATH: &str = "/q";
@@ -19,16 +19,8 @@ async fn pop(queue: &WorkQueue) -> Delivery {
     within(PATIENCE, "an item", queue.pop()).await.unwrap()
 }
 
-/// One that has pushed, popped and acknowledged before, so that it knows its way; with its directories made, and kept
-/// from being reaped.
+/// One that has pushed, popped and acknowledged before, so that it knows its way.
 async fn ready(fixture: &Fixture) -> (Counted, WorkQueue) {
-    make_dir(fixture, PATH).await;
-    for name in ["claims", "claimed", "consumers", "ledgers", "expiry", "later"] {
-        make_dir(fixture, &format!("{PATH}/{name}")).await;
-    }
-    for name in ["ready", "ready/100", "ready/100/0"] {
-        make_dir(fixture, &format!("{PATH}/{name}")).await;
-    }
     let counted = Counted::connect(fixture).await;
     let queue = queue(&counted);
     for _ in 0..2 {
@@ -50,18 +42,26 @@ async fn settled(counted: &Counted) {
     }
 }
 
-/// What was sent, but for what only somebody sends who holds something for a while: a watch on the claim, its end,
-/// heartbeats.
+/// What was sent, but for what is sent only while something is held for a while (a watch on the claim, its end,
+/// heartbeats), and for the look for what has expired.
 async fn sent(counted: &Counted, at_least: usize) -> Counts {
-    let sent = counted.requests(at_least).await.without_heartbeats();
-    let claims = format!("{PATH}/claims");
-    sent.matching(|request| request.op == Op::Multi || request.op.is_list() || !request.is_under(&claims))
+    eventually(PATIENCE, format!("{at_least} requests"), || async {
+        essential(&counted.proxy.requests().without_heartbeats()).total() >= at_least
+    })
+    .await;
+    essential(&counted.requests(0).await.without_heartbeats())
+}
+
+fn essential(counts: &Counts) -> Counts {
+    counts.matching(|request| {
+        let is_watch = request.op != Op::Multi && request.paths.iter().any(|path| path.contains("/c-"));
+        !is_watch && request.paths != [format!("{PATH}/expiry")]
+    })
 }
 
 async fn finish(fixture: &Fixture, queues: Vec<WorkQueue>) {
     drop(queues);
-    let left = ["/q/claims", "/q/claimed", "/q/consumers", "/q/ledgers"];
-    fixture.assert_no_nodes_left(&left).await;
+    fixture.assert_no_nodes_left(&["/q/consumers", "/q/ledgers"]).await;
 }
 
 #[tokio::test]
@@ -85,14 +85,13 @@ async fn what_is_pushed_together_is_one_transaction() {
     finish(&fixture, vec![queue]).await;
 }
 
-/// A look: whether somebody stands in line; who has claims and what for; what there is to take, and the first block.
-const LOOK: usize = 6;
+/// The lanes, those of delayed items, one lane and its block, and the line of consumers.
+const LOOK: usize = 5;
 
-/// A look, the item, one transaction. Once in a second, it is looked for what has expired.
+/// The claim, the item, and a look that shows whether something ahead has come free.
 const POP: usize = LOOK + 2;
 
 fn assert_is_pop(counts: &Counts) {
-    let counts = without_sweep(counts);
     let ops = [
         counts.creates(),
         counts.lists(),
@@ -102,129 +101,89 @@ fn assert_is_pop(counts: &Counts) {
     assert_eq!((ops, counts.total()), ([0, LOOK, 1, 1], POP), "{counts}");
 }
 
-/// Until so much was sent, but for the look for what has expired.
-async fn until_sent(counted: &Counted, at_least: usize) {
-    eventually(PATIENCE, format!("{at_least} requests"), || async {
-        without_sweep(&counted.proxy.requests().without_heartbeats()).total() >= at_least
-    })
-    .await;
-}
-
-fn without_sweep(counts: &Counts) -> Counts {
-    let rest = counts.matching(|request| request.paths != [format!("{PATH}/expiry")]);
-    assert!(counts.total() <= rest.total() + 1, "{counts}");
-    rest
+fn assert_is_one_transaction(counts: &Counts) {
+    assert_eq!((counts.of(Op::Multi), counts.total()), (1, 1), "{counts}");
 }
 
 #[tokio::test]
 async fn one_item_costs_to_take_what_a_hundred_cost() {
     let fixture = Fixture::new("pops").await;
     let (counted, queue) = ready(&fixture).await;
-    queue.push("alone").await.unwrap();
-    queue.push_all((0..100).map(|_| "together")).await.unwrap();
-    counted.requests(2).await;
-
+    for item in ["first", "second"] {
+        queue.push(item).await.unwrap();
+    }
+    queue.push_all((0..64).map(|_| "together")).await.unwrap();
     let first = pop(&queue).await;
-    let counts = sent(&counted, POP).await;
-    assert_is_pop(&counts);
-    let batch = within(PATIENCE, "a batch", queue.pop_batch(100)).await.unwrap();
-    assert_eq!(batch.len(), 100);
+    settled(&counted).await;
+
+    let second = pop(&queue).await;
+    assert_is_pop(&sent(&counted, POP).await);
+    let batch = within(PATIENCE, "a batch", queue.pop_batch(64)).await.unwrap();
+    assert_eq!(batch.len(), 64);
     assert_is_pop(&sent(&counted, POP).await);
 
     first.ack().await.unwrap();
-    let counts = sent(&counted, 1).await;
-    assert_eq!((counts.of(Op::Multi), counts.total()), (1, 1), "{counts}");
+    assert_is_one_transaction(&sent(&counted, 1).await);
     future::try_join_all(batch.into_iter().map(Delivery::ack))
         .await
         .unwrap();
-    let counts = sent(&counted, 1).await;
-    assert_eq!((counts.of(Op::Multi), counts.total()), (1, 1), "{counts}");
+    assert_is_one_transaction(&sent(&counted, 1).await);
+    second.ack().await.unwrap();
     finish(&fixture, vec![queue]).await;
 }
 
-/// No answer is waited for before all of the look is sent: a pop is three round trips.
+/// No reply is waited for before all of a pop is sent.
 #[tokio::test]
-async fn a_look_is_one_round_trip() {
-    let fixture = Fixture::new("look").await;
+async fn a_pop_in_a_busy_queue_is_one_round_trip() {
+    let fixture = Fixture::new("one round trip").await;
     let (counted, queue) = ready(&fixture).await;
-    queue.push("a").await.unwrap();
-    counted.requests(1).await;
+    for item in ["first", "second"] {
+        queue.push(item).await.unwrap();
+    }
+    pop(&queue).await.ack().await.unwrap();
+    settled(&counted).await;
     counted.proxy.black_hole_replies();
     let popping = tokio::spawn({
         let queue = queue.clone();
         async move { queue.pop().await }
     });
-    until_sent(&counted, LOOK).await;
-    let counts = without_sweep(&counted.proxy.requests().without_heartbeats());
-    assert_eq!((counts.lists(), counts.total()), (LOOK, LOOK), "{counts}");
+    eventually(PATIENCE, "all is sent", || async {
+        essential(&counted.proxy.requests().without_heartbeats()).total() >= POP
+    })
+    .await;
+    assert_is_pop(&essential(&counted.proxy.requests().without_heartbeats()));
     counted.proxy.heal();
-    let delivery = within(PATIENCE, "an item", popping).await.unwrap().unwrap();
-    delivery.ack().await.unwrap();
+    within(PATIENCE, "an item", popping)
+        .await
+        .unwrap()
+        .unwrap()
+        .ack()
+        .await
+        .unwrap();
     finish(&fixture, vec![queue]).await;
 }
 
-/// Who finds somebody in line has looked in vain, once: it stands behind, and as long as somebody is ahead each time, it
-/// does not look before it stands there.
 #[tokio::test]
-async fn a_pop_beside_others_costs_a_place_in_line() {
-    let fixture = Fixture::new("beside others").await;
-    let (counted, ours) = ready(&fixture).await;
-    let theirs = WorkQueue::new(&connect(&fixture).await, PATH).unwrap();
-    let mut waiting = Vec::new();
-    // The block in which the last item was is empty, so that it looks which other one there is.
-    for look in [LOOK + 2, 0] {
-        let ahead = tokio::spawn({
-            let theirs = theirs.clone();
-            async move { theirs.pop().await }
-        });
-        fixture.until_children("/q/consumers", 1).await;
-        settled(&counted).await;
-        waiting.push(tokio::spawn({
-            let ours = ours.clone();
-            async move { ours.pop().await }
-        }));
-        fixture.until_children("/q/consumers", 2).await;
-        // The place and a look at the line, a watch on it and one on who is ahead.
-        until_sent(&counted, look + 4).await;
-        let counts = without_sweep(&counted.requests(0).await.without_heartbeats());
-        let ops = [counts.creates(), counts.lists(), counts.of(Op::Exists)];
-        assert_eq!((ops, counts.total()), ([1, look + 1, 2], look + 4), "{counts}");
-        theirs.push_all(["a", "b"]).await.unwrap();
-        for popping in [ahead, waiting.remove(0)] {
-            let delivery = within(PATIENCE, "an item", popping).await.unwrap().unwrap();
-            delivery.ack().await.unwrap();
-        }
-    }
-    finish(&fixture, vec![ours, theirs]).await;
-}
-
-/// Where an item goes back to is a directory of its own, of all that was due in that eighth of a second: one look, the
-/// directory and what is above it, one transaction. Who is next gets there by two lists more.
-#[tokio::test]
-async fn what_is_given_back_costs_one_transaction_and_the_directory_for_it() {
+async fn giving_back_is_one_transaction() {
     let fixture = Fixture::new("nack").await;
     let (counted, queue) = ready(&fixture).await;
-    make_dir(&fixture, "/q/later/100").await;
     queue.push_all(["one", "two", "three"]).await.unwrap();
     let mut batch = within(PATIENCE, "a batch", queue.pop_batch(3)).await.unwrap();
+    // The first one of all makes the directory in which it is found again.
+    batch.remove(0).nack().await.unwrap();
     settled(&counted).await;
     batch.remove(0).nack().await.unwrap();
     let counts = sent(&counted, 1).await;
-    assert_eq!((counts.of(Op::Exists), counts.of(Op::Multi)), (1, 1), "{counts}");
-    assert_eq!(counts.creates() + 2, counts.total(), "{counts}");
-    assert!(counts.creates() <= 5, "{counts}");
-    future::try_join_all(batch.into_iter().map(Delivery::nack))
-        .await
-        .unwrap();
-    let counts = sent(&counted, 1).await;
-    assert_eq!((counts.of(Op::Multi), counts.total()), (1, 1), "{counts}");
+    assert!(counts.total() <= 6, "{counts}");
+    batch.remove(0).nack().await.unwrap();
+    assert_is_one_transaction(&sent(&counted, 1).await);
     for delivery in within(PATIENCE, "a batch", queue.pop_batch(3)).await.unwrap() {
         delivery.ack().await.unwrap();
     }
     finish(&fixture, vec![queue]).await;
 }
 
-/// Neither a queue of which somebody holds a handle, nor one of which somebody waits for an item.
+/// Neither a handle that is kept, nor a consumer that waits.
 #[tokio::test]
 async fn an_idle_queue_and_idle_consumers_cost_nothing_and_a_push_wakes_one() {
     const CONSUMERS: usize = 3;
@@ -250,16 +209,10 @@ async fn an_idle_queue_and_idle_consumers_cost_nothing_and_a_push_wakes_one() {
     producing.push("arrives").await.unwrap();
     let delivery = within(PATIENCE, "an item", waiting.remove(0)).await.unwrap();
     let counts = sent(&sessions[0], 1).await;
-    // It has a place in line, and does not know yet where the first block is; the watch on the claims goes.
-    let lists = counts.matching(|request| request.op.is_list() && request.paths != [format!("{PATH}/expiry")]);
-    assert_eq!(
-        (lists.total(), counts.of(Op::GetData), counts.of(Op::Multi)),
-        (6, 1, 1),
-        "{counts}"
-    );
-    assert!(counts.total() <= lists.total() + 4 && counts.creates() == 0, "{counts}");
-    let counts = producer.requests(1).await;
-    assert_eq!((counts.of(Op::Multi), counts.total()), (1, 1), "{counts}");
+    // A look, and the claim with another one behind it.
+    assert_eq!((counts.of(Op::GetData), counts.of(Op::Multi)), (1, 1), "{counts}");
+    assert!(counts.lists() < 2 * LOOK + 2 && counts.creates() == 0, "{counts}");
+    assert_is_one_transaction(&producer.requests(1).await);
     // The next one in line stands at its head now; the last one notices nothing.
     settled(&sessions[1]).await;
     let counts = sessions[2].requests(0).await;
@@ -294,20 +247,19 @@ async fn a_backlog_makes_neither_a_push_nor_a_claim_more_expensive() {
     let (counted, queue) = ready(&fixture).await;
     for more in [10, 2_990] {
         push_singly(&fixture, more).await;
-        // Whoever has not pushed for long asks once where the end is.
+        // A handle that has not pushed for long asks once where the end is; and one that pops, where the head is.
         for _ in 0..2 {
             queue.push("known").await.unwrap();
+            pop(&queue).await.ack().await.unwrap();
         }
         settled(&counted).await;
         queue.push("counted").await.unwrap();
         let push = sent(&counted, 1).await;
+        assert_is_one_transaction(&push);
         let delivery = pop(&queue).await;
-        let claim = sent(&counted, POP).await;
-        assert_eq!((push.of(Op::Multi), push.total()), (1, 1), "{push}");
-        assert_is_pop(&claim);
+        assert_is_pop(&sent(&counted, POP).await);
         delivery.ack().await.unwrap();
-        let ack = sent(&counted, 1).await;
-        assert_eq!((ack.of(Op::Multi), ack.total()), (1, 1), "{ack}");
+        assert_is_one_transaction(&sent(&counted, 1).await);
     }
     finish(&fixture, vec![queue]).await;
 }

@@ -9,12 +9,13 @@ mod work;
 use crate::error::classify;
 
 pub use self::fifo::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
-pub use self::work::{
-    AckError, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus, NewItem, PushError, PushOptions,
-    PushTimeoutError, ResultError, ResultTimeoutError, WorkQueue,
-};
 #[cfg(feature = "serde")]
-pub use self::work::{TypedDelivery, TypedQueue};
+pub use self::work::Json;
+pub use self::work::{
+    AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus,
+    Job, NewItem, Order, PastAttempt, Payload, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError,
+    ResultTimeoutError, RetryPolicy, Summary, WorkQueue, WorkQueueBuilder, Worker,
+};
 
 classify!(PushError, Self::Error(error) => error.nature());
 classify!(
@@ -24,5 +25,6 @@ classify!(
     Self::Error(error) => error.nature(),
 );
 classify!(ResultError, Self::Error(error) => error.nature());
+classify!(CancelError, Self::Error(error) => error.nature());
 classify!(DeadItemError, Self::Error(error) => error.nature());
 classify!(InvalidItemId);

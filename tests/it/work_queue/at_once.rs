@@ -3,15 +3,15 @@
 
 use zookeeper_recipes::queue::PushOptions;
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
-use zookeeper_testkit::{Fault, Fixture, Injection, Op, Proxy, When, within};
+use zookeeper_testkit::{Fault, Fixture, Injection, Op, Proxy, When, eventually, within};
 
-use super::{PATH, clean, drain, pop, popped, queue, text, until_silent, wait_in_line};
+use super::{PATH, claims, clean, drain, pop, popped, queue, text, until_silent, wait_in_line};
 use crate::sessions::session_of;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// Holds the next claim of the client behind `proxy` back, until [`Proxy::heal`]: it has looked, and has not taken.
 fn hold_claim(proxy: &Proxy) -> Fault {
-    proxy.inject(When::request(Op::Multi).path("/claims/"), Injection::SilenceBefore)
+    proxy.inject(When::request(Op::Multi).path("/c-"), Injection::SilenceBefore)
 }
 
 /// Comes to stand in line, as another consumer would, and says where.
@@ -172,7 +172,10 @@ async fn a_pop_that_is_dropped_while_its_claim_is_on_the_way_gives_the_item_back
     proxy.heal();
     // Behind what was on its way.
     ours.push("c").await.unwrap();
-    fixture.until_children(&format!("{PATH}/claimed"), 1).await;
+    eventually(PATIENCE, "the claim is given back", || async {
+        claims(&fixture, PATH).await == 1
+    })
+    .await;
     held.ack().await.unwrap();
     for item in ["a", "b", "c"] {
         let delivery = pop(&theirs).await;
@@ -202,7 +205,7 @@ async fn what_is_gone_when_it_is_read_puts_nothing_before_what_stood_behind_it()
             }
         }
         theirs.push("comes last").await.unwrap();
-        let segment = When::request(Op::GetData).path("/ready/");
+        let segment = When::request(Op::Multi).path("/c-");
         let fault = proxy.inject(segment, Injection::SilenceBefore);
         let popping = tokio::spawn({
             let ours = ours.clone();

@@ -11,13 +11,13 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{ConnectOptions, Coordinator, Error};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, clean, drain, pop, queue, text};
+use super::{PATH, built, clean, drain, pop, queue, text};
 use crate::budget::Counted;
 use crate::support::{LONG, PATIENCE, connect};
 
 const ITEM_LIMIT: usize = 1_000_000;
 const KEY_LIMIT: usize = 512;
-const GUID: &str = "0123456789abcdef0123456789abcdef";
+const GUID: &str = "abcdefghijklmnop";
 
 async fn write(fixture: &Fixture, path: &str, data: &[u8]) {
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
@@ -34,7 +34,7 @@ fn too_large(error: &PushError) -> bool {
 #[tokio::test]
 async fn an_item_of_the_limit_goes_all_ways_and_one_byte_more_is_refused() {
     let fixture = Fixture::new("item limit").await;
-    let ours = queue(&connect(&fixture).await).max_attempts(2);
+    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(2));
     let key = "k".repeat(KEY_LIMIT);
     let largest = || NewItem::new(vec![7; ITEM_LIMIT]).with(PushOptions::new().key(&key));
     let larger = || NewItem::new(vec![7; ITEM_LIMIT + 1]);
@@ -164,14 +164,15 @@ async fn a_key_is_any_text_of_1_to_512_bytes() {
 async fn ids_that_no_push_returned_are_refused_or_unknown() {
     let fixture = Fixture::new("ids").await;
     let ours = queue(&connect(&fixture).await);
-    for text in ["", "/", "17", "qn-0000000001", "100.r.0.x.0", "../../zookeeper"] {
+    for text in ["", "/", "17", "qn-0000000001", "100.0.x.0", "../../zookeeper"] {
         let error = text.parse::<ItemId>().unwrap_err();
         assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
     }
     for text in [
-        format!("100.r.0.{GUID}.0"),
-        format!("000.{}.{}.{GUID}.{}", i64::MAX, i32::MAX, u32::MAX),
-        format!("255.{}.{}.{GUID}.0", i64::MIN, i32::MIN),
+        format!("100.0.{GUID}.0"),
+        format!("d{}.{}.{GUID}.{}", i64::MAX, i32::MAX, u8::MAX),
+        format!("d{}.{}.{GUID}.0", i64::MIN, i32::MIN),
+        format!("g{GUID}.0.{GUID}.0"),
     ] {
         let id: ItemId = text.parse().unwrap();
         let all = async {
@@ -207,12 +208,12 @@ async fn numbers_of_items_that_make_no_sense_are_bounded() {
     let fixture = Fixture::new("numbers").await;
     let zk = connect(&fixture).await;
     let ours = queue(&zk);
-    ours.push_all((0..200).map(|number| format!("{number:03}")))
+    ours.push_all((0..600).map(|number| format!("{number:03}")))
         .await
         .unwrap();
     assert!(within(PATIENCE, "nothing", ours.pop_batch(0)).await.unwrap().is_empty());
     let batch = within(PATIENCE, "a batch", ours.pop_batch(usize::MAX)).await.unwrap();
-    assert_eq!(batch.len(), 128);
+    assert_eq!(batch.len(), 512);
     future::try_join_all(batch.into_iter().map(Delivery::ack))
         .await
         .unwrap();
@@ -227,19 +228,16 @@ async fn numbers_of_items_that_make_no_sense_are_bounded() {
             .unwrap();
     }
     eventually(PATIENCE, "what was fetched ahead is back", || async {
-        ours.len().await.unwrap() == 70
+        ours.len().await.unwrap() == 86
     })
     .await;
-    assert_eq!(drain(&ours).await.len(), 70);
-    // Each item is delivered once at least, and alone then.
-    let once = queue(&zk).max_attempts(0);
+    assert_eq!(drain(&ours).await.len(), 86);
+    // Each item is delivered once at least.
+    let once = WorkQueue::builder(&zk, "/once").max_attempts(0).build().unwrap();
     once.push_all(["a", "b"]).await.unwrap();
-    let first = within(PATIENCE, "an item", once.pop_batch(2)).await.unwrap();
-    assert_eq!(first.len(), 1);
-    future::try_join_all(first.into_iter().map(Delivery::ack))
-        .await
-        .unwrap();
+    pop(&once).await.nack().await.unwrap();
     assert_eq!(drain(&once).await, ["b"]);
+    assert_eq!(once.dead().await.unwrap().len(), 1);
     drop(once);
     clean(&fixture, [ours]).await;
 }
@@ -262,22 +260,21 @@ async fn foreign_nodes_in_a_queue_are_left_alone() {
     let theirs = queue(&counted.zk);
     all_directories(&ours).await;
     let foreign = [
-        "ready/zzz",
-        "ready/7",
-        "ready/256",
-        "ready/050/qn-0000000001/x",
-        "ready/100/zzz",
-        "ready/100/0/qn-0000000001",
-        "ready/100/0/lock",
-        "ready/100/17/element",
-        "later/zzz/0/0/0/x",
-        "later/100/zzz",
-        "later/100/0/x",
-        "later/100/0/0/x",
-        "later/100/0/0/0/x",
-        "claims/zzz",
-        "claimed/zzz",
-        "claimed/zzz-none",
+        "lanes/zzz",
+        "lanes/256",
+        "lanes/050/qn-0000000001/x",
+        "lanes/100/zzz",
+        "lanes/100/0/qn-0000000001",
+        "lanes/100/0/lock",
+        "lanes/100/0/o-abcdefghijklmnop.0.1",
+        "lanes/100/0/c-abcdefghijklmnop.0.1.1",
+        "lanes/100/17/element",
+        "delayed/zzz/0/0/x",
+        "delayed/0/zzz",
+        "delayed/0/0/x",
+        "delayed/0/0/0/x",
+        "groups/zzz",
+        "moved/zzz",
         "consumers/zzz",
         "dead/zzz/x",
         "dead/00/x",
@@ -334,18 +331,19 @@ async fn what_cannot_be_read_as_an_item_is_put_to_the_dead_ones_whole() {
     let (ours, counted) = (queue(&connect(&fixture).await), Counted::connect(&fixture).await);
     let theirs = queue(&counted.zk);
     all_directories(&ours).await;
-    let garbage: [(String, &[u8]); 8] = [
-        (format!("ready/100/0/1-{GUID}-0000000000"), b"garbage"),
-        (format!("ready/100/0/{}-{GUID}-0000000001", usize::MAX), b""),
+    let guid = |letter: &str| letter.repeat(16);
+    let garbage: [(String, &[u8]); 5] = [
+        (format!("lanes/100/0/s-{}.1.100.1-0000000000", guid("a")), b"garbage"),
+        (format!("lanes/100/0/s-{}.1.100.9-0000000001", guid("b")), b""),
         (
-            format!("ready/100/0/{}-{GUID}-0000000002", usize::MAX),
-            b"\x01\xff\xff\xff\xff",
+            format!("lanes/100/0/s-{}.1.100.1-2147483647", guid("c")),
+            b"\x02\x01\xff\xff\xff",
         ),
-        (format!("ready/100/0/0-{GUID}-2147483647"), b"\x01\0\0\0\0"),
-        (format!("ready/000/3/1-{GUID}-0000000000"), b"\x01\0\0\0\x01\0"),
-        (format!("later/100/0/0/0/1-{GUID}-0000000000"), b"\xff\xff"),
-        (format!("claimed/{GUID}-none"), b"claimed garbage"),
-        (format!("claimed/{GUID}-1"), b"\x02"),
+        (
+            format!("lanes/000/3/s-{}.1.0.1-0000000000", guid("d")),
+            b"\x01\0\0\0\x01\0",
+        ),
+        (format!("delayed/0/0/0/s-{}.1.100.1-0000000000", guid("e")), b"\xff\xff"),
     ];
     for (name, data) in &garbage {
         write(&fixture, &format!("{PATH}/{name}"), data).await;
@@ -424,7 +422,7 @@ async fn a_node_that_is_no_queue_is_an_error_and_not_touched() {
         |error| matches!(error, Error::Layout { path, .. } if path == PATH),
     )
     .await;
-    let id: ItemId = format!("100.r.0.{GUID}.0").parse().unwrap();
+    let id: ItemId = format!("100.0.{GUID}.0").parse().unwrap();
     assert!(ours.status(&id).await.is_err());
     assert!(fixture.children(PATH).await.is_empty());
     assert_eq!(fixture.raw().get_data(PATH).await.unwrap().0, b"127.0.0.1");
@@ -438,17 +436,17 @@ async fn a_node_that_is_no_queue_is_an_error_and_not_touched() {
 #[tokio::test]
 async fn a_node_that_somebody_made_for_the_queue_is_taken() {
     let fixture = Fixture::new("made").await;
-    let ours = queue(&connect(&fixture).await).capacity(2);
+    let ours = built(&connect(&fixture).await, |queue| queue.capacity(2));
     write(&fixture, PATH, b"").await;
     ours.push_all(["a", "b"]).await.unwrap();
     assert!(matches!(
         ours.try_push("c").await.unwrap_err(),
         PushError::QueueFull { capacity: 2, .. }
     ));
-    let other = queue(&connect(&fixture).await).capacity(3);
+    let other = built(&connect(&fixture).await, |queue| queue.capacity(3));
     every_call_fails(
         &other,
-        |error| matches!(error, Error::Layout { path, .. } if path == PATH),
+        |error| matches!(error, Error::OptionMismatch { path, option, .. } if path == PATH && option == "capacity"),
     )
     .await;
     assert_eq!(drain(&ours).await, ["a", "b"]);
@@ -550,13 +548,12 @@ async fn a_queue_without_rights_is_denied() {
     for (rights, data) in [
         (zk::Permission::NONE, &b""[..]),
         (zk::Permission::READ, b""),
-        (zk::Permission::READ, b"zookeeper-recipes work queue 1"),
+        (zk::Permission::READ, b"zookeeper-recipes work queue 2"),
     ] {
         guard(&fixture, PATH, rights, data).await;
         every_call_fails(&queue(&connect(&fixture).await), denied).await;
         let privileged = queue(&connect_as_root(&fixture).await);
         privileged.push("a").await.unwrap();
-        every_call_fails(&queue(&connect(&fixture).await), denied).await;
         assert_eq!(drain(&privileged).await, ["a"]);
         clean(&fixture, [privileged]).await;
         remove_all(&fixture, PATH).await;
@@ -570,15 +567,15 @@ async fn items_that_may_not_be_taken_are_an_error_and_stay() {
     let counted = Counted::connect(&fixture).await;
     let ours = queue(&counted.zk);
     ours.push("a").await.unwrap();
-    let block = format!("{PATH}/ready/100/0");
+    let block = format!("{PATH}/lanes/100/0");
     let segment = format!("{block}/{}", fixture.children(&block).await[0]);
     // A node of somebody else's below it.
     write(&fixture, &format!("{segment}/foreign"), b"").await;
     counted.requests(0).await;
     for _ in 0..3 {
-        let error = within(PATIENCE, "an error", ours.pop()).await.unwrap_err();
+        let error = within(PATIENCE, "an error", pop(&ours).await.ack()).await.unwrap_err();
         assert!(
-            matches!(&error, Error::Client { path, source: zk::Error::NotEmpty } if *path == segment),
+            matches!(&error, AckError::Error(Error::Client { path, source: zk::Error::NotEmpty }) if *path == segment),
             "{error}"
         );
         let counts = counted.requests(1).await;
@@ -588,7 +585,7 @@ async fn items_that_may_not_be_taken_are_an_error_and_stay() {
     assert_eq!(drain(&ours).await, ["a"]);
 
     // One that we must not remove.
-    guard(&fixture, &format!("{PATH}/ready/050"), zk::Permission::READ, b"").await;
+    guard(&fixture, &format!("{PATH}/lanes/050"), zk::Permission::READ, b"").await;
     let error = ours.push_with("b", PushOptions::new().priority(50)).await.unwrap_err();
     assert!(
         matches!(&error, PushError::Error(Error::Denied { path }) if path.starts_with(PATH)),

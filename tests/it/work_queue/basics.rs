@@ -6,7 +6,7 @@ use futures::{StreamExt, future};
 use zookeeper_recipes::queue::{ItemStatus, NewItem, PushOptions};
 use zookeeper_testkit::{Fixture, within};
 
-use super::{A_WHILE, clean, drain, pop, queue, text};
+use super::{A_WHILE, built, clean, drain, pop, queue, text};
 use crate::support::{PATIENCE, connect};
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_result_finds_the_producer_and_the_next_step_comes_with_the_ack() {
 #[tokio::test]
 async fn what_nobody_can_handle_is_dead_and_can_be_brought_back() {
     let fixture = Fixture::new("dead").await;
-    let ours = queue(&connect(&fixture).await).max_attempts(2);
+    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(2));
     let id = ours.push("poison").await.unwrap();
     for _ in 0..2 {
         pop(&ours).await.nack().await.unwrap();
@@ -170,7 +170,7 @@ async fn what_nobody_can_handle_is_dead_and_can_be_brought_back() {
 #[tokio::test]
 async fn a_bounded_queue_makes_a_push_wait() {
     let fixture = Fixture::new("bounded").await;
-    let ours = queue(&connect(&fixture).await).capacity(2);
+    let ours = built(&connect(&fixture).await, |queue| queue.capacity(2));
     ours.push_all(["a", "b"]).await.unwrap();
     assert!(ours.try_push("c").await.is_err());
     let waiting = tokio::spawn({
@@ -188,7 +188,9 @@ async fn a_bounded_queue_makes_a_push_wait() {
 #[tokio::test]
 async fn keys_and_results_are_forgotten_after_their_time() {
     let fixture = Fixture::new("retention").await;
-    let ours = queue(&connect(&fixture).await).result_retention(Duration::from_millis(200));
+    let ours = built(&connect(&fixture).await, |queue| {
+        queue.result_retention(Duration::from_millis(200))
+    });
     let keyed = || NewItem::new("a").with(PushOptions::new().key("k"));
     let id = ours.push(keyed()).await.unwrap();
     pop(&ours).await.ack_with("result").await.unwrap();

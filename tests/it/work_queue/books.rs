@@ -131,8 +131,10 @@ async fn results(fixture: &Fixture) -> BTreeMap<ItemId, i64> {
     for shard in fixture.children(&directory).await {
         let shard = format!("{directory}/{shard}");
         let reads = fixture.children(&shard).await.into_iter().map(async |id| {
-            let (token, _) = fixture.raw().get_data(&format!("{shard}/{id}")).await.unwrap();
-            (id.parse().unwrap(), String::from_utf8(token).unwrap().parse().unwrap())
+            let (outcome, _) = fixture.raw().get_data(&format!("{shard}/{id}")).await.unwrap();
+            // The format and the kind of the outcome come first.
+            let token = String::from_utf8(outcome[2..].to_vec()).unwrap();
+            (id.parse().unwrap(), token.parse().unwrap())
         });
         results.extend(future::join_all(reads).await);
     }

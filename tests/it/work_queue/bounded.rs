@@ -8,7 +8,7 @@ use zookeeper_recipes::Error;
 use zookeeper_recipes::queue::{NewItem, PushError, PushOptions, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, clean, drain, pop, queue, text};
+use super::{PATH, built, clean, drain, pop, queue, text};
 use crate::support::{PATIENCE, connect, elapsed};
 
 const CAPACITY: usize = 10;
@@ -16,9 +16,9 @@ const CAPACITY: usize = 10;
 /// The same bounded queue in several sessions.
 async fn bounded(fixture: &Fixture, capacity: u64) -> [WorkQueue; 3] {
     [
-        queue(&connect(fixture).await).capacity(capacity),
-        queue(&connect(fixture).await).capacity(capacity),
-        queue(&connect(fixture).await).capacity(capacity),
+        built(&connect(fixture).await, |queue| queue.capacity(capacity)),
+        built(&connect(fixture).await, |queue| queue.capacity(capacity)),
+        built(&connect(fixture).await, |queue| queue.capacity(capacity)),
     ]
 }
 
@@ -34,7 +34,7 @@ async fn exactly_as_many_items_as_fit_are_pushed_by_producers_of_several_session
     };
     assert_eq!(pushed.iter().filter(|pushed| pushed.is_ok()).count(), CAPACITY);
     assert!(pushed.into_iter().filter_map(Result::err).all(|error| error == full));
-    assert_eq!(queues[0].len().await.unwrap(), CAPACITY as u64);
+    assert_eq!(queues[0].len().await.unwrap(), CAPACITY);
     // What is claimed counts, and so does what is given back.
     let claimed = within(PATIENCE, "items", queues[1].pop_batch(4)).await.unwrap();
     assert_eq!(queues[2].try_push("b").await, Err(full.clone()));
@@ -153,10 +153,11 @@ async fn what_never_fits_is_refused_and_so_is_another_capacity() {
     };
     assert_eq!(ours.push_all(["a", "b", "c"]).await, Err(never));
     ours.push("a").await.unwrap();
-    let other = queue(&connect(&fixture).await);
-    let mismatch = within(PATIENCE, "an answer", other.clone().capacity(3).push("b")).await;
+    let zk = connect(&fixture).await;
+    let other = queue(&zk);
+    let mismatch = within(PATIENCE, "an answer", built(&zk, |queue| queue.capacity(3)).push("b")).await;
     assert!(
-        matches!(mismatch, Err(PushError::Error(Error::Layout { .. }))),
+        matches!(mismatch, Err(PushError::Error(Error::OptionMismatch { .. }))),
         "{mismatch:?}"
     );
     // Who says nothing keeps to what was set.
@@ -175,9 +176,9 @@ async fn a_queue_that_was_made_unbounded_stays_so() {
     let zk = connect(&fixture).await;
     let ours = queue(&zk);
     ours.push("a").await.unwrap();
-    let mismatch = within(PATIENCE, "an answer", queue(&zk).capacity(3).push("b")).await;
+    let mismatch = within(PATIENCE, "an answer", built(&zk, |queue| queue.capacity(3)).push("b")).await;
     assert!(
-        matches!(mismatch, Err(PushError::Error(Error::Layout { .. }))),
+        matches!(mismatch, Err(PushError::Error(Error::OptionMismatch { .. }))),
         "{mismatch:?}"
     );
     assert_eq!(drain(&ours).await, ["a"]);

@@ -9,7 +9,7 @@ use zookeeper_recipes::WaitTimeoutError;
 use zookeeper_recipes::queue::{Delivery, ItemId, ItemStatus, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{MOMENT, PATH, clean, drain, pop, queue, text};
+use super::{MOMENT, PATH, claims, clean, drain, pop, queue, text};
 use crate::cancellation::poll_times;
 use crate::support::{PATIENCE, connect};
 
@@ -41,9 +41,11 @@ async fn drop_everywhere<T, F: Future<Output = T>>(call: impl Fn() -> F, after: 
 
 /// Nobody of ours stands in line any more, or holds anything.
 async fn until_idle(fixture: &Fixture) {
-    for directory in ["consumers", "claims", "claimed"] {
-        fixture.until_children(&format!("{PATH}/{directory}"), 0).await;
-    }
+    fixture.until_children(&format!("{PATH}/consumers"), 0).await;
+    eventually(PATIENCE, "nothing is claimed", || async {
+        claims(fixture, PATH).await == 0
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use zookeeper_recipes::{Coordinator, FencedWriteError};
 use zookeeper_testkit::{Fixture, Op, Proxy, When, eventually, within};
 
 use super::books::{Books, EFFECTS, End, check};
-use super::{PATH, queue};
+use super::{PATH, built};
 use crate::sessions::session_of;
 use crate::support::connect_to;
 
@@ -53,7 +53,7 @@ impl Stage {
         let zk = connect_to(&servers, TIMEOUT).await;
         let consumers = (0..consumers).map(|_| {
             let (stage, zk, random) = (Arc::clone(self), zk.clone(), random.fork());
-            tokio::spawn(async move { stage.consume(&queue(&zk).max_attempts(8), random).await })
+            tokio::spawn(async move { stage.consume(&eight(&zk), random).await })
         });
         Site {
             consumers: consumers.collect(),
@@ -217,6 +217,11 @@ async fn strike(stage: &Arc<Stage>, sites: &mut [Site], random: &mut Rng) -> BTr
     struck
 }
 
+/// The queue, of which an item has eight attempts.
+fn eight(zk: &Coordinator) -> WorkQueue {
+    built(zk, |queue| queue.max_attempts(8))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_item_is_done_once_or_dead_whatever_strikes() {
     let from_env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
@@ -243,7 +248,7 @@ async fn every_item_is_done_once_or_dead_whatever_strikes() {
     for sessions in [vec![0, 1], vec![2]] {
         let site = stage.site(0, &mut random).await;
         for who in sessions {
-            let (stage, queue, random) = (Arc::clone(&stage), queue(&site.zk), random.fork());
+            let (stage, queue, random) = (Arc::clone(&stage), eight(&site.zk), random.fork());
             producers.push(tokio::spawn(async move { stage.produce(&queue, who, random).await }));
         }
         sites.push(site);
@@ -253,13 +258,10 @@ async fn every_item_is_done_once_or_dead_whatever_strikes() {
         within(LIMIT, "all is pushed", producer).await.unwrap();
     }
     println!("{:?}: {struck:?}, all is pushed", started.elapsed());
-    let bystander = queue(&connect_to(&stage.fixture.connect_string(), TIMEOUT).await);
-    let claimed = format!("{PATH}/claimed");
+    let bystander = eight(&connect_to(&stage.fixture.connect_string(), TIMEOUT).await);
     eventually(LIMIT, "all items are settled", || async {
-        stage.fixture.children(&claimed).await.is_empty()
-            && bystander.is_empty().await.unwrap()
-            && stage.fixture.children(&claimed).await.is_empty()
-            && bystander.is_empty().await.unwrap()
+        let stats = bystander.stats().await.unwrap();
+        stats.ready + stats.delayed + stats.claimed == 0
     })
     .await;
     stage.over.send_replace(true);
@@ -272,7 +274,7 @@ async fn every_item_is_done_once_or_dead_whatever_strikes() {
     drop(sites);
     drop(bystander);
     // Not all of the tree is looked at, for there are the keys and results of all items in it.
-    for directory in ["claims", "claimed", "consumers", "ledgers"] {
+    for directory in ["consumers", "ledgers"] {
         stage.fixture.until_children(&format!("{PATH}/{directory}"), 0).await;
     }
 }

@@ -7,21 +7,25 @@ mod books;
 mod bounded;
 mod cancel;
 mod faults;
+mod features;
 mod history;
+mod invariants;
 mod operator;
 mod order;
+mod review;
 mod rows;
 mod rows_claims;
 mod strikes;
 #[cfg(feature = "serde")]
 mod typed;
+mod worker;
 
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use zookeeper_recipes::queue::{Delivery, WorkQueue};
+use zookeeper_recipes::queue::{Delivery, WorkQueue, WorkQueueBuilder};
 use zookeeper_recipes::{Coordinator, Error};
-use zookeeper_testkit::{Fixture, Proxy, within};
+use zookeeper_testkit::{Fixture, Proxy, eventually, within};
 
 use crate::support::PATIENCE;
 
@@ -29,6 +33,11 @@ const PATH: &str = "/queues/recharges";
 
 fn queue(zk: &Coordinator) -> WorkQueue {
     WorkQueue::new(zk, PATH).unwrap()
+}
+
+/// A queue with options.
+fn built(zk: &Coordinator, options: impl FnOnce(WorkQueueBuilder) -> WorkQueueBuilder) -> WorkQueue {
+    options(WorkQueue::builder(zk, PATH)).build().unwrap()
 }
 
 async fn pop(queue: &WorkQueue) -> Delivery {
@@ -62,20 +71,44 @@ async fn drain(queue: &WorkQueue) -> Vec<String> {
 }
 
 /// No item, no claim and no contender is left.
-async fn clean(fixture: &Fixture, queues: impl IntoIterator<Item = WorkQueue>) {
+async fn clean<T>(fixture: &Fixture, queues: impl IntoIterator<Item = WorkQueue<T>>) {
     drop(queues.into_iter().collect::<Vec<_>>());
     let directory = |name: &str| format!("{PATH}/{name}");
-    let directories = ["claims", "claimed", "consumers", "ledgers"].map(directory);
+    let directories = ["consumers", "ledgers"].map(directory);
     let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
     fixture.assert_no_nodes_left(&directories).await;
+    eventually(PATIENCE, "no item is left", || async {
+        nodes_of_items(fixture, PATH).await.is_empty()
+    })
+    .await;
+}
+
+/// All nodes of items and of claims below a queue, and what tells where items were moved.
+async fn nodes_of_items(fixture: &Fixture, path: &str) -> Vec<String> {
+    let is_item = |node: &str| {
+        let Some(relative) = node.strip_prefix(path) else {
+            return false;
+        };
+        let is_lane = ["/lanes/", "/delayed/", "/groups/"]
+            .iter()
+            .any(|directory| relative.starts_with(directory));
+        let name = relative.rsplit('/').next().unwrap_or_default();
+        let is_ours = ["s-", "b-", "g-", "f-", "o-", "c-", "i-"]
+            .iter()
+            .any(|kind| name.starts_with(kind));
+        (is_lane && is_ours) || (relative.starts_with("/moved/") && relative.matches('/').count() == 3)
+    };
     let tree = fixture.tree().await;
-    let waiting = tree
-        .keys()
-        .filter(|path| path.contains("/ready/") || path.contains("/later/"));
-    let segments: Vec<_> = waiting
-        .filter(|path| path.rsplit('/').next().is_some_and(|name| name.contains('-')))
-        .collect();
-    assert!(segments.is_empty(), "items are left: {segments:?}");
+    tree.into_keys().filter(|node| is_item(node)).collect()
+}
+
+/// How many claims stand in a queue.
+async fn claims(fixture: &Fixture, path: &str) -> usize {
+    let nodes = nodes_of_items(fixture, path).await;
+    nodes
+        .iter()
+        .filter(|node| node.rsplit('/').next().is_some_and(|name| name.starts_with("c-")))
+        .count()
 }
 
 /// Waits until the client behind `proxy` is silent: its consumers wait, and have set their watches.

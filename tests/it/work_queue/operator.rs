@@ -4,9 +4,9 @@ use tokio::task::JoinHandle;
 use zookeeper_recipes::queue::{AckError, Delivery, NewItem, PushError, PushOptions, WorkQueue};
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Error, LossReason, Lost};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, clean, drain, pop, queue, text};
+use super::{PATH, claims, clean, drain, pop, queue, text};
 use crate::support::{PATIENCE, connect};
 
 async fn delete(fixture: &Fixture, path: &str) {
@@ -42,6 +42,13 @@ async fn popped(popping: JoinHandle<Result<Delivery, Error>>) -> String {
     let item = text(&delivery);
     delivery.ack().await.unwrap();
     item
+}
+
+/// The node beside a claim that says what is done.
+fn opened_of(claim: &str) -> String {
+    let (block, name) = claim.rsplit_once("/c-").unwrap();
+    let parts: Vec<&str> = name.split('.').take(3).collect();
+    format!("{block}/o-{}", parts.join("."))
 }
 
 const REMOVED: AckError = AckError::Lost(Lost {
@@ -86,11 +93,14 @@ async fn items_whose_node_is_deleted_while_they_are_held_are_lost_to_the_consume
     let ours = queue(&connect(&fixture).await);
     ours.push("a").await.unwrap();
     let held = pop(&ours).await;
-    delete(&fixture, &held.path().replace("/claims/", "/claimed/")).await;
+    delete(&fixture, &opened_of(held.path())).await;
     assert_eq!(held.ack().await, Err(REMOVED));
-    fixture.until_children(&format!("{PATH}/claims"), 0).await;
+    eventually(PATIENCE, "nothing is claimed", || async {
+        claims(&fixture, PATH).await == 0
+    })
+    .await;
     ours.push("b").await.unwrap();
-    assert_eq!(drain(&ours).await, ["b"]);
+    assert_eq!(drain(&ours).await, ["a", "b"], "its segment is fresh again");
     clean(&fixture, [ours]).await;
 }
 
@@ -98,14 +108,15 @@ async fn items_whose_node_is_deleted_while_they_are_held_are_lost_to_the_consume
 async fn the_queue_goes_on_without_what_was_deleted_of_it() {
     let fixture = Fixture::new("deleted").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
-    let segments = format!("{PATH}/ready/100/0");
+    let block = format!("{PATH}/lanes/100/0");
     for part in [
         "segment",
-        "/ready/100/0",
-        "/ready/100",
-        "/ready",
+        "/lanes/100/0",
+        "/lanes/100",
+        "/lanes",
+        "/bell",
+        "/delayed",
         "/ledgers",
-        "/claims",
         "/consumers",
         "",
     ] {
@@ -115,12 +126,12 @@ async fn the_queue_goes_on_without_what_was_deleted_of_it() {
         drain(&theirs).await;
         ours.push("gone").await.unwrap();
         let path = match part {
-            "segment" => format!("{segments}/{}", fixture.children(&segments).await[0]),
+            "segment" => format!("{block}/{}", fixture.children(&block).await[0]),
             part => format!("{PATH}{part}"),
         };
         delete_all(&fixture, &path).await;
-        let kept = matches!(part, "/ledgers" | "/claims" | "/consumers");
-        assert_eq!(ours.len().await.unwrap(), u64::from(kept), "{part}");
+        let kept = matches!(part, "/bell" | "/delayed" | "/ledgers" | "/consumers");
+        assert_eq!(ours.len().await.unwrap(), usize::from(kept), "{part}");
         ours.push("b").await.unwrap();
         assert_eq!(
             drain(&theirs).await,
@@ -137,7 +148,7 @@ async fn the_queue_goes_on_without_what_was_deleted_of_it() {
 async fn an_idle_consumer_survives_the_deletion_of_its_place_and_of_the_queue() {
     let fixture = Fixture::new("deleted while waiting").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
-    for part in ["place", "/consumers", "/claims", ""] {
+    for part in ["place", "/consumers", "/bell", ""] {
         let waiting = wait_in_line(&fixture, &ours).await;
         let path = match part {
             "place" => {
@@ -148,7 +159,7 @@ async fn an_idle_consumer_survives_the_deletion_of_its_place_and_of_the_queue() 
         };
         match part {
             // It is made again as soon as it is gone.
-            "/claims" => drop(fixture.raw().delete(&path, None).await),
+            "/bell" => drop(fixture.raw().delete(&path, None).await),
             "place" => delete(&fixture, &path).await,
             _ => {
                 let mut nodes: Vec<_> = fixture.tree().await.into_keys().collect();
@@ -220,11 +231,12 @@ async fn what_others_put_into_the_directories_of_a_queue_is_left_alone() {
     pop(&ours).await.nack().await.unwrap();
     let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
     let foreign: Vec<String> = [
-        "claimed",
-        "claims",
-        "ready",
-        "ready/100",
-        "later",
+        "lanes",
+        "lanes/100",
+        "lanes/100/0",
+        "delayed",
+        "groups",
+        "moved",
         "consumers",
         "dead",
         "keys",

@@ -4,7 +4,7 @@ use zookeeper_recipes::queue::{AckError, ItemStatus};
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
-use super::{PATH, clean, drain, pop, queue, text, until_silent};
+use super::{PATH, claims, clean, drain, pop, queue, text, until_silent};
 use crate::sessions::{expire_unseen, session_of};
 use crate::support::{LONG, PATIENCE, connect, connect_to, session_id};
 
@@ -98,11 +98,11 @@ async fn an_own_claim_whose_reply_is_lost_is_known_as_our_own() {
     let id = ours.push("a").await.unwrap();
     // So that all directories are there.
     pop(&ours).await.nack().await.unwrap();
-    let fault = proxy.lose_reply(When::request(Op::Multi).path("/claims/"));
+    let fault = proxy.lose_reply(When::request(Op::Multi).path("/c-"));
     let delivery = pop(&ours).await;
     assert!(fault.has_fired());
     assert_eq!((delivery.id(), delivery.attempt()), (&id, 2));
-    assert_eq!(fixture.children(&format!("{PATH}/claims")).await.len(), 1);
+    assert_eq!(claims(&fixture, PATH).await, 1);
     assert_eq!(fixture.ephemerals().await[delivery.path()], session_id(&zk).await);
     delivery.ack().await.unwrap();
     clean(&fixture, [ours]).await;
@@ -119,7 +119,7 @@ async fn an_item_is_not_lost_with_the_reply_that_brings_it() {
     pop(&ours).await.ack().await.unwrap();
     theirs.push("a").await.unwrap();
     // The consumer never learns that it has claimed the item: its session ends with the reply.
-    let fault = proxy.inject(When::request(Op::Multi).path("/claims/"), Injection::SilenceReply);
+    let fault = proxy.inject(When::request(Op::Multi).path("/c-"), Injection::SilenceReply);
     let popping = tokio::spawn({
         let ours = ours.clone();
         async move { ours.pop().await }
@@ -143,7 +143,7 @@ async fn a_push_whose_reply_is_lost_is_no_duplicate_put() {
     let (proxy, servers) = fixture.proxied().await;
     let ours = queue(&connect_to(&servers, LONG).await);
     ours.push("a").await.unwrap();
-    let fault = proxy.lose_reply(When::request(Op::Multi).path("/ready/"));
+    let fault = proxy.lose_reply(When::request(Op::Multi).path("/lanes/"));
     let id = ours.push("b").await.unwrap();
     assert!(fault.has_fired());
     assert_eq!(ours.status(&id).await.unwrap(), ItemStatus::Ready);
@@ -158,9 +158,9 @@ async fn a_poison_item_is_put_aside_and_kept() {
     let ours = queue(&connect(&fixture).await);
     let options = CreateMode::PersistentSequential.with_acls(Acls::anyone_all());
     ours.push("a").await.unwrap();
-    let poison = format!("{PATH}/ready/100/0/1-{}-", "0123456789abcdef".repeat(2));
+    let poison = format!("{PATH}/lanes/100/0/s-abcdefghijklmnop.1.100.1-");
     fixture.raw().create(&poison, b"\xff poison", &options).await.unwrap();
-    let foreign = format!("{PATH}/ready/100/0/queue-");
+    let foreign = format!("{PATH}/lanes/100/0/queue-");
     fixture.raw().create(&foreign, b"foreign", &options).await.unwrap();
     ours.push("b").await.unwrap();
     assert_eq!(drain(&ours).await, ["a", "b"]);
@@ -169,9 +169,9 @@ async fn a_poison_item_is_put_aside_and_kept() {
     assert!(ours.redrive(&dead[0].id).await.is_err(), "it cannot be delivered");
     ours.purge(&dead[0].id).await.unwrap();
     // What is no segment at all is somebody else's, and left alone.
-    let names = fixture.children(&format!("{PATH}/ready/100/0")).await;
+    let names = fixture.children(&format!("{PATH}/lanes/100/0")).await;
     assert!(names.len() == 1 && names[0].starts_with("queue-"), "{names:?}");
-    let foreign = format!("{PATH}/ready/100/0/{}", names[0]);
+    let foreign = format!("{PATH}/lanes/100/0/{}", names[0]);
     fixture.raw().delete(&foreign, None).await.unwrap();
     clean(&fixture, [ours]).await;
 }

@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use zookeeper_recipes::queue::{ItemStatus, NewItem, PushOptions, WorkQueue};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_recipes::queue::{ItemStatus, NewItem, PushOptions, WorkQueue, WorkQueueBuilder};
+use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{drain, pop, text};
+use super::{claims, drain, pop, text};
 use crate::strike::strike_each_request;
 use crate::support::{PATIENCE, connect};
 
@@ -18,12 +18,23 @@ struct Pair {
 
 /// Strikes at each request of `play` on a queue of its own; nothing is left in it after that.
 async fn strike<F: Future<Output = ()>>(name: &str, play: impl Fn(Pair) -> F) {
+    strike_with(name, |queue| queue, play).await;
+}
+
+/// The same for a queue with options.
+async fn strike_with<F: Future<Output = ()>>(
+    name: &str,
+    options: impl Fn(WorkQueueBuilder) -> WorkQueueBuilder,
+    play: impl Fn(Pair) -> F,
+) {
     strike_each_request(name, |fixture, zk, path| {
-        let play = &play;
+        let (play, options) = (&play, &options);
         async move {
-            let calm = WorkQueue::new(&connect(&fixture).await, &path).unwrap();
+            let calm = options(WorkQueue::builder(&connect(&fixture).await, &path))
+                .build()
+                .unwrap();
             let pair = Pair {
-                struck: WorkQueue::new(&zk, &path).unwrap(),
+                struck: options(WorkQueue::builder(&zk, &path)).build().unwrap(),
                 calm: calm.clone(),
             };
             play(pair).await;
@@ -36,9 +47,11 @@ async fn strike<F: Future<Output = ()>>(name: &str, play: impl Fn(Pair) -> F) {
 }
 
 async fn until_nothing_is_claimed(fixture: &Fixture, path: &str) {
-    for directory in ["claims", "claimed", "consumers"] {
-        fixture.until_children(&format!("{path}/{directory}"), 0).await;
-    }
+    fixture.until_children(&format!("{path}/consumers"), 0).await;
+    eventually(PATIENCE, "nothing is claimed", || async {
+        claims(fixture, path).await == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -55,16 +68,20 @@ async fn a_push_is_there_once_whatever_request_of_it_is_struck() {
 
 #[tokio::test]
 async fn a_push_into_a_bounded_queue_is_counted_once_whatever_request_of_it_is_struck() {
-    strike("bounded push", |queues| async move {
-        let (struck, calm) = (queues.struck.capacity(2), queues.calm.capacity(2));
-        struck.push("a").await.unwrap();
-        calm.push("b").await.unwrap();
-        assert!(calm.try_push("c").await.is_err());
-        pop(&struck).await.ack().await.unwrap();
-        calm.try_push("c").await.unwrap();
-        assert!(calm.try_push("d").await.is_err());
-        assert_eq!(drain(&calm).await, ["b", "c"]);
-    })
+    strike_with(
+        "bounded push",
+        |queue| queue.capacity(2),
+        |queues| async move {
+            let (struck, calm) = (queues.struck, queues.calm);
+            struck.push("a").await.unwrap();
+            calm.push("b").await.unwrap();
+            assert!(calm.try_push("c").await.is_err());
+            pop(&struck).await.ack().await.unwrap();
+            calm.try_push("c").await.unwrap();
+            assert!(calm.try_push("d").await.is_err());
+            assert_eq!(drain(&calm).await, ["b", "c"]);
+        },
+    )
     .await;
 }
 
@@ -144,19 +161,23 @@ async fn a_next_step_is_pushed_once_whatever_request_of_it_is_struck() {
 
 #[tokio::test]
 async fn an_item_is_given_back_once_whatever_request_of_it_is_struck() {
-    strike("nack", |queues| async move {
-        let (struck, calm) = (queues.struck.max_attempts(3), queues.calm);
-        let id = calm.push("a").await.unwrap();
-        pop(&struck).await.nack().await.unwrap();
-        pop(&struck).await.nack_after(Duration::from_millis(1)).await.unwrap();
-        let third = pop(&struck).await;
-        assert_eq!((third.id(), third.attempt()), (&id, 3));
-        third.nack().await.unwrap();
-        assert!(matches!(struck.status(&id).await.unwrap(), ItemStatus::Dead { .. }));
-        struck.redrive(&id).await.unwrap();
-        pop(&struck).await.reject("no").await.unwrap();
-        assert_eq!(struck.dead().await.unwrap().len(), 1);
-        struck.purge(&id).await.unwrap();
-    })
+    strike_with(
+        "nack",
+        |queue| queue.max_attempts(3),
+        |queues| async move {
+            let (struck, calm) = (queues.struck, queues.calm);
+            let id = calm.push("a").await.unwrap();
+            pop(&struck).await.nack().await.unwrap();
+            pop(&struck).await.nack_after(Duration::from_millis(1)).await.unwrap();
+            let third = pop(&struck).await;
+            assert_eq!((third.id(), third.attempt()), (&id, 3));
+            third.nack().await.unwrap();
+            assert!(matches!(struck.status(&id).await.unwrap(), ItemStatus::Dead { .. }));
+            struck.redrive(&id).await.unwrap();
+            pop(&struck).await.reject("no").await.unwrap();
+            assert_eq!(struck.dead().await.unwrap().len(), 1);
+            struck.purge(&id).await.unwrap();
+        },
+    )
     .await;
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
-use zookeeper_recipes::queue::{AckError, ItemStatus, PushError, PushOptions, TypedQueue, WorkQueue};
+use zookeeper_recipes::queue::{AckError, ItemStatus, Json, NewItem, PushError, PushOptions};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, clean, drain, pop, queue, text};
+use super::{clean, drain, pop, queue, text};
 use crate::support::{PATIENCE, connect};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,15 +16,11 @@ struct Recharge {
     cents: u64,
 }
 
-fn recharge(cents: u64) -> Recharge {
-    Recharge {
+fn recharge(cents: u64) -> Json<Recharge> {
+    Json(Recharge {
         number: "+491701234567 \"ü\" 🔋".to_owned(),
         cents,
-    }
-}
-
-fn untyped<T>(queue: TypedQueue<T>) -> WorkQueue {
-    queue.queue().clone()
+    })
 }
 
 /// What JSON cannot hold: keys that are no texts.
@@ -33,27 +29,30 @@ type Unencodable = BTreeMap<(u8, u8), u8>;
 #[tokio::test]
 async fn values_come_out_as_they_were_pushed() {
     let fixture = Fixture::new("values").await;
-    let ours = queue(&connect(&fixture).await).typed::<Recharge>();
-    let theirs = TypedQueue::<Recharge>::new(&connect(&fixture).await, PATH).unwrap();
+    let ours = queue(&connect(&fixture).await).typed::<Json<Recharge>>();
+    let theirs = queue(&connect(&fixture).await).typed::<Json<Recharge>>();
     let mut ids = vec![ours.push(recharge(0)).await.unwrap()];
-    ids.push(ours.try_push(&recharge(1)).await.unwrap());
-    ids.push(ours.push_timeout(&recharge(2), PATIENCE).await.unwrap());
-    ids.extend(ours.push_all(&[recharge(3), recharge(4)]).await.unwrap());
+    ids.push(ours.try_push(recharge(1)).await.unwrap());
+    ids.push(ours.push_timeout(recharge(2), PATIENCE).await.unwrap());
+    ids.extend(ours.push_all([recharge(3), recharge(4)]).await.unwrap());
     let keyed = |key: &str| PushOptions::new().key(key);
-    let both = ours.push_all_with([(recharge(5), keyed("5")), (recharge(6), keyed("6").priority(1))]);
+    let both = ours.push_all([
+        NewItem::of(recharge(5)).with(keyed("5")),
+        NewItem::of(recharge(6)).with(keyed("6").priority(1)),
+    ]);
     ids.extend(both.await.unwrap());
     let again = ours.push_with(recharge(7), keyed("5")).await.unwrap();
     assert_eq!(again, ids[5]);
 
     let urgent = within(PATIENCE, "an item", theirs.pop()).await.unwrap();
     assert_eq!(
-        (urgent.value(), urgent.id(), urgent.key()),
+        (urgent.payload(), urgent.id(), urgent.key()),
         (&recharge(6), &ids[6], Some("6"))
     );
     assert!(urgent.is_held() && urgent.attempt() == 1 && urgent.priority() == 1);
     urgent.nack().await.unwrap();
-    let (value, urgent) = theirs.try_pop().await.unwrap().unwrap().into_parts();
-    assert_eq!((value, urgent.attempt()), (recharge(6), 2));
+    let urgent = theirs.try_pop().await.unwrap().unwrap();
+    assert_eq!((urgent.payload(), urgent.attempt()), (&recharge(6), 2));
     urgent.ack().await.unwrap();
     let first = theirs.pop_timeout(PATIENCE).await.unwrap();
     let next = first.ack_then([recharge(7)]).await.unwrap();
@@ -61,16 +60,19 @@ async fn values_come_out_as_they_were_pushed() {
     for cents in 1..=5 {
         let delivery = within(PATIENCE, "an item", deliveries.next()).await.unwrap().unwrap();
         assert_eq!(
-            (delivery.value(), delivery.id()),
+            (delivery.payload(), delivery.id()),
             (&recharge(cents), &ids[cents as usize])
         );
         delivery.ack_with("done").await.unwrap();
     }
     let last = within(PATIENCE, "an item", deliveries.next()).await.unwrap().unwrap();
-    assert_eq!((last.value(), last.id()), (&recharge(7), &next[0]));
+    assert_eq!((last.payload(), last.id()), (&recharge(7), &next[0]));
     drop(deliveries);
-    let late = last.ack_then_with([(&recharge(8), keyed("8"))]).await.unwrap();
-    assert_eq!(ours.queue().result(&ids[1]).await.unwrap(), "done");
+    let late = last
+        .ack_then([NewItem::of(recharge(8)).with(keyed("8"))])
+        .await
+        .unwrap();
+    assert_eq!(ours.result(&ids[1]).await.unwrap(), "done");
     let late_one = within(PATIENCE, "an item", theirs.pop_batch(10))
         .await
         .unwrap()
@@ -78,7 +80,7 @@ async fn values_come_out_as_they_were_pushed() {
         .unwrap();
     assert_eq!((late_one.id(), late_one.key()), (&late[0], Some("8")));
     late_one.ack().await.unwrap();
-    clean(&fixture, [untyped(ours), untyped(theirs)]).await;
+    clean(&fixture, [ours, theirs]).await;
 }
 
 /// Whatever is asked for, what cannot be read is in nobody's way, and kept.
@@ -86,7 +88,7 @@ async fn values_come_out_as_they_were_pushed() {
 async fn what_is_no_value_is_put_aside_with_the_reason_and_the_next_one_is_delivered() {
     let fixture = Fixture::new("no values").await;
     let (raw, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
-    let typed = theirs.clone().typed::<Recharge>();
+    let typed = theirs.clone().typed::<Json<Recharge>>();
     let json = |cents| serde_json(&recharge(cents));
     let mut bad = Vec::new();
     for round in 0..5 {
@@ -102,7 +104,7 @@ async fn what_is_no_value_is_put_aside_with_the_reason_and_the_next_one_is_deliv
                 .unwrap()
                 .unwrap(),
         };
-        assert_eq!(delivery.value(), &recharge(round));
+        assert_eq!(delivery.payload(), &recharge(round));
         delivery.ack().await.unwrap();
         // Those of a batch are put aside in the background.
         eventually(PATIENCE, "it is put aside", || async {
@@ -127,14 +129,15 @@ async fn what_is_no_value_is_put_aside_with_the_reason_and_the_next_one_is_deliv
         raw.redrive(&item.id).await.unwrap();
     }
     assert_eq!(drain(&raw).await.len(), bad.len(), "they can be read without a type");
-    clean(&fixture, [raw, theirs, untyped(typed)]).await;
+    drop(typed);
+    clean(&fixture, [raw, theirs]).await;
 }
 
 #[tokio::test]
 async fn a_batch_of_which_nothing_is_a_value_is_waited_through() {
     let fixture = Fixture::new("waited through").await;
     let ours = queue(&connect(&fixture).await);
-    let typed = ours.clone().typed::<Recharge>();
+    let typed = ours.clone().typed::<Json<Recharge>>();
     ours.push_all(["[]", "", "null", "{\"number\":1,\"cents\":2}"])
         .await
         .unwrap();
@@ -148,35 +151,37 @@ async fn a_batch_of_which_nothing_is_a_value_is_waited_through() {
     .await;
     typed.push(recharge(1)).await.unwrap();
     let mut batch = within(PATIENCE, "a batch", waiting).await.unwrap().unwrap();
-    assert_eq!((batch.len(), batch[0].value()), (1, &recharge(1)));
+    assert_eq!((batch.len(), batch[0].payload()), (1, &recharge(1)));
     batch.pop().unwrap().ack().await.unwrap();
     assert!(typed.pop_batch(0).await.unwrap().is_empty());
-    clean(&fixture, [ours, untyped(typed)]).await;
+    drop(typed);
+    clean(&fixture, [ours]).await;
 }
 
 #[tokio::test]
 async fn a_value_that_json_cannot_hold_is_not_pushed() {
     let fixture = Fixture::new("unencodable").await;
     let ours = queue(&connect(&fixture).await);
-    let typed: TypedQueue<Unencodable> = WorkQueue::clone(&ours).typed();
-    let (good, bad) = (Unencodable::new(), Unencodable::from([((1, 2), 3)]));
+    let typed = ours.clone().typed::<Json<Unencodable>>();
+    let (good, bad) = (Json(Unencodable::new()), Json(Unencodable::from([((1, 2), 3)])));
     let refused = |error: PushError| assert!(matches!(error, PushError::Unencodable { .. }), "{error}");
-    refused(typed.push(&bad).await.unwrap_err());
-    refused(typed.push_all([&good, &bad]).await.unwrap_err());
+    refused(typed.push(bad.clone()).await.unwrap_err());
+    refused(typed.push_all([good.clone(), bad.clone()]).await.unwrap_err());
     assert!(ours.is_empty().await.unwrap());
-    typed.push(&good).await.unwrap();
+    typed.push(good.clone()).await.unwrap();
     let delivery = within(PATIENCE, "an item", typed.pop()).await.unwrap();
-    match delivery.ack_then([&good, &bad]).await.unwrap_err() {
+    match delivery.ack_then([good.clone(), bad.clone()]).await.unwrap_err() {
         AckError::Push(error) => refused(error),
         error => panic!("{error}"),
     }
     let again = pop(&ours).await;
     assert_eq!((text(&again).as_str(), again.attempt()), ("{}", 2));
     again.ack().await.unwrap();
-    clean(&fixture, [ours, untyped(typed)]).await;
+    drop(typed);
+    clean(&fixture, [ours]).await;
 }
 
-fn serde_json(recharge: &Recharge) -> String {
-    let Recharge { number, cents } = recharge;
+fn serde_json(recharge: &Json<Recharge>) -> String {
+    let Json(Recharge { number, cents }) = recharge;
     format!("{{\"number\":{:?},\"cents\":{cents}}}", number)
 }

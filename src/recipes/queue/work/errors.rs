@@ -1,6 +1,6 @@
 //! Why a queue did not do what it was asked for.
 
-use super::item::ItemId;
+use super::store::ItemId;
 use crate::error::{Error, TimeoutError};
 use crate::session::Lost;
 
@@ -34,13 +34,15 @@ pub enum PushError {
         /// The largest length, in bytes.
         limit: usize,
     },
-    /// The value cannot be written as JSON, which only a [typed queue](super::WorkQueue#typed-items) does. Nothing was
-    /// pushed.
-    #[error("the value cannot be written as JSON, so that nothing was pushed: {reason}")]
+    /// The value cannot be written. Nothing was pushed.
+    #[error("the value cannot be written, so that nothing was pushed: {reason}")]
     Unencodable {
-        /// What its `Serialize` says.
+        /// What its encoding says.
         reason: String,
     },
+    /// An item of a group cannot be delayed, since those behind it would have to wait with it. Nothing was pushed.
+    #[error("an item of a group cannot be delayed; push it when it is due, or without a group")]
+    DelayedGroup,
     /// The session ended before an answer came: all of these were pushed, or none.
     ///
     /// Push with an idempotency key and this does not happen: such a push is tried until its outcome is known, or the
@@ -89,8 +91,34 @@ pub enum ResultError {
         /// The item.
         id: ItemId,
     },
-    /// Nobody could handle the item.
-    #[error("item {id} is dead: {reason}")]
+    /// The item was done without a result.
+    #[error("item {id} is done, and has no result; acknowledge it with ack_with to give one")]
+    NoResult {
+        /// The item.
+        id: ItemId,
+    },
+    /// The item was cancelled.
+    #[error("item {id} was cancelled")]
+    Cancelled {
+        /// The item.
+        id: ItemId,
+    },
+    /// The item was not delivered before it expired.
+    #[error("item {id} expired before it was delivered")]
+    Expired {
+        /// The item.
+        id: ItemId,
+    },
+    /// The value cannot be read.
+    #[error("the result of item {id} cannot be read: {reason}")]
+    Undecodable {
+        /// The item.
+        id: ItemId,
+        /// What its decoding says.
+        reason: String,
+    },
+    /// No consumer could handle the item; it is a dead letter.
+    #[error("item {id} is a dead letter: {reason}")]
     Dead {
         /// The item.
         id: ItemId,
@@ -104,6 +132,32 @@ pub enum ResultError {
 
 /// Why there is no result in time.
 pub type ResultTimeoutError = TimeoutError<ResultError>;
+
+/// Why an item was not cancelled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CancelError {
+    /// There is no such item (any more): it is done, dead, or was never pushed.
+    #[error("there is no item {id} that waits")]
+    Unknown {
+        /// The item.
+        id: ItemId,
+    },
+    /// A consumer works on the item.
+    #[error("item {id} is claimed by {by:?}; cancel it when it is given back")]
+    Claimed {
+        /// The item.
+        id: ItemId,
+        /// The identity of the consumer, as text.
+        by: String,
+    },
+    /// The session ended before an answer came: it was cancelled or not.
+    #[error("the session ended before the answer came: the item was cancelled or not; look again")]
+    Indeterminate,
+    /// The ensemble cannot be asked.
+    #[error(transparent)]
+    Error(#[from] Error),
+}
 
 /// Why an item was not brought back, or removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,98 +1,92 @@
 //! [`WorkQueue`]: work that is neither lost nor done twice.
 //!
-//! * `item`, `segment`, `layout` – what items are, how they are written, and where
-//! * `level` – the queue's own node: what it is, and how many items a bounded one holds
-//! * `shared`, `draft` – transactions, each committed exactly once
-//! * `produce`, `keys` – pushing
-//! * `front`, `claim`, `demand`, `consume` – what is next, taking it, who wants it, and waiting for it
-//! * `delivery`, `settle` – an item that is being worked on, and what becomes of it
-//! * `inspect`, `dead` – what is known of an item, and those that nobody could handle
-//! * `typed` – items that are values, as JSON; with the feature `serde`
-//! * `errors`, `options` – what users are told, and what they choose
+//! Three floors, of which none names a higher one:
+//! * `store` – what stands in ZooKeeper
+//! * `tasks` – what runs in this process
+//! * what users see: `builder`, `item`, `payload`, `delivery`, `stream`, `worker`, `status`, `dead`, `stats`, `control`
+//!
+//! `errors` is beside them.
 
-mod claim;
-mod consume;
+mod builder;
+mod control;
 mod dead;
 mod delivery;
-mod demand;
-mod draft;
 mod errors;
-mod front;
-mod inspect;
 mod item;
-mod keys;
-mod layout;
-mod level;
-mod options;
-mod produce;
-mod segment;
-mod settle;
-mod shared;
+mod payload;
+mod stats;
+mod status;
+mod store;
 mod stream;
-#[cfg(feature = "serde")]
-mod typed;
+mod tasks;
+mod worker;
 
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use self::consume::{CLAIM_ITEMS, take_all};
-use self::demand::Demand;
-use self::options::Settings;
-use self::produce::{Push, check_items, push_all};
-use self::settle::{Settlement, settle_all};
-use self::shared::QueueInner;
+use self::store::{Asked, Store};
+use self::tasks::{
+    Assignment, CLAIM_ITEMS, Demand, Popper, Push, Settlement, Settler, Settling, check_entries, push_all, settle_all,
+    take_all, tidy_all,
+};
 use crate::error::{Error, WaitTimeoutError};
+use crate::line::{ContenderNames, Line};
 use crate::session::{CleanupToken, Coordinator};
 use crate::znode::{NodePath, elapsed, with_deadline};
 
-pub use self::dead::DeadItem;
+pub use self::builder::WorkQueueBuilder;
+pub use self::dead::{DeadItem, PastAttempt};
 pub use self::delivery::Delivery;
-pub use self::errors::{AckError, DeadItemError, PushError, PushTimeoutError, ResultError, ResultTimeoutError};
-pub use self::inspect::ItemStatus;
-pub use self::item::{InvalidItemId, ItemId, NewItem, PushOptions};
+pub use self::errors::{
+    AckError, CancelError, DeadItemError, PushError, PushTimeoutError, ResultError, ResultTimeoutError,
+};
+pub use self::item::{NewItem, PushOptions};
 #[cfg(feature = "serde")]
-pub use self::typed::{TypedDelivery, TypedQueue};
+pub use self::payload::Json;
+pub use self::payload::Payload;
+pub use self::stats::{ClaimInfo, QueueStats};
+pub use self::status::ItemStatus;
+pub use self::store::{InvalidItemId, ItemId, Order, RetryPolicy};
+pub use self::worker::{Completion, Job, Summary, Worker};
 
-/// A queue of tasks: each item is delivered to one consumer at a time, again if that one fails, until one of them
-/// acknowledges it.
+/// A queue of tasks: each item is delivered to one consumer at a time, again if that one fails, until one acknowledges it.
 ///
-/// At least once, then; and exactly once in its effects inside the ensemble: an [`ack`](Delivery::ack), its result and
-/// the next steps that it pushes are one transaction, which commits only while the item is still this consumer's. For
-/// effects elsewhere, the [`id`](Delivery::id) of the item tells a repetition.
+/// Items are delivered **at least once**. Their effects inside the ensemble happen exactly once: an
+/// [`ack`](Delivery::ack), its result and the next steps that it pushes are one transaction, which commits only while the
+/// item is still this consumer's. For effects elsewhere, the [`id`](Delivery::id) of the item tells a repetition.
 ///
 /// # States of an item
-/// *Ready*, or *delayed* until it is due; *claimed* by a consumer; then *done*, with or without a result, or *dead* after
-/// [`max_attempts`](Self::max_attempts). [`status`](Self::status) tells. An item is in one of them at every moment: each
-/// step is one transaction. A consumer that dies gives its items back when its session ends, one that is stuck after
-/// [`claim_timeout`](Self::claim_timeout); whoever waits first in line sees to that. What cannot be read as an item is put
-/// to the dead ones, never away.
+/// *Ready*, or *delayed* until it is due; *claimed* by a consumer; then *done*, or a *dead letter* after
+/// [`max_attempts`](WorkQueueBuilder::max_attempts). [`status`](Self::status) tells. Each step is one transaction. The
+/// claims of a consumer vanish with its session; those that are stuck can be taken over after
+/// [`claim_timeout`](WorkQueueBuilder::claim_timeout). A node that cannot be read as an item becomes a dead letter.
 ///
 /// # Order and fairness
-/// By priority, then by due time, then by arrival as the ensemble saw it. An item that was given back keeps its place.
-/// Consumers are served in the order in which they came, process by process; those of one process, which use clones of one
-/// `WorkQueue`, share a place. Who finds nobody in line takes at once and does not stand there. So whoever comes to stand
-/// in line may be passed by, by each other process once at most: by a claim for which that one had looked before.
+/// By priority, then by time. An item that is given back keeps its place. Items of one [group](PushOptions::group) are
+/// delivered in order and one at a time. With [`Order::Window`], consumers work side by side, and throughput grows with
+/// their number. Consumers wait in line, process by process; a process can overtake a waiting one once.
 ///
-/// # Typed items
-/// Items are bytes. With the feature `serde`, `typed()` makes a `TypedQueue` of the queue, whose items are values.
+/// # Values
+/// Items are bytes. [`typed`](Self::typed) makes a handle whose items are values, for example `Json<T>` with the feature
+/// `serde`.
 ///
-/// # Layout
-/// Ours; see `docs/queue.md`. Items that are pushed together stand in one node, up to 128, and no request lists a backlog.
-/// Curator's `DistributedQueue`, which does, cannot take part; for its simple sister see [`FifoQueue`](super::FifoQueue).
+/// # QueueLayout
+/// Ours; see `docs/queue.md`. No request lists a backlog. Curator's `DistributedQueue` cannot take part; for its simple
+/// sister see [`FifoQueue`](super::FifoQueue).
 ///
 /// # Cost
-/// Push: one transaction; what one process pushes at the same time shares it. Pop: six lists, sent together (two or more
-/// others while something of that priority was given back or delayed), a read for each node with items, one transaction;
-/// up to 128 items at once. A place in line, where others take as well, is a create, two watches and
-/// another look more. Ack: one transaction,
-/// shared like that of a push. A waiting consumer, and an idle queue, cost nothing. An arriving item wakes the first
-/// consumer in line.
+/// Push: one transaction, shared by what one process pushes at the same time. Pop: one transaction and reads in the same
+/// round trip, while there is a backlog. Ack: one transaction of some 50 bytes, shared as that of a push. A waiting
+/// consumer and an idle queue cost nothing.
 ///
 /// # When the session is lost
-/// Pushes, pops and whoever waits go on in the next session. What was delivered is lost with its session, see
+/// Pushes, pops and waiting consumers go on in the next session. What was delivered is lost with its session, see
 /// [`Delivery`].
 ///
 /// # Examples
@@ -113,202 +107,262 @@ pub use self::typed::{TypedDelivery, TypedQueue};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct WorkQueue {
-    shared: Arc<QueueInner>,
-    tasks: Arc<Tasks>,
+#[doc(alias = "task queue")]
+pub struct WorkQueue<T = Bytes> {
+    inner: Arc<Inner>,
+    values: PhantomData<fn() -> T>,
 }
 
-/// The ways to the tasks of a queue, and what they are made of until they are needed.
+/// What all handles of one queue in this process share.
 #[derive(Debug)]
-struct Tasks {
+struct Inner {
+    store: Arc<Store>,
     pushes: mpsc::UnboundedSender<Push>,
     demands: mpsc::UnboundedSender<Demand>,
-    settling: mpsc::UnboundedSender<Settlement>,
+    settling: Settling,
+    closing: watch::Sender<bool>,
     idle: Mutex<Option<Receivers>>,
 }
 
+/// What the tasks are made of until they are needed.
 #[derive(Debug)]
 struct Receivers {
     pushes: mpsc::UnboundedReceiver<Push>,
     demands: mpsc::UnboundedReceiver<Demand>,
-    settlements: mpsc::UnboundedReceiver<Settlement>,
+    settlements: mpsc::UnboundedReceiver<Vec<Settlement>>,
 }
 
-impl Tasks {
-    fn new() -> Self {
+impl Inner {
+    fn new(zk: Coordinator, path: NodePath, asked: Asked) -> Self {
         let (pushes, push_receiver) = mpsc::unbounded_channel();
         let (demands, demand_receiver) = mpsc::unbounded_channel();
-        let (settling, settlement_receiver) = mpsc::unbounded_channel();
+        let (settlements, settlement_receiver) = mpsc::unbounded_channel();
         let receivers = Receivers {
             pushes: push_receiver,
             demands: demand_receiver,
             settlements: settlement_receiver,
         };
         Self {
+            store: Arc::new(Store::new(zk, path, asked)),
             pushes,
             demands,
-            settling,
+            settling: Settling::new(settlements),
+            closing: watch::Sender::new(false),
             idle: Mutex::new(Some(receivers)),
+        }
+    }
+
+    /// Starts the tasks, if that has not been done, on the runtime of the coordinator.
+    async fn start(&self) -> Result<(), Error> {
+        if *self.closing.borrow() {
+            return Err(Error::Closed);
+        }
+        let is_idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if !is_idle {
+            return Ok(());
+        }
+        let session = self.store.zk.session().await?;
+        let receivers = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(receivers) = receivers else { return Ok(()) };
+        let runtime = session.runtime();
+        let (untidy, untidy_receiver) = mpsc::unbounded_channel();
+        let given_back = Arc::new(AtomicBool::new(false));
+        let consumers = self.store.layout.directory("consumers");
+        let popper = Popper {
+            store: Arc::clone(&self.store),
+            line: Line::new(self.store.zk.clone(), consumers, ContenderNames::CURATOR_LOCK),
+            settling: self.settling.clone(),
+            given_back: Arc::clone(&given_back),
+            untidy: untidy.clone(),
+            closing: self.closing.subscribe(),
+        };
+        let settler = Settler {
+            store: Arc::clone(&self.store),
+            given_back,
+            pending: self.settling.pending.clone(),
+            untidy,
+        };
+        runtime.spawn(push_all(Arc::clone(&self.store), receivers.pushes));
+        runtime.spawn(take_all(popper, receivers.demands));
+        runtime.spawn(settle_all(settler, receivers.settlements));
+        runtime.spawn(tidy_all(Arc::clone(&self.store), untidy_receiver));
+        Ok(())
+    }
+}
+
+impl<T> Clone for WorkQueue<T> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            values: PhantomData,
         }
     }
 }
 
+impl<T> fmt::Debug for WorkQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkQueue")
+            .field("path", &self.path())
+            .finish_non_exhaustive()
+    }
+}
+
 impl WorkQueue {
-    /// The queue at `path`, below the chroot. Nothing is sent.
+    /// Makes a handle of the queue at `path`, below the chroot, with the options that stand in the queue. Nothing is sent.
     ///
     /// # Errors
     /// [`Error::InvalidPath`].
     pub fn new(zk: &Coordinator, path: &str) -> Result<Self, Error> {
-        let shared = QueueInner::new(zk.clone(), NodePath::new(path)?, Settings::default());
-        Ok(Self {
-            shared: Arc::new(shared),
-            tasks: Arc::new(Tasks::new()),
-        })
+        Self::builder(zk, path).build()
     }
 
-    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.shared.settings;
-        change(&mut settings);
-        let shared = QueueInner::new(self.shared.zk.clone(), self.shared.layout.root().clone(), settings);
+    /// Begins a handle with options.
+    ///
+    /// ```no_run
+    /// # fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), zookeeper_recipes::Error> {
+    /// use std::time::Duration;
+    /// use zookeeper_recipes::queue::{Order, RetryPolicy, WorkQueue};
+    ///
+    /// let mails = WorkQueue::builder(&zk, "/mails")
+    ///     .order(Order::Window(16))
+    ///     .retry(RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(600)))
+    ///     .max_attempts(10)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(zk: &Coordinator, path: &str) -> WorkQueueBuilder {
+        WorkQueueBuilder::new(zk, path)
+    }
+
+    fn of(inner: Inner) -> Self {
         Self {
-            shared: Arc::new(shared),
-            tasks: Arc::new(Tasks::new()),
+            inner: Arc::new(inner),
+            values: PhantomData,
+        }
+    }
+}
+
+impl<T> WorkQueue<T> {
+    /// Returns the path of the queue, from the chroot.
+    pub fn path(&self) -> &str {
+        self.inner.store.path()
+    }
+
+    /// Returns a handle of the same queue whose items are values.
+    ///
+    /// An item that cannot be read as a value becomes a dead letter, and the next one is delivered.
+    pub fn typed<U: Payload>(self) -> WorkQueue<U> {
+        WorkQueue {
+            inner: self.inner,
+            values: PhantomData,
         }
     }
 
-    /// How often an item is delivered before it is put to the dead ones: 5 times unless set. At least once.
+    /// Closes the queue for this process: ends pops with [`Error::Closed`], gives items back that were fetched and not
+    /// handed out, untried, and waits until all that was acknowledged or given back has been written.
     ///
-    /// Items that are claimed together are lost together with their consumer. So that one that kills its consumers takes
-    /// no other with it, each is claimed alone for its last attempt; with a single attempt that is always.
-    #[must_use]
-    pub fn max_attempts(self, attempts: u32) -> Self {
-        self.with(|settings| settings.max_attempts = attempts.max(1))
-    }
-
-    /// How many items the queue may hold: ready, delayed and claimed ones. Unbounded unless set. All users of a queue that
-    /// set it have to set the same; those who do not keep to what the first one set.
+    /// **Close before you exit.** Deliveries that are still held can be settled, and are given back when they are dropped.
     ///
-    /// A bounded queue is slower for many processes: whatever changes the number of its items takes turns.
-    #[must_use]
-    pub fn capacity(self, items: u64) -> Self {
-        self.with(|settings| settings.capacity = Some(items))
+    /// # Cancel safety
+    /// Dropping the future leaves the queue closed, and the rest to the background.
+    pub async fn close(&self) {
+        self.inner.closing.send_replace(true);
+        // The task that takes items ends, and gives back what it has.
+        self.inner.demands.closed().await;
+        self.inner.settling.flushed().await;
     }
+}
 
-    /// How long this consumer may hold an item: after that it is taken away and delivered again, as soon as another
-    /// consumer waits or takes something. Without limit unless set: a consumer holds its items while its session lives.
-    #[must_use]
-    pub fn claim_timeout(self, timeout: Duration) -> Self {
-        self.with(|settings| settings.claim_timeout = Some(timeout))
-    }
-
-    /// How long results and idempotency keys are kept after their items are done: a day unless set. They are removed
-    /// when a consumer waits or takes something after that time.
-    #[must_use]
-    pub fn result_retention(self, retention: Duration) -> Self {
-        self.with(|settings| settings.result_retention = retention)
-    }
-
-    /// The queue as one of values, which are written as JSON.
-    #[cfg(feature = "serde")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
-    pub fn typed<T>(self) -> TypedQueue<T> {
-        TypedQueue::of(self)
-    }
-
-    /// The path of the queue, from the chroot.
-    pub fn path(&self) -> &str {
-        self.shared.path()
-    }
-
-    /// Adds an item, and returns its id once the ensemble has it. Waits while a bounded queue is full.
+impl<T: Payload> WorkQueue<T> {
+    /// Pushes an item, and returns its id once the ensemble has it. Waits while a bounded queue is full.
     ///
     /// # Errors
-    /// * [`PushError::Indeterminate`]: the session ended before the answer came; with a [key](PushOptions::key) only if
+    /// * [`PushError::Indeterminate`]: the session ended before the reply arrived; with a [key](PushOptions::key) only if
     ///   the coordinator has ended as well.
     /// * [`Error::TooLarge`] for more than 1,000,000 bytes.
     ///
     /// # Cancel safety
     /// Dropping the future leaves open whether the item is pushed, unless it was waiting for room.
-    pub async fn push(&self, item: impl Into<NewItem>) -> Result<ItemId, PushError> {
+    #[doc(alias = "enqueue")]
+    #[doc(alias = "put")]
+    pub async fn push(&self, item: impl Into<NewItem<T>>) -> Result<ItemId, PushError> {
         self.push_one(item.into(), true).await
     }
 
-    /// Adds an item with options.
+    /// Pushes an item with options.
     ///
     /// # Errors
     /// As [`push`](Self::push), and [`PushError::InvalidKey`].
     ///
     /// # Cancel safety
     /// As [`push`](Self::push).
-    pub async fn push_with(&self, payload: impl Into<Bytes>, options: PushOptions) -> Result<ItemId, PushError> {
-        self.push_one(NewItem::new(payload).with(options), true).await
+    pub async fn push_with(&self, item: impl Into<NewItem<T>>, options: PushOptions) -> Result<ItemId, PushError> {
+        self.push_one(item.into().with(options), true).await
     }
 
-    /// Adds an item unless a bounded queue is full.
+    /// Pushes an item unless a bounded queue is full.
     ///
     /// # Errors
     /// As [`push`](Self::push), and [`PushError::QueueFull`].
     ///
     /// # Cancel safety
     /// As [`push`](Self::push).
-    pub async fn try_push(&self, item: impl Into<NewItem>) -> Result<ItemId, PushError> {
+    pub async fn try_push(&self, item: impl Into<NewItem<T>>) -> Result<ItemId, PushError> {
         self.push_one(item.into(), false).await
     }
 
-    /// Adds an item, waiting for room in a bounded queue for at most `limit`, requests to the ensemble included.
+    /// Pushes an item, waiting for room in a bounded queue for at most `limit`, requests to the ensemble included.
     ///
     /// # Errors
-    /// As [`push`](Self::push), and [`PushTimeoutError::Elapsed`].
+    /// As [`push`](Self::push), and [`TimeoutError::Elapsed`](crate::TimeoutError::Elapsed).
     ///
     /// # Cancel safety
     /// As [`push`](Self::push).
-    pub async fn push_timeout(&self, item: impl Into<NewItem>, limit: Duration) -> Result<ItemId, PushTimeoutError> {
-        let pushed = self.shared.zk.timeout(limit, self.push(item)).await;
-        pushed.map_or_else(
-            || Err(elapsed(&self.shared.zk, self.path(), limit)),
-            |pushed| Ok(pushed?),
-        )
+    pub async fn push_timeout(&self, item: impl Into<NewItem<T>>, limit: Duration) -> Result<ItemId, PushTimeoutError> {
+        let zk = &self.inner.store.zk;
+        let pushed = zk.timeout(limit, self.push(item)).await;
+        pushed.map_or_else(|| Err(elapsed(zk, self.path(), limit)), |pushed| Ok(pushed?))
     }
 
-    /// Adds items in one transaction: all of them, but for those whose keys were pushed before, or none. Returns their
-    /// ids, in their order. All of them together have to fit into one request, of 1 MiB. Waits while a bounded queue has
-    /// no room for all.
+    /// Pushes items in one transaction: all of them, but for those whose keys were pushed before, or none. Returns their
+    /// ids, in their order. Waits while a bounded queue has no room for all.
     ///
     /// # Errors
-    /// As [`push`](Self::push), [`Error::TooLarge`] also if they do not fit into one request, and
+    /// As [`push`](Self::push); [`Error::TooLarge`] also if they do not fit into one request, of 1 MiB;
     /// [`PushError::NeverFits`] if they are more than a bounded queue may hold.
     ///
     /// # Cancel safety
     /// As [`push`](Self::push).
     pub async fn push_all(
         &self,
-        items: impl IntoIterator<Item = impl Into<NewItem>>,
+        items: impl IntoIterator<Item = impl Into<NewItem<T>>>,
     ) -> Result<Vec<ItemId>, PushError> {
         self.push_many(items.into_iter().map(Into::into).collect(), true).await
     }
 
-    async fn push_one(&self, item: NewItem, waits: bool) -> Result<ItemId, PushError> {
+    async fn push_one(&self, item: NewItem<T>, waits: bool) -> Result<ItemId, PushError> {
         let mut ids = self.push_many(vec![item], waits).await?;
         ids.pop().ok_or(PushError::Error(Error::Closed))
     }
 
-    async fn push_many(&self, items: Vec<NewItem>, waits: bool) -> Result<Vec<ItemId>, PushError> {
-        check_items(self.path(), &items)?;
-        if items.is_empty() {
+    async fn push_many(&self, items: Vec<NewItem<T>>, waits: bool) -> Result<Vec<ItemId>, PushError> {
+        let entries = items.into_iter().map(NewItem::encode).collect::<Result<Vec<_>, _>>()?;
+        check_entries(self.path(), &entries)?;
+        if entries.is_empty() {
             return Ok(Vec::new());
         }
-        self.start().await?;
+        self.inner.start().await?;
         let (reply, pushed) = oneshot::channel();
         let push = Push {
-            items,
+            entries,
             waits,
             doubtful: None,
             needed: 0,
             reply,
         };
         // Errors mean that the task is gone with its runtime, maybe while this was on its way.
-        if self.tasks.pushes.send(push).is_err() {
+        if self.inner.pushes.send(push).is_err() {
             return Err(Error::Closed.into());
         }
         pushed
@@ -323,25 +377,26 @@ impl WorkQueue {
     /// [`Error`] for what retrying would not help.
     ///
     /// # Fairness
-    /// It stands in line behind those who wait already, if there are any; otherwise it takes at once. Who comes to stand in
-    /// line is passed by once at most by this process, and by each other one.
+    /// While others wait in line, it joins the line; else it takes an item at once. Each other process can overtake it once.
     ///
     /// # Cancel safety
-    /// Dropping the future loses the place in line; an item that was on its way goes to somebody else, and this does not
-    /// count as an attempt.
+    /// Dropping the future loses the place in line. An item that was on its way goes to the next pop of this handle, or
+    /// back after a moment; this does not count as an attempt.
     ///
     /// # Cost
-    /// Where nobody else waits or takes, three round trips: six lists, a read, a transaction. Else a place in line comes
-    /// before that, and whoever is ahead. Waiting for an item costs nothing.
-    pub async fn pop(&self) -> Result<Delivery, Error> {
+    /// One round trip while there is a backlog, three for the first pop of a handle. Waiting costs nothing.
+    #[doc(alias = "dequeue")]
+    #[doc(alias = "take")]
+    pub async fn pop(&self) -> Result<Delivery<T>, Error> {
         loop {
-            if let Some(delivery) = self.take(1, true).await?.pop() {
+            if let Some(delivery) = self.take(1, true, None).await?.pop() {
                 return Ok(delivery);
             }
         }
     }
 
-    /// Takes an item if there is one that nobody else takes. While there is one and others wait, it waits for its turn.
+    /// Takes an item if there is one that no other consumer takes. While there is one and others wait, it waits for its
+    /// turn.
     ///
     /// # Errors
     /// As [`pop`](Self::pop).
@@ -351,38 +406,43 @@ impl WorkQueue {
     ///
     /// # Cancel safety
     /// As [`pop`](Self::pop).
-    pub async fn try_pop(&self) -> Result<Option<Delivery>, Error> {
-        Ok(self.take(1, false).await?.pop())
+    pub async fn try_pop(&self) -> Result<Option<Delivery<T>>, Error> {
+        loop {
+            let demanded = self.demand(1, 1, false, None).await?.await;
+            let taken = demanded.unwrap_or(Err(Error::Closed))?;
+            if taken.is_empty() {
+                return Ok(None);
+            }
+            if let Some(delivery) = taken.into_iter().find_map(Delivery::of) {
+                return Ok(Some(delivery));
+            }
+        }
     }
 
     /// Waits for an item for at most `limit`, requests to the ensemble included.
     ///
-    /// On a timeout the place in line is removed before this returns, which may take another half second, unless
-    /// others of this process wait in it.
+    /// On a timeout the place in line is removed before this returns, which may take another half second, unless other pops
+    /// of this process wait in it.
     ///
     /// # Errors
-    /// [`WaitTimeoutError::Elapsed`] when the time is up, else as [`pop`](Self::pop).
+    /// [`TimeoutError::Elapsed`](crate::TimeoutError::Elapsed) when the time is up, else as [`pop`](Self::pop).
     ///
     /// # Cancel safety
     /// As [`pop`](Self::pop).
-    pub async fn pop_timeout(&self, limit: Duration) -> Result<Delivery, WaitTimeoutError> {
-        let popped = with_deadline(&self.shared.zk, limit, |cleanup| async move {
+    pub async fn pop_timeout(&self, limit: Duration) -> Result<Delivery<T>, WaitTimeoutError> {
+        let zk = &self.inner.store.zk;
+        let popped = with_deadline(zk, limit, |cleanup| async move {
             loop {
-                let taken = self.demand(1, true, Some(cleanup.clone())).await?.await;
-                let taken = taken.unwrap_or(Err(Error::Closed))?;
-                if let Some(delivery) = taken.into_iter().next() {
-                    return Ok::<_, Error>(delivery.delivered());
+                if let Some(delivery) = self.take(1, true, Some(cleanup.clone())).await?.pop() {
+                    return Ok::<_, Error>(delivery);
                 }
             }
         });
-        popped
-            .await?
-            .ok_or_else(|| elapsed(&self.shared.zk, self.path(), limit))
+        popped.await?.ok_or_else(|| elapsed(zk, self.path(), limit))
     }
 
-    /// Waits for one item, and takes up to `most` of those that are there then: at most 128, and 256 KiB of them unless
-    /// it is a single one. At least one is returned, unless `most` is 0. All of them together cost what a
-    /// [`pop`](Self::pop) costs, but for a read for each node with items.
+    /// Waits for one item, and takes up to `most` of those that are there then, 512 at most. At least one is returned,
+    /// unless `most` is 0.
     ///
     /// # Errors
     /// As [`pop`](Self::pop).
@@ -392,61 +452,45 @@ impl WorkQueue {
     ///
     /// # Cancel safety
     /// As [`pop`](Self::pop).
-    pub async fn pop_batch(&self, most: usize) -> Result<Vec<Delivery>, Error> {
+    pub async fn pop_batch(&self, most: usize) -> Result<Vec<Delivery<T>>, Error> {
         if most == 0 {
             return Ok(Vec::new());
         }
         loop {
-            let taken = self.take(most.min(CLAIM_ITEMS), true).await?;
+            let taken = self.take(most.min(CLAIM_ITEMS), true, None).await?;
             if !taken.is_empty() {
                 return Ok(taken);
             }
         }
     }
 
-    async fn take(&self, items: usize, waits: bool) -> Result<Vec<Delivery>, Error> {
-        let taken = self.demand(items, waits, None).await?.await;
+    async fn take(&self, items: usize, waits: bool, cleanup: Option<CleanupToken>) -> Result<Vec<Delivery<T>>, Error> {
+        let taken = self.demand(items, items, waits, cleanup).await?.await;
         let taken = taken.unwrap_or(Err(Error::Closed))?;
-        Ok(taken.into_iter().map(Delivery::delivered).collect())
+        Ok(taken.into_iter().filter_map(Delivery::of).collect())
     }
 
     /// Asks for items, which are on their way from then on.
     async fn demand(
         &self,
         items: usize,
+        noted: usize,
         waits: bool,
         cleanup: Option<CleanupToken>,
-    ) -> Result<oneshot::Receiver<Result<Vec<Delivery>, Error>>, Error> {
-        self.start().await?;
+    ) -> Result<oneshot::Receiver<Result<Vec<Assignment>, Error>>, Error> {
+        self.inner.start().await?;
         let (reply, taken) = oneshot::channel();
         let demand = Demand {
             items,
+            noted,
             waits,
             cleanup,
             reply,
         };
-        match self.tasks.demands.send(demand) {
+        match self.inner.demands.send(demand) {
             Ok(()) => Ok(taken),
-            // The task is gone with its runtime.
-            Err(_) => Err(Error::Closed),
+            // The task is gone with its runtime, or the queue is closed.
+            Err(_) => Err(self.inner.store.zk.ended().unwrap_or(Error::Closed)),
         }
-    }
-
-    /// Starts the tasks, if that has not been done, on the runtime of the coordinator.
-    async fn start(&self) -> Result<(), Error> {
-        let is_idle = self.tasks.idle.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if !is_idle {
-            return Ok(());
-        }
-        let session = self.shared.zk.session().await?;
-        let receivers = self.tasks.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(receivers) = receivers {
-            let runtime = session.runtime();
-            let shared = || Arc::clone(&self.shared);
-            runtime.spawn(push_all(shared(), receivers.pushes));
-            runtime.spawn(take_all(shared(), receivers.demands, self.tasks.settling.clone()));
-            runtime.spawn(settle_all(shared(), receivers.settlements));
-        }
-        Ok(())
     }
 }

@@ -188,7 +188,10 @@ fn latches(zk: &Coordinator) -> Vec<CountDownLatch> {
 
 fn queues(zk: &mut impl FnMut() -> Coordinator, play: &Play) -> Vec<Worker> {
     let fifo = FifoQueue::new(&zk(), "/fifo").unwrap();
-    let work = WorkQueue::new(&zk(), "/work").unwrap().max_attempts(u32::MAX);
+    let work = WorkQueue::builder(&zk(), "/work")
+        .max_attempts(u32::MAX)
+        .build()
+        .unwrap();
     vec![
         repeat("FifoQueue", play, move || {
             let fifo = fifo.clone();
@@ -212,7 +215,10 @@ pub(super) fn help(calm: &Coordinator) -> Vec<JoinHandle<()>> {
     let barrier = Barrier::new(calm, "/barrier").unwrap();
     let latches = latches(calm);
     let fifo = FifoQueue::new(calm, "/fifo").unwrap();
-    let work = WorkQueue::new(calm, "/work").unwrap().max_attempts(u32::MAX);
+    let work = WorkQueue::builder(calm, "/work")
+        .max_attempts(u32::MAX)
+        .build()
+        .unwrap();
     vec![
         tokio::spawn(async move {
             loop {

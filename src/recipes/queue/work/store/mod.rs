@@ -1,0 +1,286 @@
+//! What stands in ZooKeeper: no task and no channel is here.
+//!
+//! * `paths`, `codec`, `item`, `tally`, `header`, `retry` – names and data of the nodes
+//! * `picture` – what one list of a block shows
+//! * `draft`, `steps` – transactions as values
+//! * `commit` – sending them, exactly once each
+//! * `expiry` – what is forgotten after a time
+
+mod codec;
+mod commit;
+mod draft;
+mod expiry;
+mod header;
+mod item;
+mod paths;
+mod picture;
+mod retry;
+mod steps;
+mod tally;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::session::{Coordinator, Interrupted, LossReason, Lost, Operation, Retry, Session};
+use crate::znode::{Ledgers, NodePath, Parents, Transaction, ensure_path, read, stat};
+
+pub(crate) use self::codec::{ClaimData, DeadData, Level, OVERHEAD, Outcome, Progress, decode_items, decode_text};
+pub(crate) use self::commit::Committed;
+pub(crate) use self::draft::{Draft, Role};
+pub use self::header::Order;
+pub(crate) use self::header::{Asked, Header};
+pub(crate) use self::item::{DEFAULT_PRIORITY, Item, NewEntry, Origin};
+pub use self::item::{InvalidItemId, ItemId};
+#[cfg(test)]
+pub(crate) use self::paths::SegmentName;
+pub(crate) use self::paths::{
+    BlockId, GroupedName, Guid, Kind, Lane, QueueLayout, Slots, Span, numbers, span_of, span_start,
+};
+pub(crate) use self::picture::{Picture, Range, State};
+pub use self::retry::RetryPolicy;
+pub(crate) use self::steps::{Claimable, Taking};
+pub(crate) use self::tally::{AttemptEnd, AttemptRecord, EndedAttempt, Tally, bit};
+
+/// After this time the ensemble's clock is asked for again.
+const CLOCK_AGE: Duration = Duration::from_secs(60);
+
+/// How many lanes are remembered; the others are asked for again.
+const LANES: usize = 1024;
+
+/// One queue as this process sees it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) zk: Coordinator,
+    pub(crate) layout: QueueLayout,
+    asked: Asked,
+    ledgers: Ledgers,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of the queue. All of it may be outdated; transactions check what they rely on.
+#[derive(Debug, Default)]
+struct Seen {
+    tails: HashMap<Lane, i32>,
+    header: Option<Arc<Header>>,
+    level: Option<(Level, i32)>,
+    clock: Option<(Instant, i64)>,
+}
+
+impl Store {
+    pub(crate) fn new(zk: Coordinator, path: NodePath, asked: Asked) -> Self {
+        Self {
+            zk,
+            ledgers: Ledgers::new(path.descendant("ledgers")),
+            layout: QueueLayout::new(path),
+            asked,
+            seen: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.layout.root().as_str()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ensemble's clock, in milliseconds; never ahead of it, and about a link's delay behind.
+    pub(crate) async fn now(&self, session: &Arc<Session>) -> Result<i64, Interrupted> {
+        // Nothing is put below a node that is no queue.
+        self.header(session).await?;
+        loop {
+            if let Some(now) = self.clock() {
+                return Ok(now);
+            }
+            self.tick(session).await?;
+            if let Some(reason) = session.end_reason() {
+                return Err(Lost { reason }.into());
+            }
+        }
+    }
+
+    fn clock(&self) -> Option<i64> {
+        let (at, time) = self.seen().clock?;
+        let age = at.elapsed();
+        let passed = i64::try_from(age.as_millis()).ok()?;
+        (age < CLOCK_AGE).then_some(time + passed)
+    }
+
+    /// A reply said that the ensemble's clock showed `time`.
+    fn set_clock(&self, time: i64) {
+        // Each reply is a lower bound, since it may have been long on its way; the largest one is the best.
+        let known = self.clock().unwrap_or(time);
+        self.seen().clock = Some((Instant::now(), known.max(time)));
+    }
+
+    /// What the queue's node says, as far as is known; it is made if there is none.
+    pub(crate) async fn header(&self, session: &Arc<Session>) -> Result<Arc<Header>, Interrupted> {
+        let known = self.seen().header.clone();
+        match known {
+            Some(header) => Ok(header),
+            None => self.load_header(session).await,
+        }
+    }
+
+    /// How often an item is delivered, as far as is known.
+    pub(crate) fn max_attempts(&self) -> u32 {
+        self.seen()
+            .header
+            .as_ref()
+            .map_or(u32::MAX, |header| header.options.max_attempts)
+    }
+
+    /// Asks what the queue's node says, and makes the queue if there is none.
+    pub(crate) async fn load_header(&self, session: &Arc<Session>) -> Result<Arc<Header>, Interrupted> {
+        let path = self.path();
+        loop {
+            let found = read(session, path).await?;
+            let version = match &found {
+                Some((data, stat)) if !data.is_empty() => {
+                    let header = Header::parse(path, data, stat.version)?;
+                    self.asked.check(path, &header.options)?;
+                    return self.adopt(session, header).await;
+                }
+                // A directory that was made for it.
+                Some((_, stat)) => Some(stat.version),
+                None => None,
+            };
+            self.make(session, version).await?;
+        }
+    }
+
+    async fn adopt(&self, session: &Arc<Session>, header: Header) -> Result<Arc<Header>, Interrupted> {
+        if header.options.capacity.is_some() {
+            self.load_level(session).await?;
+        }
+        let header = Arc::new(header);
+        self.seen().header = Some(Arc::clone(&header));
+        Ok(header)
+    }
+
+    /// Makes the queue, unless it is made by another at this moment.
+    async fn make(&self, session: &Arc<Session>, version: Option<i32>) -> Result<(), Interrupted> {
+        let header = Header::new(self.asked.options());
+        if version.is_none() {
+            if let Some(above) = self.layout.root().parent() {
+                ensure_path(session, &above, Parents::Containers).await?;
+            }
+        }
+        let path = self.path().to_owned();
+        let (data, mode) = (header.data(), zookeeper_client::CreateMode::Persistent);
+        let mut steps = vec![match version {
+            None => Operation::Create(path, data, mode),
+            Some(_) => Operation::SetData(path, data, version),
+        }];
+        // A directory that was made for the queue may hold what is left of an older one.
+        if version.is_none() {
+            let child = |name: &str, data| Operation::Create(self.layout.root().child(name), data, mode);
+            steps.extend(["bell", "lanes", "delayed"].map(|name| child(name, bytes::Bytes::new())));
+            if let Some(capacity) = header.options.capacity {
+                steps.push(child("level", bytes::Bytes::new()));
+                steps.push(child("level/0", Level { capacity, items: 0 }.encode()));
+            }
+        }
+        match self.transact(session, &steps).await? {
+            Transaction::Refused(_, source) => match source {
+                zookeeper_client::Error::NodeExists | zookeeper_client::Error::BadVersion => Ok(()),
+                zookeeper_client::Error::NoNode if self.layout.root().parent().is_some() => Ok(()),
+                source => Err(Error::from_answer(self.path(), source).into()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// How many items a bounded queue holds.
+    pub(crate) async fn load_level(&self, session: &Arc<Session>) -> Result<Option<(Level, i32)>, Interrupted> {
+        let path = self.layout.level();
+        loop {
+            let Some((data, stat)) = read(session, &path).await? else {
+                let Some(capacity) = self.asked.capacity.flatten() else {
+                    self.seen().level = None;
+                    return Ok(None);
+                };
+                ensure_path(session, &self.layout.directory("level"), Parents::Persistent).await?;
+                let data = Level { capacity, items: 0 }.encode();
+                let mode = zookeeper_client::CreateMode::Persistent;
+                self.transact(session, &[Operation::Create(path.clone(), data, mode)])
+                    .await?;
+                continue;
+            };
+            let level = Level::decode(&data).ok_or_else(|| Error::Layout {
+                path: path.clone(),
+                reason: "it counts the items of a bounded queue and holds something else; remove it",
+            })?;
+            self.seen().level = Some((level, stat.version));
+            return Ok(self.seen().level);
+        }
+    }
+
+    /// Sends a transaction whose outcome may stay unknown.
+    pub(crate) async fn transact(
+        &self,
+        session: &Arc<Session>,
+        steps: &[Operation],
+    ) -> Result<Transaction, Interrupted> {
+        crate::znode::commit(&mut Retry::new(session, self.path(), 0), session, steps).await
+    }
+
+    /// Looks where a lane ends; nothing is known of one that is not there.
+    async fn find_tail(&self, session: &Arc<Session>, lane: Lane) -> Result<(), Interrupted> {
+        let path = self.layout.lane(lane);
+        let tail = match (stat(session, path.as_str()).await?, lane) {
+            (Some(stat), _) => Some(stat.version),
+            // If another makes it and goes on to the next block, this turns out in the transaction.
+            (None, Lane::Ready(_)) => {
+                ensure_path(session, &path.descendant("0"), Parents::Persistent).await?;
+                Some(0)
+            }
+            (None, _) => None,
+        };
+        match tail {
+            Some(tail) => self.seen().tails.insert(lane, tail),
+            None => self.seen().tails.remove(&lane),
+        };
+        Ok(())
+    }
+
+    /// The lane is gone, or is gone soon.
+    pub(crate) fn forget_tail(&self, lane: Lane) {
+        self.seen().tails.remove(&lane);
+    }
+
+    /// Changes the queue's own node, whatever is changed there at the same time.
+    pub(crate) async fn change_header(
+        &self,
+        session: &Arc<Session>,
+        change: impl Fn(&mut Header),
+    ) -> Result<(), Interrupted> {
+        let mut retry = Retry::new(session, self.path(), 0);
+        loop {
+            let known = self.load_header(session).await?;
+            let mut header = Header::clone(&known);
+            change(&mut header);
+            if header == *known {
+                return Ok(());
+            }
+            let path = self.path().to_owned();
+            let step = Operation::SetData(path, header.data(), Some(known.version));
+            match self.transact(session, &[step]).await? {
+                Transaction::Refused(_, zookeeper_client::Error::BadVersion | zookeeper_client::Error::NoNode) => {
+                    retry.raced().await?;
+                }
+                Transaction::Refused(_, source) => return Err(Error::from_answer(self.path(), source).into()),
+                // If it was not done, this is seen at the next turn.
+                _ => {}
+            }
+        }
+    }
+}
+
+pub(crate) fn ended(session: &Session) -> Interrupted {
+    let reason = session.end_reason().unwrap_or(LossReason::SessionExpired);
+    Lost { reason }.into()
+}

@@ -1,0 +1,258 @@
+//! [`Assignment`]: one item of a claim, on its way to the user or with the user.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::super::errors::AckError;
+use super::super::store::{AttemptEnd, Item, ItemId, NewEntry, Outcome};
+use super::claim::Claim;
+use crate::session::{LossReason, Lost};
+
+/// What becomes of an item.
+#[derive(Clone, Debug)]
+pub(crate) enum Verdict {
+    Done {
+        outcome: Outcome,
+        next: Vec<NewEntry>,
+    },
+    /// It failed; `None` for the delay of the queue's policy.
+    Failed {
+        delay: Option<Duration>,
+        how: AttemptEnd,
+        reason: String,
+    },
+    Rejected {
+        reason: String,
+    },
+    /// It was not handed out.
+    NotDelivered,
+    /// It is about to be handed out.
+    Note,
+    /// It is held for longer.
+    Extend(Duration),
+    Progress(Bytes),
+}
+
+impl Verdict {
+    /// Whether the item stays with the claim.
+    pub(crate) fn keeps(&self) -> bool {
+        matches!(self, Self::Note | Self::Extend(_) | Self::Progress(_))
+    }
+}
+
+/// A verdict on an item, on its way.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(crate) claim: Arc<Claim>,
+    pub(crate) index: u8,
+    pub(crate) id: ItemId,
+    pub(crate) verdict: Verdict,
+    /// Nobody waits for it where an item is dropped.
+    pub(crate) reply: Option<oneshot::Sender<Result<Vec<ItemId>, AckError>>>,
+}
+
+/// The way to the task that settles.
+#[derive(Clone, Debug)]
+pub(crate) struct Settling {
+    pub(crate) settlements: mpsc::UnboundedSender<Vec<Settlement>>,
+    /// How many items of this handle are with the user.
+    pub(crate) handed_out: watch::Sender<usize>,
+    /// How many settlements are on their way.
+    pub(crate) pending: watch::Sender<usize>,
+}
+
+impl Settling {
+    pub(crate) fn new(settlements: mpsc::UnboundedSender<Vec<Settlement>>) -> Self {
+        Self {
+            settlements,
+            handed_out: watch::Sender::new(0),
+            pending: watch::Sender::new(0),
+        }
+    }
+
+    fn send(&self, settlements: Vec<Settlement>) -> Result<(), mpsc::error::SendError<Vec<Settlement>>> {
+        self.pending.send_modify(|pending| *pending += settlements.len());
+        self.settlements.send(settlements)
+    }
+
+    /// Waits until all that was settled has been written.
+    pub(crate) async fn flushed(&self) {
+        // It does not fail while this sender is there.
+        let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
+    }
+
+    /// Waits until no item of this handle is with the user.
+    pub(crate) async fn until_settled(&self) {
+        // It does not fail while this sender is there.
+        let _ = self.handed_out.subscribe().wait_for(|items| *items == 0).await;
+    }
+}
+
+/// An item of a claim: given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) claim: Arc<Claim>,
+    pub(crate) index: u8,
+    pub(crate) item: Item,
+    settling: Settling,
+    state: Mutex<Stage>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Fetched,
+    HandedOut,
+    Settled,
+}
+
+impl Assignment {
+    pub(crate) fn new(claim: &Arc<Claim>, index: u8, item: Item, settling: &Settling) -> Self {
+        Self {
+            claim: Arc::clone(claim),
+            index,
+            item,
+            settling: settling.clone(),
+            state: Mutex::new(Stage::Fetched),
+        }
+    }
+
+    pub(crate) fn is_noted(&self) -> bool {
+        self.claim.open().noted.contains_key(&self.index)
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.claim.open().tally.attempts(self.tally_index())
+    }
+
+    /// The tally of a group's token counts the attempts of its head.
+    fn tally_index(&self) -> u8 {
+        if self.claim.group.is_some() { 0 } else { self.index }
+    }
+
+    /// The user has it, if it is still held.
+    pub(crate) fn hand_out(&self) -> Result<(), Lost> {
+        if self.claim.remaining().is_zero() {
+            return Err(self.loss());
+        }
+        *self.stage() = Stage::HandedOut;
+        self.claim.open().handed_out.insert(self.index);
+        self.settling.handed_out.send_modify(|items| *items += 1);
+        Ok(())
+    }
+
+    fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it is not held any more.
+    fn loss(&self) -> Lost {
+        let reason = self.claim.hold.node().end().reason().unwrap_or(LossReason::LeaseLapsed);
+        Lost { reason }
+    }
+
+    fn settlement(
+        &self,
+        verdict: Verdict,
+        reply: Option<oneshot::Sender<Result<Vec<ItemId>, AckError>>>,
+    ) -> Settlement {
+        Settlement {
+            claim: Arc::clone(&self.claim),
+            index: self.index,
+            id: self.item.id.clone(),
+            verdict,
+            reply,
+        }
+    }
+
+    /// Settles the item, unless that was done before; goes on when the future is dropped.
+    pub(crate) async fn settle(&self, verdict: Verdict) -> Result<Vec<ItemId>, AckError> {
+        if !verdict.keeps() && !self.leave() {
+            return Err(Lost {
+                reason: LossReason::Released,
+            }
+            .into());
+        }
+        let (reply, settled) = oneshot::channel();
+        if self.settling.send(vec![self.settlement(verdict, Some(reply))]).is_err() {
+            // The task is gone with its runtime, and the session with it.
+            let reason = self.claim.hold.lost().reason().unwrap_or(LossReason::Closed);
+            return Err(Lost { reason }.into());
+        }
+        // An error means the same, maybe while this was on its way.
+        settled.await.unwrap_or(Err(AckError::Indeterminate))
+    }
+
+    /// Settles the item in the background.
+    pub(crate) fn settle_soon(&self, verdict: Verdict) {
+        if self.leave() {
+            // An error means that the task is gone with its runtime: then the item goes back with the session.
+            let _ = self.settling.send(vec![self.settlement(verdict, None)]);
+        }
+    }
+
+    /// It is with the user no longer; false if it was settled before.
+    fn leave(&self) -> bool {
+        match std::mem::replace(&mut *self.stage(), Stage::Settled) {
+            Stage::Settled => false,
+            Stage::Fetched => true,
+            Stage::HandedOut => {
+                self.settling
+                    .handed_out
+                    .send_modify(|items| *items = items.saturating_sub(1));
+                true
+            }
+        }
+    }
+
+    /// Notes items that are about to be handed out, all at once.
+    pub(crate) async fn note<'a>(all: impl Iterator<Item = &'a Self>) {
+        let mut settlements = Vec::new();
+        let mut replies = Vec::new();
+        let mut settling = None;
+        for assignment in all.filter(|assignment| !assignment.is_noted()) {
+            let (reply, noted) = oneshot::channel();
+            settlements.push(assignment.settlement(Verdict::Note, Some(reply)));
+            replies.push(noted);
+            settling = Some(&assignment.settling);
+        }
+        if settling.is_some_and(|settling| settling.send(settlements).is_ok()) {
+            // What became of each stands in its claim.
+            for reply in replies {
+                let _ = reply.await;
+            }
+        }
+    }
+
+    /// Gives back what was not handed out, all at once.
+    pub(crate) fn give_back(all: impl IntoIterator<Item = Self>) {
+        let mut settling = None;
+        let mut settlements = Vec::new();
+        for assignment in all {
+            if assignment.leave() {
+                settlements.push(assignment.settlement(Verdict::NotDelivered, None));
+                settling = Some(assignment.settling.clone());
+            }
+        }
+        if let Some(settling) = settling {
+            let _ = settling.send(settlements);
+        }
+    }
+}
+
+impl Drop for Assignment {
+    fn drop(&mut self) {
+        let verdict = match *self.stage() {
+            Stage::Settled => return,
+            Stage::Fetched => Verdict::NotDelivered,
+            Stage::HandedOut => Verdict::Failed {
+                delay: Some(Duration::ZERO),
+                how: AttemptEnd::GivenBack,
+                reason: "it was dropped".to_owned(),
+            },
+        };
+        self.settle_soon(verdict);
+    }
+}

@@ -1,0 +1,174 @@
+//! Taking items: the consumers of one process look once, stand in line once if they have to, and take for all of them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use futures::future;
+use tokio::sync::{mpsc, watch};
+use tracing::{Instrument, debug, info_span};
+
+use super::super::store::{BlockId, Guid, Header, Item, Order, Store};
+use super::assignment::{Assignment, Settling};
+use super::claim::Claim;
+use super::demand::{Demand, Demands};
+use super::select::{Candidate, CandidateKey};
+use super::view::{Aim, View};
+use crate::error::Error;
+use crate::line::Line;
+use crate::session::{Interrupted, Lost, Session};
+
+/// An item that came too late for who wanted it belongs to the next pop of this handle for so long.
+const KEEP: Duration = Duration::from_millis(50);
+
+/// So many ranges are remembered that are to be left alone.
+const SKIPPED: usize = 4096;
+
+/// What takes items needs beside its memory.
+#[derive(Debug)]
+pub(crate) struct Popper {
+    pub(crate) store: Arc<Store>,
+    pub(crate) line: Line,
+    pub(crate) settling: Settling,
+    pub(crate) given_back: Arc<AtomicBool>,
+    pub(crate) untidy: mpsc::UnboundedSender<BlockId>,
+    /// True once the queue is closed.
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+/// What is remembered from one turn to the next.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) view: View,
+    /// Whether others were met in line, so that nothing is claimed without a place there.
+    pub(super) lines_up: bool,
+    pub(super) swept: Option<Instant>,
+    /// What cannot be claimed before a time, though its name says so.
+    pub(super) skipped: Arc<HashMap<CandidateKey, i64>>,
+    pub(super) segments: Vec<(Guid, Arc<Vec<Item>>)>,
+    pub(super) claims: Vec<Weak<Claim>>,
+    spare: Vec<Assignment>,
+    spare_until: Option<Instant>,
+}
+
+impl Memory {
+    pub(super) fn skip(&mut self, skipped: &[(Candidate, i64)]) {
+        if skipped.is_empty() {
+            return;
+        }
+        let known = Arc::make_mut(&mut self.skipped);
+        if known.len() > SKIPPED {
+            known.clear();
+        }
+        known.extend(skipped.iter().map(|(candidate, until)| (candidate.key(), *until)));
+        let is_skipped = |candidate: &Candidate| skipped.iter().any(|(skipped, _)| skipped == candidate);
+        self.view.line.retain(|candidate| !is_skipped(candidate));
+    }
+}
+
+/// What came of a claim.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Items(Vec<Assignment>),
+    /// What was to be taken is not there any more: it is to be looked again.
+    Outrun,
+    Nothing,
+    Paused,
+    /// An item is given its last attempt alone: what else is open has to be settled first.
+    Isolated,
+}
+
+/// Takes items for those that want some, until nothing can want any more.
+pub(crate) async fn take_all(popper: Popper, incoming: mpsc::UnboundedReceiver<Demand>) {
+    let (mut demands, mut memory) = (Demands::new(incoming, popper.closing.clone()), Memory::default());
+    loop {
+        let goes_on = tokio::select! {
+            some = demands.some() => some,
+            () = until(memory.spare_until), if !memory.spare.is_empty() => {
+                Assignment::give_back(memory.spare.drain(..));
+                continue;
+            }
+        };
+        if !goes_on {
+            break;
+        }
+        memory.spare.retain(|spare| !spare.claim.remaining().is_zero());
+        if !memory.spare.is_empty() {
+            let spare = std::mem::take(&mut memory.spare);
+            memory.spare = demands.hand_out(spare);
+            continue;
+        }
+        let session = match popper.store.zk.session().await {
+            Ok(session) => session,
+            Err(error) => {
+                demands.fail(&error);
+                continue;
+            }
+        };
+        let turn = popper
+            .turn(&session, &mut demands, &mut memory)
+            .instrument(info_span!("take", queue = popper.store.path()));
+        match turn.await {
+            Ok(assignments) => {
+                demands.refresh();
+                memory.spare = demands.hand_out(assignments);
+                memory.spare_until = Some(Instant::now() + KEEP);
+                popper.tell_untidy(&memory.view);
+            }
+            Err(Interrupted::Lost(Lost { reason })) => {
+                debug!(%reason, "the turn is lost; beginning again");
+                memory.view = View::default();
+            }
+            Err(Interrupted::Failed(error)) => demands.fail(&popper.store.zk.ended().unwrap_or(error)),
+        }
+    }
+    Assignment::give_back(memory.spare.drain(..));
+    demands.fail(&Error::Closed);
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => future::pending().await,
+    }
+}
+
+impl Popper {
+    fn tell_untidy(&self, view: &View) {
+        for block in &view.untidy {
+            let _ = self.untidy.send(*block);
+        }
+    }
+
+    pub(super) fn aim(&self, header: &Header, now: i64, skipped: &Arc<HashMap<CandidateKey, i64>>) -> Aim {
+        let ranges = match header.options.order {
+            Order::Strict => 64,
+            Order::Window(width) => usize::from(width).max(16),
+        };
+        Aim {
+            ranges,
+            now,
+            aging: header.options.aging,
+            own: Vec::new(),
+            skipped: Arc::clone(skipped),
+        }
+    }
+
+    /// Looks what there is.
+    pub(super) async fn look(&self, session: &Arc<Session>, memory: &mut Memory) -> Result<(), Interrupted> {
+        let header = self.store.header(session).await?;
+        let now = self.store.now(session).await?;
+        self.given_back.store(false, Ordering::Relaxed);
+        memory.view = memory
+            .view
+            .look(&self.store, session, &self.aim(&header, now, &memory.skipped))
+            .await?;
+        Ok(())
+    }
+
+    /// Whether there is something to be claimed, as far as is known.
+    pub(super) fn knows_some(&self, memory: &Memory) -> bool {
+        !memory.view.line.is_empty() && !self.given_back.load(Ordering::Relaxed)
+    }
+}
