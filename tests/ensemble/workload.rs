@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use zookeeper_client as zk;
 use zookeeper_recipes::queue::{FifoQueue, WorkQueue};
-use zookeeper_recipes::{Coordinator, Error, Hold, ReleaseError, TimeoutError, TryAcquireError, TryPermitError};
+use zookeeper_recipes::{
+    AcquireTimeoutError, Coordinator, Error, Hold, ReleaseError, TimeoutError, TryAcquireError, TryPermitError,
+};
 use zookeeper_testkit::{Fixture, Mode};
 
 use crate::belief::{Entry, Log};
@@ -320,6 +322,12 @@ where
 {
     fn is_not_now(&self) -> bool {
         matches!(self, Self::Elapsed { .. })
+    }
+}
+
+impl NotNow for AcquireTimeoutError {
+    fn is_not_now(&self) -> bool {
+        self.is_timeout()
     }
 }
 
