@@ -12,7 +12,7 @@ use fastrand::Rng;
 use futures::future;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use zookeeper_recipes::queue::{AckError, Delivery, NewItem, PushOptions, WorkQueue};
+use zookeeper_recipes::queue::{AckError, Delivery, NewItem, Order, PushOptions, WorkQueue};
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Coordinator, FencedWriteError};
 use zookeeper_testkit::{Fixture, Op, Proxy, When, eventually, within};
@@ -29,6 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(240);
 
 struct Stage {
+    order: Order,
     fixture: Fixture,
     items: usize,
     books: Mutex<Books>,
@@ -53,7 +54,7 @@ impl Stage {
         let zk = connect_to(&servers, TIMEOUT).await;
         let consumers = (0..consumers).map(|_| {
             let (stage, zk, random) = (Arc::clone(self), zk.clone(), random.fork());
-            tokio::spawn(async move { stage.consume(&eight(&zk), random).await })
+            tokio::spawn(async move { stage.consume(&eight(&zk, stage.order), random).await })
         });
         Site {
             consumers: consumers.collect(),
@@ -218,12 +219,21 @@ async fn strike(stage: &Arc<Stage>, sites: &mut [Site], random: &mut Rng) -> BTr
 }
 
 /// The queue, of which an item has eight attempts.
-fn eight(zk: &Coordinator) -> WorkQueue {
-    built(zk, |queue| queue.max_attempts(8))
+fn eight(zk: &Coordinator, order: Order) -> WorkQueue {
+    built(zk, |queue| queue.max_attempts(8).order(order))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_item_is_done_once_or_dead_whatever_strikes() {
+    every_item_is_done_once_or_dead(Order::Strict).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_item_of_a_window_is_done_once_or_dead() {
+    every_item_is_done_once_or_dead(Order::Window(16)).await;
+}
+
+async fn every_item_is_done_once_or_dead(order: Order) {
     let from_env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let items = from_env("WORK_QUEUE_ITEMS").map_or(2_000, |items| usize::try_from(items).unwrap());
     let seed = from_env("WORK_QUEUE_SEED").unwrap_or_else(|| fastrand::u64(..));
@@ -232,6 +242,7 @@ async fn every_item_is_done_once_or_dead_whatever_strikes() {
     let started = Instant::now();
     let mut random = Rng::with_seed(seed);
     let stage = Arc::new(Stage {
+        order,
         fixture: Fixture::with_own_server("history").await,
         items,
         books: Mutex::default(),
@@ -248,7 +259,7 @@ async fn every_item_is_done_once_or_dead_whatever_strikes() {
     for sessions in [vec![0, 1], vec![2]] {
         let site = stage.site(0, &mut random).await;
         for who in sessions {
-            let (stage, queue, random) = (Arc::clone(&stage), eight(&site.zk), random.fork());
+            let (stage, queue, random) = (Arc::clone(&stage), eight(&site.zk, stage.order), random.fork());
             producers.push(tokio::spawn(async move { stage.produce(&queue, who, random).await }));
         }
         sites.push(site);
@@ -258,7 +269,7 @@ async fn every_item_is_done_once_or_dead_whatever_strikes() {
         within(LIMIT, "all is pushed", producer).await.unwrap();
     }
     println!("{:?}: {struck:?}, all is pushed", started.elapsed());
-    let bystander = eight(&connect_to(&stage.fixture.connect_string(), TIMEOUT).await);
+    let bystander = eight(&connect_to(&stage.fixture.connect_string(), TIMEOUT).await, order);
     eventually(LIMIT, "all items are settled", || async {
         let stats = bystander.stats().await.unwrap();
         stats.ready + stats.delayed + stats.claimed == 0
