@@ -224,6 +224,15 @@ impl Registry {
         }
     }
 
+    /// The node at a path that others might have used as well was created, and no other will ever have its path.
+    pub(crate) fn is_ours_alone(&self, key: NodeKey) {
+        if let Some(node) = lock(&self.state).entries.get_mut(&key) {
+            if let NodeLocation::OwnedPath { path, .. } = &mut node.location {
+                node.location = NodeLocation::Path(std::mem::take(path));
+            }
+        }
+    }
+
     pub(crate) fn remove(&self, key: NodeKey) {
         let removed = self.update(|state| {
             let removed = state.entries.remove(&key);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use zookeeper_recipes::queue::{
-    AckError, DeadItemError, FifoPopError, FifoPushError, InvalidItemId, ItemId, PushError, ResultError,
+    AckError, CancelError, DeadItemError, FifoPopError, FifoPushError, InvalidItemId, ItemId, PushError, ResultError,
 };
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{
@@ -65,7 +65,7 @@ fn client() -> Error {
 }
 
 fn id() -> ItemId {
-    "100.r.0.0123456789abcdef0123456789abcdef.0".parse().unwrap()
+    "100.0.abcdefghijklmnop.0".parse().unwrap()
 }
 
 fn of_all() -> Vec<Sample> {
@@ -84,6 +84,12 @@ fn of_session_and_line() -> Vec<Sample> {
             Error::Denied { path: path() },
             Error::Layout { path: path(), reason },
             Error::InvalidPath { path: path(), reason },
+            Error::OptionMismatch {
+                path: path(),
+                option: path(),
+                asked: path(),
+                agreed: path(),
+            },
             Error::TooLarge { path: path(), size: 2, limit: 1 },
             Error::TooManyEphemerals { path: path(), nodes: 1, bytes: 2, limit: 3 },
             Error::ConnectionBreaks { path: path(), size: 2, connections: 3 },
@@ -215,6 +221,7 @@ fn of_queues() -> Vec<Sample> {
             PushError::NeverFits { path: path(), items: 2, capacity: 1 },
             PushError::InvalidKey { size: 0, limit: 1 },
             PushError::Unencodable { reason: reason.clone() },
+            PushError::DelayedGroup,
             PushError::Indeterminate { ids: vec![id()] },
             PushError::Error(Error::Closed),
             PushError::Error(client()),
@@ -230,9 +237,20 @@ fn of_queues() -> Vec<Sample> {
         ],
         ResultError: [
             ResultError::Unknown { id: id() },
+            ResultError::NoResult { id: id() },
+            ResultError::Cancelled { id: id() },
+            ResultError::Expired { id: id() },
+            ResultError::Undecodable { id: id(), reason: reason.clone() },
             ResultError::Dead { id: id(), reason },
             ResultError::Error(Error::Closed),
             ResultError::Error(client()),
+        ],
+        CancelError: [
+            CancelError::Unknown { id: id() },
+            CancelError::Claimed { id: id(), by: path() },
+            CancelError::Indeterminate,
+            CancelError::Error(Error::Closed),
+            CancelError::Error(client()),
         ],
         DeadItemError: [
             DeadItemError::Unknown { id: id() },

@@ -66,6 +66,11 @@ impl CleanupGuard {
         self.session.registry().found(self.key, path);
     }
 
+    /// The node was created, and no other will ever have its path.
+    pub(in crate::znode) fn is_ours_alone(&self) {
+        self.session.registry().is_ours_alone(self.key);
+    }
+
     /// There is no node, or no longer.
     pub(crate) fn disarm(self) {
         let mut this = self;

@@ -8,7 +8,8 @@ use super::cleanup::CleanupGuard;
 use crate::error::Error;
 use crate::session::{Lost, NodeLocation, Session};
 
-/// A node of ours that a transaction is about to create, at a path that nobody else has.
+/// A node of ours that a transaction is about to create. Until it is created, another session may be about to create one at
+/// the same path; then the path is ours alone.
 #[derive(Debug)]
 pub(crate) struct PendingNode {
     guard: CleanupGuard,
@@ -19,7 +20,12 @@ pub(crate) struct PendingNode {
 impl PendingNode {
     /// Registers the node before the transaction is sent: from here on, dropping this leaves nothing behind.
     pub(crate) fn new(session: &Arc<Session>, path: String) -> Result<Self, Error> {
-        let guard = CleanupGuard::register(session, NodeLocation::Path(path.clone()), None)?;
+        let owner = session.id();
+        let location = NodeLocation::OwnedPath {
+            path: path.clone(),
+            owner,
+        };
+        let guard = CleanupGuard::register(session, location, None)?;
         let connection = session.connection();
         Ok(Self {
             guard,
@@ -37,6 +43,7 @@ impl PendingNode {
         // It was sent on the connection of then, or on a later one.
         let owner = receipt.ledger.ephemeral_owner;
         self.guard.session.verify(self.connection, owner)?;
+        self.guard.is_ours_alone();
         let zxid = receipt.ledger.mzxid;
         Ok(Ephemeral::new(self.guard, self.path, zxid, self.connection))
     }

@@ -164,11 +164,6 @@ impl Store {
     /// Makes the queue, unless it is made by another at this moment.
     async fn make(&self, session: &Arc<Session>, version: Option<i32>) -> Result<(), Interrupted> {
         let header = Header::new(self.asked.options());
-        if version.is_none() {
-            if let Some(above) = self.layout.root().parent() {
-                ensure_path(session, &above, Parents::Containers).await?;
-            }
-        }
         let path = self.path().to_owned();
         let (data, mode) = (header.data(), zookeeper_client::CreateMode::Persistent);
         let mut steps = vec![match version {
@@ -184,13 +179,14 @@ impl Store {
                 steps.push(child("level/0", Level { capacity, items: 0 }.encode()));
             }
         }
-        match self.transact(session, &steps).await? {
-            Transaction::Refused(_, source) => match source {
-                zookeeper_client::Error::NodeExists | zookeeper_client::Error::BadVersion => Ok(()),
-                zookeeper_client::Error::NoNode if self.layout.root().parent().is_some() => Ok(()),
-                source => Err(Error::from_answer(self.path(), source).into()),
-            },
-            _ => Ok(()),
+        let Transaction::Refused(_, source) = self.transact(session, &steps).await? else {
+            return Ok(());
+        };
+        match (source, self.layout.root().parent()) {
+            (zookeeper_client::Error::NodeExists | zookeeper_client::Error::BadVersion, _) => Ok(()),
+            // Only where something above is missing are rights needed there.
+            (zookeeper_client::Error::NoNode, Some(above)) => ensure_path(session, &above, Parents::Containers).await,
+            (source, _) => Err(Error::from_answer(self.path(), source).into()),
         }
     }
 
