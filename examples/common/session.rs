@@ -9,9 +9,11 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Opens a session. An operator finds `name` in the data of the nodes that it contends with.
 pub(crate) async fn connect(name: &str, cluster: &str) -> Result<Coordinator, ConnectError> {
+    options(name).connect(cluster).await
+}
+
+pub(crate) fn options(name: &str) -> ConnectOptions {
     ConnectOptions::new()
         .session_timeout(SESSION_TIMEOUT)
         .identity(name.to_owned())
-        .connect(cluster)
-        .await
 }

@@ -1,7 +1,7 @@
 //! The trouble: midway, one worker stands still while it holds a lock, until another one has taken its place.
 //!
 //! Processes do this without being asked: in a long garbage collection, in a virtual machine that is being moved, on a
-//! laptop that sleeps. Here the worker's thread is blocked, and since its session is served by that same thread, no
+//! laptop that sleeps. Here the worker's thread is blocked, and since its session is served by that same thread (`ConnectOptions::runtime`), no
 //! heartbeat leaves any more: the ensemble expires the session as it would expire that of a stopped process.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -19,7 +19,11 @@ pub(crate) fn run(name: &str, job: &Job, cluster: &str, ledger: &Path) -> Result
     let work = async {
         let mut worker = Worker {
             name,
-            zk: session::connect(name, cluster).await?,
+            // On this thread, like everything of this worker: when it stands still, no heartbeat leaves any more.
+            zk: session::options(name)
+                .runtime(runtime::Handle::current())
+                .connect(cluster)
+                .await?,
             ledger: Ledger::open(ledger)?,
             job,
         };
