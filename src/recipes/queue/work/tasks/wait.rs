@@ -222,10 +222,8 @@ impl Popper {
             let wait = Duration::from_millis(u64::try_from(next.saturating_sub(now)).unwrap_or_default());
             wait + TICK
         });
-        // While something is claimed, a look once in a while catches what no watch has told: the item behind a buried head
-        // of its group was seen to wait for a consumer of another handle. An idle queue is not looked at.
-        let is_claimed = !memory.view.pinned_blocks().is_empty() || !memory.skipped.is_empty();
-        Ok(match is_claimed {
+        let unwatched = memory.view.pinned_blocks().len() > WATCHED;
+        Ok(match unwatched {
             true => Some(wait.unwrap_or(SWEEP_INTERVAL).min(SWEEP_INTERVAL)),
             false => wait,
         })
