@@ -279,7 +279,7 @@ const SLEEPS: [(&str, usize, &str); 5] = [
 ];
 
 const QUEUE_SLEEP: (&str, usize, &str) = (
-    "recipes/queue/work/",
+    "recipes/queue/work",
     4,
     "a consumer waits for the next deadline, and after a look that was in vain; what is left over is collected before it is cleared away; a watch of a busy \
      block is set again ten times a second",
