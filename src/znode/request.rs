@@ -125,7 +125,7 @@ pub(crate) async fn sync(session: &Arc<Session>, path: &str) -> Result<(), Inter
     answer.await.map(|_| ())
 }
 
-/// Deletes the node at `path`, whose name nobody else has; it may be gone.
+/// Deletes the node at `path`, whose name no other client uses; it may be gone.
 pub(crate) async fn delete_if_exists(session: &Arc<Session>, path: &str) -> Result<(), Interrupted> {
     match delete(session, path, None).await? {
         Ok(()) | Err(zk::Error::NoNode) => Ok(()),

@@ -10,7 +10,7 @@ use crate::error::classify;
 /// Give it to the resource that the lock protects and let that refuse a number older than the newest it has seen:
 /// then a holder that was stalled past its session cannot overwrite the work of its successor, whatever it believes
 /// ([Kleppmann 2016](https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html)). Sequence numbers
-/// of nodes would not do: they begin anew when the lock's directory is removed, and wrap.
+/// of nodes would not do: they restart when the lock's directory is removed, and wrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]

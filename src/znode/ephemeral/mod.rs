@@ -29,7 +29,7 @@ use crate::session::{
     find_by_guids, refused,
 };
 
-/// An ephemeral node of ours in the current session, with a name that nobody else has. Dropping it hands it to the reaper.
+/// An ephemeral node of ours in the current session, with a name that no other node has. Dropping it hands it to the reaper.
 #[derive(Debug)]
 pub(crate) struct Ephemeral {
     guard: CleanupGuard,
@@ -158,7 +158,7 @@ impl Ephemeral {
         self.guard.set_held(held);
     }
 
-    /// The end of the node: of its session, by a release, or because somebody else removed it.
+    /// The end of the node: of its session, by a release, or because another client removed it.
     pub(crate) fn end(&self) -> &Arc<End> {
         &self.guard.end
     }

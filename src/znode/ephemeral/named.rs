@@ -80,7 +80,7 @@ impl NamedEphemeral {
         }
     }
 
-    /// The end of the node: of its session, by a release, or because somebody else removed it.
+    /// The end of the node: of its session, by a release, or because another client removed it.
     pub(crate) fn end(&self) -> &Arc<End> {
         self.node.end()
     }

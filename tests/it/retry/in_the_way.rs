@@ -1,4 +1,4 @@
-//! A node of somebody else's, where a recipe wants to remove its own.
+//! A node of another client, where a recipe wants to remove its own.
 
 use zookeeper_recipes::zookeeper_client::CreateMode;
 use zookeeper_recipes::{CountDownLatch, Error};

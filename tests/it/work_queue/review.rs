@@ -263,7 +263,7 @@ async fn failures_are_not_isolated_at_their_last_attempt() {
     clean(&fixture, [ours]).await;
 }
 
-/// What is lost at the last attempt is put to the dead letters by whoever looks next, many at once.
+/// What is lost at the last attempt is put to the dead letters by the consumer that looks next, many at once.
 #[tokio::test]
 async fn items_lost_at_their_last_attempt_become_dead_letters() {
     const ITEMS: usize = 100;

@@ -10,7 +10,7 @@ use crate::znode::NodePath;
 
 /// The options of a [`WorkQueue`].
 ///
-/// All users of a queue share its options: they stand in the queue's node, and whoever comes first writes them. What a
+/// All users of a queue share its options: they stand in the queue's node, and the first user writes them. What a
 /// handle does not ask for it takes from there; what it asks for otherwise is an error that shows both
 /// ([`Error::OptionMismatch`]), with its first request.
 #[derive(Clone, Debug)]

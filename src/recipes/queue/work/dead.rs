@@ -56,7 +56,7 @@ struct Letter {
 }
 
 impl Letter {
-    /// The letter at a node; also what somebody else has put there.
+    /// The letter at a node; also what another program has put there.
     fn read(data: Vec<u8>, version: i32) -> Self {
         let raw = Bytes::from(data);
         let data = DeadData::decode(&raw).unwrap_or_else(|| DeadData {

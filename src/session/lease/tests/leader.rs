@@ -1,7 +1,7 @@
 //! Holds the clock against a model of the ensemble: whatever it says, the leader expires the session later.
 //!
 //! The client is connected to a follower. The leader pings the follower, whose answer says whether it has received
-//! anything of the session since its answer before. Only that makes the leader count anew. All links keep the order
+//! anything of the session since its answer before. Only that restarts the leader's count. All links keep the order
 //! of messages; they are slow, and stall. The client's process stands still at times.
 
 use std::collections::VecDeque;

@@ -166,7 +166,7 @@ impl Store {
         Ok(left)
     }
 
-    /// Removes empty directories and segments that are done, all or none; what cannot be removed is somebody's.
+    /// Removes empty directories and segments that are done, all or none; what cannot be removed is still in use.
     pub(crate) async fn remove(&self, session: &Arc<Session>, paths: &[String]) -> Result<bool, Interrupted> {
         let delete = |path: &String| Operation::Delete(path.clone(), None);
         let steps: Vec<Operation> = paths.iter().map(delete).collect();

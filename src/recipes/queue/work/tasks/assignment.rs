@@ -50,7 +50,7 @@ pub(crate) struct Settlement {
     pub(crate) index: u8,
     pub(crate) id: ItemId,
     pub(crate) verdict: Verdict,
-    /// Nobody waits for it where an item is dropped.
+    /// No task waits for it where an item is dropped.
     pub(crate) reply: Option<oneshot::Sender<Result<Vec<ItemId>, AckError>>>,
 }
 

@@ -14,7 +14,7 @@ use crate::znode::{FencingToken, Hold};
 /// Clocks run differently by a thousandth at most.
 const RATE: u32 = 1000;
 
-/// A range of items that this process holds: until its session ends, its deadline passes, or somebody removes it.
+/// A range of items that this process holds: until its session ends, its deadline passes, or an operator removes it.
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) hold: Hold,
