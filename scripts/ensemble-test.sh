@@ -2,7 +2,7 @@
 # Runs the tests that need an ensemble of three servers, in containers of their own, and leaves nothing behind. Needs a
 # Docker engine; Compose and the image are seen to.
 #
-#   scripts/ensemble-test.sh               everything: a soak of 40 seconds too, and the examples on both Compose files
+#   scripts/ensemble-test.sh               everything: a soak of 40 seconds too, and the demos on both Compose files
 #   scripts/ensemble-test.sh cut_follower  only the tests whose names contain this
 #
 # The numbers of docs/reliability.md are in the lines with "measured:", "checked:" and "soak:".
@@ -17,7 +17,7 @@ main() {
     # Built before the servers are there, to which a busy machine would look like a fault.
     "${tests[@]}" --no-run
     if [ $# -eq 0 ]; then
-        cargo build --quiet --examples
+        cargo build --quiet --package demos
     fi
 
     # A session of 5 s is shorter than what a follower takes to see that it is cut off: 500 ms * 16, see SYNC_LIMIT in
@@ -25,16 +25,16 @@ main() {
     step "faults" env ZOO_TICK_TIME=500 ZOO_SYNC_LIMIT=16 ZOO_INIT_LIMIT=40 ZOO_CFG_EXTRA="maxSessionTimeout=60000" \
         scripts/with-ensemble.sh "${tests[@]}" "$@" -- --test-threads=1 --nocapture
     if [ $# -eq 0 ]; then
-        examples
+        demos
     fi
     printf '==> ensemble tests: green, in %s s\n' "$SECONDS"
 }
 
 # Both Compose files as they are, with what their README tells to run.
-examples() {
-    local all='set -e; for example in payments batch recharges relay scheduler; do cargo run --quiet --example "$example"; done'
-    step "examples on docker/compose.yaml" scripts/with-ensemble.sh --single bash -c "$all"
-    step "examples on docker/ensemble.yaml" scripts/with-ensemble.sh bash -c "$all"
+demos() {
+    local all='set -e; for demo in payments batch recharges relay scheduler; do cargo run --quiet --package demos --bin "$demo"; done'
+    step "demos on docker/compose.yaml" scripts/with-ensemble.sh --single bash -c "$all"
+    step "demos on docker/ensemble.yaml" scripts/with-ensemble.sh bash -c "$all"
 }
 
 step() {

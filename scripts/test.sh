@@ -17,7 +17,7 @@ main() {
 
     step "tests on the embedded server" on embedded "$@"
     step "tests on a real ZooKeeper" on real --test it "$@"
-    step "tests of the embedded server and of the testkit" members "$@"
+    step "tests of the demos, the embedded server and the testkit" members "$@"
     if [ $# -eq 0 ]; then
         all_else
     fi
@@ -36,19 +36,19 @@ on() {
 # Those of the other packages, which take times and start ensembles. Not with `--workspace`: all that is above would be
 # compiled a second time, with the features that these ask of their dependencies.
 members() {
-    ZK_TEST_SERVER=real cargo test --package zookeeper-embedded --package zookeeper-testkit "$@"
+    ZK_TEST_SERVER=real cargo test --package demos --package zookeeper-embedded --package zookeeper-testkit "$@"
 }
 
 # What is more than `cargo test`. One line a step:
-#     step "what it shows" with_zookeeper cargo run --quiet --features serde --example NAME
-# With the features of the tests, so that nothing is compiled for it.
+#     step "what it shows" with_zookeeper cargo run --quiet --package demos --bin NAME
 all_else() {
     step "20,000 items under faults on each server" histories
     local name
+    step "the README's first command" env -u ZOOKEEPER_CONNECT cargo run --quiet --features serde --example payments
     for name in payments batch recharges relay scheduler; do
-        local example=(cargo run --quiet --features serde --example "$name")
-        step "$name on the embedded server" env -u ZOOKEEPER_CONNECT "${example[@]}"
-        step "$name on a real server" with_zookeeper "${example[@]}"
+        local demo=(cargo run --quiet --package demos --bin "$name")
+        [ "$name" = payments ] || step "$name on the embedded server" env -u ZOOKEEPER_CONNECT "${demo[@]}"
+        step "$name on a real server" with_zookeeper "${demo[@]}"
     done
 }
 

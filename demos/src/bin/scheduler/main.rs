@@ -1,0 +1,102 @@
+//! Runs the jobs of a crontab on several processes, every one once, although one leader is killed and another is stopped
+//! past its session.
+//!
+//! ```text
+//! cargo run -p demos --bin scheduler             # the ledger in a temporary directory
+//! cargo run -p demos --bin scheduler ledger.db   # the ledger in a new file that is kept
+//! ```
+//!
+//! Four processes (the demo starts itself) are members of a `Group`, with the address at which they take jobs as
+//! their data, and candidates of a `LeaderElection`. The one that leads reads the crontab and hands each job that is due
+//! to a live member (`process`), which runs it and records the run in a SQLite database (`worker`, `ledger`). A minute
+//! takes a fifth of a second (`clock`). Three things keep the record right:
+//!
+//! * the election: one leader at a time, and another within seconds when it is gone; the new one first has run what was
+//!   due in the meantime, so that nothing is missed;
+//! * the **term**, the leader's fencing token: the ledger refuses records of a term older than the newest it has seen;
+//! * job and minute: a run that is ordered again, because no answer came, is recorded no second time.
+//!
+//! The `director` kills the first leader and has the second one stop, after its last look at its guard and before it
+//! records, until a third one leads. At the end the ledger is compared with the crontab; the exit status is 1 if
+//! anything is wrong with it.
+//!
+//! `ZOOKEEPER_CONNECT` names the ensemble; without it the demo starts an embedded server. How a session is opened, with
+//! `ConnectOptions`, is in `demos/src/session.rs`. `RUST_LOG=debug` shows what the crate does.
+
+mod clock;
+mod crontab;
+mod director;
+mod ledger;
+mod process;
+mod signal;
+mod worker;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use self::clock::Clock;
+use self::crontab::Crontab;
+use self::ledger::Ledger;
+use self::process::Assignment;
+use demos::environment::Environment;
+use demos::print::say;
+use demos::{BoxError, start};
+
+const CRONTAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/crontab");
+/// For how long the crontab is followed.
+const MINUTES: u32 = 120;
+
+fn main() -> ExitCode {
+    start::main(|arguments| match *arguments {
+        ["--process", name, cluster, clock, ledger] => {
+            start::process("scheduler", be_process(name, cluster, clock, Path::new(ledger)))
+        }
+        _ => start::demo_with_ledger("scheduler", arguments, schedule),
+    })
+}
+
+async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Result<(), BoxError> {
+    let assignment = Assignment {
+        name,
+        cluster,
+        ledger,
+        clock: Clock::parse(clock).ok_or("not a time")?,
+        crontab: Crontab::read(Path::new(CRONTAB))?,
+    };
+    process::run(&assignment).await
+}
+
+/// Whether everything went well and the ledger is right.
+async fn schedule(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
+    let crontab = Crontab::read(Path::new(CRONTAB))?;
+    say!("input: {} jobs, {CRONTAB}", crontab.len());
+    let ledger = Ledger::create(path)?;
+    say!("ledger: SQLite, {}", path.display());
+
+    director::run(environment.cluster(), path).await?;
+    audit(&crontab, &ledger)
+}
+
+/// Compares the ledger with the crontab.
+fn audit(crontab: &Crontab, ledger: &Ledger) -> Result<bool, BoxError> {
+    let (mut due, mut once, mut twice, mut missed) = (0, 0, 0, 0);
+    for minute in 0..MINUTES {
+        for job in crontab.due(minute) {
+            due += 1;
+            match ledger.times(job, minute)? {
+                0 => missed += 1,
+                1 => once += 1,
+                _ => twice += 1,
+            }
+        }
+    }
+    let terms = ledger.terms()?;
+    let refusals = ledger.refusals()?;
+    say!("records refused because their term was over: {refusals}");
+    say!(
+        "scheduler: {due} runs due, {once} recorded once, {twice} twice, {missed} missed, {} terms",
+        terms.len()
+    );
+    let clean = once == due && ledger.runs()? == due && terms.is_sorted() && terms.len() >= 3 && refusals > 0;
+    Ok(clean)
+}
