@@ -44,12 +44,23 @@ members() {
 all_else() {
     step "20,000 items under faults on each server" histories
     local name
+    local example
+    for example in examples/*.rs; do
+        example=$(basename "$example" .rs)
+        [ "$example" = payments ] || step "example $example" example_runs "$example"
+    done
     step "the README's first command" env -u ZOOKEEPER_CONNECT cargo run --quiet --features serde --example payments
     for name in payments batch recharges relay scheduler; do
         local demo=(cargo run --quiet --package demos --bin "$name")
         [ "$name" = payments ] || step "$name on the embedded server" env -u ZOOKEEPER_CONNECT "${demo[@]}"
         step "$name on a real server" with_zookeeper "${demo[@]}"
     done
+}
+
+# On the embedded server and on a real one.
+example_runs() {
+    local example=(cargo run --quiet --features serde --example "$1")
+    env -u ZOOKEEPER_CONNECT "${example[@]}" && with_zookeeper "${example[@]}"
 }
 
 # Side by side: the one waits while the other works. By xargs, so that both end with the script.

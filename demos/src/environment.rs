@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use zookeeper_embedded::Ensemble;
+
 use crate::BoxError;
 use crate::chroot::Chroot;
-use crate::ensemble::Ensemble;
 use crate::print::say;
 use crate::scratch::ScratchDir;
 

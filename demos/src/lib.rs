@@ -10,7 +10,6 @@ pub mod books;
 mod chroot;
 pub mod commands;
 pub mod database;
-mod ensemble;
 pub mod environment;
 mod interrupt;
 pub mod log;

@@ -23,6 +23,7 @@
 //!
 //! * [`Server`] and [`Builder`]: start, stop, settings; [`Requests`]: the log of what clients asked for.
 //! * [`Faults`], [`Rule`], [`Switch`]: trouble on demand.
+//! * [`Ensemble`]: the server that `ZOOKEEPER_CONNECT` names, or one in this process.
 //!
 //! Inside, `wire` is the protocol as pure functions over bytes, `tree` the data tree as a deterministic state machine,
 //! `session` and `watch` the tables of sessions and watches; `core` joins them behind one lock, which gives requests
@@ -30,6 +31,7 @@
 
 mod acl;
 mod core;
+mod ensemble;
 mod faults;
 mod fourletter;
 mod log;
@@ -43,6 +45,7 @@ mod watch;
 #[doc(hidden)]
 pub mod wire;
 
+pub use ensemble::Ensemble;
 pub use faults::{Faults, Rule, RuleBuilder, Scope, Switch};
 pub use log::{LoggedRequest, Requests};
 pub use server::{Builder, Server};

@@ -229,6 +229,17 @@ impl FairLock {
 }
 
 /// The options of a [`FairLock`].
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::{FairLock, Layout};
+///
+/// // In one line with kazoo's clients.
+/// let lock = FairLock::builder(&zk, "/accounts/17").layout(Layout::Kazoo).build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `build` is called"]
 pub struct FairLockBuilder {
@@ -259,6 +270,16 @@ impl FairLockBuilder {
 /// The lock is held while this guard lives; it dereferences to [`Hold`].
 ///
 /// Dropping it releases the lock in the background; [`release`](Self::release) waits until it is free.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(lock: zookeeper_recipes::FairLock) -> Result<(), Box<dyn std::error::Error>> {
+/// let guard = lock.acquire().await?;
+/// println!("held with token {}", guard.token());
+/// guard.release().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the lock is released as soon as the guard is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

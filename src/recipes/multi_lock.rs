@@ -129,6 +129,17 @@ impl MultiLock {
 }
 
 /// The options of a [`MultiLock`].
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::{Layout, MultiLock};
+///
+/// let accounts = ["/accounts/17", "/accounts/4"];
+/// let both = MultiLock::builder(&zk, accounts).layout(Layout::Kazoo).build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `build` is called"]
 pub struct MultiLockBuilder {
@@ -177,6 +188,15 @@ impl MultiLockBuilder {
 /// [revoke](Hold::revocation) one lock is a request to give all of them up.
 ///
 /// Dropping it releases all locks in the background; [`release`](Self::release) waits until they are free.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(both: zookeeper_recipes::MultiLock) -> Result<(), Box<dyn std::error::Error>> {
+/// let guard = both.acquire().await?;
+/// guard.release().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the locks are released as soon as the guard is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

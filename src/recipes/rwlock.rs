@@ -207,6 +207,17 @@ impl RwLock {
 }
 
 /// The options of an [`RwLock`].
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::{Layout, RwLock};
+///
+/// // In one line with kazoo's clients.
+/// let config = RwLock::builder(&zk, "/config").layout(Layout::Kazoo).build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `build` is called"]
 pub struct RwLockBuilder {
@@ -237,6 +248,17 @@ impl RwLockBuilder {
 /// The lock may be read while this guard lives; it dereferences to [`Hold`].
 ///
 /// Dropping it releases the lock in the background; [`release`](Self::release) waits until it is free.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(config: zookeeper_recipes::RwLock) -> Result<(), Box<dyn std::error::Error>> {
+/// let guard = config.read().await?;
+/// guard.run_until_lost(load()).await?;
+/// guard.release().await?;
+/// # async fn load() {}
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the lock is released as soon as the guard is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
@@ -272,6 +294,19 @@ impl Deref for RwLockReadGuard {
 /// The lock may be written while this guard lives; it dereferences to [`Hold`].
 ///
 /// Dropping it releases the lock in the background; [`release`](Self::release) waits until it is free.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(config: zookeeper_recipes::RwLock) -> Result<(), Box<dyn std::error::Error>> {
+/// let writer = config.write().await?;
+/// writer.run_until_lost(replace()).await?;
+/// // Goes on as a reader; no other writer comes in between.
+/// let reader = writer.downgrade().await?;
+/// reader.release().await?;
+/// # async fn replace() {}
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the lock is released as soon as the guard is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

@@ -29,6 +29,19 @@ use crate::observer::Observer;
 /// blocked runtime of yours costs no hold; [`ConnectOptions::runtime`] chooses another one.
 ///
 /// When the last clone is dropped, guards and recipes included, the session is closed in the background.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let zk = zookeeper_recipes::connect("zk1:2181,zk2:2181,zk3:2181/payments").await?;
+/// println!("{:?}", zk.states().current());
+/// // Clones are cheap, and share the session.
+/// let lock = zookeeper_recipes::FairLock::new(&zk.clone(), "/accounts/17")?;
+/// // Gives back what is held, and ends the session; do this before the process exits.
+/// zk.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     inner: Arc<CoordinatorInner>,

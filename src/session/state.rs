@@ -100,6 +100,18 @@ impl Lost {
 ///
 /// It resolves at the moment at which the ensemble may give the place away, not when it is known to have done so. It has
 /// a timer of its own: it needs no other task to run, and may be polled outside a runtime.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(hold: zookeeper_recipes::Hold) -> Result<(), Box<dyn std::error::Error>> {
+/// let lost = hold.lost();
+/// if let Some(reason) = lost.reason() {
+///     println!("lost already: {reason}");
+/// }
+/// println!("lost: {}", lost.await);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct LostSignal {
     state: watch::Receiver<Option<LossReason>>,

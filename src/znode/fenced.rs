@@ -12,6 +12,18 @@ use crate::session::{Commit, Interrupted, Lost, Operation, Retry, Unanswered};
 ///
 /// Unlike a look at [`Hold::is_held`], this is safe against a pause between the check and the effect. The operations
 /// are those of [`zookeeper_client::MultiWriter`].
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(hold: zookeeper_recipes::Hold) -> Result<(), Box<dyn std::error::Error>> {
+/// // Both writes, or none; and none if another may hold the lock.
+/// let mut writer = hold.fenced();
+/// writer.add_set_data("/accounts/17/balance", b"500", None);
+/// writer.add_delete("/accounts/17/pending", None);
+/// writer.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is written until `commit` is awaited"]
 pub struct CheckWriter<'a> {

@@ -19,6 +19,21 @@ use crate::session::{Coordinator, Interrupted, LossReason, Lost, LostSignal, Ses
 /// What no lock can prevent is a pause (of the process, of the machine) *inside* the protected code, between a look at
 /// [`is_held`](Self::is_held) and the effect. Hand [`token`](Self::token) to the resource, or write with
 /// [`fenced`](Self::fenced).
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(hold: zookeeper_recipes::Hold) -> Result<(), Box<dyn std::error::Error>> {
+/// println!("{} is held with token {}, sure for {:?}", hold.path(), hold.token(), hold.remaining());
+/// tokio::select! {
+///     () = settle() => println!("settled"),
+///     lost = hold.lost() => println!("lost: {lost}"),
+/// }
+/// // The same in one call; what it returns is valid for sure.
+/// hold.run_until_lost(settle()).await?;
+/// # async fn settle() {}
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping it gives the place up"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

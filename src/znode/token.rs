@@ -11,6 +11,18 @@ use crate::error::classify;
 /// then a holder that was stalled past its session cannot overwrite the work of its successor, whatever it believes
 /// ([Kleppmann 2016](https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html)). Sequence numbers
 /// of nodes would not do: they restart when the lock's directory is removed, and wrap.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(guard: zookeeper_recipes::FairLockGuard) -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::FencingToken;
+///
+/// // What a BIGINT column takes, and what is compared with it.
+/// let column: i64 = guard.token().as_i64();
+/// assert!(FencingToken::from_i64(column) <= guard.token());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]

@@ -40,6 +40,7 @@ mod lost_replies;
 mod multi_lock;
 mod operator;
 mod overflow;
+mod pages;
 mod partition;
 mod reconnect;
 #[path = "../interop/reference/mod.rs"]

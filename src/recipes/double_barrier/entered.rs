@@ -17,6 +17,18 @@ use crate::znode::{
 /// A member inside a barrier, for the others to wait for; it dereferences to [`Hold`], which says whether they do.
 ///
 /// Dropping it leaves the barrier in the background, and waits for nobody.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(phase: zookeeper_recipes::DoubleBarrier) -> Result<(), Box<dyn std::error::Error>> {
+/// let entered = phase.enter().await?;
+/// entered.run_until_lost(work()).await?;
+/// // Waits until all others are done.
+/// entered.leave().await?;
+/// # async fn work() {}
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the barrier is left as soon as this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

@@ -19,6 +19,17 @@ pub enum ElectionLayout {
 }
 
 /// The options of a [`LeaderElection`].
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::{ElectionLayout, LeaderElection};
+///
+/// // Among the candidates of Curator's LeaderSelector.
+/// let election = LeaderElection::builder(&zk, "/scheduler").layout(ElectionLayout::LeaderSelector).build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `build` is called"]
 pub struct LeaderElectionBuilder {

@@ -94,6 +94,18 @@ impl Member {
 }
 
 /// The members of a group, followed. Clones follow independently of each other.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(workers: zookeeper_recipes::Group) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut observer = workers.observe().await?;
+/// println!("{} members", observer.members().len());
+/// while let Some(changes) = observer.changed().await {
+///     println!("{changes:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct GroupObserver {
     members: Observer<Members>,

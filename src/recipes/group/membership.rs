@@ -23,6 +23,19 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// # When the session is lost
 /// The member is registered again in the next session, with its latest data; so it is if an operator deletes its
 /// node. If somebody else has taken the id by then, it waits until that one leaves: see [`Presence`].
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(workers: zookeeper_recipes::Group) -> Result<(), Box<dyn std::error::Error>> {
+/// let membership = workers.join("worker-7", "10.0.0.7:8080").await?;
+/// membership.update("10.0.0.7:9090").await?;
+/// if !membership.is_present() {
+///     println!("{} is between two sessions", membership.id());
+/// }
+/// membership.leave().await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the group is left as soon as the membership is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

@@ -21,6 +21,20 @@ use crate::znode::{
 /// [`complete`](Self::complete) it with its result. Dropping it gives the turn up without one: the next participant gets
 /// the same [`previous`](Self::previous) as this one, and hears that its [predecessor was
 /// lost](Self::predecessor_lost).
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(chain: zookeeper_recipes::Relay) -> Result<(), Box<dyn std::error::Error>> {
+/// let turn = chain.join().await?;
+/// if turn.predecessor_lost() {
+///     // The step before may have been begun: look for its traces.
+/// }
+/// let next = settle(turn.previous().map(|result| &result[..]));
+/// turn.complete(next).await?;
+/// # fn settle(previous: Option<&[u8]>) -> Vec<u8> { Vec::new() }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the turn is given up as soon as this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

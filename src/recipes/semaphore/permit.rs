@@ -10,6 +10,18 @@ use crate::znode::{Hold, ReleaseError};
 /// several hold permits at once, it is no fence among them, but it tells a holder from one that came after it.
 ///
 /// Dropping it gives the permits back in the background; [`release`](Self::release) waits until they are free.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(lines: zookeeper_recipes::Semaphore) -> Result<(), Box<dyn std::error::Error>> {
+/// let permit = lines.acquire_many(2).await?;
+/// println!("{} permits", permit.permits());
+/// permit.run_until_lost(call()).await?;
+/// permit.release().await?;
+/// # async fn call() {}
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the permits are given back as soon as this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

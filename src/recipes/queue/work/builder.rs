@@ -13,6 +13,22 @@ use crate::znode::NodePath;
 /// All users of a queue share its options: they stand in the queue's node, and the first user writes them. What a
 /// handle does not ask for it takes from there; what it asks for otherwise is an error that shows both
 /// ([`Error::OptionMismatch`]), with its first request.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use zookeeper_recipes::queue::{Order, RetryPolicy, WorkQueue};
+///
+/// let recharges = WorkQueue::builder(&zk, "/recharges")
+///     .order(Order::Window(16))
+///     .max_attempts(5)
+///     .retry(RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(60)))
+///     .capacity(10_000)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "build makes the handle"]
 pub struct WorkQueueBuilder {

@@ -29,6 +29,20 @@ use crate::znode::{FencingToken, Hold};
 ///
 /// With a [`claim_timeout`](super::WorkQueueBuilder::claim_timeout) the same happens at its end, on time at this consumer
 /// before any other can have the item; [`extend`](Self::extend) puts it off.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(recharges: zookeeper_recipes::queue::WorkQueue) -> Result<(), Box<dyn std::error::Error>> {
+/// let recharge = recharges.pop().await?;
+/// println!("attempt {} of {}", recharge.attempt(), recharge.id());
+/// match recharge.run_until_lost(top_up(recharge.payload())).await? {
+///     Ok(receipt) => recharge.ack_with(receipt).await?,
+///     Err(error) => recharge.nack_because(error).await?,
+/// }
+/// # async fn top_up(order: &[u8]) -> Result<String, String> { Ok(String::new()) }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping it gives the item back"]
 #[clippy::has_significant_drop]
 pub struct Delivery<T = Bytes> {

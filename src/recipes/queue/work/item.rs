@@ -10,6 +10,22 @@ use super::payload::Payload;
 use super::store::{DEFAULT_PRIORITY, NewEntry};
 
 /// How an item is pushed.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(recharges: zookeeper_recipes::queue::WorkQueue) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use zookeeper_recipes::queue::PushOptions;
+///
+/// // Once per order, in order and one at a time per account, at the earliest in a minute.
+/// let options = PushOptions::new()
+///     .key("order 4711")
+///     .group("account 17")
+///     .delay(Duration::from_secs(60));
+/// recharges.push_with("+491701234567 10.00", options).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct PushOptions {
@@ -77,6 +93,18 @@ impl PushOptions {
 }
 
 /// An item to be pushed.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(recharges: zookeeper_recipes::queue::WorkQueue) -> Result<(), Box<dyn std::error::Error>> {
+/// use zookeeper_recipes::queue::{NewItem, PushOptions};
+///
+/// let lines = ["17 10.00", "4 5.00"];
+/// let items = lines.map(|line| NewItem::new(line).with(PushOptions::new().key(line)));
+/// recharges.push_all(items).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct NewItem<T = Bytes> {

@@ -15,6 +15,15 @@ pub(crate) const DEFAULT_PRIORITY: u8 = 100;
 /// Names an item of a [`WorkQueue`](crate::queue::WorkQueue), uniquely in the life of the queue.
 ///
 /// Its text can be stored and parsed again.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(recharges: zookeeper_recipes::queue::WorkQueue) -> Result<(), Box<dyn std::error::Error>> {
+/// let id = recharges.push("17 10.00").await?;
+/// println!("{} is {:?}", id.as_str(), recharges.status(&id).await?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemId(Arc<str>);
 

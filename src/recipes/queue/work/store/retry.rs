@@ -7,6 +7,19 @@ use std::time::Duration;
 /// How long an item that failed waits for its next attempt.
 ///
 /// It stands in the queue, so that all consumers follow the same one.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use zookeeper_recipes::queue::{RetryPolicy, WorkQueue};
+///
+/// // After 1 s, 2 s, 4 s, up to a minute.
+/// let policy = RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(60));
+/// let mails = WorkQueue::builder(&zk, "/mails").retry(policy).build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
     first: Duration,

@@ -1,0 +1,143 @@
+//! What users read: each public item has an example, and each example is short.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What fits on a screen.
+const EXAMPLE_LINES: usize = 70;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The identifier at the start of the text.
+fn identifier(text: &str) -> &str {
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
+    &text[..end]
+}
+
+/// The type whose methods follow a line such as `impl<T> Delivery<T> {`; none of a trait's.
+fn implemented(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("impl")?;
+    let rest = match rest.strip_prefix('<') {
+        Some(generics) => {
+            let mut depth = 1;
+            let end = generics.find(|c| {
+                depth += i32::from(c == '<') - i32::from(c == '>');
+                depth == 0
+            })?;
+            &generics[end + 1..]
+        }
+        None => rest,
+    };
+    (!line.contains(" for ")).then(|| identifier(rest.trim_start()))
+}
+
+/// The method that a line of an `impl` declares.
+fn method(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("    pub ")?;
+    let rest = rest.strip_prefix("const ").unwrap_or(rest);
+    let rest = rest.strip_prefix("async ").unwrap_or(rest);
+    rest.strip_prefix("fn ").map(identifier)
+}
+
+fn declared(line: &str) -> Option<&str> {
+    let rest = ["pub struct ", "pub enum ", "pub trait "];
+    rest.iter().find_map(|start| line.strip_prefix(start)).map(identifier)
+}
+
+/// Types that have an example, and methods that have none.
+#[derive(Default)]
+struct Docs {
+    shown: BTreeSet<String>,
+    bare: Vec<(String, String)>,
+}
+
+impl Docs {
+    fn read(&mut self, code: &str) {
+        let (mut has_example, mut of) = (false, None);
+        for line in code.lines() {
+            let text = line.trim_start();
+            if text.starts_with("///") {
+                has_example |= text.contains("```");
+                continue;
+            }
+            if text.starts_with("#[") || text.starts_with("//") {
+                continue;
+            }
+            if let Some(name) = declared(line).filter(|_| has_example) {
+                self.shown.insert(name.to_owned());
+            }
+            if line.starts_with("impl") {
+                of = implemented(line);
+            }
+            if let (Some(of), Some(name), false) = (of, method(line), has_example) {
+                self.bare.push((of.to_owned(), name.to_owned()));
+            }
+            has_example = false;
+        }
+    }
+
+    /// The methods of the named types that stand in no example's docs.
+    fn without_example(&self, public: &BTreeSet<&str>) -> Vec<String> {
+        let bare = self
+            .bare
+            .iter()
+            .filter(|(of, _)| public.contains(of.as_str()) && !self.shown.contains(of));
+        bare.map(|(of, name)| format!("{of}::{name}")).collect()
+    }
+}
+
+/// What `src/lib.rs` exports, and the words beside it.
+fn exported(lib: &str) -> BTreeSet<&str> {
+    let words = lib.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with(char::is_uppercase)).collect()
+}
+
+#[test]
+fn public_methods_have_an_example() {
+    let mut docs = Docs::default();
+    for file in rust_files(&root().join("src")) {
+        docs.read(&fs::read_to_string(file).unwrap());
+    }
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let missing = docs.without_example(&exported(&lib));
+    assert!(
+        missing.is_empty(),
+        "neither these nor their types have an example: {missing:#?}"
+    );
+}
+
+#[test]
+fn the_scan_sees_a_missing_example() {
+    let mut docs = Docs::default();
+    docs.read("/// ```\npub struct Shown;\nimpl<T: Into<Vec<u8>>> Shown<T> {\n    pub fn a() {}\n}\n");
+    docs.read("/// No example.\npub struct Bare;\nimpl Bare {\n    /// None.\n    pub async fn b(&self) {}\n}\n");
+    assert_eq!(docs.without_example(&BTreeSet::from(["Shown", "Bare"])), ["Bare::b"]);
+}
+
+#[test]
+fn examples_fit_on_a_screen() {
+    let examples = rust_files(&root().join("examples"));
+    assert!(examples.len() >= 12, "only {} examples", examples.len());
+    for file in examples {
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines <= EXAMPLE_LINES, "{} has {lines} lines", file.display());
+    }
+}
