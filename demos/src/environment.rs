@@ -15,7 +15,7 @@ pub struct Environment {
     chroot: Chroot,
     scratch: ScratchDir,
     /// Where it is embedded, it serves until here.
-    _ensemble: Ensemble,
+    ensemble: Ensemble,
 }
 
 impl Environment {
@@ -29,7 +29,7 @@ impl Environment {
         Ok(Self {
             chroot,
             scratch: ScratchDir::create()?,
-            _ensemble: ensemble,
+            ensemble,
         })
     }
 
@@ -52,6 +52,10 @@ impl Environment {
     pub(super) async fn clear(self) -> Result<(), BoxError> {
         // First what needs no server.
         drop(self.scratch);
+        if self.ensemble.server().is_some() {
+            // It ends with this process, and all that is in it.
+            return Ok(());
+        }
         self.chroot.remove().await
     }
 }

@@ -21,5 +21,15 @@ pub mod session;
 pub mod start;
 
 use std::error::Error;
+use std::path::Path;
 
 pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The path of an input file, as a reader of the sources knows it.
+pub fn shown(path: &str) -> impl std::fmt::Display + '_ {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let path = Path::new(path);
+    root.and_then(|root| path.strip_prefix(root).ok())
+        .unwrap_or(path)
+        .display()
+}

@@ -1,12 +1,14 @@
 //! From `main` to the exit status: 0 if all is right, 1 if anything is wrong, 2 for wrong arguments; 130 after Ctrl-C, 143
 //! after SIGTERM, 129 after SIGHUP.
 
+use std::convert::Infallible;
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::{select, time};
@@ -15,19 +17,49 @@ use tracing_subscriber::EnvFilter;
 use crate::BoxError;
 use crate::environment::Environment;
 use crate::interrupt::{Interrupted, Interrupts};
-use crate::print::complain;
+use crate::print::{self, complain, say};
 
 /// Longer than a demo may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// What is said with `--help`.
+#[derive(Clone, Copy, Debug)]
+pub struct Help {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// The arguments, and what they mean, a line each.
+    pub arguments: &'static str,
+}
+
+impl fmt::Display for Help {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, about, arguments } = self;
+        write!(
+            f,
+            "{about}\n\nusage: cargo run -p demos --bin {name} -- [ARGUMENTS]\n{arguments}  --help      this text\n\n\
+             ZOOKEEPER_CONNECT=host:port names the ensemble; without it, a server starts in\n\
+             this process. RUST_LOG=debug shows what the crate does.\n\
+             Exit status: 0 if all is right, 1 if not, 2 for wrong arguments."
+        )
+    }
+}
+
 /// Calls `main` with the arguments of the program.
-pub fn main(main: impl FnOnce(&[&str]) -> ExitCode) -> ExitCode {
+pub fn main(help: Help, main: impl FnOnce(&[&str]) -> ExitCode) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
     let arguments: Result<Vec<String>, _> = env::args_os().skip(1).map(OsString::into_string).collect();
     match arguments {
+        Ok(arguments)
+            if arguments
+                .iter()
+                .any(|argument| argument == "--help" || argument == "-h") =>
+        {
+            say!("{help}");
+            ExitCode::SUCCESS
+        }
         Ok(arguments) => main(&arguments.iter().map(String::as_str).collect::<Vec<_>>()),
         Err(argument) => usage(&format!("the argument {argument:?} is not Unicode")),
     }
@@ -56,6 +88,7 @@ pub fn demo(name: &str, body: impl AsyncFnOnce(&Environment) -> Result<bool, Box
             ended = time::timeout(PATIENCE, work) => {
                 ended.unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()))
             }
+            never = tell_of_progress() => match never {},
         };
         let cleared = environment.clear().await;
         if let (Err(_), Err(failure)) = (&ended, &cleared) {
@@ -72,6 +105,17 @@ pub fn demo(name: &str, body: impl AsyncFnOnce(&Environment) -> Result<bool, Box
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => fail(name, &failure),
+    }
+}
+
+/// Prints a line whenever none was printed for a second.
+async fn tell_of_progress() -> Infallible {
+    let start = Instant::now();
+    loop {
+        time::sleep(Duration::from_millis(100)).await;
+        if print::quiet_for() >= Duration::from_millis(900) {
+            say!("[{:5.1} s] ...", start.elapsed().as_secs_f64());
+        }
     }
 }
 

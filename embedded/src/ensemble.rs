@@ -64,11 +64,7 @@ impl Ensemble {
 impl fmt::Display for Ensemble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.server {
-            Some(_) => write!(
-                f,
-                "ensemble: a ZooKeeper embedded in this process, at {} (set ZOOKEEPER_CONNECT to use your own)",
-                self.connect_string
-            ),
+            Some(_) => write!(f, "ensemble: embedded in this process, at {}", self.connect_string),
             None => write!(f, "ensemble: {} (from ZOOKEEPER_CONNECT)", self.connect_string),
         }
     }

@@ -35,7 +35,8 @@ use self::shares::Shares;
 use self::worker::Assignment;
 use demos::environment::Environment;
 use demos::print::say;
-use demos::{BoxError, start};
+use demos::start::Help;
+use demos::{BoxError, shown, start};
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/payments.csv");
 const PHASES: [&str; 3] = ["reserve", "post", "confirm"];
@@ -44,8 +45,14 @@ const WORKERS: usize = 4;
 /// How many calls the bank takes at a time.
 const LINES: u32 = 2;
 
+const HELP: Help = Help {
+    name: "batch",
+    about: "Settles a day in three phases by four processes, of which one is killed.",
+    arguments: "",
+};
+
 fn main() -> ExitCode {
-    start::main(|arguments| match *arguments {
+    start::main(HELP, |arguments| match *arguments {
         ["--worker", number, cluster, bank] => start::process("batch", work(number, cluster, bank)),
         [] => start::demo("batch", settle),
         _ => start::usage("usage: batch"),
@@ -65,7 +72,11 @@ async fn work(number: &str, cluster: &str, bank: &str) -> Result<(), BoxError> {
 /// Whether everything went well and the book is right.
 async fn settle(environment: &Environment) -> Result<bool, BoxError> {
     let shares = Shares::read(INPUT)?;
-    say!("input: {} payments in {SHARES} shares, {INPUT}", shares.payments());
+    say!(
+        "input: {} payments in {SHARES} shares, {}",
+        shares.payments(),
+        shown(INPUT)
+    );
     let (book, killed) = director::run(environment.cluster()).await?;
     Ok(audit(&shares, &book, killed))
 }
@@ -78,13 +89,15 @@ fn audit(shares: &Shares, book: &Book, killed: usize) -> bool {
         .filter(|(phase, share)| book.cents(*phase, *share) == Some(shares.cents(*share)))
         .count();
     say!(
-        "batch: {due} shares due, {right} booked right, {} wrong, {} asked for again, {} out of phase, {} calls at once \
-         at most, {killed} of {WORKERS} workers killed and replaced, {} cents in each phase",
-        book.wrong,
-        book.again,
-        book.early,
-        book.most_at_once,
+        "{} cents; {} asked for again, {} calls at once at most, {killed} of {WORKERS} workers killed",
         shares.total(),
+        book.again,
+        book.most_at_once
+    );
+    say!(
+        "batch: {due} shares due = {right} booked right; {} wrong, {} out of phase",
+        book.wrong,
+        book.early
     );
     let most = usize::try_from(LINES).unwrap_or(usize::MAX);
     let kept = book.wrong == 0 && book.early == 0 && book.most_at_once <= most;

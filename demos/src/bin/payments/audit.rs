@@ -44,9 +44,11 @@ impl fmt::Display for Audit {
         } = self;
         let Comparison { once, twice, lost, .. } = &self.payments;
         let writes = if *refusals == 1 { "write" } else { "writes" };
+        let duplicates = requested - (once + twice + lost);
+        writeln!(f, "{refusals} stale {writes} refused by the ledger")?;
         write!(
             f,
-            "payments: {requested} requested, {once} settled once, {twice} settled twice, {lost} lost, {refusals} stale {writes} refused"
+            "payments: {requested} requested = {once} settled once + {duplicates} duplicates, {twice} twice, {lost} lost"
         )
     }
 }
@@ -72,7 +74,8 @@ mod tests {
         assert!(audit.is_clean(), "{audit:?}");
         assert_eq!(
             audit.to_string(),
-            "payments: 3 requested, 2 settled once, 0 settled twice, 0 lost, 1 stale write refused"
+            "1 stale write refused by the ledger\n\
+             payments: 3 requested = 2 settled once + 1 duplicates, 0 twice, 0 lost"
         );
     }
 

@@ -14,7 +14,7 @@ use demos::print::complain;
 
 const WORKERS: usize = 4;
 
-/// Dropping it stops the workers: they are given 2 s to finish what they have begun.
+/// Dropping it stops the workers: they are given a second to finish what they have begun.
 #[derive(Debug)]
 pub(crate) struct Crew {
     job: Arc<Job>,

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::report::Report;
 use crate::stall::Stall;
+use crate::timeline::Timeline;
 use demos::BoxError;
 use demos::payment::Payment;
 
@@ -16,14 +17,18 @@ pub(crate) struct Job {
     is_stopped: watch::Sender<bool>,
     pub(crate) stall: Stall,
     pub(crate) report: Report,
+    pub(crate) timeline: Timeline,
 }
 
 impl Job {
     pub(crate) fn new(requests: Vec<Payment>) -> Result<Self, BoxError> {
+        let stall =
+            Stall::plan(&requests).ok_or("the input has no account that two payments in its second half go to")?;
+        let report = Report::new(requests.len());
         Ok(Self {
-            stall: Stall::plan(&requests)
-                .ok_or("the input has no account that two payments in its second half go to")?,
-            report: Report::new(requests.len()),
+            timeline: Timeline::new(stall.account(), report.start()),
+            stall,
+            report,
             requests,
             taken: AtomicUsize::new(0),
             is_stopped: watch::Sender::new(false),

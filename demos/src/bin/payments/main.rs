@@ -16,7 +16,7 @@
 //!
 //! Midway, one worker is stopped while it holds a lock, long enough for its session to expire (`stall`). At the end the
 //! books are compared with the input (`audit`); the exit status is 1 if anything is wrong with them. After Ctrl-C, the
-//! workers are given 2 s to finish what they have begun (`crew`).
+//! workers are given a second to finish what they have begun (`crew`).
 //!
 //! `ZOOKEEPER_CONNECT` names the ensemble; without it the demo starts an embedded server. How a session is opened, with
 //! `ConnectOptions`, is in `demos/src/session.rs`. `RUST_LOG=debug` shows what the crate does.
@@ -27,8 +27,10 @@ mod job;
 mod ledger;
 mod report;
 mod stall;
+mod timeline;
 mod worker;
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,20 +41,35 @@ use self::job::Job;
 use self::ledger::Ledger;
 use demos::environment::Environment;
 use demos::print::{complain, say};
-use demos::{BoxError, payment, start};
+use demos::start::Help;
+use demos::{BoxError, payment, shown, start};
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/payments.csv");
 
+const HELP: Help = Help {
+    name: "payments",
+    about: "Settles 2,200 payment requests, each once, although one worker is stopped midway.",
+    arguments: "  LEDGER      a new SQLite file to keep; default: a temporary one\n  --svg FILE  draws who held the stalled account's lock\n",
+};
+
 fn main() -> ExitCode {
-    start::main(|arguments| start::demo_with_ledger("payments", arguments, settle_all))
+    start::main(HELP, |arguments| {
+        let (svg, arguments) = match *arguments {
+            ["--svg", file, ref rest @ ..] => (Some(Path::new(file)), rest),
+            ref all => (None, all),
+        };
+        start::demo_with_ledger("payments", arguments, async |environment, ledger| {
+            settle_all(environment, ledger, svg).await
+        })
+    })
 }
 
 /// Whether everything went well and the books are right.
-async fn settle_all(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
+async fn settle_all(environment: &Environment, path: &Path, svg: Option<&Path>) -> Result<bool, BoxError> {
     let requests = payment::read(INPUT)?;
-    say!("input: {} requests, {INPUT}", requests.len());
+    say!("input: {} requests, {}", requests.len(), shown(INPUT));
     let ledger = Ledger::create(path)?;
-    say!("ledger: SQLite, {}", path.display());
+    say!("ledger: {}", path.display());
 
     let job = Arc::new(Job::new(requests)?);
     let failures = Crew::start(&job, environment.cluster(), path).end().await;
@@ -61,6 +78,11 @@ async fn settle_all(environment: &Environment, path: &Path) -> Result<bool, BoxE
     }
     let audit = Audit::new(job.requests(), &ledger.books()?, ledger.refusals()?);
     audit.print_findings();
+    say!("{}", job.timeline);
+    if let (Some(file), Some(picture)) = (svg, job.timeline.svg()) {
+        fs::write(file, picture).map_err(|error| format!("{}: {error}", file.display()))?;
+        say!("drawn in {}", file.display());
+    }
     say!("{audit}");
     Ok(failures.is_empty() && audit.is_clean())
 }

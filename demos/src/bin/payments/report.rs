@@ -22,6 +22,10 @@ impl Report {
         }
     }
 
+    pub(crate) fn start(&self) -> Instant {
+        self.start
+    }
+
     pub(crate) fn say(&self, line: impl fmt::Display) {
         say!("[{:5.1} s] {line}", self.start.elapsed().as_secs_f64());
     }

@@ -1,14 +1,16 @@
 //! The trouble: midway, one worker stands still while it holds a lock, until another one has taken its place.
 //!
 //! Processes do this without being asked: in a long garbage collection, in a virtual machine that is being moved, on a
-//! laptop that sleeps. Here the worker's thread is blocked, and since its session is served by that same thread (`ConnectOptions::runtime`), no
-//! heartbeat leaves any more: the ensemble expires the session as it would expire that of a stopped process.
+//! laptop that sleeps. Here the worker's thread is blocked. Its session is served by that same thread
+//! (`ConnectOptions::runtime`), so no heartbeat leaves any more: the ensemble expires the session as it would expire that of
+//! a stopped process.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use zookeeper_recipes::FencingToken;
+use zookeeper_recipes::{FairLockGuard, FencingToken};
 
+use crate::job::Job;
 use crate::report::Report;
 use demos::payment::Payment;
 
@@ -52,19 +54,25 @@ impl Stall {
         })
     }
 
+    /// The account whose lock is held by the worker that stands still.
+    pub(crate) fn account(&self) -> &str {
+        &self.victim.account
+    }
+
     /// Called right before a write. Blocks the thread if this is the one to be stopped.
-    pub(crate) fn before_write(&self, worker: &str, request: &Payment, token: FencingToken, report: &Report) {
+    pub(crate) fn before_write(&self, worker: &str, request: &Payment, guard: &FairLockGuard, job: &Job) {
+        let (token, report) = (guard.token(), &job.report);
         let mut phase = self.phase();
         if *phase != Phase::Ahead || *request != self.victim {
             return;
         }
         let Payment { id, account, .. } = request;
         report.say(format_args!(
-            "{worker} holds {account}, token {token}, is about to write {id} - and STANDS STILL, heartbeats and all"
+            "{worker} holds {account}, token {token}, about to write {id}"
         ));
-        report.say(format_args!(
-            "whoever needs {account} now waits until the ensemble gives that session up"
-        ));
+        report.say(format_args!("{worker} STANDS STILL, heartbeats and all"));
+        report.say(format_args!("{account} is awaited until that session expires"));
+        job.timeline.stalled(token, guard.remaining());
         *phase = Phase::Standing {
             token,
             since: Instant::now(),
@@ -75,7 +83,7 @@ impl Stall {
             .unwrap_or_else(PoisonError::into_inner);
         *phase = Phase::Over;
         report.say(format_args!(
-            "{worker} goes on where it stood, as if it still held {account}: it writes {id}"
+            "{worker} goes on, as if it held {account}: it writes {id}"
         ));
     }
 
@@ -88,7 +96,7 @@ impl Stall {
         let Payment { id, account, .. } = request;
         if *account == self.victim.account && token > older {
             report.say(format_args!(
-                "{worker} took {account} over after {:.1} s, token {token}, and settled {id}",
+                "{worker} has {account} after {:.1} s, token {token}: settles {id}",
                 since.elapsed().as_secs_f64()
             ));
             *phase = Phase::Over;

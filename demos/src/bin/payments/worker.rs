@@ -12,7 +12,7 @@ use demos::payment::Payment;
 use demos::{BoxError, session};
 
 /// How long a worker that is to stop may take for the request that it has.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Works on this thread until no request is left.
 pub(crate) fn run(name: &str, job: &Job, cluster: &str, ledger: &Path) -> Result<(), BoxError> {
@@ -66,10 +66,7 @@ impl Worker<'_> {
         }
         if again {
             let Payment { id, account, .. } = request;
-            report.say(format_args!(
-                "{} acquired {account} again and brought {id} to its end",
-                self.name
-            ));
+            report.say(format_args!("{} acquired {account} again and settled {id}", self.name));
         }
         report.done();
         Ok(())
@@ -78,7 +75,12 @@ impl Worker<'_> {
     /// Whether the request is done. If not, the lock was lost on the way and nothing was written: once more, from the
     /// start, with what the account's balance is by then.
     async fn attempt(&mut self, request: &Payment) -> Result<bool, BoxError> {
-        let Job { stall, report, .. } = self.job;
+        let Job {
+            stall,
+            report,
+            timeline,
+            ..
+        } = self.job;
         let Payment { id, account, cents } = request;
 
         // The lock is for order and efficiency: one worker at a time on an account, first come, first served, so that
@@ -86,6 +88,7 @@ impl Worker<'_> {
         let lock = FairLock::new(&self.zk, &format!("/accounts/{account}"))?;
         let guard = lock.acquire().await?;
         let token = guard.token();
+        timeline.granted(account, self.name, token);
 
         let Some(balance) = self.ledger.balance(account, token)? else {
             return Ok(false);
@@ -97,7 +100,7 @@ impl Worker<'_> {
         if !guard.is_held() {
             return Ok(false);
         }
-        stall.before_write(self.name, request, token, report);
+        stall.before_write(self.name, request, &guard, self.job);
 
         // The token is for correctness: by it the ledger tells a former holder from the present one, and refuses it.
         let settlement = self.ledger.settle(request, balance, token)?;
@@ -105,10 +108,11 @@ impl Worker<'_> {
             Settlement::Settled => stall.after_write(self.name, request, token, report),
             Settlement::Duplicate => {}
             Settlement::Refused { newest } => report.say(format_args!(
-                "REFUSED by the ledger: {} wrote {id} with token {token}, but {account} has seen {newest}",
+                "REFUSED: {} wrote {id} with token {token}; {account} has {newest}",
                 self.name
             )),
         }
+        timeline.ended(token, matches!(settlement, Settlement::Refused { .. }));
         match guard.release().await {
             Ok(()) => {}
             // It does no harm any more: the ledger has decided. The next attempt, if any, is made in a new session.

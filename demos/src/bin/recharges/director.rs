@@ -109,7 +109,7 @@ async fn watch(
                 } else if line.starts_with("stands still") {
                     processes.kill(&name).await?;
                     killed += 1;
-                    progress.note(&name, "is killed (SIGKILL); its items come back when its session ends");
+                    progress.note(&name, "is killed; its items come back when its session ends");
                 }
             }
             _ = ticks.tick() => {

@@ -39,12 +39,19 @@ use self::ledger::Ledger;
 use self::worker::Assignment;
 use demos::environment::Environment;
 use demos::print::say;
-use demos::{BoxError, start};
+use demos::start::Help;
+use demos::{BoxError, shown, start};
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/recharges.csv");
 
+const HELP: Help = Help {
+    name: "recharges",
+    about: "Applies 5,000 top-ups, each once, although a worker is killed and a line is poisoned.",
+    arguments: "  LEDGER      a new SQLite file to keep; default: a temporary one\n",
+};
+
 fn main() -> ExitCode {
-    start::main(|arguments| match *arguments {
+    start::main(HELP, |arguments| match *arguments {
         ["--worker", number, last_item, cluster, ledger] => {
             start::process("recharges", work(number, last_item, cluster, Path::new(ledger)))
         }
@@ -65,16 +72,16 @@ async fn work(number: &str, last_item: &str, cluster: &str, ledger: &Path) -> Re
 /// Whether everything went well and the ledger is right.
 async fn recharge(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
     let lines = input::read(INPUT)?;
-    say!("input: {} lines, {INPUT}", lines.len());
+    say!("input: {} lines, {}", lines.len(), shown(INPUT));
     let ledger = Ledger::create(path)?;
-    say!("ledger: SQLite, {}", path.display());
+    say!("ledger: {}", path.display());
 
     let outcome = director::run(environment.cluster(), &lines, path).await?;
     let again = ledger.again()?;
     let audit = Audit::new(&lines, &outcome.pushed, &outcome.dead, &ledger.books()?);
     audit.print_findings();
     say!(
-        "{} killed in mid-batch; {again} deliveries of items that were applied before, which changed nothing",
+        "{} killed; {again} items delivered again after they were applied: no change",
         if outcome.killed == 1 { "1 worker" } else { "no worker" },
     );
     say!("{audit}");

@@ -78,7 +78,7 @@ impl Handler {
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let line = String::from_utf8_lossy(item.payload()).into_owned();
         let recharge = Payment::parse(&line).map_err(|problem| {
-            say!("attempt {} of {MAX_ATTEMPTS}: {problem}", item.attempt());
+            say!("attempt {}/{MAX_ATTEMPTS}: {problem}", item.attempt());
             problem
         })?;
         let applied = {

@@ -35,7 +35,8 @@ use self::journal::{Entry, Journal};
 use self::settler::Assignment;
 use demos::environment::Environment;
 use demos::print::say;
-use demos::{BoxError, start};
+use demos::start::Help;
+use demos::{BoxError, shown, start};
 
 const INPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/payments.csv");
 const BATCHES: usize = 40;
@@ -43,8 +44,14 @@ const PROCESSES: usize = 4;
 /// The batch in which a process is killed.
 const FATAL: usize = BATCHES / 2;
 
+const HELP: Help = Help {
+    name: "relay",
+    about: "Settles 40 batches strictly one after the other, though a process is killed midway.",
+    arguments: "",
+};
+
 fn main() -> ExitCode {
-    start::main(|arguments| match *arguments {
+    start::main(HELP, |arguments| match *arguments {
         ["--process", name, cluster, journal, fatal] => {
             start::process("relay", settle(name, cluster, journal, fatal == "fatal"))
         }
@@ -67,7 +74,11 @@ async fn settle(name: &str, cluster: &str, journal: &str, fatal: bool) -> Result
 /// Whether everything went well and the chain is right.
 async fn direct(environment: &Environment) -> Result<bool, BoxError> {
     let batches = Batches::read(INPUT)?;
-    say!("input: {} payments in {BATCHES} batches, {INPUT}", batches.payments());
+    say!(
+        "input: {} payments in {BATCHES} batches, {}",
+        batches.payments(),
+        shown(INPUT)
+    );
     let journal = environment.scratch("journal.csv");
     let outcome = director::run(environment.cluster(), &journal).await?;
     let entries = Journal::open(&journal)?.entries()?;
@@ -93,15 +104,16 @@ fn audit(batches: &Batches, outcome: &Outcome, entries: &[Entry]) -> bool {
     let balance: i64 = entries.iter().map(|entry| entry.cents).sum();
     let is_right = outcome.end == expected && balance == expected.balance && in_order;
     say!(
-        "relay: {} batches in one chain, {} payments due, {once} settled once, {twice} twice, {} lost, {} of {PROCESSES} \
-         processes killed, {} lost predecessor told and mended, {} cents, chain {}",
+        "{} batches in one chain, which is {}; {} of {PROCESSES} processes killed, {} batch mended",
         outcome.end.number,
-        batches.payments(),
-        batches.payments() - once - twice,
-        outcome.killed,
-        outcome.mended,
-        balance,
         if is_right { "right" } else { "WRONG" },
+        outcome.killed,
+        outcome.mended
+    );
+    say!(
+        "relay: {} payments due = {once} settled once; {twice} twice, {} lost",
+        batches.payments(),
+        batches.payments() - once - twice
     );
     // The run is no test of anything if nobody was killed in its turn.
     is_right && once == batches.payments() && twice == 0 && outcome.killed == 1 && outcome.mended == 1

@@ -77,7 +77,7 @@ async fn settle(assignment: &Assignment<'_>, turn: &Turn, before: &Page) -> Resu
     let (batch, journal) = (before.number, &assignment.journal);
     if turn.predecessor_lost() {
         let struck = journal.strike(batch)?;
-        say!("mends batch {batch}: its predecessor was lost, and {struck} entries are struck out");
+        say!("mends batch {batch}: its predecessor was lost, {struck} entries struck out");
     }
     let payments = assignment.batches.of(batch);
     for (done, payment) in payments.iter().enumerate() {

@@ -40,14 +40,21 @@ use self::ledger::Ledger;
 use self::process::Assignment;
 use demos::environment::Environment;
 use demos::print::say;
-use demos::{BoxError, start};
+use demos::start::Help;
+use demos::{BoxError, shown, start};
 
 const CRONTAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/crontab");
 /// For how long the crontab is followed.
 const MINUTES: u32 = 120;
 
+const HELP: Help = Help {
+    name: "scheduler",
+    about: "Runs a crontab on four processes, each job once, though leaders are killed and stopped.",
+    arguments: "  LEDGER      a new SQLite file to keep; default: a temporary one\n",
+};
+
 fn main() -> ExitCode {
-    start::main(|arguments| match *arguments {
+    start::main(HELP, |arguments| match *arguments {
         ["--process", name, cluster, clock, ledger] => {
             start::process("scheduler", be_process(name, cluster, clock, Path::new(ledger)))
         }
@@ -69,9 +76,9 @@ async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Re
 /// Whether everything went well and the ledger is right.
 async fn schedule(environment: &Environment, path: &Path) -> Result<bool, BoxError> {
     let crontab = Crontab::read(Path::new(CRONTAB))?;
-    say!("input: {} jobs, {CRONTAB}", crontab.len());
+    say!("input: {} jobs, {}", crontab.len(), shown(CRONTAB));
     let ledger = Ledger::create(path)?;
-    say!("ledger: SQLite, {}", path.display());
+    say!("ledger: {}", path.display());
 
     director::run(environment.cluster(), path).await?;
     audit(&crontab, &ledger)
