@@ -16,6 +16,7 @@
 //!
 //! | layer | what it is |
 //! |---|---|
+//! | [`inspect`] | what stands in an ensemble, whoever made it: [`Inspector`](inspect::Inspector) |
 //! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`LeaderElection`], [`Group`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`], [`SharedValue`], [`SharedCounter`], [`queue::WorkQueue`], [`queue::FifoQueue`], [`Relay`] |
 //! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
 //! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
@@ -45,6 +46,7 @@
 struct Readme;
 
 mod error;
+pub mod inspect;
 mod line;
 #[cfg(feature = "_model")]
 #[doc(hidden)]
@@ -58,7 +60,7 @@ pub use bytes;
 pub use zookeeper_client;
 
 pub use self::error::{Error, TimeoutError, WaitTimeoutError};
-pub use self::line::{AcquireTimeoutError, Contender, Layout, RunError, TryAcquireError};
+pub use self::line::{AcquireTimeoutError, Contender, ContenderLayout, Layout, Mode, RunError, TryAcquireError};
 pub use self::observer::Observer;
 pub use self::recipes::{
     Barrier, CompleteError, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock,

@@ -29,6 +29,10 @@ impl LineSet {
         Self { zk, lines }
     }
 
+    pub(crate) fn zk(&self) -> &Coordinator {
+        &self.zk
+    }
+
     fn first_path(&self) -> &str {
         self.lines.first().map_or("/", |line| line.path.as_str())
     }

@@ -36,6 +36,7 @@ use crate::error::Error;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
 use crate::znode::{
     ChildName, Hold, NodePath, Parents, Tag, list, request_revocation, retry_across_sessions, with_deadline,
+    with_reason,
 };
 
 pub(crate) use self::ahead::Ahead;
@@ -43,9 +44,10 @@ pub use self::errors::{AcquireTimeoutError, RunError, TryAcquireError};
 pub(crate) use self::head::HeadView;
 pub(crate) use self::line_set::LineSet;
 pub use self::listing::Contender;
-pub use self::names::Layout;
+pub(crate) use self::listing::{ReadContender, contenders_of};
+pub use self::names::{ContenderLayout, Layout};
 pub(crate) use self::order::in_order;
-pub(crate) use self::position::Mode;
+pub use self::position::Mode;
 #[cfg(feature = "_model")]
 pub(crate) use self::position::Position;
 pub(crate) use self::turnstile::HeadOfLine;
@@ -70,6 +72,12 @@ impl Enrolment {
             data: None,
             ahead: None,
         }
+    }
+
+    /// The same, of a contender that says why it wants the place.
+    pub(crate) fn because(&self, zk: &Coordinator, reason: &str) -> Self {
+        let data = Some(with_reason(zk.identity(), reason));
+        Self { data, ..self.clone() }
     }
 
     pub(crate) fn noting(&self, ahead: &Ahead) -> Self {

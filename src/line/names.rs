@@ -1,6 +1,11 @@
-//! [`Layout`]: the user's choice among the dialects of a lock.
+//! [`Layout`]: the user's choice among the dialects of a lock; [`ContenderLayout`]: the dialect of one contender.
 
-use super::ContenderNames;
+use std::fmt;
+
+use uuid::{Uuid, Version};
+
+use super::{ContenderNames, Mode};
+use crate::znode::{ChildName, Tag};
 
 /// The names under which contenders stand in line. Both are understood, whichever is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -34,6 +39,109 @@ impl Layout {
         match self {
             Self::Curator => ContenderNames::CURATOR_RW,
             Self::Kazoo => ContenderNames::KAZOO_RW,
+        }
+    }
+}
+
+/// What the contender of this name asks for, in whichever recipe it stands.
+pub(crate) fn mode_of(name: &str) -> Mode {
+    match ChildName::parse(name, [Tag::Read, Tag::KazooReadLock]) {
+        Some(_) => Mode::Shared,
+        None => Mode::Exclusive,
+    }
+}
+
+/// Which library named a contender, as far as its name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ContenderLayout {
+    /// This crate, whichever [`Layout`] it writes: its guid is a UUID of version 8.
+    Ours,
+    /// Apache Curator.
+    Curator,
+    /// kazoo.
+    Kazoo,
+    /// go-zookeeper.
+    Go,
+    /// The recipes that ZooKeeper itself ships.
+    ZooKeeper,
+    /// Another one, or one that writes no guid.
+    Other,
+}
+
+impl ContenderLayout {
+    /// The layout of the node of this name.
+    pub(crate) fn of(name: &str) -> Self {
+        let version = |length| {
+            let guid = name.strip_prefix("_c_").unwrap_or(name).get(..length)?;
+            Uuid::parse_str(guid).ok()?.get_version_num().into()
+        };
+        let ours = Version::Custom as usize;
+        match (name.starts_with("_c_"), version(36), version(32)) {
+            (_, Some(version), _) if version == ours => Self::Ours,
+            (false, None, Some(version)) if version == ours => Self::Ours,
+            (true, Some(_), _) | (false, Some(_), _) => Self::Curator,
+            (true, None, Some(_)) => Self::Go,
+            (false, None, Some(_)) => Self::Kazoo,
+            (_, None, None) if name.starts_with("x-") || name.starts_with("n_") => Self::ZooKeeper,
+            (_, None, None) => Self::Other,
+        }
+    }
+}
+
+/// One word: `ours`, `curator`, `kazoo`, `go`, `zookeeper` or `other`.
+impl fmt::Display for ContenderLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ours => "ours",
+            Self::Curator => "curator",
+            Self::Kazoo => "kazoo",
+            Self::Go => "go",
+            Self::ZooKeeper => "zookeeper",
+            Self::Other => "other",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guid_tells_who_named_a_contender() {
+        for (name, layout) in [
+            (
+                "_c_2c3b1a4e-9f4b-8a57-8a58-7a1d2c9b0e11-lock-0000000007",
+                ContenderLayout::Ours,
+            ),
+            (
+                "2c3b1a4e9f4b8a578a587a1d2c9b0e11__lock__0000000007",
+                ContenderLayout::Ours,
+            ),
+            (
+                "_c_2c3b1a4e-9f4b-4a57-8a58-7a1d2c9b0e11-lock-0000000007",
+                ContenderLayout::Curator,
+            ),
+            ("2c3b1a4e-9f4b-4a57-8a58-7a1d2c9b0e11", ContenderLayout::Curator),
+            (
+                "2c3b1a4e9f4b4a578a587a1d2c9b0e11__lock__0000000007",
+                ContenderLayout::Kazoo,
+            ),
+            (
+                "2c3b1a4e9f4b4a578a587a1d2c9b0e11-lock-0000000007",
+                ContenderLayout::Kazoo,
+            ),
+            (
+                "_c_0123456789abcdef0123456789abcdef-lock-0000000042",
+                ContenderLayout::Go,
+            ),
+            ("x-72057594037927936-0000000003", ContenderLayout::ZooKeeper),
+            ("n_0000000003", ContenderLayout::ZooKeeper),
+            ("lock-0000000003", ContenderLayout::Other),
+            ("", ContenderLayout::Other),
+            ("_c_", ContenderLayout::Other),
+        ] {
+            assert_eq!(ContenderLayout::of(name), layout, "{name}");
         }
     }
 }

@@ -1,15 +1,28 @@
 //! Who is waited for.
 
+use std::fmt;
+
 use super::order::CreationOrder;
 use crate::znode::ChildName;
 
 /// What a contender asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
     /// The place alone.
     Exclusive,
     /// The place together with others who share it.
     Shared,
+}
+
+/// `exclusive` or `shared`.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exclusive => "exclusive",
+            Self::Shared => "shared",
+        })
+    }
 }
 
 impl Mode {

@@ -23,15 +23,29 @@ impl Line {
         session: &Arc<Session>,
         cleanup: Option<&CleanupToken>,
     ) -> Result<HeadOfLine, Interrupted> {
-        let mut place = Enrolled::enrol(self, session, &Enrolment::EXCLUSIVE, cleanup).await?;
+        self.enter_turnstile_as(session, &Enrolment::EXCLUSIVE, cleanup).await
+    }
+
+    /// As [`enter_turnstile`](Self::enter_turnstile), as a contender of this kind.
+    pub(crate) async fn enter_turnstile_as(
+        &self,
+        session: &Arc<Session>,
+        enrolment: &Enrolment,
+        cleanup: Option<&CleanupToken>,
+    ) -> Result<HeadOfLine, Interrupted> {
+        let mut place = Enrolled::enrol(self, session, enrolment, cleanup).await?;
         let waited = place.head_of_line(Purpose::Turnstile).await?;
         let node = place.into_node();
         Ok(HeadOfLine { node, waited })
     }
 
     /// Takes the head of the line if nobody is there.
-    pub(crate) async fn try_turnstile(&self, session: &Arc<Session>) -> Result<Option<Ephemeral>, Interrupted> {
-        let mut place = Enrolled::enrol(self, session, &Enrolment::EXCLUSIVE, None).await?;
+    pub(crate) async fn try_turnstile(
+        &self,
+        session: &Arc<Session>,
+        enrolment: &Enrolment,
+    ) -> Result<Option<Ephemeral>, Interrupted> {
+        let mut place = Enrolled::enrol(self, session, enrolment, None).await?;
         if place.is_granted().await? {
             return Ok(Some(place.into_node()));
         }

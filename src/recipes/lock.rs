@@ -5,9 +5,10 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::line::{AcquireTimeoutError, Contender, Enrolment, Layout, Line, RunError, TryAcquireError};
+use crate::line::{AcquireTimeoutError, Contender, Enrolment, HeadView, Layout, Line, RunError, TryAcquireError};
+use crate::observer::Observer;
 use crate::session::Coordinator;
-use crate::znode::{FencingToken, Hold, NodePath, ReleaseError};
+use crate::znode::{FencingToken, Hold, NodePath, ReleaseError, observe};
 
 /// A lock that at most one contender holds, across processes and machines.
 ///
@@ -96,6 +97,81 @@ impl FairLock {
             .acquire(&Enrolment::EXCLUSIVE, None)
             .await
             .map(FairLockGuard::new)
+    }
+
+    /// As [`acquire`](Self::acquire), and says why: the reason stands behind the identity in the contender's node, where
+    /// operators and other contenders read it ([`Contender::reason`]). Curator and kazoo do not look at it.
+    ///
+    /// ```no_run
+    /// # async fn example(lock: zookeeper_recipes::FairLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let guard = lock.acquire_as("nightly settlement").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire); [`Error::TooLarge`] for a reason that no node takes.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_as(&self, reason: &str) -> Result<FairLockGuard, Error> {
+        let enrolment = Enrolment::EXCLUSIVE.because(self.line.zk(), reason);
+        self.line.acquire(&enrolment, None).await.map(FairLockGuard::new)
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), and says why, as [`acquire_as`](Self::acquire_as) does.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn try_acquire_as(&self, reason: &str) -> Result<FairLockGuard, TryAcquireError> {
+        let enrolment = Enrolment::EXCLUSIVE.because(self.line.zk(), reason);
+        let hold = self.line.try_acquire(&enrolment).await?;
+        hold.map(FairLockGuard::new).ok_or(TryAcquireError::Contended)
+    }
+
+    /// As [`acquire_timeout`](Self::acquire_timeout), and says why, as [`acquire_as`](Self::acquire_as) does.
+    ///
+    /// # Errors
+    /// As [`acquire_timeout`](Self::acquire_timeout).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_timeout_as(
+        &self,
+        reason: &str,
+        limit: Duration,
+    ) -> Result<FairLockGuard, AcquireTimeoutError> {
+        let enrolment = Enrolment::EXCLUSIVE.because(self.line.zk(), reason);
+        let hold = self.line.acquire_timeout(&enrolment, limit).await?;
+        Ok(FairLockGuard::new(hold))
+    }
+
+    /// Follows who holds the lock, `None` included. Returns with the first value.
+    ///
+    /// The latest change is never missed, also across lost connections and sessions; while there is no connection, the
+    /// value is the last one known. Clone the observer rather than to observe twice: it ends, and its watch with it, when
+    /// its last clone is dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(lock: zookeeper_recipes::FairLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut holder = lock.observe().await?;
+    /// while let Some(now) = holder.changed().await {
+    ///     println!("held by {:?}", now.and_then(|one| one.host().map(str::to_owned)));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An [`Error`] that retrying would not help.
+    ///
+    /// # Cost
+    /// One watch, and nothing while the holder stays: contenders that come and go wake nobody.
+    pub async fn observe(&self) -> Result<Observer<Option<Contender>>, Error> {
+        observe(self.line.zk(), HeadView::new(self.line.clone())).await
     }
 
     /// Takes the lock if nobody has it or waits for it. If somebody does, that is found out with one read.

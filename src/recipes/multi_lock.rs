@@ -126,6 +126,49 @@ impl MultiLock {
         let hold = self.lines.acquire_timeout(&Enrolment::EXCLUSIVE, limit).await?;
         Ok(MultiLockGuard::new(hold))
     }
+
+    /// As [`acquire`](Self::acquire), and says why: the reason stands behind the identity in the contenders' nodes, where
+    /// operators and other contenders read it ([`Contender::reason`](crate::Contender::reason)).
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire); [`Error::TooLarge`] for a reason that no node takes.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_as(&self, reason: &str) -> Result<MultiLockGuard, Error> {
+        let enrolment = Enrolment::EXCLUSIVE.because(self.lines.zk(), reason);
+        self.lines.acquire(&enrolment, None).await.map(MultiLockGuard::new)
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), and says why, as [`acquire_as`](Self::acquire_as) does.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn try_acquire_as(&self, reason: &str) -> Result<MultiLockGuard, TryAcquireError> {
+        let enrolment = Enrolment::EXCLUSIVE.because(self.lines.zk(), reason);
+        let hold = self.lines.try_acquire(&enrolment).await?;
+        hold.map(MultiLockGuard::new).ok_or(TryAcquireError::Contended)
+    }
+
+    /// As [`acquire_timeout`](Self::acquire_timeout), and says why, as [`acquire_as`](Self::acquire_as) does.
+    ///
+    /// # Errors
+    /// As [`acquire_timeout`](Self::acquire_timeout).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_timeout_as(
+        &self,
+        reason: &str,
+        limit: Duration,
+    ) -> Result<MultiLockGuard, AcquireTimeoutError> {
+        let enrolment = Enrolment::EXCLUSIVE.because(self.lines.zk(), reason);
+        let hold = self.lines.acquire_timeout(&enrolment, limit).await?;
+        Ok(MultiLockGuard::new(hold))
+    }
 }
 
 /// The options of a [`MultiLock`].

@@ -198,6 +198,90 @@ impl RwLock {
         self.line.request_revocation(&contender.path, reason).await
     }
 
+    /// As [`read`](Self::read), and says why: the reason stands behind the identity in the contender's node, where
+    /// operators and other contenders read it ([`Contender::reason`]). Curator and kazoo do not look at it.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); [`Error::TooLarge`] for a reason that no node takes.
+    ///
+    /// # Cancel safety
+    /// As [`read`](Self::read).
+    pub async fn read_as(&self, reason: &str) -> Result<RwLockReadGuard, Error> {
+        let enrolment = Enrolment::SHARED.because(self.line.zk(), reason);
+        let hold = self.line.acquire(&enrolment, None).await?;
+        Ok(RwLockReadGuard::new(hold))
+    }
+
+    /// As [`try_read`](Self::try_read), and says why, as [`read_as`](Self::read_as) does.
+    ///
+    /// # Errors
+    /// As [`try_read`](Self::try_read).
+    ///
+    /// # Cancel safety
+    /// As [`read`](Self::read).
+    pub async fn try_read_as(&self, reason: &str) -> Result<RwLockReadGuard, TryAcquireError> {
+        let enrolment = Enrolment::SHARED.because(self.line.zk(), reason);
+        let hold = self.line.try_acquire(&enrolment).await?;
+        hold.map(RwLockReadGuard::new).ok_or(TryAcquireError::Contended)
+    }
+
+    /// As [`read_timeout`](Self::read_timeout), and says why, as [`read_as`](Self::read_as) does.
+    ///
+    /// # Errors
+    /// As [`read_timeout`](Self::read_timeout).
+    ///
+    /// # Cancel safety
+    /// As [`read`](Self::read).
+    pub async fn read_timeout_as(&self, reason: &str, limit: Duration) -> Result<RwLockReadGuard, AcquireTimeoutError> {
+        let enrolment = Enrolment::SHARED.because(self.line.zk(), reason);
+        let hold = self.line.acquire_timeout(&enrolment, limit).await?;
+        Ok(RwLockReadGuard::new(hold))
+    }
+
+    /// As [`write`](Self::write), and says why: the reason stands behind the identity in the contender's node, where
+    /// operators and other contenders read it ([`Contender::reason`]). Curator and kazoo do not look at it.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); [`Error::TooLarge`] for a reason that no node takes.
+    ///
+    /// # Cancel safety
+    /// As [`write`](Self::write).
+    pub async fn write_as(&self, reason: &str) -> Result<RwLockWriteGuard, Error> {
+        let enrolment = Enrolment::EXCLUSIVE.because(self.line.zk(), reason);
+        let hold = self.line.acquire(&enrolment, None).await?;
+        Ok(self.written(hold))
+    }
+
+    /// As [`try_write`](Self::try_write), and says why, as [`write_as`](Self::write_as) does.
+    ///
+    /// # Errors
+    /// As [`try_write`](Self::try_write).
+    ///
+    /// # Cancel safety
+    /// As [`write`](Self::write).
+    pub async fn try_write_as(&self, reason: &str) -> Result<RwLockWriteGuard, TryAcquireError> {
+        let enrolment = Enrolment::EXCLUSIVE.because(self.line.zk(), reason);
+        let hold = self.line.try_acquire(&enrolment).await?;
+        hold.map(|hold| self.written(hold)).ok_or(TryAcquireError::Contended)
+    }
+
+    /// As [`write_timeout`](Self::write_timeout), and says why, as [`write_as`](Self::write_as) does.
+    ///
+    /// # Errors
+    /// As [`write_timeout`](Self::write_timeout).
+    ///
+    /// # Cancel safety
+    /// As [`write`](Self::write).
+    pub async fn write_timeout_as(
+        &self,
+        reason: &str,
+        limit: Duration,
+    ) -> Result<RwLockWriteGuard, AcquireTimeoutError> {
+        let enrolment = Enrolment::EXCLUSIVE.because(self.line.zk(), reason);
+        let hold = self.line.acquire_timeout(&enrolment, limit).await?;
+        Ok(self.written(hold))
+    }
+
     fn written(&self, hold: Hold) -> RwLockWriteGuard {
         RwLockWriteGuard {
             hold,

@@ -177,6 +177,11 @@ impl Coordinator {
         self.inner.config.check_transaction_size(path, size)
     }
 
+    /// What the nodes of this coordinator say of it.
+    pub(crate) fn identity(&self) -> &[u8] {
+        &self.inner.config.identity
+    }
+
     /// Whether a server is connected.
     pub(crate) fn is_connected(&self) -> bool {
         *self.inner.states.borrow() == SessionState::Connected

@@ -12,6 +12,7 @@
 //! * `register` – one node as a versioned value, with exact outcomes
 //! * `hold` – [`Hold`], what every guard is: token, lease, loss
 //! * `token` – [`FencingToken`]
+//! * `reason` – why a contender wants its place, kept behind its identity
 //! * `revocation` – asking a holder to give its place up
 //! * `fenced` – [`CheckWriter`], writes that commit only while a hold lasts
 
@@ -24,6 +25,7 @@ mod name;
 mod observe;
 mod parents;
 mod path;
+mod reason;
 mod register;
 mod request;
 mod revocation;
@@ -42,10 +44,11 @@ pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::observe::{NodeData, Observe, WatchContext, Watched, observe};
 pub(crate) use self::parents::{Parents, ensure as ensure_path};
 pub(crate) use self::path::NodePath;
+pub(crate) use self::reason::{split_reason, with_reason};
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, WriteOutcome};
 pub(crate) use self::request::{
-    Transaction, children, children_and_watch, commit, create, delete, delete_if_exists, list, list_and_watch, read,
-    read_and_watch, reads, stat, stat_and_watch, stats, sync, watch_existing, write,
+    Transaction, children, children_and_watch, children_at, commit, create, delete, delete_if_exists, list,
+    list_and_watch, read, read_and_watch, reads, stat, stat_and_watch, stats, sync, watch_existing, write,
 };
-pub(crate) use self::revocation::{check_listener, own_data, request as request_revocation};
+pub(crate) use self::revocation::{asked, check_listener, own_data, request as request_revocation};
 pub(crate) use self::watch::NodeWatch;

@@ -121,6 +121,11 @@ impl Sequence {
         usize::try_from(self.0).map_or(true, |number| number >= count)
     }
 
+    /// The number after this one.
+    pub(crate) fn next(self) -> i32 {
+        self.0.wrapping_add(1)
+    }
+
     /// How far this is behind `reference` in the order of creation; negative if ahead of it. Right across the
     /// overflow, as long as fewer than 2^31 creates lie between the two.
     pub(crate) fn distance_from(self, reference: Self) -> i32 {

@@ -66,7 +66,14 @@ pub(crate) async fn children(
     session: &Arc<Session>,
     path: &NodePath,
 ) -> Result<Option<(Vec<String>, zk::Stat)>, Interrupted> {
-    let path = path.as_str();
+    children_at(session, path.as_str()).await
+}
+
+/// As [`children`], of a path that may be the root.
+pub(crate) async fn children_at(
+    session: &Arc<Session>,
+    path: &str,
+) -> Result<Option<(Vec<String>, zk::Stat)>, Interrupted> {
     request(session, path, |client| async move { client.get_children(path).await }).await
 }
 

@@ -128,6 +128,11 @@ pub(crate) fn check_listener(path: &str) -> Result<(), Error> {
     Err(Error::layout(path, reason))
 }
 
+/// The request to make way that the data of a node is, if it is one.
+pub(crate) fn asked(data: &[u8]) -> Option<Revocation> {
+    Message::parse(data).map(Revocation::from)
+}
+
 /// What the owner of a node wrote into it, whoever has asked it to go since.
 pub(crate) fn own_data(data: &[u8]) -> &[u8] {
     Message::parse(data).map_or(data, |message| message.replaced)

@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use zookeeper_recipes::inspect::{Inspector, PlaceInfo, PlaceKind};
 #[cfg(feature = "serde")]
 use zookeeper_recipes::queue::Json;
 use zookeeper_recipes::queue::{
@@ -13,15 +14,15 @@ use zookeeper_recipes::queue::{
     WorkQueueBuilder, Worker,
 };
 use zookeeper_recipes::{
-    AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, Coordinator,
-    CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock, FairLockBuilder,
-    FairLockGuard, FencedWriteError, FencingToken, Group, GroupObserver, Hold, InvalidToken, JoinError, LatchError,
-    LatchTimeoutError, Layout, LeaderElection, LeaderElectionBuilder, Leadership, LeaveTimeoutError, LossReason, Lost,
-    LostSignal, Member, MemberChange, Membership, MultiLock, MultiLockBuilder, MultiLockGuard, Observer, Participant,
-    Permit, PermitError, PermitHolder, PermitTimeoutError, Presence, ProclaimError, Relay, ReleaseError, Revocation,
-    RunError, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard, Semaphore, SessionState, SharedCounter,
-    SharedCounterError, SharedValue, SharedValueError, TimeoutError, TryAcquireError, TryPermitError, Turn, Versioned,
-    WaitTimeoutError, connect,
+    AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, ContenderLayout,
+    Coordinator, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock,
+    FairLockBuilder, FairLockGuard, FencedWriteError, FencingToken, Group, GroupObserver, Hold, InvalidToken,
+    JoinError, LatchError, LatchTimeoutError, Layout, LeaderElection, LeaderElectionBuilder, Leadership,
+    LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, Mode, MultiLock,
+    MultiLockBuilder, MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError,
+    Presence, ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockBuilder, RwLockReadGuard,
+    RwLockWriteGuard, Semaphore, SessionState, SharedCounter, SharedCounterError, SharedValue, SharedValueError,
+    TimeoutError, TryAcquireError, TryPermitError, Turn, Versioned, WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -59,6 +60,11 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Group>();
     plain::<GroupObserver>();
     plain::<Hold>();
+    plain::<ContenderLayout>();
+    plain::<Mode>();
+    plain::<Inspector>();
+    plain::<PlaceInfo>();
+    plain::<PlaceKind>();
     plain::<InvalidItemId>();
     plain::<ItemId>();
     plain::<ItemStatus>();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A folder may name those before it, never those after it.
-const LAYERS: [&str; 4] = ["session", "znode", "line", "recipes"];
+const LAYERS: [&str; 5] = ["session", "znode", "line", "recipes", "inspect"];
 
 /// Files that every layer may use, and that therefore use none but the bottom's errors.
 const BESIDE: [&str; 2] = ["error.rs", "observer.rs"];

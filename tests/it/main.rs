@@ -32,6 +32,7 @@ mod expiry;
 mod fifo_queue;
 mod group;
 mod guard;
+mod inspect;
 mod latch;
 mod layers;
 mod layouts;

@@ -67,7 +67,8 @@ impl LeaderElection {
 impl From<Contender> for Participant {
     fn from(contender: Contender) -> Self {
         Self {
-            value: contender.identity,
+            // A value is the candidate's own, line breaks included.
+            value: contender.own_data,
             term: contender.token,
             is_leader: contender.is_holder,
             path: contender.path,

@@ -13,6 +13,7 @@ use tracing::{Instrument, debug, info_span};
 
 use super::limit::{Limit, PermitDecision};
 use super::{Permit, PermitError, Semaphore};
+use crate::line::Enrolment;
 use crate::session::{CleanupToken, Interrupted, LossReason, Lost, Session};
 use crate::znode::{
     ChildName, Ephemeral, Hold, NewChild, NodeWatch, Parents, Tag, list, list_and_watch, read_and_watch,
@@ -49,7 +50,13 @@ impl Semaphore {
     ) -> Result<Permit, Interrupted<PermitError>> {
         // The request that cannot be met is refused at once, while its place in line is on the way.
         let refusal = async { self.judge(self.agreement.read(session).await?.0, 0, permits) };
-        let place = async { Ok(self.turnstile.enter_turnstile(session, cleanup).await?.node) };
+        let place = async {
+            Ok(self
+                .turnstile
+                .enter_turnstile_as(session, &self.enrolment(), cleanup)
+                .await?
+                .node)
+        };
         let (_, mut place) = future::try_join(refusal, place).await?;
         loop {
             let count = match self.count(session).await? {
@@ -74,7 +81,7 @@ impl Semaphore {
         if occupied || verdict != PermitDecision::Grant {
             return Ok(None);
         }
-        let Some(mut place) = self.turnstile.try_turnstile(session).await? else {
+        let Some(mut place) = self.turnstile.try_turnstile(session, &self.enrolment()).await? else {
             return Ok(None);
         };
         loop {
@@ -94,6 +101,13 @@ impl Semaphore {
         let count = self.count(session).await?;
         let taken = u32::try_from(count.taken).unwrap_or(u32::MAX);
         Ok(count.limit.in_force.saturating_sub(taken))
+    }
+
+    fn enrolment(&self) -> Enrolment {
+        Enrolment {
+            data: self.data.clone(),
+            ..Enrolment::EXCLUSIVE
+        }
     }
 
     fn judge(&self, limit: Limit, taken: usize, wanted: u32) -> Result<PermitDecision, Interrupted<PermitError>> {
@@ -180,7 +194,7 @@ impl Semaphore {
         let lease = || NewChild {
             parent: &self.leases,
             tag: Tag::Lease,
-            data: session.identity(),
+            data: self.data.as_deref().unwrap_or(session.identity()),
             parents: Parents::Containers,
             cleanup,
         };

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::session::{Interrupted, Session};
 use crate::znode::{
     ChildName, FencingToken, Tag, check_listener, list, own_data, reads, request_revocation, retry_across_sessions,
+    split_reason,
 };
 
 /// One who has permits of a semaphore, as seen at one moment.
@@ -21,6 +22,8 @@ pub struct PermitHolder {
     /// What it says of itself: [`ConnectOptions::identity`](crate::ConnectOptions::identity), or what another client
     /// wrote.
     pub identity: Bytes,
+    /// Why it wants them, if it says so: [`Semaphore::acquire_many_as`](crate::Semaphore::acquire_many_as).
+    pub reason: Option<String>,
     /// The token of its [`Permit`](crate::Permit).
     pub token: FencingToken,
     /// Path of the node of one of its permits, from the chroot.
@@ -89,12 +92,17 @@ impl Semaphore {
         let mut holders: BTreeMap<i64, PermitHolder> = BTreeMap::new();
         for (path, data, stat) in answers.into_iter().flatten() {
             // The permits of one holder, and of nobody else, were created in one transaction.
-            let holder = holders.entry(stat.czxid).or_insert_with(|| PermitHolder {
-                permits: 0,
-                identity: Bytes::copy_from_slice(own_data(&data)),
-                token: FencingToken::from_i64(stat.czxid),
-                path,
-                session_id: stat.ephemeral_owner,
+            let holder = holders.entry(stat.czxid).or_insert_with(|| {
+                let own = own_data(&data);
+                let (identity, reason) = split_reason(&path, own);
+                PermitHolder {
+                    permits: 0,
+                    identity: Bytes::copy_from_slice(&own[..identity]),
+                    reason: reason.map(str::to_owned),
+                    token: FencingToken::from_i64(stat.czxid),
+                    path,
+                    session_id: stat.ephemeral_owner,
+                }
             });
             holder.permits += 1;
         }

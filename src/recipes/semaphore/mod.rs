@@ -14,11 +14,13 @@ mod permit;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use self::limit::Agreement;
 use crate::error::Error;
 use crate::line::{ContenderNames, Line};
 use crate::session::Coordinator;
-use crate::znode::{NodePath, elapsed, retry_across_sessions, with_deadline};
+use crate::znode::{NodePath, elapsed, retry_across_sessions, with_deadline, with_reason};
 
 pub use self::errors::{PermitError, PermitTimeoutError, TryPermitError};
 pub use self::holders::PermitHolder;
@@ -71,6 +73,8 @@ pub struct Semaphore {
     agreement: Agreement,
     turnstile: Line,
     leases: NodePath,
+    /// What our nodes say, where that is more than who we are.
+    data: Option<Bytes>,
 }
 
 impl Semaphore {
@@ -90,6 +94,7 @@ impl Semaphore {
             ),
             leases: NodePath::new(&path.child("leases"))?,
             agreement: Agreement { path, permits },
+            data: None,
         })
     }
 
@@ -178,6 +183,51 @@ impl Semaphore {
             self.acquire_tracked(permits, Some(&cleanup)).await
         });
         acquired.await?.ok_or_else(|| elapsed(&self.zk, self.path(), limit))
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), and says why: the reason stands behind the identity in the nodes of the
+    /// contender and of its permits, where operators read it ([`PermitHolder::reason`]). Curator does not look at it.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire), and [`Error::TooLarge`] for a reason that no node takes.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_many_as(&self, permits: u32, reason: &str) -> Result<Permit, PermitError> {
+        self.because(reason).acquire_many(permits).await
+    }
+
+    /// As [`try_acquire_many`](Self::try_acquire_many), and says why, as [`acquire_many_as`](Self::acquire_many_as) does.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn try_acquire_many_as(&self, permits: u32, reason: &str) -> Result<Permit, TryPermitError> {
+        self.because(reason).try_acquire_many(permits).await
+    }
+
+    /// As [`acquire_many_timeout`](Self::acquire_many_timeout), and says why, as
+    /// [`acquire_many_as`](Self::acquire_many_as) does.
+    ///
+    /// # Errors
+    /// As [`acquire_timeout`](Self::acquire_timeout).
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_many_timeout_as(
+        &self,
+        permits: u32,
+        reason: &str,
+        limit: Duration,
+    ) -> Result<Permit, PermitTimeoutError> {
+        self.because(reason).acquire_many_timeout(permits, limit).await
+    }
+
+    fn because(&self, reason: &str) -> Self {
+        let data = Some(with_reason(self.zk.identity(), reason));
+        Self { data, ..self.clone() }
     }
 
     /// How many permits are free at this moment; whoever waits in line may have a claim on them. Two reads.

@@ -1,0 +1,21 @@
+//! What stands in an ensemble, read by anybody: locks, lines, elections, queues, and who waits for whom.
+//!
+//! [`Inspector`] reads a tree and recognises recipes by the names and the layout of their nodes: those of this crate, of
+//! Apache Curator, of kazoo and of some others. What it does not recognise is listed as such. Looking never writes.
+//!
+//! * `inspector` – [`Inspector`], the handle
+//! * `place` – [`PlaceInfo`], what stands at one path
+//! * `recognise` – which recipe it is, pure
+//! * `reading` – requests, so many at a time
+//! * `walk` – a tree, directory by directory
+//! * `contenders` – the nodes of a place, read and put in order
+
+mod contenders;
+mod inspector;
+mod place;
+mod reading;
+mod recognise;
+mod walk;
+
+pub use self::inspector::Inspector;
+pub use self::place::{Detail, PlaceInfo, PlaceKind};
