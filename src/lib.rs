@@ -71,7 +71,8 @@ pub use self::recipes::{
     SharedCounterError, SharedValue, SharedValueError, TryPermitError, Turn, Versioned,
 };
 pub use self::session::{
-    ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionState, connect,
+    ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionKind, SessionState, SessionStats,
+    Stats, connect,
 };
 pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, InvalidToken, ReleaseError, Revocation};
 

@@ -129,6 +129,7 @@ impl<'a> Enrolled<'a> {
     ) -> Result<(), Interrupted> {
         let session = self.node.session();
         let path = self.line.path.child(blocker);
+        let _counted = session.count_waiter();
         debug!(node = self.node.path(), blocker, "waiting");
         if let Some(ahead) = &self.ahead {
             ahead.set(Some(path.clone()));

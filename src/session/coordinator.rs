@@ -18,6 +18,7 @@ use super::moment::Moment;
 use super::options::{ConnectError, ConnectOptions};
 use super::retry::RetryBudget;
 use super::state::SessionState;
+use super::stats::{Counters, Stats};
 use super::{reaper, runtime, supervisor};
 use crate::error::Error;
 use crate::observer::Observer;
@@ -96,6 +97,8 @@ impl Coordinator {
             undeletable: Mutex::default(),
             request_limit: options.request_limit,
             retries: RetryBudget::default(),
+            sessions: Mutex::default(),
+            counters: Counters::default(),
         });
         let session = Session::new(client, opened, Arc::clone(&config));
         let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));
@@ -119,6 +122,19 @@ impl Coordinator {
     /// [`Hold::lost`](crate::Hold::lost).
     pub fn states(&self) -> Observer<SessionState> {
         Observer::new(self.inner.states.clone())
+    }
+
+    /// What the coordinator has and does at this moment, in numbers: a cheap snapshot that costs no request, for metrics,
+    /// health checks and log lines.
+    ///
+    /// ```no_run
+    /// # async fn example(zk: zookeeper_recipes::Coordinator) {
+    /// let stats = zk.stats();
+    /// println!("{} holds, {} waiters, {} requests", stats.holds, stats.waiters, stats.requests);
+    /// # }
+    /// ```
+    pub fn stats(&self) -> Stats {
+        self.inner.config.stats()
     }
 
     /// The client of the current session, for requests beside the recipes.

@@ -22,6 +22,7 @@ use super::registry::{EPHEMERAL_BYTES, NodeKey, Registry};
 use super::retry::RetryBudget;
 use super::runtime;
 use super::state::{End, Lease, LossReason, Lost, lock};
+use super::stats::{Counted, Counters};
 use crate::error::Error;
 
 /// How many sessions are remembered as having been ours; the ensemble has long forgotten older ones.
@@ -49,6 +50,9 @@ pub(crate) struct SessionConfig {
     /// The largest request, in bytes.
     pub(crate) request_limit: usize,
     pub(crate) retries: RetryBudget,
+    /// All sessions that somebody still has.
+    pub(super) sessions: Mutex<Vec<Weak<Session>>>,
+    pub(super) counters: Counters,
 }
 
 /// One session, from its opening to its end. Once it has ended it is never used again.
@@ -102,6 +106,10 @@ impl Session {
             attention: Notify::new(),
             warned_of_slow_proofs: AtomicBool::new(false),
         });
+        let mut sessions = lock(&session.config.sessions);
+        sessions.retain(|session| session.strong_count() > 0);
+        sessions.push(Arc::downgrade(&session));
+        drop(sessions);
         if Moment::now() - opened > timeout / 4 {
             // So that the first acquire finds a lease.
             session.runtime().spawn(Arc::clone(&session).vouch());
@@ -180,7 +188,10 @@ impl Session {
         }
         match reason {
             LossReason::Closed => info!(session = format_args!("{:#x}", self.id), %reason, "session ended"),
-            _ => warn!(session = format_args!("{:#x}", self.id), %reason, "session ended"),
+            _ => {
+                self.config.counters.sessions_lost.fetch_add(1, Ordering::Relaxed);
+                warn!(session = format_args!("{:#x}", self.id), %reason, "session ended");
+            }
         }
         let is_alive = matches!(reason, LossReason::LeaseLapsed | LossReason::GivenUp);
         if !is_alive {
@@ -402,6 +413,15 @@ impl Session {
         time::sleep(pause)
     }
 
+    /// Counts a contender that waits behind another one, until what is returned is dropped.
+    pub(crate) fn count_waiter(&self) -> impl Drop + '_ {
+        Counted::new(&self.config.counters.waiters)
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.config.counters
+    }
+
     pub(super) fn retry_budget(&self) -> &RetryBudget {
         &self.config.retries
     }
@@ -413,6 +433,15 @@ impl Session {
 }
 
 impl SessionConfig {
+    /// The sessions that have not ended.
+    pub(super) fn open_sessions(&self) -> Vec<Arc<Session>> {
+        let sessions: Vec<_> = lock(&self.sessions).iter().filter_map(Weak::upgrade).collect();
+        sessions
+            .into_iter()
+            .filter(|session| session.end.reason().is_none())
+            .collect()
+    }
+
     /// Sessions that have ended, and whose held nodes may still be there.
     pub(super) fn retired_sessions(&self) -> Vec<Arc<Session>> {
         lock(&self.retired).iter().filter_map(Weak::upgrade).collect()

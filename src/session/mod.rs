@@ -10,6 +10,7 @@
 //! * `interrupted` – how an attempt in one session ends without a result
 //! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it; `moment` – the clock it counts in
 //! * `registry` and `reaper` – the nodes we own, and their removal when nobody does
+//! * `stats` – [`Stats`], what a coordinator has and does, in numbers
 //! * `state` – [`SessionState`], [`LossReason`], [`LostSignal`]
 
 mod cluster;
@@ -29,11 +30,13 @@ mod request;
 mod retry;
 mod runtime;
 mod state;
+mod stats;
 mod supervisor;
 
 pub use self::coordinator::Coordinator;
 pub use self::options::{ConnectError, ConnectOptions};
 pub use self::state::{LossReason, Lost, LostSignal, SessionState};
+pub use self::stats::{SessionKind, SessionStats, Stats};
 
 pub(crate) use self::core::{Session, SessionLease};
 pub(crate) use self::heartbeat::HeartbeatError;

@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -38,6 +39,7 @@ pub(crate) struct Orphan {
 
 impl Orphan {
     pub(super) fn new(owner: &Arc<Session>, key: NodeKey) -> Self {
+        owner.counters().orphans.fetch_add(1, Ordering::Relaxed);
         Self {
             owner: Arc::clone(owner),
             key,
@@ -48,6 +50,12 @@ impl Orphan {
     /// Nothing is left to remove, or nothing can be.
     fn settle(self) {
         self.owner.registry().remove(self.key);
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        self.owner.counters().orphans.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -307,6 +307,17 @@ impl Registry {
         loose
     }
 
+    /// How many nodes are registered, and how many bytes their paths take.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let state = lock(&self.state);
+        (state.entries.len(), state.bytes)
+    }
+
+    /// How many bytes the paths of all nodes may take.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// All nodes that have yet to be removed.
     pub(crate) fn keys(&self) -> Vec<NodeKey> {
         lock(&self.state).entries.keys().copied().collect()

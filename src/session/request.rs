@@ -12,6 +12,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::{debug, warn};
 use zookeeper_client as zk;
@@ -199,6 +200,7 @@ impl Session {
     async fn attempt(self: &Arc<Self>) -> Result<(Attempt<'_>, zk::Client), Lost> {
         self.connected().await?;
         let client = self.client()?;
+        self.counters().requests.fetch_add(1, Ordering::Relaxed);
         let (number, connection) = self.with_link(Link::begin);
         let attempt = Attempt {
             session: self,

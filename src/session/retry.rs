@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use zookeeper_client as zk;
@@ -84,6 +85,7 @@ impl<'a> Retry<'a> {
     }
 
     async fn pause(&mut self) -> Result<(), Lost> {
+        self.session.counters().retries.fetch_add(1, Ordering::Relaxed);
         let delay = self.session.retry_budget().delay(Instant::now());
         self.session.sleep(self.backoff.next() + delay).await
     }

@@ -21,8 +21,9 @@ use zookeeper_recipes::{
     LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, Mode, MultiLock,
     MultiLockBuilder, MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError,
     Presence, ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockBuilder, RwLockReadGuard,
-    RwLockWriteGuard, Semaphore, SessionState, SharedCounter, SharedCounterError, SharedValue, SharedValueError,
-    TimeoutError, TryAcquireError, TryPermitError, Turn, Versioned, WaitTimeoutError, connect,
+    RwLockWriteGuard, Semaphore, SessionKind, SessionState, SessionStats, SharedCounter, SharedCounterError,
+    SharedValue, SharedValueError, Stats, TimeoutError, TryAcquireError, TryPermitError, Turn, Versioned,
+    WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -109,7 +110,10 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<RwLockReadGuard>();
     plain::<RwLockWriteGuard>();
     plain::<Semaphore>();
+    plain::<SessionKind>();
     plain::<SessionState>();
+    plain::<SessionStats>();
+    plain::<Stats>();
     plain::<SharedCounter>();
     plain::<SharedCounterError>();
     plain::<SharedValue>();

@@ -5,6 +5,7 @@
 
 mod events;
 mod sessions;
+mod stats;
 mod strike;
 mod support;
 mod warnings;

@@ -241,6 +241,16 @@ impl LeaseClock {
         self.holds = self.holds.saturating_sub(1);
     }
 
+    /// How many holds rest on this lease.
+    pub(crate) fn holds(&self) -> usize {
+        self.holds
+    }
+
+    /// When the latest proof was sent.
+    pub(crate) fn latest(&self) -> Moment {
+        self.latest
+    }
+
     pub(crate) fn is_held(&self) -> bool {
         self.holds > 0
     }
