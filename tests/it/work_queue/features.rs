@@ -125,11 +125,7 @@ async fn a_group_survives_its_consumer() {
         fixture.expire(&session_of(&zk).await).await;
         within(PATIENCE, "it is lost", held.lost()).await;
     }
-    // Tried again and again: a pop that waits while the head of a group is buried is not always told of the next item.
-    let next = zookeeper_testkit::eventually_some(3 * PATIENCE, "the next item of the group", || async {
-        theirs.try_pop().await.unwrap()
-    });
-    let next = next.await;
+    let next = pop(&theirs).await;
     assert_eq!((text(&next).as_str(), next.attempt()), ("a2", 1));
     next.ack().await.unwrap();
     let dead = theirs.dead().await.unwrap();
