@@ -1,49 +1,103 @@
 //! ZooKeeper coordination recipes that are honest about session loss.
 //!
+//! A lock, an election, a queue and their kin for Rust services on [`zookeeper_client`] and tokio, on the znodes of Apache
+//! Curator. Each guard says when it is lost, and carries a fencing token. Waiters stand in a line and watch the contender
+//! ahead; nothing polls.
+//!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use zookeeper_recipes::FairLock;
+//!
 //! let zk = zookeeper_recipes::connect("zk1:2181,zk2:2181,zk3:2181/payments").await?;
-//! let lock = zookeeper_recipes::FairLock::new(&zk, "/accounts/17")?;
+//! let lock = FairLock::new(&zk, "/accounts/17")?;
+//!
 //! let guard = lock.acquire().await?;
-//! // ... write to the database with `guard.token()`, which refuses an older one ...
+//! // Dropped at the moment of a loss; the database refuses an older token.
+//! guard.run_until_lost(settle(guard.token())).await?;
 //! guard.release().await?;
+//! zk.close().await;
+//! # async fn settle(_: zookeeper_recipes::FencingToken) {}
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Layers
-//! Arrows only point down, and a test says so.
+//! # Which recipe do I need?
+//! | need | recipe | Curator | kazoo |
+//! |---|---|---|---|
+//! | one at a time | [`FairLock`] | `InterProcessMutex` | `Lock` |
+//! | many readers, one writer | [`RwLock`] | `InterProcessReadWriteLock` | `ReadLock`, `WriteLock` |
+//! | several locks, all or none | [`MultiLock`] | `InterProcessMultiLock` | - |
+//! | at most n at a time | [`Semaphore`] | `InterProcessSemaphoreV2` | `Semaphore` |
+//! | one process leads | [`LeaderElection`] | `LeaderLatch`, `LeaderSelector` | `Election` |
+//! | who is there | [`Group`] | `GroupMember` | `Party` |
+//! | a gate that is open or closed | [`Barrier`] | `DistributedBarrier` | `Barrier` |
+//! | all begin together, all end together | [`DoubleBarrier`] | `DistributedDoubleBarrier` | `DoubleBarrier` |
+//! | wait until n are done | [`CountDownLatch`] | - | - |
+//! | tasks, each done at least once | [`queue::WorkQueue`] | `DistributedQueue` | `LockingQueue` |
+//! | a simple queue, at most once | [`queue::FifoQueue`] | `SimpleDistributedQueue` | `Queue` |
+//! | steps in strict order, each with the last result | [`Relay`] | - | - |
+//! | a value, watched | [`SharedValue`] | `SharedValue` | - |
+//! | a number | [`SharedCounter`] | `DistributedAtomicLong` | `Counter` |
 //!
-//! | layer | what it is |
-//! |---|---|
-//! | [`inspect`] | what stands in an ensemble, whoever made it: [`Inspector`](inspect::Inspector) |
-//! | `recipes` | [`FairLock`], [`RwLock`], [`MultiLock`], [`Semaphore`], [`LeaderElection`], [`Group`], [`Barrier`], [`DoubleBarrier`], [`CountDownLatch`], [`SharedValue`], [`SharedCounter`], [`queue::WorkQueue`], [`queue::FifoQueue`], [`Relay`] |
-//! | `line` | the wait queue of ephemeral sequential nodes: enrol, find the blocker, watch it, hold |
-//! | `znode` | paths, child names, owned ephemeral nodes, [`Hold`], [`CheckWriter`] |
-//! | `session` | [`Coordinator`] over many sessions: connect, supervise, lease, reaper |
+//! `docs/migration.md` has the classes of Curator, kazoo, etcd, Redisson, Hazelcast and ShedLock, with code of both sides.
 //!
 //! # Guarantees
 //! | | |
 //! |---|---|
-//! | Exclusion | at most one holder per path as seen by the ensemble, and no guard says "held" after the ensemble may have expired its session |
-//! | Fencing | every guard carries a [`FencingToken`] that grows with every grant; [`Hold::fenced`] writes commit only while it holds |
-//! | Loss is signalled | per guard: [`Hold::lost`] tells when and why; [`Hold::run_until_lost`] drops the work at that moment |
-//! | Nothing left behind | no dropped future, timeout, lost reply or panic leaves a node beyond moments, or beyond the session at the latest |
-//! | Fair | grants follow the order in which the ensemble created the contenders |
-//! | No herd, no poll | a release wakes one waiter; an idle waiter costs no requests |
-//! | Waiting survives a session | a waiter joins again at the tail; a hold never comes back to life |
-//! | Bad input is an error | a value that names the path and what to do, never a panic |
-//! | Available | a healthy ensemble that is slow, a server that stalls for up to a quarter of the session timeout, and a blocked runtime of yours cost no hold |
-//! | Work ends first | a lost guard hears of it at once, its node goes when the guard is dropped, at most a session timeout later |
-//! | Interop | Curator and kazoo on the same path see us as one of their own |
+//! | Exclusion | At most one holder per path as the ensemble sees it. No guard says "held" after the ensemble may have given the place away. |
+//! | Fencing | Every guard carries a [`FencingToken`] that grows with every grant. [`Hold::fenced`] writes commit only while it holds. |
+//! | Loss is signalled | [`Hold::lost`] tells when and why, per guard. [`Hold::run_until_lost`] drops the work at that moment. |
+//! | Nothing left behind | A dropped future, a timeout, a lost reply or a panic leaves no node beyond moments, or beyond the session at the latest. |
+//! | Fair | Grants follow the order in which the ensemble created the contenders. |
+//! | No herd, no poll | A release wakes one waiter. An idle waiter costs no requests. |
+//! | Waiting survives a session | A waiter joins again at the tail. A hold never comes back to life. |
+//! | Bad input is an error | It names the path and what to do. Nothing from outside panics. |
+//! | Available | A slow ensemble, a server that stalls for up to a quarter of the session timeout, and a blocked runtime of yours cost no hold. |
+//! | Work ends first | A guard hears of a loss at once. Its node goes when the guard is dropped, one session timeout later at the latest. |
+//! | Interop | Curator, and kazoo on its layout, see us as one of their own. |
 //!
-//! What no lock can give is protection against a pause *inside* the protected code: that is what tokens are for.
+//! **What no lock can give** is protection against a pause *inside* the protected code, between the last look at the guard
+//! and the effect. Hand the token to the database, and let it refuse an older one.
+//!
+//! # Four warnings
+//! * A lock is **not reentrant**: a task that acquires again waits behind itself. The log warns of it.
+//! * **Dropping a guard releases in the background.** Await `release` where the next step counts on it.
+//! * **Drop a lost guard before you acquire again**: its node stays until then.
+//! * **Close the coordinator before you exit.** Otherwise others wait until the session expires.
+//!
+//! # Shutting down
+//! [`Coordinator::close`] gives back what is held, ends the session, and takes a third of the session timeout at most.
+//! Release guards before it, and close each [`queue::WorkQueue`], which flushes its acknowledgements. A process that is
+//! killed, or calls [`std::process::exit`], leaves its places to the session timeout.
+//!
+//! # Errors
+//! Trouble that passes is waited out: a lost connection, an ensemble without a leader, an expired session of a waiter. An
+//! error means that a retry would not help, and says what does. Each operation has an enum of its own, which embeds
+//! [`Error`]: the causes that all share.
+//!
+//! # Testing
+//! `zookeeper-embedded` is a server inside the test process, with a fault script: lose a reply, expire a session, freeze.
+//! A paused clock of tokio (`start_paused`) does not work with a network: timers fire before the answers arrive.
+//!
+//! # Features
+//! | feature | adds |
+//! |---|---|
+//! | `serde` | `queue::Json`: items that are values |
+//! | `tls` | `ConnectOptions::tls` |
+//! | `sasl` | `ConnectOptions::sasl`; needs the headers of Kerberos to build |
+//!
+//! # Servers
+//! ZooKeeper 3.5 and newer. The README says on which versions the tests run.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/migration.md")]
+struct Migration;
 
 mod error;
 pub mod inspect;
