@@ -10,8 +10,8 @@ use crate::session::Lost;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryAcquireError {
-    /// Somebody holds it or waits for it.
-    #[error("somebody else holds it or waits for it")]
+    /// Another contender holds it or waits for it.
+    #[error("another contender holds it or waits for it")]
     Contended,
     /// It cannot be had at all.
     #[error(transparent)]

@@ -13,15 +13,15 @@ use crate::znode::{
 };
 
 /// A gate that anybody can close and open, and that everybody else waits at: a freeze of all settlements, lifted by the
-/// one who called it.
+/// one that called it.
 ///
 /// It is Curator's `DistributedBarrier` and kazoo's `Barrier`: the node at the path itself, persistent, is the closed
-/// gate; without it the gate is open. It belongs to nobody: it stays closed when the one who closed it dies.
+/// gate; without it the gate is open. It belongs to no session: it stays closed when the process that closed it dies.
 ///
 /// # Cost
-/// [`set`](Self::set): one create. [`lift`](Self::lift): one read and one delete. [`wait`](Self::wait): a sync and
-/// a read, and if the gate is closed one more that sets a watch; nothing while it waits, and one read when it opens. A wait that ends otherwise
-/// takes its watch back (CURATOR-654).
+/// [`set`](Self::set): one create. [`lift`](Self::lift): one read and one delete. [`wait`](Self::wait): a sync and a
+/// read, and if the gate is closed one more that sets a watch; nothing while it waits, and one read when it opens. A
+/// wait that ends otherwise takes its watch back (CURATOR-654).
 ///
 /// # Examples
 /// ```no_run
@@ -61,7 +61,7 @@ impl Barrier {
 
     /// Closes the barrier. It may be closed already.
     ///
-    /// If the reply is lost and somebody lifts the barrier before we are connected again, it is closed once more.
+    /// If the reply is lost and another client lifts the barrier before we are connected again, it is closed once more.
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.
@@ -84,7 +84,7 @@ impl Barrier {
         .await
     }
 
-    /// Opens the barrier. It may be open already. What somebody else closes after that stays closed, also if our reply
+    /// Opens the barrier. It may be open already. What another client closes after that stays closed, even if our reply
     /// was lost.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ impl Barrier {
         .await
     }
 
-    /// Waits until the barrier is open, however long it takes; returns at once if it is. Whoever waits passes when it is
+    /// Waits until the barrier is open, however long it takes; returns at once if it is. A waiter passes when it is
     /// lifted, even if it is closed again right then.
     ///
     /// # Errors

@@ -22,14 +22,14 @@ const COUNT: &str = "count-";
 /// A gate that opens for good once it was counted down: the report is written when all shares are settled.
 ///
 /// # Layout
-/// Ours; Curator has no such recipe. The data of `<path>`, persistent, is two numbers in decimal digits: of how many, and
-/// how many are missing. Each count is a persistent node `<path>/count-<id>`, made in one transaction with the change of
-/// the number, so that a count whose reply was lost is not counted twice. `<path>/open` is made in the transaction of
-/// the last one. All of it stays until [`remove`](Self::remove).
+/// Ours; Curator has no such recipe. The data of `<path>`, persistent, is two numbers in decimal digits: of how many,
+/// and how many are missing. Each count is a persistent node `<path>/count-<id>`, made in one transaction with the
+/// change of the number, so that a count whose reply was lost is not counted twice. `<path>/open` is made in the
+/// transaction of the last one. All of it stays until [`remove`](Self::remove).
 ///
 /// # Cost
 /// Count: one read and one transaction; more if others count at the same moment. Wait: two reads, of which one sets a
-/// watch; nothing more while it waits. Counting wakes nobody but the last one, which wakes each waiter once.
+/// watch; nothing more while it waits. Counting wakes no waiter but for the last count, which wakes each waiter once.
 ///
 /// # Examples
 /// ```no_run
@@ -38,7 +38,7 @@ const COUNT: &str = "count-";
 ///
 /// let zk = zookeeper_recipes::connect("127.0.0.1:2181").await?;
 /// let settled = CountDownLatch::new(&zk, "/settlement/2026-11-21/settled", 12)?;
-/// // ... whoever settles share 7, maybe for the second time:
+/// // ... the process that settles share 7, maybe for the second time:
 /// settled.count_down_as("share-7").await?;
 /// // ... and the reporter:
 /// settled.wait().await?;
@@ -53,8 +53,8 @@ pub struct CountDownLatch {
 }
 
 impl CountDownLatch {
-    /// A latch at `path`, below the chroot, that opens after `count` counts. Nothing is sent; the first user's number is
-    /// agreed on, and whoever comes with another is refused.
+    /// A latch at `path`, below the chroot, that opens after `count` counts. Nothing is sent; the first user's number
+    /// is agreed on, and a handle with another one is refused.
     ///
     /// # Errors
     /// [`Error::InvalidPath`].
@@ -83,8 +83,8 @@ impl CountDownLatch {
         self.count_down_as(&id).await
     }
 
-    /// Counts once for `id`, whoever calls this and how often, and returns how many are missing: for work that may be done
-    /// a second time, by another worker after the first one died.
+    /// Counts once for `id`, however often and by how many this is called, and returns how many are missing: for work
+    /// that may be done a second time, by another worker after the first one died.
     ///
     /// # Errors
     /// As [`count_down`](Self::count_down); [`Error::InvalidPath`] if `id` is not one part of a path.
@@ -128,7 +128,7 @@ impl CountDownLatch {
     /// Dropping the future loses nothing.
     ///
     /// # When the session is lost
-    /// The future goes on waiting in the next session. Counts stay, whoever made them.
+    /// The future goes on waiting in the next session. Counts stay when their sessions end.
     pub async fn wait(&self) -> Result<(), LatchError> {
         if self.count().await? == 0 {
             return Ok(());
@@ -160,7 +160,7 @@ impl CountDownLatch {
         waited.map_or_else(|| Err(elapsed(&self.zk, self.path(), limit)), |waited| Ok(waited?))
     }
 
-    /// Removes the latch with all its counts, so that it can be used anew. Who waits for it waits on.
+    /// Removes the latch with all its counts, so that it can be used again. Waiters wait on.
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.

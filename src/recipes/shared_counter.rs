@@ -14,14 +14,14 @@ use crate::znode::{Expected, NodePath, Observe, Register, RegisterView, Stored, 
 /// absent or empty counts as 0.
 ///
 /// # Cost
-/// Reading: one request. An addition with nobody else adding: one read and one write, and another request in the
+/// Reading: one request. An addition by itself: one read and one write, and another request in the
 /// background; each write is a transaction that also makes an ephemeral child of the node, by which the fate of a write
 /// whose reply was lost is told for sure, and which is deleted right after. An observer: one watch, and nothing while
 /// the count stays.
 ///
 /// # Fairness
-/// None: of those who add at the same time, one succeeds and the others try again. Where many do all the time, count
-/// under a [`FairLock`](crate::FairLock).
+/// None: of several additions at the same time, one succeeds and the others try again. Where many do all the time,
+/// count under a [`FairLock`](crate::FairLock).
 ///
 /// # Examples
 /// ```no_run
@@ -89,7 +89,7 @@ impl SharedCounter {
         self.encoding.count(self.path(), stored.as_ref())
     }
 
-    /// Adds `delta`, which may be negative, and returns the count *before*. Exactly once, also if replies are lost.
+    /// Adds `delta`, which may be negative, and returns the count *before*. Exactly once, even if replies are lost.
     ///
     /// # Errors
     /// * [`SharedCounterError::Overflow`]: the sum has no room.
@@ -109,7 +109,7 @@ impl SharedCounter {
         }
     }
 
-    /// Sets the count to `new` if it is `current`; whether it was. Exact, also if replies are lost.
+    /// Sets the count to `new` if it is `current`; whether it was. Exact, even if replies are lost.
     ///
     /// # Errors
     /// As [`fetch_add`](Self::fetch_add).

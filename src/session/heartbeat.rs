@@ -43,8 +43,8 @@ impl From<Interrupted> for HeartbeatError {
 }
 
 impl Session {
-    /// Waits until a hold that is granted now can be prolonged in time, or `end` is reached, which is that of the node that
-    /// is to be held. Heartbeats are sent on their regular schedule meanwhile, shared by all that wait.
+    /// Waits until a hold that is granted now can be prolonged in time, or `end` is reached, which is that of the node
+    /// that is to be held. Heartbeats are sent on their regular schedule meanwhile, shared by all that wait.
     ///
     /// A new hold has to pass here: a list that shows us at the head of a line may come from a server that is cut off
     /// from the ensemble.
@@ -64,15 +64,15 @@ impl Session {
         }
     }
 
-    /// As [`prove`](Self::prove), although nothing is to be held yet: for a session whose opening took long. Given up after
-    /// one session timeout, since nothing waits for it.
+    /// As [`prove`](Self::prove), although nothing is to be held yet: for a session whose opening took long. Given up
+    /// after one session timeout, since nothing waits for it.
     pub(super) async fn vouch(self: Arc<Self>) {
         let _grant = self.await_grant();
         let _ = tokio::time::timeout(self.timeout(), self.while_alive(self.proven())).await;
     }
 
-    /// Waits for proofs. The supervisor asks for them: what waits here may not be polled for long, and sends nothing that
-    /// others rely on.
+    /// Waits for proofs. The supervisor asks for them: what waits here may not be polled for long, and sends nothing
+    /// that others rely on.
     async fn proven(&self) {
         let mut proofs = self.proofs();
         while !self.may_grant() {
@@ -81,8 +81,8 @@ impl Session {
         }
     }
 
-    /// Sends a heartbeat when the next one is due; after a reconnect at once. For the supervisor alone, so that one at a
-    /// time is on its way.
+    /// Sends a heartbeat when the next one is due; after a reconnect at once. For the supervisor alone, so that one at
+    /// a time is on its way.
     pub(super) async fn heartbeat_when_due(self: &Arc<Self>) {
         let mut proofs = self.proofs();
         while self.connected().await.is_ok() && self.is_verified() {
@@ -92,7 +92,7 @@ impl Session {
                 None => return,
                 Some(due) if due <= now => break,
                 Some(due) => tokio::select! {
-                    // An end of the session is heard of by those who wait.
+                    // An end of the session is heard of by the waiting tasks.
                     _ = self.sleep(due - now) => {}
                     _ = proofs.changed() => {}
                 },

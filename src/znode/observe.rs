@@ -1,7 +1,7 @@
 //! The loop under every observer: look, watch what was seen, look again when that has changed.
 //!
 //! One-shot watches, each set by the read whose result it guards, so that no change falls between the two. After a
-//! reconnect and in a new session everything is read anew, behind a `sync`: a watch may miss a node that was deleted
+//! reconnect and in a new session everything is read again, behind a `sync`: a watch may miss a node that was deleted
 //! and created again in the meantime, and another server may lag. While nothing changes, nothing is sent.
 
 use std::future::Future;

@@ -16,7 +16,7 @@ use crate::znode::{
 
 /// A member inside a barrier, for the others to wait for; it dereferences to [`Hold`], which says whether they do.
 ///
-/// Dropping it leaves the barrier in the background, and waits for nobody.
+/// Dropping it leaves the barrier in the background, and does not wait for others.
 ///
 /// # Examples
 /// ```no_run
@@ -43,14 +43,14 @@ impl Entered {
         Self { hold, barrier, inside }
     }
 
-    /// Leaves the barrier, and returns when everybody who was inside has left or died.
+    /// Leaves the barrier, and returns when all members inside have left or died.
     ///
     /// # Errors
-    /// [`ReleaseError::Lost`] if the member was lost before: the others did not wait for it. [`ReleaseError::Error`] for
-    /// what retrying would not help.
+    /// [`ReleaseError::Lost`] if the member was lost before: the others did not wait for it. [`ReleaseError::Error`]
+    /// for what retrying would not help.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the barrier in the background, and waits for nobody.
+    /// Dropping the future leaves the barrier in the background, and does not wait for others.
     ///
     /// # When the session is lost
     /// The member has left. The future goes on waiting for the others in the next session.

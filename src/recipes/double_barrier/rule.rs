@@ -1,10 +1,10 @@
 //! What a member does, from what it sees. Pure.
 //!
-//! `ready` opens the barrier for whoever was there when it was last written: its mzxid is greater than the czxid of
+//! `ready` opens the barrier for the members that were there when it was written last: its mzxid is greater than the czxid of
 //! their nodes. They are *inside*, whether they have noticed yet or not. The barrier is opened in a transaction that
-//! checks as many members as there have to be, so it never opens for one who had died; and one who was inside and has
-//! died is simply no longer seen. Who comes while somebody is inside joins them, and writes `ready` again in a
-//! transaction that checks the one who is. A `ready` with nobody inside is *stale* and opens nothing.
+//! checks as many members as there have to be, so it never opens for one that had died; and one that was inside and has
+//! died is simply no longer seen. A member that comes while others are inside joins them, and writes `ready` again in a
+//! transaction that checks one of them. A `ready` with no member inside is *stale* and opens nothing.
 
 /// A member, by the name of its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +30,18 @@ impl Ready {
     }
 }
 
-/// What one who wants to enter does next.
+/// What a member that wants to enter does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Enter<'a> {
     /// It is inside.
     Pass,
-    /// Join this one, who is inside.
+    /// Join this one, which is inside.
     Join(&'a str),
-    /// Remove `ready`: nobody is inside.
+    /// Remove `ready`: no member is inside.
     Clear,
     /// Open the barrier for itself and these.
     Open(Vec<&'a str>),
-    /// Wait for `ready`. Whoever comes last sees all others, and opens the barrier.
+    /// Wait for `ready`. The member that comes last sees all others, and opens the barrier.
     Wait,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn enter<'a>(own: i64, parties: usize, ready: Option<Ready>, others: 
     }
 }
 
-/// What one who leaves does next.
+/// What a member that leaves does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Leave<'a> {
     /// All have left.
@@ -75,8 +75,8 @@ pub(super) enum Leave<'a> {
     Watch(&'a str),
 }
 
-/// What one who leaves the opening `inside` does next. `own` is its node, while that is there. `inside` is `ready` as it
-/// was seen last.
+/// What a member that leaves the opening `inside` does next. `own` is its node, while that is there. `inside` is
+/// `ready` as it was seen last.
 ///
 /// As Curator has it, the one with the lowest name keeps its node until it is the last, and waits for the highest;
 /// the others remove theirs at once and wait for the lowest. So a departure wakes one, and the last one wakes all.
@@ -87,11 +87,11 @@ pub(super) fn leave<'a>(own: Option<&str>, inside: Ready, ready: Option<Ready>, 
     match (own, still_open, lowest.zip(highest)) {
         (Some(_), Some(ready), None) => Leave::Close(ready.version),
         (Some(own), Some(_), Some((lowest, highest))) if own < lowest => Leave::Watch(highest),
-        // If somebody removed `ready`, our node would be taken for that of one who waits for the next opening.
+        // Without `ready`, our node would be taken for that of a member that waits for the next opening.
         (Some(_), _, _) => Leave::Withdraw,
         (None, Some(_), None) => Leave::Clear,
         (None, Some(_), Some((lowest, _))) => Leave::Watch(lowest),
-        // Those who have come since are none of ours.
+        // Members that have come since are none of ours.
         (None, None, _) => {
             let left = others.iter().filter(|other| inside.is_inside(other.czxid));
             left.map(|other| other.name).min().map_or(Leave::Done, Leave::Watch)

@@ -1,5 +1,5 @@
-//! The rules against a model of the ensemble: processes whose looks are split in two and are old when they are acted on,
-//! in any order, with deaths and cancellations anywhere.
+//! The rules against a model of the ensemble: processes whose looks are split in two and are old when they are acted
+//! on, in any order, with deaths and cancellations anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,9 @@ struct Ensemble {
     fence: i32,
     ready: Option<Ready>,
     members: BTreeMap<String, i64>,
-    /// Every change of `ready`, for those who watch it.
+    /// Every change of `ready`, for the members that watch it.
     ready_changes: u64,
-    /// Who was inside of each opening, by the czxid of its `ready`. Never forgets anybody.
+    /// The members inside of each opening, by the czxid of its `ready`. Never forgets one.
     inside: BTreeMap<i64, BTreeSet<String>>,
 }
 
@@ -36,7 +36,7 @@ impl Ensemble {
         self.members.remove(name);
     }
 
-    /// Everybody who is there now is inside.
+    /// All members that are there now are inside.
     fn all_are_inside(&mut self, opening: i64) {
         let names = self.members.keys().cloned();
         self.inside.entry(opening).or_default().extend(names);
@@ -216,7 +216,10 @@ impl World {
                 let is_there = self.ensemble.members.contains_key(inside);
                 let unchanged = |now: &Ready| is_there && now.version == seen.version;
                 if let Some(now) = self.ensemble.ready.filter(unchanged) {
-                    assert!(!self.ensemble.left_inside(now.czxid).is_empty(), "joined nobody");
+                    assert!(
+                        !self.ensemble.left_inside(now.czxid).is_empty(),
+                        "joined an empty opening"
+                    );
                     let mzxid = self.ensemble.tick();
                     self.ensemble.set_ready(Some(Ready {
                         mzxid,
@@ -311,7 +314,7 @@ impl World {
         }
     }
 
-    /// Lets everybody go on until nobody can.
+    /// Lets all members go on until none can.
     fn settle(&mut self) {
         for _ in 0..10_000 {
             let mut moved = false;
@@ -325,21 +328,24 @@ impl World {
         panic!("no end to it: {:?}", self.processes);
     }
 
-    /// Nobody is left waiting for what is the case.
+    /// No member is left waiting for what is the case.
     fn check_settled(&self) {
         let entering = self.count(|process| matches!(process, Process::Entering { .. }));
         let inside = self.count(|process| matches!(process, Process::Inside { .. }));
         assert!(inside == 0 || entering == 0, "those inside are joined");
         assert!(entering < self.parties.max(1), "{entering} wait for {}", self.parties);
         if entering > 0 {
-            assert_eq!(self.ensemble.ready, None, "a stale one is cleared by those who come");
+            assert_eq!(
+                self.ensemble.ready, None,
+                "a stale one is cleared by the members that come"
+            );
         }
         for process in &self.processes {
             if let Process::Leaving { own, opening, .. } = process {
                 let left = self.ensemble.left_inside(opening.czxid);
                 assert!(
                     left.iter().any(|name| Some(*name) != own.as_ref()),
-                    "nobody is left to wait for"
+                    "no member is left to wait for"
                 );
             }
         }
@@ -397,7 +403,7 @@ proptest! {
         }
         world.settle();
         world.check_settled();
-        // All who are inside can leave, and nothing is left of the opening.
+        // All members inside can leave, and nothing is left of the opening.
         for index in 0..processes {
             if matches!(world.processes[index], Process::Inside { .. }) {
                 world.begin(index);
@@ -407,7 +413,7 @@ proptest! {
         world.check_settled();
         prop_assert_eq!(world.count(|process| matches!(process, Process::Inside { .. } | Process::Leaving { .. })), 0);
         if world.openings > 0 && world.ensemble.members.is_empty() {
-            // Unless the last ones died, with nobody there to notice.
+            // Unless the last ones died, with no member there to notice.
             world.begin(0);
             world.settle();
             world.check_settled();

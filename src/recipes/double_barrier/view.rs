@@ -89,7 +89,7 @@ impl Directory {
         self.commit(session, &steps).await
     }
 
-    /// Stamps `ready` again, so that all who are there now are inside, if `inside` is still there.
+    /// Stamps `ready` again, so that all members that are there now are inside, if `inside` is still there.
     pub(super) async fn join(&self, session: &Arc<Session>, ready: Ready, inside: &str) -> Result<bool, Interrupted> {
         let steps = [
             Operation::exists(self.path.child(inside)),

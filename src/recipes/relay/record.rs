@@ -5,18 +5,18 @@ use std::fmt;
 /// How many of the last completers are remembered, so that one whose reply was lost finds itself among them.
 const REMEMBERED: usize = 16;
 
-/// Whose turn it is and who has completed one. Participants are known by their tokens.
+/// The turn that is on, and those that were completed. Participants are known by their tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
     /// How many turns were completed.
     pub(super) completed: u64,
-    /// Who has begun a turn and not completed it.
+    /// The participant that has begun a turn and not completed it.
     pub(super) on_turn: Option<i64>,
-    /// Who completed the last turns, the latest first.
+    /// The participants that completed the last turns, the latest first.
     completers: Vec<i64>,
 }
 
-/// What became of a turn that nobody can complete any more.
+/// What became of a turn that cannot be completed any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Completed,
@@ -99,7 +99,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever comes after it, and completes or is lost: a turn's fate is told as it was, or not at all, and it is
+        /// Whatever comes after it, and completes or is lost: a turn's fate is told as it was, or not at all, and it is
         /// told as long as it is remembered.
         #[test]
         fn the_fate_of_a_turn_is_told_right(

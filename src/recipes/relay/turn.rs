@@ -18,8 +18,8 @@ use crate::znode::{
 
 /// It is our turn while this guard lives; it dereferences to [`Hold`].
 ///
-/// [`complete`](Self::complete) it with its result. Dropping it gives the turn up without one: the next participant gets
-/// the same [`previous`](Self::previous) as this one, and hears that its [predecessor was
+/// [`complete`](Self::complete) it with its result. Dropping it gives the turn up without one: the next participant
+/// gets the same [`previous`](Self::previous) as this one, and hears that its [predecessor was
 /// lost](Self::predecessor_lost).
 ///
 /// # Examples
@@ -60,16 +60,16 @@ struct Begun {
 pub(super) struct AbandonedTurns(Vec<(i64, bool)>);
 
 impl Turn {
-    /// The result of the last completed turn, whoever was lost in between; `None` if none was completed yet. Costs no
-    /// request.
+    /// The result of the last completed turn, whatever turns were lost in between; `None` if none was completed yet.
+    /// Costs no request.
     pub fn previous(&self) -> Option<&Bytes> {
         self.previous.as_ref()
     }
 
-    /// Whether the turn before this one was begun and not completed: its holder died, was lost, or gave it up. What it has
-    /// done outside may be done in part. Costs no request.
+    /// Whether the turn before this one was begun and not completed: its holder died, was lost, or gave it up. What it
+    /// has done outside may be done in part. Costs no request.
     ///
-    /// It says nothing of participants who left before it was their turn. A turn that began while its call was being
+    /// It says nothing of participants that left before it was their turn. A turn that began while its call was being
     /// dropped, or timed out, counts as lost.
     pub fn predecessor_lost(&self) -> bool {
         self.predecessor_lost
@@ -80,14 +80,14 @@ impl Turn {
         self.begun.record.completed
     }
 
-    /// Completes the turn with its result, which is given to the next participant: one transaction stores the result and
-    /// gives the place up. It commits only while the place is ours.
+    /// Completes the turn with its result, which is given to the next participant: one transaction stores the result
+    /// and gives the place up. It commits only while the place is ours.
     ///
     /// # Errors
     /// After an error the turn is over, and this one is its successor's lost predecessor, unless said otherwise.
     /// * [`CompleteError::Lost`]: the turn was lost before; the result was not stored.
     /// * [`CompleteError::Indeterminate`]: the session ended before an answer came, and before it could be found out whether
-    ///   the turn was completed, more than a dozen others were, somebody removed the relay, or the coordinator was closed.
+    ///   the turn was completed, more than a dozen others were, the relay was removed, or the coordinator was closed.
     /// * [`CompleteError::Error`]: the result was not stored, among others [`Error::TooLarge`].
     ///
     /// # Cancel safety
@@ -172,7 +172,7 @@ impl Begun {
 }
 
 impl Relay {
-    /// Begins the turn of `hold`, who is at the head of the line: writes down that it is on, so that whoever comes next
+    /// Begins the turn of `hold`, which is at the head of the line: writes down that it is on, so that the next one
     /// knows.
     pub(super) async fn begin(&self, hold: Hold, abandoned: &mut AbandonedTurns) -> Result<Turn, Interrupted> {
         let session = Arc::clone(hold.session());
@@ -274,7 +274,7 @@ impl Relay {
     fn tampered_with(&self) -> Error {
         Error::Layout {
             path: self.turn.clone(),
-            reason: "somebody else has written or removed what the relay remembers; remove the relay and begin anew",
+            reason: "another client has written or removed what the relay remembers; remove the relay and begin again",
         }
     }
 }
@@ -300,8 +300,8 @@ pub enum CompleteError {
     /// predecessor.
     #[error("the result was not stored; the next participant hears of a lost predecessor")]
     Lost(#[from] Lost),
-    /// The session ended before the answer came, and it can no longer be found out whether the result was stored: too many
-    /// others were since, the relay was removed, or the coordinator was closed.
+    /// The session ended before the answer came, and it can no longer be found out whether the result was stored: too
+    /// many others were since, the relay was removed, or the coordinator was closed.
     #[error("the session ended before the answer came: the result was stored or not")]
     Indeterminate,
     /// The result was not stored, for a reason that stays.

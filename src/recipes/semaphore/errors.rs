@@ -34,8 +34,8 @@ pub enum PermitError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryPermitError {
-    /// There are not enough at the moment, or somebody waits for some.
-    #[error("not enough permits are free, or somebody waits for some")]
+    /// There are not enough at the moment, or others wait for some.
+    #[error("not enough permits are free, or others wait for some")]
     NoPermits,
     /// They cannot be had at all.
     #[error(transparent)]

@@ -59,7 +59,7 @@ impl Limit {
         self.agreed != self.in_force
     }
 
-    /// Whether somebody configured with `permits` means this semaphore. Also the number in force is right: a change
+    /// Whether a handle with `permits` means this semaphore. The number in force is right, too: a change
     /// that is to stay is followed by one of the configuration.
     fn agrees_with(self, permits: u32) -> bool {
         permits == self.agreed || permits == self.in_force
@@ -166,7 +166,7 @@ impl Agreement {
         loop {
             let (before, version) = self.read(session).await?;
             let after = Limit {
-                // Whoever was configured with the number in force has made that the agreed one.
+                // A handle with the number in force has made that the agreed one.
                 agreed: self.permits,
                 in_force,
             };
@@ -236,7 +236,7 @@ mod tests {
             Limit::parse(&data);
         }
 
-        /// A grant never exceeds the limit, and who waits would be granted if all permits came back.
+        /// A grant never exceeds the limit, and a waiter would be granted if all permits came back.
         #[test]
         fn grants_stay_within_the_limit(in_force in 0_u32..20, taken in 0_usize..30, wanted in 0_u32..30) {
             let limit = Limit { agreed: 1, in_force };

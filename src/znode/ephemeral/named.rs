@@ -30,7 +30,8 @@ pub(crate) struct NameInUse {
 }
 
 impl NamedEphemeral {
-    /// Creates the node, or says who has it. A node that an earlier session of ours has left is waited out.
+    /// Creates the node, or names the session that has it. A node that an earlier session of ours has left is waited
+    /// out.
     pub(crate) async fn create(
         session: &Arc<Session>,
         path: &NodePath,

@@ -70,7 +70,7 @@ impl Ephemeral {
     }
 
     /// Puts an ephemeral node at `path` in the place of this one, so that at every moment one of the two is there.
-    /// `path` carries a guid that nobody else has. The new node inherits the czxid, with the place in line.
+    /// `path` carries a guid that no other node has. The new node inherits the czxid, with the place in line.
     pub(crate) async fn replace(self, path: String, data: &[u8]) -> Result<Self, Interrupted> {
         let session = Arc::clone(self.session());
         let steps = [
@@ -91,7 +91,7 @@ impl Ephemeral {
                     self.forget();
                     return Ok(Self::new(guard, path, czxid, applied.connection));
                 }
-                // The same transaction, sent before, whose reply was lost: nobody else makes a node of this name.
+                // The same transaction, sent before, whose reply was lost: no other client makes a node of this name.
                 Transaction::Refused(0, zk::Error::NodeExists) => {
                     let replacement = Self::new(guard, path, self.czxid(), connection);
                     self.forget();

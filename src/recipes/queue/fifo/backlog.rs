@@ -1,7 +1,8 @@
 //! The items that were in the queue when it was listed last, so that not each pop has to list it.
 //!
-//! What is pushed later comes behind them, so the list stays right until it is used up. Only a queue whose directory was
-//! removed and made anew counts from the beginning again: its items are younger than the list, which their zxids tell.
+//! What is pushed later comes behind them, so the list stays right until it is used up. Only a queue whose directory
+//! was removed and made again counts from the beginning again: its items are younger than the list, which their zxids
+//! tell.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,7 @@ pub(super) const PREFIX: &str = "qn-";
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     listed: Mutex<Listed>,
-    /// Held by the one who lists.
+    /// Held by the task that lists.
     listing: tokio::sync::Mutex<()>,
 }
 
@@ -55,7 +56,7 @@ pub(super) struct LeasedItem {
 }
 
 impl Backlog {
-    /// The first item that nobody else of this handle is after.
+    /// The first item that no other pop of this handle is after.
     pub(super) async fn lease(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -108,8 +109,8 @@ impl Backlog {
         *listed = Listed {
             number: listed.number + 1,
             session: session.id(),
-            // A server whose counter has come to its end no longer notes when a child was created. And what looks younger
-            // than a list that is new is not.
+            // A server whose counter has come to its end no longer notes when a child was created. And what looks
+            // younger than a list that is new is not.
             until: match listed.doubted || stat.cversion == i32::MAX {
                 true => i64::MAX,
                 false => stat.pzxid,

@@ -28,15 +28,15 @@ use crate::znode::{
 
 pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
 
-/// A queue of bytes, first in, first out, on the znodes of Curator's `SimpleDistributedQueue`: Java and Rust push and pop
-/// in one queue.
+/// A queue of bytes, first in, first out, on the znodes of Curator's `SimpleDistributedQueue`: Java and Rust push and
+/// pop in one queue.
 ///
 /// # At most once
 /// An item is removed from the queue before it is handed out. **A consumer that dies in its work has lost the item**;
 /// nothing delivers it again. That is what this layout can do, and what Curator's class does. In what it does we are
-/// stricter: an item is pushed once and delivered once also if replies are lost (Curator's class pushes such an item
-/// twice, or drops it: its `offer` and its `delete` are sent again, and the second answer is taken for the first), and a
-/// dropped future loses nothing.
+/// stricter: an item is pushed once and delivered once even if replies are lost (Curator's class pushes such an item
+/// twice, or drops it: its `offer` and its `delete` are sent again, and the second answer is taken for the first), and
+/// a dropped future loses nothing.
 ///
 /// # Layout
 /// `<path>/qn-<seq>`, persistent, is one item; its data is the item, as it is. Children of other names are ignored.
@@ -47,23 +47,23 @@ pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
 /// items to new ones. Other parents are containers, and so is the queue's own node where Curator has made it.
 ///
 /// # Rights
-/// All rights on `<path>`, and on `<path>-__fifo__` beside it. Where `<path>` is yours and its parent is not, let an operator
-/// create `<path>-__fifo__` with the ACL of `<path>`: creating it needs CREATE on the parent.
+/// All rights on `<path>`, and on `<path>-__fifo__` beside it. Where `<path>` is yours and its parent is not, let an
+/// operator create `<path>-__fifo__` with the ACL of `<path>`: creating it needs CREATE on the parent.
 ///
 /// # Order
-/// Items leave in the order in which the ensemble took them in. Of consumers who wait, the first in line gets the next
-/// item, unless one that comes just then, or one that runs Curator, is faster.
+/// Items leave in the order in which the ensemble took them in. Of the consumers that wait, the first in line gets the
+/// next item, unless one that comes just then, or one that runs Curator, is faster.
 ///
 /// # Cost
-/// Push: one request. Pop: two requests, a read and a transaction; and a list for each backlog, not for each item, since
-/// what was listed is remembered in the handle. The first use in a session makes a ledger, two requests. A
-/// consumer that begins to wait sends five more (its place in line, and three watches or lists), and one when it leaves;
-/// while the queue is idle it costs nothing, and an item wakes one of ours, which lists the queue. (Of Curator's, it wakes
-/// all.) The queue's directory is listed as a whole, so that a backlog is limited by the size of a
+/// Push: one request. Pop: two requests, a read and a transaction; and a list for each backlog, not for each item,
+/// since what was listed is remembered in the handle. The first use in a session makes a ledger, two requests. A
+/// consumer that begins to wait sends five more (its place in line, and three watches or lists), and one when it
+/// leaves; while the queue is idle it costs nothing, and an item wakes one of ours, which lists the queue. (Of
+/// Curator's, it wakes all.) The queue's directory is listed as a whole, so that a backlog is limited by the size of a
 /// reply, 1 MiB by default in Java, which is about 60,000 items.
 ///
 /// # When the session is lost
-/// Items stay. Consumers who wait go on in the next session.
+/// Items stay. Consumers that wait go on in the next session.
 ///
 /// # Examples
 /// ```no_run
@@ -88,7 +88,7 @@ pub struct FifoQueue {
 struct FifoInner {
     zk: Coordinator,
     path: NodePath,
-    /// Consumers who wait.
+    /// Consumers that wait.
     line: Line,
     ledgers: Ledgers,
     backlog: Arc<Backlog>,
@@ -143,13 +143,13 @@ impl FifoQueue {
     ///   cannot be read or removed, which stays.
     ///
     /// # Cancel safety
-    /// Dropping the future loses no item: one that is being removed at that moment goes to the next pop of this handle or
-    /// a clone of it, and so does the error if it cannot be known whether it was removed. If there is none any more, it is
-    /// lost with the last of them.
+    /// Dropping the future loses no item: one that is being removed at that moment goes to the next pop of this handle
+    /// or a clone of it, and so does the error if it cannot be known whether it was removed. If there is none any more,
+    /// it is lost with the last of them.
     ///
-    /// A future that is kept and not polled keeps its place in line, and at the head it stops all consumers behind it, in
-    /// other processes too: poll it or drop it. (`&mut pop` in a `select!` whose other branch works for long is such a
-    /// one.)
+    /// A future that is kept and not polled keeps its place in line, and at the head it stops all consumers behind it,
+    /// in other processes too: poll it or drop it. (`&mut pop` in a `select!` whose other branch works for long is such
+    /// a one.)
     ///
     /// # When the session is lost
     /// The future goes on waiting in the next session.
@@ -180,8 +180,8 @@ impl FifoQueue {
     /// second to leave the line, or to see what became of an item that was being removed.
     ///
     /// # Errors
-    /// [`FifoPopTimeoutError::Elapsed`] if the time is up. An item that was being removed then, by a request that has no
-    /// answer yet, goes to the next pop of this handle.
+    /// [`FifoPopTimeoutError::Elapsed`] if the time is up. An item that was being removed then, by a request that has
+    /// no answer yet, goes to the next pop of this handle.
     ///
     /// # Cancel safety
     /// As [`pop`](Self::pop).
@@ -266,8 +266,8 @@ impl FifoInner {
         }
     }
 
-    /// A directory that the server removes when it is empty is made anew with the same names for other items: who has read
-    /// one just before removes the other. Hence no container.
+    /// A directory that the server removes when it is empty is made again with the same names for other items: a
+    /// consumer that has read one just before removes the other. Hence no container.
     async fn make_directory(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
         let created = create(session, self.path.as_str(), &[], zk::CreateMode::Persistent).await?;
         match (created, self.path.parent()) {

@@ -70,7 +70,7 @@ impl FifoInner {
         Ok(None)
     }
 
-    /// Waits for the first item, in this session. Of all consumers who wait, one watches the queue.
+    /// Waits for the first item, in this session. Of all consumers that wait, one watches the queue.
     pub(super) async fn wait_and_take(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -114,8 +114,8 @@ impl FifoInner {
             stat,
         } = leaving;
         let delete = [Operation::delete(&path, stat.version)];
-        // Not sent again when its reply is lost: in a directory that was removed and made anew meanwhile, another item can
-        // have this name and version.
+        // Not sent again when its reply is lost: in a directory that was removed and made again meanwhile, another item
+        // can have this name and version.
         let Some(entry) = self
             .ledgers
             .try_commit(session, &path, &delete, AfterLoss::Revoke)
@@ -132,10 +132,10 @@ impl FifoInner {
                 lease.gone();
                 Ok(None)
             }
-            // Somebody has written into it: it is read again.
+            // Another client has written into it: it is read again.
             LedgerOutcome::Refused(_, zk::Error::BadVersion) => Ok(None),
             LedgerOutcome::Refused(_, zk::Error::NotEmpty) => {
-                let reason = "an item has no children; remove what somebody has put below it";
+                let reason = "an item has no children; remove the nodes below it";
                 Err(Error::Layout { path, reason }.into())
             }
             LedgerOutcome::Refused(_, source) => Err(Error::from_answer(&path, source).into()),
@@ -156,7 +156,8 @@ impl FifoInner {
         }
     }
 
-    /// Whether an item is there though the session ended in which we tried to remove it, and nothing of that is to come.
+    /// Whether an item is there though the session ended in which we tried to remove it, and nothing of that is to
+    /// come.
     async fn is_still_there(&self, ledger: &str, path: &str, czxid: i64) -> Result<bool, Error> {
         retry_across_sessions(&self.zk, |session| async move {
             delete_if_exists(&session, ledger).await?;

@@ -48,7 +48,7 @@ impl Kept {
     /// Waits until there is one.
     pub(super) async fn next(&self) -> PopResult {
         loop {
-            // Before the look, since of several that are added in between only one is noted for who comes later.
+            // Before the look, since of several that are added in between only one is noted for a pop that comes later.
             let mut added = pin!(self.added.notified());
             added.as_mut().enable();
             if let Some(outcome) = self.pop() {

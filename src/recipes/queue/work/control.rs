@@ -104,7 +104,7 @@ impl Store {
         }
     }
 
-    /// Who holds the range, as text.
+    /// The holder of the range, as text.
     async fn claimer(&self, session: &Arc<Session>, place: &ItemPlace) -> Result<Option<String>, Interrupted> {
         let State::Claimed { epoch, deadline } = place.range.state else {
             return Ok(None);

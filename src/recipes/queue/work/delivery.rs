@@ -16,19 +16,19 @@ use crate::znode::{FencingToken, Hold};
 
 /// An item that was delivered to this consumer, and to no other while it holds it. It dereferences to [`Hold`].
 ///
-/// Settle it: [`ack`](Self::ack) when it is done, [`nack`](Self::nack) to have it delivered again. **Dropping it gives the
-/// item back** in the background, to its place in line; the attempt counts.
+/// Settle it: [`ack`](Self::ack) when it is done, [`nack`](Self::nack) to have it delivered again. **Dropping it gives
+/// the item back** in the background, to its place in line; the attempt counts.
 ///
-/// The token grows with every delivery of an item. Items that were claimed together share one hold: its end gives back all
-/// of them that are not settled.
+/// The token grows with every delivery of an item. Items that were claimed together share one hold: its end gives back
+/// all of them that are not settled.
 ///
 /// # When the session is lost
 /// Another consumer gets the item. What this one does from then on has no effect in the ensemble: its `ack` fails with
-/// [`AckError::Lost`]. For effects elsewhere hand over the [`token`](Self::token) or the [`id`](Self::id), or write with
-/// [`fenced`](Hold::fenced).
+/// [`AckError::Lost`]. For effects elsewhere hand over the [`token`](Self::token) or the [`id`](Self::id), or write
+/// with [`fenced`](Hold::fenced).
 ///
-/// With a [`claim_timeout`](super::WorkQueueBuilder::claim_timeout) the same happens at its end, on time at this consumer
-/// before any other can have the item; [`extend`](Self::extend) puts it off.
+/// With a [`claim_timeout`](super::WorkQueueBuilder::claim_timeout) the same happens at its end, on time at this
+/// consumer before any other can have the item; [`extend`](Self::extend) puts it off.
 ///
 /// # Examples
 /// ```no_run
@@ -117,8 +117,8 @@ impl<T> Delivery<T> {
         !self.remaining().is_zero()
     }
 
-    /// For how long the item is certainly ours if nothing more is heard of the ensemble: while the session is confirmed, and
-    /// up to the deadline of the claim, whichever ends first. Costs no request.
+    /// For how long the item is certainly ours if nothing more is heard of the ensemble: while the session is
+    /// confirmed, and up to the deadline of the claim, whichever ends first. Costs no request.
     pub fn remaining(&self) -> Duration {
         self.assignment.claim.remaining()
     }
@@ -272,9 +272,10 @@ impl<T> Delivery<T> {
 }
 
 impl<T: Payload> Delivery<T> {
-    /// Acknowledges the item and pushes the next steps, in one transaction: both or none. Returns the ids of the next steps.
+    /// Acknowledges the item and pushes the next steps, in one transaction: both or none. Returns the ids of the next
+    /// steps.
     ///
-    /// Keys hold as for a push; a bounded queue takes the next steps also if it is full.
+    /// Keys hold as for a push; a bounded queue takes the next steps even if it is full.
     ///
     /// # Errors
     /// As [`ack`](Self::ack), and [`AckError::Push`] for items that cannot be pushed: the item goes back.

@@ -49,8 +49,8 @@ pub enum PushError {
     /// coordinator has ended.
     #[error("the session ended before the answer came: all was pushed or nothing; give items a key to push them again")]
     Indeterminate {
-        /// The ids that the items have if they were pushed; ask [`status`](super::WorkQueue::status). None if the runtime
-        /// of the coordinator was shut down meanwhile.
+        /// The ids that the items have if they were pushed; ask [`status`](super::WorkQueue::status). None if the
+        /// runtime of the coordinator was shut down meanwhile.
         ids: Vec<ItemId>,
     },
     /// Nothing was pushed, and trying again would not help.
@@ -65,10 +65,10 @@ pub type PushTimeoutError = TimeoutError<PushError>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
-    /// The item was lost before: nothing was done, and somebody else gets it, or has it by now.
+    /// The item was lost before: nothing was done, and another consumer gets it, or has it by now.
     #[error("nothing was done, the item had been lost: {}", .0.reason)]
     Lost(#[from] Lost),
-    /// The session ended before an answer came: all of it was done, or nothing and somebody else gets the item.
+    /// The session ended before an answer came: all of it was done, or nothing and another consumer gets the item.
     #[error(
         "the session ended before the answer came: all of it was done, or nothing and another consumer gets the item"
     )]

@@ -53,8 +53,8 @@ impl PushOptions {
         self
     }
 
-    /// Puts the item into a group: items of one group are delivered in the order of their pushes, one at a time. Groups are
-    /// worked on in parallel.
+    /// Puts the item into a group: items of one group are delivered in the order of their pushes, one at a time. Groups
+    /// are worked on in parallel.
     ///
     /// A group is any text of 1 to 512 bytes. Its items cannot be delayed.
     #[doc(alias = "message group")]
@@ -85,7 +85,8 @@ impl PushOptions {
         self
     }
 
-    /// Keeps the outcome of the item for [`result`](super::WorkQueue::result), also if it is acknowledged without a result.
+    /// Keeps the outcome of the item for [`result`](super::WorkQueue::result), even if it is acknowledged without a
+    /// result.
     pub fn keep_outcome(mut self) -> Self {
         self.wants_outcome = true;
         self

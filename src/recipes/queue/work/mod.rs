@@ -55,11 +55,12 @@ pub use self::status::ItemStatus;
 pub use self::store::{InvalidItemId, ItemId, Order, RetryPolicy};
 pub use self::worker::{Completion, Job, Summary, Worker};
 
-/// A queue of tasks: each item is delivered to one consumer at a time, again if that one fails, until one acknowledges it.
+/// A queue of tasks: each item is delivered to one consumer at a time, again if that one fails, until one acknowledges
+/// it.
 ///
 /// Items are delivered **at least once**. Their effects inside the ensemble happen exactly once: an
-/// [`ack`](Delivery::ack), its result and the next steps that it pushes are one transaction, which commits only while the
-/// item is still this consumer's. For effects elsewhere, the [`id`](Delivery::id) of the item tells a repetition.
+/// [`ack`](Delivery::ack), its result and the next steps that it pushes are one transaction, which commits only while
+/// the item is still this consumer's. For effects elsewhere, the [`id`](Delivery::id) of the item tells a repetition.
 ///
 /// # States of an item
 /// *Ready*, or *delayed* until it is due; *claimed* by a consumer; then *done*, or a *dead letter* after
@@ -73,17 +74,17 @@ pub use self::worker::{Completion, Job, Summary, Worker};
 /// their number. Consumers wait in line, process by process; a process can overtake a waiting one once.
 ///
 /// # Values
-/// Items are bytes. [`typed`](Self::typed) makes a handle whose items are values, for example `Json<T>` with the feature
-/// `serde`.
+/// Items are bytes. [`typed`](Self::typed) makes a handle whose items are values, for example `Json<T>` with the
+/// feature `serde`.
 ///
 /// # QueueLayout
 /// Ours; see `docs/queue.md`. No request lists a backlog. Curator's `DistributedQueue` cannot take part; for its simple
 /// sister see [`FifoQueue`](super::FifoQueue).
 ///
 /// # Cost
-/// Push: one transaction, shared by what one process pushes at the same time. Pop: one transaction and reads in the same
-/// round trip, while there is a backlog. Ack: one transaction of some 50 bytes, shared as that of a push. A waiting
-/// consumer and an idle queue cost nothing.
+/// Push: one transaction, shared by what one process pushes at the same time. Pop: one transaction and reads in the
+/// same round trip, while there is a backlog. Ack: one transaction of some 50 bytes, shared as that of a push. A
+/// waiting consumer and an idle queue cost nothing.
 ///
 /// # When the session is lost
 /// Pushes, pops and waiting consumers go on in the next session. What was delivered is lost with its session, see
@@ -208,7 +209,8 @@ impl<T> fmt::Debug for WorkQueue<T> {
 }
 
 impl WorkQueue {
-    /// Makes a handle of the queue at `path`, below the chroot, with the options that stand in the queue. Nothing is sent.
+    /// Makes a handle of the queue at `path`, below the chroot, with the options that stand in the queue. Nothing is
+    /// sent.
     ///
     /// # Errors
     /// [`Error::InvalidPath`].
@@ -325,11 +327,11 @@ impl<T: Payload> WorkQueue<T> {
         pushed.map_or_else(|| Err(elapsed(zk, self.path(), limit)), |pushed| Ok(pushed?))
     }
 
-    /// Pushes items in one transaction: all of them, but for those whose keys were pushed before, or none. Returns their
-    /// ids, in their order. Waits while a bounded queue has no room for all.
+    /// Pushes items in one transaction: all of them, but for those whose keys were pushed before, or none. Returns
+    /// their ids, in their order. Waits while a bounded queue has no room for all.
     ///
     /// # Errors
-    /// As [`push`](Self::push); [`Error::TooLarge`] also if they do not fit into one request, of 1 MiB;
+    /// As [`push`](Self::push); [`Error::TooLarge`] if they do not fit into one request, of 1 MiB;
     /// [`PushError::NeverFits`] if they are more than a bounded queue may hold.
     ///
     /// # Cancel safety
@@ -370,14 +372,15 @@ impl<T: Payload> WorkQueue<T> {
             .unwrap_or_else(|_| Err(PushError::Indeterminate { ids: Vec::new() }))
     }
 
-    /// Waits for an item, however long it takes: lost connections, expired sessions and servers that are away are waited
-    /// out.
+    /// Waits for an item, however long it takes: lost connections, expired sessions and servers that are away are
+    /// waited out.
     ///
     /// # Errors
     /// [`Error`] for what retrying would not help.
     ///
     /// # Fairness
-    /// While others wait in line, it joins the line; else it takes an item at once. Each other process can overtake it once.
+    /// While others wait in line, it joins the line; else it takes an item at once. Each other process can overtake it
+    /// once.
     ///
     /// # Cancel safety
     /// Dropping the future loses the place in line. An item that was on its way goes to the next pop of this handle, or
@@ -421,8 +424,8 @@ impl<T: Payload> WorkQueue<T> {
 
     /// Waits for an item for at most `limit`, requests to the ensemble included.
     ///
-    /// On a timeout the place in line is removed before this returns, which may take another half second, unless other pops
-    /// of this process wait in it.
+    /// On a timeout the place in line is removed before this returns, which may take another half second, unless other
+    /// pops of this process wait in it.
     ///
     /// # Errors
     /// [`TimeoutError::Elapsed`](crate::TimeoutError::Elapsed) when the time is up, else as [`pop`](Self::pop).

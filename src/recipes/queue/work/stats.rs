@@ -23,7 +23,7 @@ pub struct QueueStats {
     pub delayed: usize,
     /// Items that consumers hold.
     pub claimed: usize,
-    /// The claims, with who holds them.
+    /// The claims, and their consumers.
     pub claims: Vec<ClaimInfo>,
     /// Dead letters.
     pub dead: usize,
@@ -46,7 +46,8 @@ pub struct ClaimInfo {
 }
 
 impl<T> WorkQueue<T> {
-    /// Returns how many items wait, delayed ones included and claimed ones not: a list for each block of some 192 pushes.
+    /// Returns how many items wait, delayed ones included and claimed ones not: a list for each block of some 192
+    /// pushes.
     ///
     /// # Errors
     /// [`Error`] for what retrying would not help.

@@ -220,7 +220,7 @@ impl Popper {
         }
     }
 
-    /// The segments that are not known yet. One that is gone or unreadable is read again by who holds it.
+    /// The segments that are not known yet. One that is gone or unreadable is read again by its holder.
     async fn read_segments(
         &self,
         session: &Arc<Session>,
@@ -288,8 +288,8 @@ impl Popper {
     }
 }
 
-/// Registers the nodes of claims before they are sent. On an error none of them is to be removed: its name may be that of
-/// another's claim.
+/// Registers the nodes of claims before they are sent. On an error none of them is to be removed: its name may be that
+/// of another's claim.
 fn pending_nodes(session: &Arc<Session>, paths: impl Iterator<Item = String>) -> Result<Vec<PendingNode>, Error> {
     let mut pending = Vec::new();
     for path in paths {

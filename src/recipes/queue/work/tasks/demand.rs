@@ -1,4 +1,4 @@
-//! [`Demands`]: who of one process wants items.
+//! [`Demands`]: the calls of one process that want items.
 
 use futures::future;
 use tokio::sync::{mpsc, oneshot, watch};

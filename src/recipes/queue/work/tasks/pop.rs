@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::line::Line;
 use crate::session::{Interrupted, Lost, Session};
 
-/// An item that came too late for who wanted it belongs to the next pop of this handle for so long.
+/// An item that came too late for its call belongs to the next pop of this handle for so long.
 const KEEP: Duration = Duration::from_millis(50);
 
 /// So many ranges are remembered that are to be left alone.

@@ -1,8 +1,8 @@
 //! What becomes of items that were claimed: done, given back, or put to the dead letters.
 //!
 //! Whatever is settled while a transaction is under way goes into the next one, so that acknowledgements of one process
-//! travel together. Each transaction changes or ends the claims that the items belong to, so that an item that was lost in
-//! the meantime is not settled: another consumer has it.
+//! travel together. Each transaction changes or ends the claims that the items belong to, so that an item that was lost
+//! in the meantime is not settled: another consumer has it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -176,7 +176,7 @@ impl Settler {
                         return self.interrupted(batch, error).await;
                     }
                 }
-                // Somebody pushed to the group in the meantime.
+                // Another client pushed to the group in the meantime.
                 Ok(Committed::Refused(Role::Group(position), zk::Error::NotEmpty | zk::Error::NoNode)) => {
                     if let Some(group) = claims.get(position).and_then(|held| held.claim.group.as_ref()) {
                         group.forget();
