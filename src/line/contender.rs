@@ -244,6 +244,11 @@ impl<'a> Enrolled<'a> {
         self.node.watch();
     }
 
+    /// The path of the node.
+    pub(super) fn path(&self) -> &str {
+        self.node.path()
+    }
+
     /// The node, to be removed.
     pub(super) fn into_node(self) -> Ephemeral {
         self.node

@@ -24,6 +24,7 @@ mod order;
 mod position;
 mod turnstile;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -210,6 +211,37 @@ impl Line {
         };
         let acquired = retry_across_sessions(&self.zk, attempt);
         acquired.instrument(info_span!("acquire", path = %self.path)).await
+    }
+
+    /// As [`acquire`](Self::acquire), until `give_up` ends, which is told the path of the contender's node: then `None`, and
+    /// the contender leaves the line.
+    pub(crate) async fn acquire_unless<F: Future<Output = Result<(), Interrupted>>>(
+        &self,
+        enrolment: &Enrolment,
+        cleanup: Option<&CleanupToken>,
+        give_up: impl Fn(Arc<Session>, String) -> F,
+    ) -> Result<Option<Hold>, Error> {
+        let give_up = &give_up;
+        let attempt = |session: Arc<Session>| async move {
+            let enrolled = Enrolled::enrol(self, &session, enrolment, cleanup).await?;
+            let given_up = give_up(session, enrolled.path().to_owned());
+            tokio::select! {
+                biased;
+                given_up = given_up => given_up.map(|()| None),
+                hold = enrolled.granted() => hold.map(Some),
+            }
+        };
+        let acquired = retry_across_sessions(&self.zk, attempt);
+        acquired.instrument(info_span!("acquire", path = %self.path)).await
+    }
+
+    /// Whether the contender named `other` joined the line behind the one named `own`.
+    pub(crate) fn is_behind(&self, own: &str, other: &str) -> bool {
+        let (Some((own, _)), Some((other, _))) = (self.names.parse(own), self.names.parse(other)) else {
+            return false;
+        };
+        let distance = order::CreationOrder::default().distance(&own, &other);
+        distance.is_some_and(|distance| distance > (0, 0))
     }
 
     /// Waits for the place for at most `limit`; then no node is left unless the link is dead, in which case the reaper has

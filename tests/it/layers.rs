@@ -254,7 +254,7 @@ fn the_scan_sees_a_sessions_end_in_a_select() {
 
 /// Where something sleeps outside the core, how often, and why that is no loop around a request of its own: those pause
 /// in `session/retry.rs` alone.
-const SLEEPS: [(&str, usize, &str); 5] = [
+const SLEEPS: [(&str, usize, &str); 6] = [
     (
         "line/contender.rs",
         1,
@@ -274,6 +274,11 @@ const SLEEPS: [(&str, usize, &str); 5] = [
         "recipes/group/membership.rs",
         1,
         "a create was refused, which only a change of ACLs or of the tree can mend",
+    ),
+    (
+        "recipes/election",
+        2,
+        "timers: the pause of a leader whose work has failed, and the hold-down before a leader makes way to a higher rank",
     ),
     QUEUE_SLEEP,
 ];

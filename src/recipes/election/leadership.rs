@@ -3,37 +3,119 @@
 use std::ops::Deref;
 
 use bytes::Bytes;
+use tokio::sync::{Mutex, watch};
 
+use super::LeaderElection;
+use super::local::LeadingShare;
+use super::marks::Marks;
+use super::rank::Reign;
 use crate::error::{Error, classify};
 use crate::session::{Interrupted, Lost};
-use crate::znode::{Hold, ReleaseError};
+use crate::znode::{Hold, NamedEphemeral, ReleaseError};
 
 /// Leadership lasts while this guard lives; it dereferences to [`Hold`], whose [`token`](Hold::token) is the *term*:
 /// larger than that of every leader before on this path.
 ///
 /// Dropping it resigns in the background; [`resign`](Self::resign) waits until the next one can lead.
-///
-/// # Examples
-/// ```no_run
-/// # async fn example(election: zookeeper_recipes::LeaderElection) -> Result<(), Box<dyn std::error::Error>> {
-/// let leadership = election.campaign("10.0.0.7:8080").await?;
-/// println!("term {}", leadership.token());
-/// leadership.run_until_lost(schedule()).await?;
-/// leadership.resign().await?;
-/// # async fn schedule() {}
-/// # Ok(())
-/// # }
-/// ```
 #[must_use = "leadership ends as soon as the guard is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
 pub struct Leadership {
     hold: Hold,
+    marks: Marks,
+    ready_mark: Mutex<Option<NamedEphemeral>>,
+    is_ready: watch::Sender<bool>,
+    share: LeadingShare,
+    reign: Option<Reign>,
 }
 
 impl Leadership {
-    pub(super) fn new(hold: Hold) -> Self {
-        Self { hold }
+    pub(super) fn new(hold: Hold, election: &LeaderElection, reign: Option<Reign>) -> Self {
+        let share = election.leading.begin(&hold);
+        Self {
+            hold,
+            marks: election.marks.clone(),
+            ready_mark: Mutex::new(None),
+            is_ready: watch::Sender::new(false),
+            share,
+            reign,
+        }
+    }
+
+    /// Tells all who observe that the leader is ready to serve, and not only elected: see
+    /// [`Participant::is_ready`](super::Participant::is_ready).
+    ///
+    /// A standby that has to load its state campaigns first, loads, and then calls this. The mark stands in a node of its
+    /// own beside the election, `<path>-__election__/ready-<candidate>`, so that Curator's `LeaderLatch` is not disturbed.
+    /// It goes with the leadership. Calling it again does nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(election: zookeeper_recipes::LeaderElection) -> Result<(), Box<dyn std::error::Error>> {
+    /// let leadership = election.campaign("scheduler-7").await?;
+    /// load_the_state().await;
+    /// leadership.ready().await?;
+    /// # Ok(())
+    /// # }
+    /// # async fn load_the_state() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`ProclaimError::Lost`] if leadership is lost.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the leader not ready; call it again.
+    ///
+    /// # Cost
+    /// One create and one watch, and one delete in the background at the end of the leadership.
+    pub async fn ready(&self) -> Result<(), ProclaimError> {
+        let mut mark = self.ready_mark.lock().await;
+        if mark.is_none() {
+            let path = self.marks.ready(self.hold.path());
+            let create = NamedEphemeral::create(self.hold.session(), &path, b"", None);
+            match self.hold.run_until_lost(create).await? {
+                Ok(Ok(node)) => *mark = Some(node),
+                Ok(Err(_)) => {
+                    let reason = "another client has made this node; remove it";
+                    return Err(Error::layout(path.as_str(), reason).into());
+                }
+                Err(Interrupted::Lost(lost)) => return Err(lost.into()),
+                Err(Interrupted::Failed(error)) => return Err(error.into()),
+            }
+        }
+        self.is_ready.send_replace(true);
+        Ok(())
+    }
+
+    /// Whether [`ready`](Self::ready) was called. Costs no request.
+    pub fn is_ready(&self) -> bool {
+        *self.is_ready.borrow()
+    }
+
+    /// Waits until `ready` was called.
+    pub(super) async fn became_ready(&self) {
+        // The sender is ours: it outlives this.
+        let _ = self.is_ready.subscribe().wait_for(|is_ready| *is_ready).await;
+    }
+
+    /// Waits until a candidate of higher [rank](super::LeaderElectionBuilder::rank) asks for the leadership, and may have
+    /// it: not before the hold-down is over. What was asked is told again.
+    ///
+    /// [`run`](LeaderElection::run) resigns by itself, once the grace is over. Who campaigns by hand resigns when this
+    /// returns. Without a rank it never does.
+    ///
+    /// # Errors
+    /// [`Lost`] when leadership ends.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn outranked(&self) -> Result<(), Lost> {
+        let asked = async {
+            match &self.reign {
+                Some(reign) => reign.outranked().await,
+                None => std::future::pending().await,
+            }
+        };
+        self.hold.run_until_lost(asked).await
     }
 
     /// Publishes another value for all who observe, in place of the one given to the campaign. When it returns, the
@@ -67,7 +149,9 @@ impl Leadership {
     /// # Cancel safety
     /// Dropping the future resigns in the background.
     pub async fn resign(self) -> Result<(), ReleaseError> {
-        self.hold.release().await
+        let Self { hold, share, .. } = self;
+        drop(share);
+        hold.release().await
     }
 }
 
@@ -79,7 +163,7 @@ impl Deref for Leadership {
     }
 }
 
-/// Why a value was not, or may not have been, published.
+/// Why a value or a state was not, or may not have been, published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProclaimError {

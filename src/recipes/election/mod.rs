@@ -2,24 +2,32 @@
 //!
 //! * `builder` – [`LeaderElectionBuilder`], the options
 //! * `leadership` – [`Leadership`], what the leader has
+//! * `run` – campaigning, working and resigning again and again, with back-off
 //! * `observe` – who leads and who stands for election, for candidates and bystanders alike
+//! * `local` – whether this process leads
+//! * `marks` – the nodes beside the line; `rank` – who should lead, and how others make way
 
 mod builder;
 mod leadership;
+mod local;
+mod marks;
 mod observe;
+mod rank;
+mod run;
 
-use std::future::Future;
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tracing::{debug, info, warn};
 
+use self::builder::ElectionOptions;
+use self::local::LocalLeader;
+use self::marks::Marks;
+use self::rank::{Flaps, Reign};
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Enrolment, Line, Mode, TryAcquireError};
-use crate::session::Coordinator;
-use crate::znode::{ReleaseError, check_listener};
+use crate::session::{CleanupToken, Coordinator};
+use crate::znode::{Hold, check_listener};
 
 pub use self::builder::{ElectionLayout, LeaderElectionBuilder};
 pub use self::leadership::{Leadership, ProclaimError};
@@ -40,8 +48,16 @@ pub use self::observe::Participant;
 ///
 /// # Cost
 /// A campaign with nobody in front: create and list, one round trip. Resigning: one delete. A waiting candidate costs
-/// one watch, on the one right before it, and nothing while it waits. An observer costs one watch on the leader's node.
+/// one watch, on the one right before it, and nothing while it waits. An observer costs two watches, on the leader's node
+/// and on where it says that it is ready.
 /// While a candidate leads, it sends at most eight heartbeats a session timeout.
+///
+/// # What does not work beside Curator
+/// * `LeaderLatch` right behind a leader of ours misses its turn after [`proclaim`](Leadership::proclaim) and
+///   [`request_revocation`](Self::request_revocation), which change the data of a candidate: do not call them there.
+///   [`ready`](Leadership::ready) and [rank](LeaderElectionBuilder::rank) change none. A candidate of ours wakes at any
+///   change of the one ahead of it.
+/// * Candidates of Curator have no rank. They are never asked to make way, do not make way, and are never ready.
 ///
 /// # Examples
 /// ```no_run
@@ -73,6 +89,10 @@ pub use self::observe::Participant;
 #[derive(Clone, Debug)]
 pub struct LeaderElection {
     line: Line,
+    marks: Marks,
+    options: ElectionOptions,
+    leading: Arc<LocalLeader>,
+    flaps: Arc<Mutex<Flaps>>,
 }
 
 impl LeaderElection {
@@ -118,10 +138,28 @@ impl LeaderElection {
     /// # When the session is lost
     /// The future goes on waiting: it stands again, at the tail, in the next session.
     pub async fn campaign(&self, value: impl Into<Bytes>) -> Result<Leadership, Error> {
-        self.line
-            .acquire(&enrolment(value.into()), None)
-            .await
-            .map(Leadership::new)
+        self.campaign_with(value.into(), None).await
+    }
+
+    /// What is left to be removed of a campaign that is dropped holds a token of `cleanup`.
+    async fn campaign_with(&self, value: Bytes, cleanup: Option<&CleanupToken>) -> Result<Leadership, Error> {
+        let enrolment = enrolment(value);
+        let Some(rank) = self.options.rank.rank else {
+            let hold = self.line.acquire(&enrolment, cleanup).await?;
+            return Ok(self.elected(hold));
+        };
+        let stand_by = |session, path| self.stand_by(session, path, rank, cleanup);
+        loop {
+            if let Some(hold) = self.line.acquire_unless(&enrolment, cleanup, stand_by).await? {
+                return Ok(self.elected(hold));
+            }
+        }
+    }
+
+    fn elected(&self, hold: Hold) -> Leadership {
+        let rank = self.options.rank.rank;
+        let reign = rank.map(|rank| Reign::begin(self, &hold, rank));
+        Leadership::new(hold, self, reign)
     }
 
     /// Leads if nobody does and nobody waits to. If somebody does, that is found out with one read.
@@ -137,7 +175,7 @@ impl LeaderElection {
         self.line
             .try_acquire(&enrolment(value.into()))
             .await?
-            .map(Leadership::new)
+            .map(|hold| self.elected(hold))
             .ok_or(TryAcquireError::Contended)
     }
 
@@ -157,43 +195,7 @@ impl LeaderElection {
         limit: Duration,
     ) -> Result<Leadership, AcquireTimeoutError> {
         let hold = self.line.acquire_timeout(&enrolment(value.into()), limit).await?;
-        Ok(Leadership::new(hold))
-    }
-
-    /// Campaigns, runs `work` while leading, and campaigns again, until `work` says [`ControlFlow::Break`], whose
-    /// value this returns after resigning.
-    ///
-    /// Whenever leadership is lost, `work` is dropped at that moment, wherever it was. Only when `work` is done or was
-    /// dropped is the node deleted. After a [`ControlFlow::Continue`] that hands over to the next candidate, and we
-    /// stand again behind all others. So at most one `work` of all who run at this path is running at any time, as far
-    /// as the ensemble can tell: let what it writes to check [`token`](crate::Hold::token).
-    ///
-    /// A task that `work` has spawned is its own to end. If it has kept a clone of the leadership, leadership lasts
-    /// until that is dropped or lost.
-    ///
-    /// # Errors
-    /// An [`Error`] that retrying would not help. Losing the leadership is none.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops `work` first and then resigns, or withdraws the candidate, in the background.
-    pub async fn run<F, Fut, B>(&self, value: impl Into<Bytes>, mut work: F) -> Result<B, Error>
-    where
-        F: FnMut(Arc<Leadership>) -> Fut,
-        Fut: Future<Output = ControlFlow<B>>,
-    {
-        let value = value.into();
-        loop {
-            let leadership = Arc::new(self.campaign(value.clone()).await?);
-            match leadership.run_until_lost(work(Arc::clone(&leadership))).await {
-                Ok(flow) => {
-                    self.hand_over(leadership).await;
-                    if let ControlFlow::Break(output) = flow {
-                        return Ok(output);
-                    }
-                }
-                Err(lost) => info!(path = self.path(), reason = %lost.reason, "leadership lost; standing again"),
-            }
-        }
+        Ok(self.elected(hold))
     }
 
     /// Asks `participant`, usually the leader, to resign or to withdraw, and says why. Whether it does is its own
@@ -241,23 +243,6 @@ impl LeaderElection {
     pub async fn request_revocation(&self, participant: &Participant, reason: &str) -> Result<bool, Error> {
         check_listener(&participant.path)?;
         self.line.request_revocation(&participant.path, reason).await
-    }
-
-    /// Resigns. The work was done while leading; that the end came too late takes nothing from it.
-    async fn hand_over(&self, leadership: Arc<Leadership>) {
-        let Some(leadership) = Arc::into_inner(leadership) else {
-            return debug!(
-                path = self.path(),
-                "the work is done, but a clone of its leadership is kept"
-            );
-        };
-        if let Err(ReleaseError::Error(error)) = leadership.resign().await {
-            warn!(
-                path = self.path(),
-                error = &error as &dyn std::error::Error,
-                "could not resign"
-            );
-        }
     }
 }
 

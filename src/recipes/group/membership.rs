@@ -63,6 +63,13 @@ pub enum Presence {
     Displaced,
 }
 
+/// What joining does where another session has the id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IfTaken {
+    Fail,
+    Wait,
+}
+
 /// Marks the node of the member as one that is about to go, at once when the membership is dropped: joining again with
 /// the same id then waits for that.
 #[derive(Debug, Default)]
@@ -106,13 +113,28 @@ type Written = (u64, Result<(), Error>);
 
 impl Membership {
     /// Registers the member and keeps it registered.
-    pub(super) async fn begin(zk: &Coordinator, id: &str, path: NodePath, data: Bytes) -> Result<Self, JoinError> {
+    pub(super) async fn begin(
+        zk: &Coordinator,
+        id: &str,
+        path: NodePath,
+        data: Bytes,
+        if_taken: IfTaken,
+    ) -> Result<Self, JoinError> {
         zk.check_size(path.as_str(), data.len())?;
         let (cleanup, removal) = CleanupWait::new();
         let (node, runtime) = loop {
             let session = zk.session().await?;
             match NamedEphemeral::create(&session, &path, &data, Some(&cleanup)).await {
                 Ok(Ok(node)) => break (node, session.runtime().clone()),
+                Ok(Err(mut taken)) if if_taken == IfTaken::Wait && taken.owner != 0 => {
+                    info!(
+                        %path,
+                        session = format_args!("{:#x}", taken.owner),
+                        "the id is in use; waiting until that node goes. A former session of this process ends one session \
+                         timeout after its last sign of life"
+                    );
+                    taken.watch.changed().await;
+                }
                 Ok(Err(taken)) => {
                     return Err(JoinError::Taken {
                         id: id.to_owned(),

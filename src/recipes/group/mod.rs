@@ -13,6 +13,7 @@ use crate::session::Coordinator;
 use crate::znode::NodePath;
 
 pub use self::members::{GroupObserver, Member, MemberChange};
+use self::membership::IfTaken;
 pub use self::membership::{Membership, Presence};
 
 /// A group of members, each with an id and data, across processes and machines: Curator's `GroupMember` on the same
@@ -86,7 +87,33 @@ impl Group {
     /// lives.
     pub async fn join(&self, id: &str, data: impl Into<Bytes>) -> Result<Membership, JoinError> {
         let path = self.path.named_child(id)?;
-        Membership::begin(&self.zk, id, path, data.into()).await
+        Membership::begin(&self.zk, id, path, data.into(), IfTaken::Fail).await
+    }
+
+    /// Joins under `id` as [`join`](Self::join) does, and waits while another session has the id.
+    ///
+    /// It is for a process with a stable id that restarts faster than its former session expires. The node of that
+    /// session is never taken over and never removed: the process that looks dead may be frozen, and may work on. The log
+    /// says for which session it waits. Another process that keeps the id is waited for as long as it stays.
+    ///
+    /// ```no_run
+    /// # async fn example(workers: zookeeper_recipes::Group) -> Result<(), Box<dyn std::error::Error>> {
+    /// let membership = workers.join_when_free("worker-7", "10.0.0.7:9000").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`JoinError::Taken`] where the node is not ephemeral, and thus never goes by itself; else as `join`.
+    ///
+    /// # Cancel safety
+    /// As `join`.
+    ///
+    /// # Cost
+    /// One create and one watch for each node that is waited for; nothing while it waits.
+    pub async fn join_when_free(&self, id: &str, data: impl Into<Bytes>) -> Result<Membership, JoinError> {
+        let path = self.path.named_child(id)?;
+        Membership::begin(&self.zk, id, path, data.into(), IfTaken::Wait).await
     }
 }
 
@@ -95,7 +122,7 @@ impl Group {
 #[non_exhaustive]
 pub enum JoinError {
     /// The id is in use.
-    #[error("{id} is a member already, in session {session_id:#x}; choose another id, or wait until it has left")]
+    #[error("{id} is a member already, in session {session_id:#x}; choose another id, or wait with `join_when_free`")]
     Taken {
         /// The id.
         id: String,

@@ -1,10 +1,14 @@
 //! Leader election: succession, loss, what bystanders see, and Curator's known mistakes (`LeaderLatch`,
 //! `LeaderSelector`), which are named after their issue.
 
+mod backoff;
 mod budget;
 mod observe;
+mod rank;
+mod ready;
 mod rows;
 mod run;
+mod spreading;
 mod succession;
 
 use zookeeper_recipes::{Coordinator, ElectionLayout, LeaderElection, Leadership, Participant};
@@ -13,6 +17,8 @@ use zookeeper_testkit::within;
 use crate::support::{PATIENCE, Pending, granted};
 
 const LEADER: &str = "/leader";
+/// Where leaders and candidates say what does not belong into the line.
+const MARKS: &str = "/leader-__election__";
 const LAYOUTS: [ElectionLayout; 2] = [ElectionLayout::LeaderLatch, ElectionLayout::LeaderSelector];
 
 fn election(zk: &Coordinator, layout: ElectionLayout) -> LeaderElection {

@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use zookeeper_recipes::{ElectionLayout, Leadership, LossReason, LostSignal};
+use zookeeper_recipes::{ElectionLayout, LeaderElection, Leadership, LossReason, LostSignal};
 use zookeeper_testkit::{Fixture, within};
 
 use super::{LAYOUTS, LEADER, election};
@@ -72,7 +73,10 @@ async fn run_hands_over_when_the_work_says_so_and_stands_behind_the_others() {
         let together = Arc::new(AtomicUsize::new(0));
         let mut running = Vec::new();
         for (index, who) in ["a", "b", "c"].into_iter().enumerate() {
-            let election = election(&connect(&fixture).await, layout);
+            let zk = connect(&fixture).await;
+            let builder = LeaderElection::builder(&zk, LEADER).layout(layout);
+            // Each hands over at once, and has not failed.
+            let election = builder.backoff(Duration::ZERO, Duration::ZERO).build().unwrap();
             let (turns, together) = (Arc::clone(&turns), Arc::clone(&together));
             let raw = fixture.raw().clone();
             running.push(tokio::spawn(async move {

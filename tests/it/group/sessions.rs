@@ -238,3 +238,45 @@ async fn curator_297_nothing_is_left_by_a_join_that_is_dropped_or_whose_reply_is
     }
     fixture.assert_no_nodes_left(&[GROUP]).await;
 }
+
+/// A process that restarts faster than its former session expires meets its own node.
+#[tokio::test]
+async fn a_fast_restart_waits_for_the_former_session_and_never_takes_its_node() {
+    let fixture = Fixture::new("own ghost").await;
+    let [zk, restarted] = connect_each(&fixture).await;
+    let ghost = join(&group(&zk), "ghost-7", "before").await;
+    let session = session_of(&zk).await;
+    let again = group(&restarted);
+    let joining = tokio::spawn(async move { again.join_when_free("ghost-7", "after").await });
+    let waits = || async {
+        !crate::events::about(tracing::Level::INFO, "ghost-7")
+            .iter()
+            .all(|text| !text.contains("the id is in use"))
+    };
+    eventually(PATIENCE, "the log says for whom it waits", waits).await;
+    assert!(!joining.is_finished());
+    assert!(ghost.is_present(), "what looks dead may be frozen, and work on");
+    let told = crate::events::about(tracing::Level::INFO, "the id is in use");
+    let names = format!("{:#x}", session.id().0);
+    assert!(told.iter().any(|text| text.contains(&names)), "{told:?}");
+    assert_eq!(members(&group(&restarted)).await, [("ghost-7".into(), "before".into())]);
+    // The process is gone, and so is its session after a while.
+    drop((ghost, zk));
+    let membership = within(PATIENCE, "joined", joining).await.unwrap().unwrap();
+    assert_eq!(members(&group(&restarted)).await, [("ghost-7".into(), "after".into())]);
+    membership.leave().await;
+    fixture.assert_no_nodes_left(&[GROUP]).await;
+}
+
+#[tokio::test]
+async fn a_node_that_never_goes_is_not_waited_for() {
+    let fixture = Fixture::new("no member").await;
+    let zk = connect(&fixture).await;
+    crate::support::create(&fixture, GROUP, CreateMode::Persistent).await;
+    crate::support::create(&fixture, &format!("{GROUP}/a"), CreateMode::Persistent).await;
+    let taken = within(PATIENCE, "refused", group(&zk).join_when_free("a", "")).await;
+    assert!(
+        matches!(taken, Err(zookeeper_recipes::JoinError::Taken { session_id: 0, .. })),
+        "{taken:?}"
+    );
+}
