@@ -1,0 +1,194 @@
+//! [`Guard`]: what is held, whichever recipe gave it.
+
+use std::time::Duration;
+
+use zookeeper_recipes::{
+    AcquireTimeoutError, Coordinator, ElectionLayout, FairLock, FairLockGuard, Hold, Layout, LeaderElection,
+    Leadership, Permit, PermitError, PermitTimeoutError, ReleaseError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    Semaphore, TimeoutError, TryAcquireError, TryPermitError,
+};
+
+use super::args::{ElectLayout, LockLayout, Place};
+use crate::failure::{Failure, chain};
+
+/// A held place.
+#[derive(Debug)]
+pub(super) enum Guard {
+    Lock(FairLockGuard),
+    Read(RwLockReadGuard),
+    Write(RwLockWriteGuard),
+    Permit(Permit),
+    Leader(Leadership),
+}
+
+impl Guard {
+    pub(super) fn hold(&self) -> &Hold {
+        match self {
+            Self::Lock(guard) => guard,
+            Self::Read(guard) => guard,
+            Self::Write(guard) => guard,
+            Self::Permit(guard) => guard,
+            Self::Leader(guard) => guard,
+        }
+    }
+
+    pub(super) async fn release(self) -> Result<(), ReleaseError> {
+        match self {
+            Self::Lock(guard) => guard.release().await,
+            Self::Read(guard) => guard.release().await,
+            Self::Write(guard) => guard.release().await,
+            Self::Permit(guard) => guard.release().await,
+            Self::Leader(guard) => guard.resign().await,
+        }
+    }
+}
+
+/// A recipe at a path.
+#[derive(Debug)]
+pub(super) enum Recipe {
+    Lock(FairLock),
+    Read(RwLock),
+    Write(RwLock),
+    Permit(Semaphore, u32),
+    Elect(LeaderElection, String),
+}
+
+impl Recipe {
+    pub(super) fn new(zk: &Coordinator, path: &str, place: &Place, id: &str) -> Result<Self, Failure> {
+        Ok(match place {
+            Place::Lock(layout) => {
+                let layout = match layout {
+                    LockLayout::Curator => Layout::Curator,
+                    LockLayout::Kazoo => Layout::Kazoo,
+                };
+                Self::Lock(FairLock::builder(zk, path).layout(layout).build()?)
+            }
+            Place::Read => Self::Read(RwLock::new(zk, path)?),
+            Place::Write => Self::Write(RwLock::new(zk, path)?),
+            Place::Permit { of, take } => Self::Permit(Semaphore::new(zk, path, *of)?, *take),
+            Place::Elect { layout, .. } => {
+                let layout = match layout {
+                    ElectLayout::Latch => ElectionLayout::LeaderLatch,
+                    ElectLayout::Selector => ElectionLayout::LeaderSelector,
+                };
+                let election = LeaderElection::builder(zk, path).layout(layout).build()?;
+                Self::Elect(election, id.to_owned())
+            }
+        })
+    }
+
+    /// Takes the place. No limit waits for ever, a limit of zero reads and leaves no node.
+    pub(super) async fn acquire(&self, limit: Option<Duration>) -> Result<Guard, Failure> {
+        match limit {
+            None => self.wait().await,
+            Some(Duration::ZERO) => self.take().await,
+            Some(limit) => self.wait_for(limit).await,
+        }
+    }
+
+    async fn wait(&self) -> Result<Guard, Failure> {
+        Ok(match self {
+            Self::Lock(lock) => Guard::Lock(lock.acquire().await?),
+            Self::Read(lock) => Guard::Read(lock.read().await?),
+            Self::Write(lock) => Guard::Write(lock.write().await?),
+            Self::Permit(semaphore, take) => Guard::Permit(semaphore.acquire_many(*take).await.map_err(permit)?),
+            Self::Elect(election, id) => Guard::Leader(election.campaign(id.clone()).await?),
+        })
+    }
+
+    async fn take(&self) -> Result<Guard, Failure> {
+        match self {
+            Self::Lock(lock) => lock.try_acquire().await.map(Guard::Lock).map_err(contended),
+            Self::Read(lock) => lock.try_read().await.map(Guard::Read).map_err(contended),
+            Self::Write(lock) => lock.try_write().await.map(Guard::Write).map_err(contended),
+            Self::Elect(election, id) => {
+                let campaign = election.try_campaign(id.clone()).await;
+                campaign.map(Guard::Leader).map_err(contended)
+            }
+            Self::Permit(semaphore, take) => match semaphore.try_acquire_many(*take).await {
+                Ok(guard) => Ok(Guard::Permit(guard)),
+                Err(TryPermitError::Permit(error)) => Err(permit(error)),
+                Err(error) => Err(Failure::no(format!("{}: {error}", semaphore.path()))),
+            },
+        }
+    }
+
+    async fn wait_for(&self, limit: Duration) -> Result<Guard, Failure> {
+        match self {
+            Self::Lock(lock) => lock.acquire_timeout(limit).await.map(Guard::Lock).map_err(elapsed),
+            Self::Read(lock) => lock.read_timeout(limit).await.map(Guard::Read).map_err(elapsed),
+            Self::Write(lock) => lock.write_timeout(limit).await.map(Guard::Write).map_err(elapsed),
+            Self::Elect(election, id) => {
+                let campaign = election.campaign_timeout(id.clone(), limit).await;
+                campaign.map(Guard::Leader).map_err(elapsed)
+            }
+            Self::Permit(semaphore, take) => {
+                let permits = semaphore.acquire_many_timeout(*take, limit).await;
+                permits.map(Guard::Permit).map_err(permits_elapsed)
+            }
+        }
+    }
+
+    /// Who is waited for, and how many are ahead, as a line for people.
+    pub(super) async fn blocker(&self, own: &str) -> Option<String> {
+        let ahead: Vec<(Vec<u8>, Duration)> = match self {
+            Self::Lock(lock) => lock.contenders().await.ok()?.into_iter().map(seen).collect(),
+            Self::Read(lock) | Self::Write(lock) => lock.contenders().await.ok()?.into_iter().map(seen).collect(),
+            Self::Permit(..) => return Some("no permits are free".to_owned()),
+            Self::Elect(election, _) => {
+                let leader = election.leader().await.ok()??;
+                return Some(format!("{} leads", crate::output::clean(&leader.value)));
+            }
+        };
+        let place = ahead.iter().position(|(identity, _)| identity == own.as_bytes())?;
+        let (holder, age) = ahead.first().filter(|_| place > 0)?;
+        Some(format!(
+            "held by {} ({}), {} ahead",
+            crate::output::clean(holder),
+            crate::time::show_duration(*age),
+            place - 1
+        ))
+    }
+}
+
+fn seen(contender: zookeeper_recipes::Contender) -> (Vec<u8>, Duration) {
+    (contender.identity.to_vec(), crate::time::age(contender.since))
+}
+
+fn contended(error: TryAcquireError) -> Failure {
+    match error {
+        TryAcquireError::Error(error) => error.into(),
+        other => Failure::no(chain(&other)),
+    }
+}
+
+fn elapsed(error: AcquireTimeoutError) -> Failure {
+    match error {
+        AcquireTimeoutError::Error(error) => error.into(),
+        AcquireTimeoutError::Elapsed {
+            connected: false,
+            ref path,
+            after,
+            ..
+        } => Failure::no(format!(
+            "{path}: not granted within {} ms; could not tell who holds it: not connected",
+            after.as_millis()
+        )),
+        other => Failure::no(chain(&other)),
+    }
+}
+
+fn permit(error: PermitError) -> Failure {
+    match error {
+        PermitError::Error(error) => error.into(),
+        PermitError::Mismatch { .. } => Failure::layout(chain(&error)),
+        other => Failure::usage(chain(&other)),
+    }
+}
+
+fn permits_elapsed(error: PermitTimeoutError) -> Failure {
+    match error {
+        TimeoutError::Error(error) => permit(error),
+        other => Failure::no(chain(&other)),
+    }
+}
