@@ -17,7 +17,7 @@ main() {
 
     step "tests on the embedded server" on embedded "$@"
     step "tests on a real ZooKeeper" on real --test it "$@"
-    step "tests of the demos, the embedded server and the testkit" members "$@"
+    step "tests of zkr, the demos, the embedded server and the testkit" members "$@"
     if [ $# -eq 0 ]; then
         all_else
     fi
@@ -36,7 +36,7 @@ on() {
 # Those of the other packages, which take times and start ensembles. Not with `--workspace`: all that is above would be
 # compiled a second time, with the features that these ask of their dependencies.
 members() {
-    ZK_TEST_SERVER=real cargo test --package demos --package zookeeper-embedded --package zookeeper-testkit "$@"
+    ZK_TEST_SERVER=real cargo test --package zookeeper-recipes-cli --package demos --package zookeeper-embedded --package zookeeper-testkit "$@"
 }
 
 # What is more than `cargo test`. One line a step:

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::look::{ask, ls, who};
 use crate::commands::{barrier, group, leader, queue, server, value};
 use crate::globals::Globals;
 use crate::hold::args::{ElectArgs, HoldArgs, LockArgs, PermitArgs};
@@ -43,6 +44,15 @@ pub(crate) enum Command {
     /// Lead while a command runs
     #[command(after_help = "Example: zkr elect /scheduler --again -- ./lead.sh")]
     Elect(ElectArgs),
+    /// Show what stands in a tree: locks, elections, queues
+    #[command(after_help = "Example: zkr ls /pay --waiters 1 --sort wait")]
+    Ls(ls::LsArgs),
+    /// Show who holds a place and who waits
+    #[command(after_help = "Example: zkr who /pay/accounts/17")]
+    Who(who::WhoArgs),
+    /// Ask the holder to make way
+    #[command(after_help = "Example: zkr ask /pay/accounts/17 --reason deploy --wait 10s")]
+    Ask(ask::AskArgs),
     /// Show who leads
     #[command(after_help = "Example: zkr leader /scheduler")]
     Leader(leader::LeaderArgs),

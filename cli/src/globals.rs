@@ -189,7 +189,7 @@ impl Globals {
     #[cfg(feature = "tls")]
     fn with_tls(&self, options: ConnectOptions) -> Result<ConnectOptions, Failure> {
         use zookeeper_recipes::zookeeper_client::TlsOptions;
-        let wrong = |error: zookeeper_recipes::zookeeper_client::Error| Failure::usage(format!("TLS: {error}"));
+        let wrong = |error| Failure::usage(format!("TLS: {error}"));
         if !self.tls && self.tls_ca.is_none() && self.tls_cert.is_none() {
             return Ok(options);
         }

@@ -66,6 +66,9 @@ async fn run(cli: &Cli) -> Result<u8, Failure> {
             let (layout, again) = (args.layout, args.again);
             hold::run::run(globals, &args.hold, &Place::Elect { layout, again }).await
         }
+        Command::Ls(args) => commands::look::ls::run(globals, args).await,
+        Command::Who(args) => commands::look::who::run(globals, args).await,
+        Command::Ask(args) => commands::look::ask::run(globals, args).await,
         Command::Leader(args) => commands::leader::run(globals, args).await,
         Command::Group(args) => commands::group::run(globals, args).await,
         Command::Value(command) => commands::value::run(globals, command).await,

@@ -3,6 +3,7 @@
 pub(crate) mod barrier;
 pub(crate) mod group;
 pub(crate) mod leader;
+pub(crate) mod look;
 pub(crate) mod queue;
 pub(crate) mod server;
 pub(crate) mod value;

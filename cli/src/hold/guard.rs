@@ -43,6 +43,16 @@ impl Guard {
     }
 }
 
+/// Calls a method of a recipe, with the reason where there is one.
+macro_rules! because {
+    ($why:expr, $recipe:expr, $plain:ident, $with:ident $(, $limit:expr)?) => {
+        match $why {
+            Some(why) => $recipe.$with(why $(, $limit)?).await,
+            None => $recipe.$plain($($limit)?).await,
+        }
+    };
+}
+
 /// A recipe at a path.
 #[derive(Debug)]
 pub(super) enum Recipe {
@@ -78,29 +88,41 @@ impl Recipe {
     }
 
     /// Takes the place. No limit waits for ever, a limit of zero reads and leaves no node.
-    pub(super) async fn acquire(&self, limit: Option<Duration>) -> Result<Guard, Failure> {
+    pub(super) async fn acquire(&self, limit: Option<Duration>, why: Option<&str>) -> Result<Guard, Failure> {
         match limit {
-            None => self.wait().await,
-            Some(Duration::ZERO) => self.take().await,
-            Some(limit) => self.wait_for(limit).await,
+            None => self.wait(why).await,
+            Some(Duration::ZERO) => self.take(why).await,
+            Some(limit) => self.wait_for(limit, why).await,
         }
     }
 
-    async fn wait(&self) -> Result<Guard, Failure> {
+    async fn wait(&self, why: Option<&str>) -> Result<Guard, Failure> {
         Ok(match self {
-            Self::Lock(lock) => Guard::Lock(lock.acquire().await?),
-            Self::Read(lock) => Guard::Read(lock.read().await?),
-            Self::Write(lock) => Guard::Write(lock.write().await?),
-            Self::Permit(semaphore, take) => Guard::Permit(semaphore.acquire_many(*take).await.map_err(permit)?),
+            Self::Lock(lock) => Guard::Lock(because!(why, lock, acquire, acquire_as)?),
+            Self::Read(lock) => Guard::Read(because!(why, lock, read, read_as)?),
+            Self::Write(lock) => Guard::Write(because!(why, lock, write, write_as)?),
+            Self::Permit(semaphore, take) => {
+                let permits = match why {
+                    Some(why) => semaphore.acquire_many_as(*take, why).await,
+                    None => semaphore.acquire_many(*take).await,
+                };
+                Guard::Permit(permits.map_err(permit)?)
+            }
             Self::Elect(election, id) => Guard::Leader(election.campaign(id.clone()).await?),
         })
     }
 
-    async fn take(&self) -> Result<Guard, Failure> {
+    async fn take(&self, why: Option<&str>) -> Result<Guard, Failure> {
         match self {
-            Self::Lock(lock) => lock.try_acquire().await.map(Guard::Lock).map_err(contended),
-            Self::Read(lock) => lock.try_read().await.map(Guard::Read).map_err(contended),
-            Self::Write(lock) => lock.try_write().await.map(Guard::Write).map_err(contended),
+            Self::Lock(lock) => because!(why, lock, try_acquire, try_acquire_as)
+                .map(Guard::Lock)
+                .map_err(contended),
+            Self::Read(lock) => because!(why, lock, try_read, try_read_as)
+                .map(Guard::Read)
+                .map_err(contended),
+            Self::Write(lock) => because!(why, lock, try_write, try_write_as)
+                .map(Guard::Write)
+                .map_err(contended),
             Self::Elect(election, id) => {
                 let campaign = election.try_campaign(id.clone()).await;
                 campaign.map(Guard::Leader).map_err(contended)
@@ -113,17 +135,26 @@ impl Recipe {
         }
     }
 
-    async fn wait_for(&self, limit: Duration) -> Result<Guard, Failure> {
+    async fn wait_for(&self, limit: Duration, why: Option<&str>) -> Result<Guard, Failure> {
         match self {
-            Self::Lock(lock) => lock.acquire_timeout(limit).await.map(Guard::Lock).map_err(elapsed),
-            Self::Read(lock) => lock.read_timeout(limit).await.map(Guard::Read).map_err(elapsed),
-            Self::Write(lock) => lock.write_timeout(limit).await.map(Guard::Write).map_err(elapsed),
+            Self::Lock(lock) => because!(why, lock, acquire_timeout, acquire_timeout_as, limit)
+                .map(Guard::Lock)
+                .map_err(elapsed),
+            Self::Read(lock) => because!(why, lock, read_timeout, read_timeout_as, limit)
+                .map(Guard::Read)
+                .map_err(elapsed),
+            Self::Write(lock) => because!(why, lock, write_timeout, write_timeout_as, limit)
+                .map(Guard::Write)
+                .map_err(elapsed),
             Self::Elect(election, id) => {
                 let campaign = election.campaign_timeout(id.clone(), limit).await;
                 campaign.map(Guard::Leader).map_err(elapsed)
             }
             Self::Permit(semaphore, take) => {
-                let permits = semaphore.acquire_many_timeout(*take, limit).await;
+                let permits = match why {
+                    Some(why) => semaphore.acquire_many_timeout_as(*take, why, limit).await,
+                    None => semaphore.acquire_many_timeout(*take, limit).await,
+                };
                 permits.map(Guard::Permit).map_err(permits_elapsed)
             }
         }

@@ -7,11 +7,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::args::ProcessArgs;
 use super::ladder::{largest_grace, reserve};
@@ -109,9 +110,8 @@ pub(crate) async fn run(
 ) -> Result<Ended, Failure> {
     let is_foreground = is_foreground();
     let broken = |error: std::io::Error| Failure::internal(format!("cannot start the monitor: {error}"));
-    let (mut child, socket) = start(spec, lease, is_foreground).await.map_err(broken)?;
-    let input = child.stdin.take();
-    let output = child.stdout.take();
+    let started = start(spec, lease, is_foreground).await.map_err(broken)?;
+    let (mut child, socket, input, output) = (started.child, started.socket, started.input, started.output);
     let feed = async {
         if let (Some(mut input), Some(bytes)) = (input, &spec.input) {
             // A command that does not read all of it is free to do so.
@@ -154,8 +154,16 @@ pub(crate) async fn run(
     Ok(running.ended)
 }
 
+/// A monitor that has called back.
+struct Started {
+    child: Child,
+    socket: UnixStream,
+    input: Option<ChildStdin>,
+    output: Option<ChildStdout>,
+}
+
 /// Starts the monitor and waits until it has called back.
-async fn start(spec: &Spec<'_>, lease: &impl Lease, foreground: bool) -> std::io::Result<(Child, UnixStream)> {
+async fn start(spec: &Spec<'_>, lease: &impl Lease, foreground: bool) -> std::io::Result<Started> {
     let name = format!("zkr-{}-{:016x}", std::process::id(), fastrand::u64(..));
     let listener = StdListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
     listener.set_nonblocking(true)?;
@@ -189,6 +197,8 @@ async fn start(spec: &Spec<'_>, lease: &impl Lease, foreground: bool) -> std::io
         command.stdout(Stdio::piped());
     }
     let mut child = command.process_group(0).spawn()?;
+    // Taken before anything waits for the child, which would close it.
+    let (input, output) = (child.stdin.take(), child.stdout.take());
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -196,7 +206,7 @@ async fn start(spec: &Spec<'_>, lease: &impl Lease, foreground: bool) -> std::io
                 // The name can be seen by all users of the machine.
                 let peer = socket.peer_cred()?.pid();
                 if peer.is_some() && peer == child.id().and_then(|id| i32::try_from(id).ok()) {
-                    return Ok((child, socket));
+                    return Ok(Started { child, socket, input, output });
                 }
             }
             status = child.wait() => return Err(std::io::Error::other(format!("it ended with {}", status?))),
@@ -327,9 +337,10 @@ impl Running<'_> {
             if super::process::descendants(own).is_empty() && killpg(command, None).is_err() {
                 return;
             }
-            while nix::sys::wait::waitpid(command, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
-                .is_ok_and(|status| status != nix::sys::wait::WaitStatus::StillAlive)
-            {}
+            // They are our children now, and count as members of the group until they are reaped.
+            let group = Pid::from_raw(-command.as_raw());
+            let reap = || waitpid(group, Some(WaitPidFlag::WNOHANG));
+            while reap().is_ok_and(|status| status != WaitStatus::StillAlive) {}
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -54,7 +54,7 @@ pub(super) async fn hold(
         });
         let speaks = globals.verbose > 0 || (std::io::stderr().is_terminal() && !globals.output().quiet);
         tokio::select! {
-            acquired = recipe.acquire(left) => acquired.map_err(NotHeld::from),
+            acquired = recipe.acquire(left, args.reason.as_deref()) => acquired.map_err(NotHeld::from),
             signal = signals.recv() => Err(NotHeld::Signal(signal as i32)),
             () = narrate(globals, &args.path, &recipe, &id), if speaks => unreachable!("it never ends"),
         }

@@ -1,0 +1,156 @@
+//! `zkr ls`: what stands in a tree.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use zookeeper_recipes::inspect::{Detail, Inspector, PlaceInfo, PlaceKind};
+
+use super::super::look;
+use super::{contender, held, name};
+use crate::failure::Failure;
+use crate::globals::{Globals, parse_path};
+use crate::output::{clean, table};
+use crate::time::{age, parse_duration, show_age};
+
+#[derive(Args, Debug)]
+pub(crate) struct LsArgs {
+    /// The tree, from the chroot
+    #[arg(value_parser = parse_path, default_value = "/")]
+    tree: String,
+    /// Only places of that kind, such as lock or election
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Only places with so many waiters
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    waiters: usize,
+    /// Only places that one has held for longer
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    held_longer: Option<Duration>,
+    /// How many stand there, but not who: a list for each place and no reads
+    #[arg(long)]
+    counts: bool,
+    /// The order
+    #[arg(long, value_enum, default_value_t)]
+    sort: Sort,
+    /// Plain nodes as well
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    #[default]
+    Path,
+    Wait,
+    Held,
+}
+
+pub(crate) async fn run(globals: &Globals, args: &LsArgs) -> Result<u8, Failure> {
+    let (mut places, requests) = look(globals, async |zk| {
+        let inspector = Inspector::new(zk);
+        let detail = if args.counts {
+            Detail::Counts
+        } else {
+            Detail::Contenders
+        };
+        let mut places = Vec::new();
+        let keep = |place: PlaceInfo| {
+            if is_wanted(args, &place) {
+                places.push(place);
+            }
+        };
+        inspector.for_each(&args.tree, detail, keep).await?;
+        Ok((places, inspector.requests()))
+    })
+    .await?;
+    places.sort_by(|one, other| one.path.cmp(&other.path));
+    match args.sort {
+        Sort::Path => {}
+        Sort::Wait => places.sort_by_key(|place| place.oldest_wait().map_or((true, None), |wait| (false, Some(wait)))),
+        Sort::Held => places.sort_by_key(|place| oldest_hold(place).map_or((true, None), |hold| (false, Some(hold)))),
+    }
+    print(globals, args, &places, requests);
+    Ok(0)
+}
+
+fn oldest_hold(place: &PlaceInfo) -> Option<std::time::SystemTime> {
+    place.holders().map(|one| one.since).min()
+}
+
+fn is_wanted(args: &LsArgs, place: &PlaceInfo) -> bool {
+    let is_kind = match &args.kind {
+        Some(kind) => place.kind.to_string().split('/').next() == Some(kind),
+        None => args.all || place.kind != PlaceKind::Node,
+    };
+    let waits = place.waiters().count() >= args.waiters;
+    let is_old = args
+        .held_longer
+        .is_none_or(|most| oldest_hold(place).is_some_and(|since| age(since) > most));
+    is_kind && waits && is_old
+}
+
+fn print(globals: &Globals, args: &LsArgs, places: &[PlaceInfo], requests: u64) {
+    let out = globals.output();
+    let sessions: BTreeSet<i64> = places
+        .iter()
+        .flat_map(|place| &place.contenders)
+        .map(|one| one.session_id)
+        .collect();
+    if out.json {
+        let all: Vec<Value> = places.iter().map(object).collect();
+        let (tree, sessions) = (&args.tree, sessions.len());
+        let listed = json!({"tree": tree, "complete": true, "places": all, "sessions": sessions, "requests": requests});
+        out.object("ls", listed);
+        return;
+    }
+    let rows: Vec<Vec<String>> = places.iter().map(row).collect();
+    let header = ["PATH", "KIND", "HOLDER", "HELD", "WAIT", "OLDEST WAIT"];
+    out.line(table(&header, &rows, &[0, 2]).trim_end());
+    let contenders: usize = places.iter().map(|place| place.contenders.len()).sum();
+    out.say(&format!(
+        "{} places, {contenders} contenders, {} sessions; {requests} requests",
+        places.len(),
+        sessions.len()
+    ));
+}
+
+fn row(place: &PlaceInfo) -> Vec<String> {
+    let doubt = if place.certain { "" } else { "?" };
+    let mut holders = place.holders();
+    let first = holders.next();
+    let more = holders.count();
+    let holder = match (place.kind, first, place.permits) {
+        (PlaceKind::Semaphore, Some(_), Some(permits)) => format!("{} of {permits}", more + 1),
+        (_, Some(one), _) if more > 0 => format!("{} and {more} more", name(one)),
+        (_, Some(one), _) => name(one),
+        // A line that is not understood is never shown as free.
+        (PlaceKind::Mixed | PlaceKind::Line, None, _) => "?".to_owned(),
+        (_, None, _) => "-".to_owned(),
+    };
+    let waiting = match place.contenders.is_empty() {
+        true => place.count,
+        false => place.waiters().count(),
+    };
+    vec![
+        clean(place.path.as_bytes()),
+        format!("{}{doubt}", place.kind),
+        holder,
+        first.map_or("-".to_owned(), |one| held(place, one)),
+        waiting.to_string(),
+        place.oldest_wait().map_or("-".to_owned(), show_age),
+    ]
+}
+
+fn object(place: &PlaceInfo) -> Value {
+    let also: Vec<String> = place.also.iter().map(ToString::to_string).collect();
+    let layouts: Vec<String> = place.layouts().iter().map(ToString::to_string).collect();
+    let holders: Vec<Value> = place.holders().map(|one| contender(place, one)).collect();
+    json!({
+        "path": place.path, "place": place.kind.to_string(), "certain": place.certain, "also": also,
+        "because": place.because, "layouts": layouts, "holders": holders, "waiting": place.waiters().count(),
+        "count": place.count, "oldest_wait_s": place.oldest_wait().map(|wait| age(wait).as_secs_f64()),
+        "next_sequence": place.next_sequence,
+    })
+}

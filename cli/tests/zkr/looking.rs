@@ -1,0 +1,121 @@
+//! `ls`, `who`, `ask`.
+
+use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
+use zookeeper_testkit::Fixture;
+
+use crate::harness::{Scratch, end, signal, start, zkr, zkr_json, zkr_ok};
+
+/// Holds `/pay/l` and waits for it behind that.
+async fn a_line(fixture: &Fixture, scratch: &Scratch) -> [tokio::process::Child; 2] {
+    let file = scratch.file("ready").display().to_string();
+    let script = format!("echo > {file}; exec sleep 60");
+    let hold = [
+        "lock",
+        "/pay/l",
+        "--id",
+        "web-3:4711",
+        "--reason",
+        "nightly",
+        "--on-ask",
+        "term",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ];
+    let holder = start(fixture, &hold);
+    scratch.until_written("ready").await;
+    let waiter = start(fixture, &["lock", "/pay/l", "--id", "batch-1:812", "--", "true"]);
+    fixture.until_children("/pay/l", 2).await;
+    [holder, waiter]
+}
+
+#[tokio::test]
+async fn a_line_is_listed_with_holder_and_waiters() {
+    let fixture = Fixture::new("a_line_is_listed_with_holder_and_waiters").await;
+    let scratch = Scratch::new();
+    let line = a_line(&fixture, &scratch).await;
+    let listed = zkr_json(&fixture, &["ls", "/pay"], 0).await;
+    let place = &listed["places"][0];
+    assert_eq!(
+        (&place["place"], &place["waiting"]),
+        (&"lock".into(), &1.into()),
+        "{listed}"
+    );
+    assert_eq!(place["holders"][0]["identity"]["text"], "web-3:4711");
+    assert_eq!(
+        (&place["holders"][0]["host"], &place["holders"][0]["pid"]),
+        (&"web-3".into(), &4711.into())
+    );
+    let table = zkr_ok(&fixture, &["ls", "/"]).await;
+    assert!(
+        table.starts_with("PATH") && table.contains("/pay/l") && table.contains("web-3:4711"),
+        "{table}"
+    );
+    let none = zkr_ok(&fixture, &["ls", "/pay", "--waiters", "2"]).await;
+    assert!(!none.contains("/pay/l"), "{none}");
+    zkr_json(&fixture, &["ls", "/pay", "--counts"], 0).await;
+
+    let who = zkr_json(&fixture, &["who", "/pay/l"], 0).await;
+    assert_eq!(who["contenders"].as_array().map(Vec::len), Some(2), "{who}");
+    assert_eq!(who["contenders"][0]["reason"], "nightly");
+    let text = zkr_ok(&fixture, &["who", "/pay/l"]).await;
+    assert!(text.contains("#0 nightly") && text.contains("batch-1:812"), "{text}");
+    for child in line {
+        signal(&child, "TERM");
+        assert_eq!(end(child).await.status, 143);
+    }
+    assert_eq!(zkr(&fixture, &["who", "/pay/l"]).await.status, 1);
+    fixture.assert_no_nodes_left(&["/pay/l"]).await;
+}
+
+#[tokio::test]
+async fn a_holder_that_is_asked_makes_way() {
+    let fixture = Fixture::new("a_holder_that_is_asked_makes_way").await;
+    let scratch = Scratch::new();
+    let [holder, waiter] = a_line(&fixture, &scratch).await;
+    let wrong = zkr(&fixture, &["ask", "/pay/l", "--token", "1", "--reason", "deploy"]).await;
+    assert_eq!(wrong.status, 1, "{wrong:?}");
+    let asked = zkr_json(&fixture, &["ask", "/pay/l", "--reason", "deploy", "--wait", "20s"], 0).await;
+    assert_eq!(
+        (&asked["gone"], &asked["asked"][0]["identity"]["text"]),
+        (&true.into(), &"web-3:4711".into())
+    );
+    let done = end(holder).await;
+    assert_eq!(done.status, 143, "{done:?}");
+    assert!(done.err.contains("deploy"), "{done:?}");
+    assert_eq!(end(waiter).await.status, 0);
+    assert_eq!(zkr(&fixture, &["ask", "/pay/l", "--reason", "deploy"]).await.status, 1);
+}
+
+#[tokio::test]
+async fn nobody_who_does_not_listen_is_written_to() {
+    let fixture = Fixture::new("nobody_who_does_not_listen_is_written_to").await;
+    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let ephemeral = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
+    fixture.raw().create("/k", b"", &persistent).await.expect("it is new");
+    let kazoo = format!("/k/{}__lock__0000000000", "ab".repeat(16));
+    fixture
+        .raw()
+        .create(&kazoo, b"kazoo-1", &ephemeral)
+        .await
+        .expect("it is new");
+    let done = zkr(&fixture, &["ask", "/k", "--reason", "deploy"]).await;
+    assert_eq!(done.status, 65, "{done:?}");
+    let (data, _) = fixture.raw().get_data(&kazoo).await.expect("it is there");
+    assert_eq!(data, b"kazoo-1");
+    let held = zkr(&fixture, &["lock", "/k", "-n", "--", "true"]).await;
+    assert_eq!(held.status, 1, "{held:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_line_is_told() {
+    let fixture = Fixture::new("what_is_no_line_is_told").await;
+    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    for path in ["/d", "/d/a\u{202e}b"] {
+        fixture.raw().create(path, b"x", &persistent).await.expect("it is new");
+    }
+    assert_eq!(zkr(&fixture, &["who", "/d"]).await.status, 65);
+    assert_eq!(zkr(&fixture, &["who", "/nowhere"]).await.status, 1);
+    zkr_json(&fixture, &["ls", "/", "--all"], 0).await;
+}

@@ -1,0 +1,11 @@
+//! Drives the real binary, on the embedded server or on a real one (`ZK_TEST_SERVER`).
+
+mod bad_input;
+mod harness;
+mod held;
+mod ladder;
+mod looking;
+mod queue;
+mod schema;
+mod terminal;
+mod values;

@@ -1,0 +1,130 @@
+//! `zkr queue`.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt as _;
+use zookeeper_testkit::Fixture;
+
+use crate::harness::{Scratch, end, signal, start, zkr, zkr_at, zkr_json, zkr_ok};
+
+#[tokio::test]
+async fn a_key_is_pushed_once() {
+    let fixture = Fixture::new("a_key_is_pushed_once").await;
+    let first = zkr_ok(&fixture, &["queue", "push", "/q", "a", "--key", "k"]).await;
+    let again = zkr_json(&fixture, &["queue", "push", "/q", "a", "--key", "k"], 0).await;
+    assert_eq!(again["ids"][0], first.trim());
+    let stats = zkr_json(&fixture, &["queue", "stats", "/q"], 0).await;
+    assert_eq!((&stats["ready"], &stats["claimed"]), (&1.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn lines_become_items_in_order() {
+    let fixture = Fixture::new("lines_become_items_in_order").await;
+    let mut command = zkr_at(&fixture.connect_string(), &["queue", "push", "/q", "--lines"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("built");
+    let mut input = child.stdin.take().expect("it is piped");
+    input.write_all(b"one\ntwo\nthree\n").await.expect("it reads");
+    drop(input);
+    let done = end(child).await;
+    assert_eq!((done.status, done.out.lines().count()), (0, 3), "{done:?}");
+    for word in ["one", "two", "three"] {
+        assert_eq!(zkr_ok(&fixture, &["queue", "pop", "/q", "-n"]).await, word);
+    }
+    let empty = zkr(&fixture, &["queue", "pop", "/q", "-n"]).await;
+    assert_eq!(empty.status, 1, "{empty:?}");
+    let empty = zkr(&fixture, &["queue", "pop", "/q", "--wait", "200ms"]).await;
+    assert_eq!(empty.status, 1, "{empty:?}");
+}
+
+#[tokio::test]
+async fn a_command_acknowledges_what_it_has_done() {
+    let fixture = Fixture::new("a_command_acknowledges_what_it_has_done").await;
+    let id = zkr_ok(&fixture, &["queue", "push", "/q", "payload", "--key", "k"]).await;
+    let script = "cat; echo \" $ZK_ITEM_ID $ZK_ITEM_ATTEMPT $ZK_ITEM_KEY $ZK_ITEM_QUEUE\"; exit 9";
+    let failed = zkr(&fixture, &["queue", "pop", "/q", "-n", "--", "sh", "-c", script]).await;
+    assert_eq!(failed.status, 9, "{failed:?}");
+    assert_eq!(failed.out, format!("payload {} 1 k /q\n", id.trim()));
+    let done = zkr(&fixture, &["queue", "pop", "/q", "--wait", "20s", "--", "cat"]).await;
+    assert_eq!((done.status, done.out.as_str()), (0, "payload"), "{done:?}");
+    let stats = zkr_json(&fixture, &["queue", "stats", "/q"], 0).await;
+    assert_eq!(
+        (&stats["ready"], &stats["claimed"], &stats["dead"]),
+        (&0.into(), &0.into(), &0.into())
+    );
+}
+
+#[tokio::test]
+async fn a_repeated_pop_finishes_the_item_it_has() {
+    let fixture = Fixture::new("a_repeated_pop_finishes_the_item_it_has").await;
+    let scratch = Scratch::new();
+    let file = scratch.file("items").display().to_string();
+    zkr_ok(&fixture, &["queue", "push", "/q", "a"]).await;
+    zkr_ok(&fixture, &["queue", "push", "/q", "b"]).await;
+    let script = format!("cat >> {file}; echo >> {file}");
+    let child = start(&fixture, &["queue", "pop", "/q", "--repeat", "--", "sh", "-c", &script]);
+    zookeeper_testkit::eventually(crate::harness::PATIENCE, "both are handled", async || {
+        scratch.text("items") == "a\nb\n"
+    })
+    .await;
+    signal(&child, "TERM");
+    let done = end(child).await;
+    assert!([0, 143].contains(&done.status), "{done:?}");
+    let stats = zkr_json(&fixture, &["queue", "stats", "/q"], 0).await;
+    assert_eq!(stats["claimed"], 0);
+}
+
+#[tokio::test]
+async fn a_paused_queue_delivers_nothing() {
+    let fixture = Fixture::new("a_paused_queue_delivers_nothing").await;
+    zkr_ok(&fixture, &["queue", "push", "/q", "a"]).await;
+    zkr_json(&fixture, &["queue", "pause", "/q"], 0).await;
+    assert_eq!(
+        zkr(&fixture, &["queue", "pop", "/q", "--wait", "300ms"]).await.status,
+        1
+    );
+    assert!(zkr_ok(&fixture, &["queue", "stats", "/q"]).await.contains("paused"));
+    zkr_json(&fixture, &["queue", "resume", "/q"], 0).await;
+    assert_eq!(zkr_ok(&fixture, &["queue", "pop", "/q", "--wait", "20s"]).await, "a");
+}
+
+#[tokio::test]
+async fn dead_letters_are_shown_and_repaired() {
+    let fixture = Fixture::new("dead_letters_are_shown_and_repaired").await;
+    let zk = zookeeper_recipes::connect(&fixture.connect_string())
+        .await
+        .expect("it serves");
+    let queue = zookeeper_recipes::queue::WorkQueue::new(&zk, "/q").expect("a path");
+    let mut ids = Vec::new();
+    for payload in ["bad", "worse"] {
+        ids.push(queue.push(payload).await.expect("it serves").to_string());
+        let delivery = queue.pop().await.expect("it serves");
+        delivery.reject("not JSON").await.expect("it is held");
+    }
+    let page = zkr_json(&fixture, &["queue", "dead", "/q", "--limit", "1"], 0).await;
+    assert_eq!(
+        (page["items"].as_array().map(Vec::len), page["next"].is_string()),
+        (Some(1), true),
+        "{page}"
+    );
+    let table = zkr_ok(&fixture, &["queue", "dead", "/q"]).await;
+    assert!(table.contains("not JSON") && table.contains("2 of 2"), "{table}");
+    let shown = zkr_json(&fixture, &["queue", "show", "/q", &ids[0]], 0).await;
+    assert_eq!(
+        (&shown["status"], &shown["payload"]["text"]),
+        (&"dead".into(), &"bad".into())
+    );
+    assert_eq!(
+        zkr_ok(&fixture, &["queue", "show", "/q", &ids[0], "--raw"]).await,
+        "bad"
+    );
+    let unasked = zkr(&fixture, &["queue", "purge", "/q", "--all"]).await;
+    assert_eq!(unasked.status, 64, "{unasked:?}");
+    let redriven = zkr_json(&fixture, &["queue", "redrive", "/q", &ids[0]], 0).await;
+    assert_eq!(redriven["count"], 1);
+    let purged = zkr_json(&fixture, &["queue", "purge", "/q", "--all", "--yes"], 0).await;
+    assert_eq!(purged["count"], 1);
+    let gone = zkr(&fixture, &["queue", "redrive", "/q", &ids[1]]).await;
+    assert_eq!(gone.status, 1, "{gone:?}");
+    queue.close().await;
+    zk.close().await;
+}
