@@ -199,17 +199,37 @@ async fn start(spec: &Spec<'_>, lease: &impl Lease, foreground: bool) -> std::io
     let mut child = command.process_group(0).spawn()?;
     // Taken before anything waits for the child, which would close it.
     let (input, output) = (child.stdin.take(), child.stdout.take());
+    let pid = child.id().and_then(|id| i32::try_from(id).ok());
+    let status = tokio::select! {
+        biased;
+        socket = accept(&listener, pid) => {
+            let socket = socket?;
+            return Ok(Started { child, socket, input, output });
+        }
+        status = child.wait() => status?,
+    };
+    // A monitor may be done before its call is taken.
+    match tokio::time::timeout(Duration::from_millis(100), accept(&listener, pid)).await {
+        Ok(socket) => {
+            let socket = socket?;
+            Ok(Started {
+                child,
+                socket,
+                input,
+                output,
+            })
+        }
+        Err(_) => Err(std::io::Error::other(format!("it ended with {status}"))),
+    }
+}
+
+/// The call of the monitor: the name can be seen by all users of the machine, so the process is checked.
+async fn accept(listener: &UnixListener, monitor: Option<i32>) -> std::io::Result<UnixStream> {
     loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let (socket, _) = accepted?;
-                // The name can be seen by all users of the machine.
-                let peer = socket.peer_cred()?.pid();
-                if peer.is_some() && peer == child.id().and_then(|id| i32::try_from(id).ok()) {
-                    return Ok(Started { child, socket, input, output });
-                }
-            }
-            status = child.wait() => return Err(std::io::Error::other(format!("it ended with {}", status?))),
+        let (socket, _) = listener.accept().await?;
+        let peer = socket.peer_cred()?.pid();
+        if peer.is_some() && peer == monitor {
+            return Ok(socket);
         }
     }
 }

@@ -61,7 +61,8 @@ async fn a_line_is_listed_with_holder_and_waiters() {
     assert_eq!(who["contenders"][0]["reason"], "nightly");
     let text = zkr_ok(&fixture, &["who", "/pay/l"]).await;
     assert!(text.contains("#0 nightly") && text.contains("batch-1:812"), "{text}");
-    for child in line {
+    // The waiter first, or it would be granted.
+    for child in line.into_iter().rev() {
         signal(&child, "TERM");
         assert_eq!(end(child).await.status, 143);
     }
