@@ -18,6 +18,7 @@ mod rows_claims;
 mod strikes;
 #[cfg(feature = "serde")]
 mod typed;
+mod wakeups;
 mod worker;
 
 use std::time::Duration;

@@ -112,6 +112,11 @@ impl View {
         }
     }
 
+    /// The next look asks for every list.
+    pub(crate) fn keep_no_lists(&mut self) {
+        self.pinned.clear();
+    }
+
     /// Whether the list of its block shows a node.
     pub(crate) fn shows(&self, path: &str) -> bool {
         let Some((block, name)) = path.rsplit_once('/') else {

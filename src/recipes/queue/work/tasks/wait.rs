@@ -172,6 +172,8 @@ impl Popper {
             let pinned = memory.view.pinned_blocks();
             let Some(set) = watches.as_mut().filter(|watches| watches.covers(&pinned)) else {
                 watches = Some(self.watch(session, &pinned).await?);
+                // What changed since a list that is kept is not told by a watch that was set later.
+                memory.view.keep_no_lists();
                 continue;
             };
             debug!(place = place.path(), next = ?memory.view.next, "waiting for items");
@@ -270,17 +272,20 @@ impl Popper {
     ) -> Result<Option<HeadOfLine>, Interrupted> {
         let cleanup = demands.cleanup();
         let mut entering = Box::pin(self.line.enter_turnstile(session, cleanup.as_ref()));
+        let mut watched: Option<(BlockId, NodeWatch)> = None;
         loop {
-            let mut changed = None;
             if demands.any_impatient() {
                 // Those ahead may be idle, and this one would wait with them: it is looked whether there is something at
-                // all, each time when something was taken.
+                // all, each time when something was taken. The watch is set first, then it is looked.
                 self.look(session, memory).await?;
                 match memory.view.line.first().map(|first| first.block) {
                     None => demands.nothing(),
+                    Some(block) if watched.as_ref().is_some_and(|(watched, _)| *watched == block) => {}
                     Some(block) => {
                         let path = self.store.layout.block(block);
-                        changed = list_and_watch(session, &path).await?.map(|(_, watch)| watch);
+                        watched = list_and_watch(session, &path).await?.map(|(_, watch)| (block, watch));
+                        demands.refresh();
+                        continue;
                     }
                 }
                 demands.refresh();
@@ -289,14 +294,14 @@ impl Popper {
                 }
             }
             let taken = async {
-                match changed.as_mut() {
-                    Some(watch) => watch.changed().await,
+                match watched.as_mut() {
+                    Some((_, watch)) => watch.changed().await,
                     None => future::pending().await,
                 }
             };
             tokio::select! {
                 reached = &mut entering => return reached.map(Some),
-                () = taken => {}
+                () = taken => watched = None,
                 () = demands.changed() => demands.refresh(),
             }
             if demands.is_empty() {
