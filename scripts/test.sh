@@ -3,14 +3,19 @@
 #
 #   scripts/test.sh             everything
 #   scripts/test.sh lock::      only the tests whose names contain this; all arguments go to `cargo test`
+#   scripts/test.sh --install   installs what is missing without a question (first argument)
 #
 # The server is, in this order: the jars of ZK_TEST_CLASSPATH; the Docker image ZK_TEST_IMAGE; Debian's or Ubuntu's
-# package, installed by apt-get if we are root; the Docker image zookeeper:3.9. ZOOKEEPER_CONNECT may name a running
-# server for the tests that do not have to freeze or kill theirs.
+# package, installed by apt-get if we are root (a terminal is asked first); the Docker image zookeeper:3.9.
+# ZOOKEEPER_CONNECT may name a running server for the tests that do not have to freeze or kill theirs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 main() {
+    if [ "${1:-}" = --install ]; then
+        consent=yes
+        shift
+    fi
     need_cargo
     need_c_compiler
     need_server
@@ -129,8 +134,14 @@ need_image() {
     say "ZooKeeper: the Docker image $1"
 }
 
+# Asks once where somebody sits before it; a company may have its own way to install.
 can_install() {
-    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
+    if [ -z "${consent:-}" ]; then
+        consent=yes
+        [ ! -t 0 ] || read -r -p "May the script install what the tests need, by apt-get? [y/N] " consent
+    fi
+    [[ $consent = y* ]]
 }
 
 apt_install() {

@@ -9,7 +9,7 @@ use crate::recipes::PermitLimit;
 use crate::session::{LeaseClock, Moment};
 
 /// The lease arithmetic of one session.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ModelLease(LeaseClock);
 
 impl ModelLease {
@@ -23,6 +23,16 @@ impl ModelLease {
         LeaseClock::default_margin(timeout)
     }
 
+    /// The longest silence of a client whose session was asked for and granted with this timeout.
+    pub fn client_silence(timeout: Duration) -> Duration {
+        LeaseClock::client_silence(LeaseClock::connection_timeout(timeout), timeout)
+    }
+
+    /// How often a running process calls [`alive`](Self::alive).
+    pub fn alive_interval(timeout: Duration) -> Duration {
+        LeaseClock::alive_interval(timeout)
+    }
+
     /// The process runs.
     pub fn alive(&mut self, now: Duration) {
         self.0.alive(Moment::from(now));
@@ -31,6 +41,21 @@ impl ModelLease {
     /// A request sent at `sent` is known at `now` to have been committed.
     pub fn proved(&mut self, sent: Duration, now: Duration) {
         self.0.proved(Moment::from(sent), Moment::from(now));
+    }
+
+    /// A heartbeat is sent.
+    pub fn heartbeat_sent(&mut self, now: Duration) {
+        self.0.heartbeat_sent(Moment::from(now));
+    }
+
+    /// A grant waits for its proof.
+    pub fn await_grant(&mut self) {
+        self.0.await_grant();
+    }
+
+    /// The grant was made, or given up.
+    pub fn grant_ended(&mut self) {
+        self.0.grant_ended();
     }
 
     /// A hold begins.

@@ -1,34 +1,64 @@
 //! The four-letter words: plain text for operators, asked for before any handshake.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
 use crate::core::{Connection, Core, View};
 use crate::session::SessionId;
+use crate::watch::ConnectionId;
 
 /// What the words that report a version say: the release that the server is modelled on, and that it is not one.
 const VERSION: &str = concat!("3.8.0-embedded-", env!("CARGO_PKG_VERSION"));
 
-/// A four-letter word.
+/// A four-letter word, of all that ZooKeeper 3.8 knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    Ruok,
-    Srvr,
-    Mntr,
+    Conf,
     Cons,
+    Crst,
+    Dirs,
     Dump,
+    Envi,
+    Gtmk,
+    Hash,
+    Isro,
+    Mntr,
+    Orst,
+    Ruok,
+    Srst,
+    Srvr,
+    Stat,
+    Stmk,
+    Wchc,
+    Wchp,
+    Wchs,
 }
 
 /// The word that a connection starts with, if it does. No frame is long enough to be mistaken for one.
 pub(crate) fn command(bytes: &[u8]) -> Option<Command> {
-    match bytes.first_chunk::<4>()? {
-        b"ruok" => Some(Command::Ruok),
-        b"srvr" => Some(Command::Srvr),
-        b"mntr" => Some(Command::Mntr),
-        b"cons" => Some(Command::Cons),
-        b"dump" => Some(Command::Dump),
-        _ => None,
-    }
+    Some(match bytes.first_chunk::<4>()? {
+        b"conf" => Command::Conf,
+        b"cons" => Command::Cons,
+        b"crst" => Command::Crst,
+        b"dirs" => Command::Dirs,
+        b"dump" => Command::Dump,
+        b"envi" => Command::Envi,
+        b"gtmk" => Command::Gtmk,
+        b"hash" => Command::Hash,
+        b"isro" => Command::Isro,
+        b"mntr" => Command::Mntr,
+        b"orst" => Command::Orst,
+        b"ruok" => Command::Ruok,
+        b"srst" => Command::Srst,
+        b"srvr" => Command::Srvr,
+        b"stat" => Command::Stat,
+        b"stmk" => Command::Stmk,
+        b"wchc" => Command::Wchc,
+        b"wchp" => Command::Wchp,
+        b"wchs" => Command::Wchs,
+        _ => return None,
+    })
 }
 
 impl Command {
@@ -37,14 +67,121 @@ impl Command {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = match self {
-            Self::Ruok => write!(text, "imok"),
-            Self::Srvr => srvr(core, &mut text),
-            Self::Mntr => mntr(core, &mut text),
+            Self::Conf => conf(core, &mut text),
             Self::Cons => cons(core, &mut text),
+            Self::Crst => reset_connections(core, &mut text),
+            // Nothing is on a disk.
+            Self::Dirs => write!(text, "datadir_size: 0\nlogdir_size: 0\n"),
             Self::Dump => dump(core, &mut text),
+            Self::Envi => envi(&mut text),
+            // The mask of ZooKeeper's own trace log, which cannot be set here.
+            Self::Gtmk | Self::Stmk => write!(text, "306"),
+            // Digests of the tree are not kept.
+            Self::Hash => Ok(()),
+            Self::Isro => write!(text, "rw"),
+            Self::Mntr => mntr(core, &mut text),
+            // No observers here; the answer of a server alone.
+            Self::Orst => writeln!(text, "Observer stats reset."),
+            Self::Ruok => write!(text, "imok"),
+            Self::Srst => reset_statistics(core, &mut text),
+            Self::Srvr => srvr(core, &mut text),
+            Self::Stat => stat(core, &mut text),
+            Self::Wchc => wchc(core, &mut text),
+            Self::Wchp => wchp(core, &mut text),
+            Self::Wchs => wchs(core, &mut text),
         };
         text
     }
+}
+
+fn conf(core: &Core, text: &mut String) -> std::fmt::Result {
+    writeln!(text, "tickTime={}", core.settings.tick.as_millis())?;
+    writeln!(text, "maxClientCnxns=0")?;
+    writeln!(text, "minSessionTimeout={}", core.settings.min_session_timeout)?;
+    writeln!(text, "maxSessionTimeout={}", core.settings.max_session_timeout)?;
+    writeln!(text, "serverId=0")
+}
+
+/// Lines of `key=value`; clients such as kazoo read the version from the first.
+fn envi(text: &mut String) -> std::fmt::Result {
+    writeln!(text, "Environment:")?;
+    writeln!(text, "zookeeper.version={VERSION}, built in memory")?;
+    writeln!(text, "os.name={}", std::env::consts::OS)?;
+    writeln!(text, "os.arch={}", std::env::consts::ARCH)
+}
+
+fn reset_connections(core: &mut Core, text: &mut String) -> std::fmt::Result {
+    for connection in core.connections.values_mut() {
+        (connection.received, connection.sent) = (0, 0);
+    }
+    writeln!(text, "Connection stats reset.")
+}
+
+fn reset_statistics(core: &mut Core, text: &mut String) -> std::fmt::Result {
+    (core.packets_received, core.packets_sent) = (0, 0);
+    writeln!(text, "Server stats reset.")
+}
+
+fn stat(core: &Core, text: &mut String) -> std::fmt::Result {
+    writeln!(text, "Zookeeper version: {VERSION}")?;
+    writeln!(text, "Clients:")?;
+    for connection in core.connections.values() {
+        let Connection {
+            peer, received, sent, ..
+        } = connection;
+        let queued = connection.outbox.len();
+        writeln!(text, " /{peer}[1](queued={queued},recved={received},sent={sent})")?;
+    }
+    writeln!(text)?;
+    let mut summary = String::new();
+    srvr(core, &mut summary)?;
+    text.push_str(summary.split_once('\n').map_or("", |(_, rest)| rest));
+    Ok(())
+}
+
+/// What each connection watches, also what it watches by a lagging view.
+fn watched(core: &Core) -> BTreeMap<(ConnectionId, i64), BTreeSet<String>> {
+    let of = |(id, connection): (&ConnectionId, &Connection)| {
+        let mut paths = core.main.watches.paths_of(*id);
+        paths.extend(connection.view.iter().flat_map(|view| view.watched_by(*id)));
+        let session = connection.session.unwrap_or_default();
+        (!paths.is_empty()).then_some(((*id, session), paths))
+    };
+    core.connections.iter().filter_map(of).collect()
+}
+
+fn wchs(core: &Core, text: &mut String) -> std::fmt::Result {
+    let watched = watched(core);
+    let paths: BTreeSet<&String> = watched.values().flatten().collect();
+    let total: usize = watched.values().map(BTreeSet::len).sum();
+    writeln!(text, "{} connections watching {} paths", watched.len(), paths.len())?;
+    writeln!(text, "Total watches:{total}")
+}
+
+fn wchc(core: &Core, text: &mut String) -> std::fmt::Result {
+    for ((_, session), paths) in watched(core) {
+        writeln!(text, "{}", SessionId(session))?;
+        for path in paths {
+            writeln!(text, "\t{path}")?;
+        }
+    }
+    writeln!(text)
+}
+
+fn wchp(core: &Core, text: &mut String) -> std::fmt::Result {
+    let mut by_path: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for ((_, session), paths) in watched(core) {
+        for path in paths {
+            by_path.entry(path).or_default().push(session);
+        }
+    }
+    for (path, sessions) in by_path {
+        writeln!(text, "{path}")?;
+        for session in sessions {
+            writeln!(text, "\t{}", SessionId(session))?;
+        }
+    }
+    writeln!(text)
 }
 
 fn srvr(core: &Core, text: &mut String) -> std::fmt::Result {

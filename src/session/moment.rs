@@ -9,7 +9,7 @@ use tokio::time::Instant;
 ///
 /// The lease counts in it, because a suspended machine sends nothing while the ensemble counts on. `Instant` stands
 /// still then, on Linux.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Moment(Duration);
 
 impl Moment {

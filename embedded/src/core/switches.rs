@@ -40,6 +40,10 @@ impl View {
         self.replica.watches.len()
     }
 
+    pub(crate) fn watched_by(&self, connection: ConnectionId) -> impl Iterator<Item = String> {
+        self.replica.watches.paths_of(connection).into_iter()
+    }
+
     fn advance(&mut self, lag: &Lag, to: usize) -> Vec<Event> {
         let mut events = Vec::new();
         while self.applied < to {

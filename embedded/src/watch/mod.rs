@@ -134,6 +134,16 @@ impl Watches {
         self.child.hand_over(connection, &mut other.child);
     }
 
+    /// What a connection watches.
+    pub(crate) fn paths_of(&self, connection: ConnectionId) -> BTreeSet<String> {
+        let tables = [&self.data, &self.child];
+        tables
+            .into_iter()
+            .flat_map(|table| table.paths_of(connection))
+            .cloned()
+            .collect()
+    }
+
     /// How many watches there are.
     pub(crate) fn len(&self) -> usize {
         self.data.len() + self.child.len()

@@ -38,6 +38,10 @@ impl Table {
         self.by_path.values().map(BTreeMap::len).sum()
     }
 
+    pub(super) fn paths_of(&self, connection: ConnectionId) -> impl Iterator<Item = &String> {
+        self.by_connection.get(&connection).into_iter().flatten()
+    }
+
     pub(super) fn add(&mut self, path: &str, connection: ConnectionId, mode: Mode) {
         let before = self.get(path, connection);
         let after = match self.modes {

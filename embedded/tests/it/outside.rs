@@ -1,8 +1,9 @@
 //! The four-letter words and the program.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use zookeeper_client::CreateMode;
 
@@ -46,6 +47,57 @@ async fn four_letter_words_tell_what_goes_on() {
     assert!(ask(address, "cons").contains(&format!("sid={session},lop=GetData,")));
     let dump = ask(address, "dump");
     assert!(dump.contains(&session) && dump.contains("\t/e\n"), "{dump}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_about_watches_name_sessions_and_paths() {
+    let server = quick_server().await;
+    let address = server.address();
+    let client = connect(&server).await;
+    create(&client, "/e", CreateMode::Ephemeral).await;
+    let (_, _, _data) = client.get_and_watch_data("/e").await.unwrap();
+    let (_, _, _children) = client.get_and_watch_children("/").await.unwrap();
+
+    let session = client.session_id().to_string();
+    assert_eq!(
+        ask(address, "wchs"),
+        "1 connections watching 2 paths\nTotal watches:2\n"
+    );
+    assert_eq!(ask(address, "wchc"), format!("{session}\n\t/\n\t/e\n\n"));
+    assert_eq!(ask(address, "wchp"), format!("/\n\t{session}\n/e\n\t{session}\n\n"));
+}
+
+/// kazoo's `server_version()` reads `envi`, and its transactions ask for the version.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_about_the_server_are_all_answered() {
+    let server = quick_server().await;
+    let address = server.address();
+    let _client = connect(&server).await;
+
+    let environment = ask(address, "envi");
+    assert!(environment.contains("\nzookeeper.version=3.8.0-"), "{environment}");
+    assert!(ask(address, "conf").contains("\nmaxSessionTimeout="));
+    let statistics = ask(address, "stat");
+    assert!(statistics.contains("\nClients:\n /127.0.0.1:"), "{statistics}");
+    assert!(statistics.ends_with("Node count: 5\n"), "{statistics}");
+    assert_eq!(ask(address, "isro"), "rw");
+    for word in ["dirs", "gtmk", "stmk", "orst", "crst", "srst"] {
+        assert!(!ask(address, word).is_empty(), "{word}");
+    }
+    assert!(value(&ask(address, "mntr"), "zk_packets_received") <= 2);
+}
+
+/// A client that speaks TLS sends what can be no frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tls_greeting_closes_the_connection_at_once() {
+    let server = quick_server().await;
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(&[0x16, 3, 1, 0, 0xfb, 1, 0, 0, 0xf7, 3, 3]).unwrap();
+    let mut answer = Vec::new();
+    // An end or a reset; not a silence until the timeout.
+    let closed = stream.read_to_end(&mut answer);
+    assert!(closed.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |read| read == 0));
 }
 
 #[cfg(unix)]

@@ -97,7 +97,7 @@ mod schedule;
 mod terms;
 
 /// The lease arithmetic of one session; pure, the caller says what time it is.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LeaseClock {
     timeout: Duration,
     margin: Duration,
@@ -118,14 +118,14 @@ pub(crate) struct LeaseClock {
     lapsed: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Proof {
     sent: Moment,
     acknowledged: Moment,
 }
 
 /// A time during which this process may have sent nothing, or nothing may have arrived.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Pause {
     from: Moment,
     until: Moment,

@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# Whether the packages may be published: contents, licences, dependencies, features, least versions, and their use by a crate
+# outside the workspace.
+#
+#   scripts/release-check.sh             everything; about 15 minutes
+#   scripts/release-check.sh --fast      what takes seconds; part of CI
+#   scripts/release-check.sh --install   installs cargo-deny and cargo-hack without a question
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+main() {
+    fast=''
+    [ "${1:-}" != --fast ] || fast=yes
+    step "licence files in each published package" licences
+    step "every script is in CONTRIBUTING.md" scripts_listed
+    step "contents of the packages" contents
+    [ -z "$fast" ] || exit 0
+    need cargo-deny "${1:-}"
+    need cargo-hack "${1:-}"
+    step "licences, sources, duplicate versions" deny
+    step "every combination of features" cargo hack check --quiet --package zookeeper-recipes --lib --feature-powerset \
+        --exclude-features _ensemble-tests,_interop-tests,_model --target-dir "$target/features"
+    step "Rust versions of what is used" cargo clippy --workspace --lib --all-features -- -D clippy::incompatible_msrv
+    step "least versions of the dependencies" least_versions
+    step "a crate outside the workspace uses the packages" smoke
+    printf '==> release check: all green, in %s s\n' "$SECONDS"
+}
+
+# The folders of the packages that are published.
+published() {
+    printf '.\n'
+    local manifest
+    for manifest in */Cargo.toml; do
+        grep -q '^publish = false' "$manifest" || dirname "$manifest"
+    done
+}
+
+name_of() {
+    sed -n 's/^name = "\(.*\)"/\1/p' "$1/Cargo.toml" | head -n 1
+}
+
+licences() {
+    local folder licence
+    for folder in $(published); do
+        for licence in LICENSE-APACHE LICENSE-MIT; do
+            cmp "$licence" "$folder/$licence" || missing "$(name_of "$folder"): $licence"
+        done
+    done
+}
+
+# A release needs it; a change may come before it.
+missing() {
+    printf 'MISSING: %s\n' "$1"
+    [ -n "$fast" ] || exit 1
+}
+
+scripts_listed() {
+    local script
+    for script in scripts/*.sh; do
+        grep -q "\`$script" CONTRIBUTING.md || { printf '%s is missing\n' "$script"; return 1; }
+    done
+}
+
+# Nothing that only this repository needs, and all that a user does.
+contents() {
+    local folder name listed
+    for folder in $(published); do
+        name=$(name_of "$folder")
+        listed=$(cargo package --quiet --allow-dirty --list --package "$name")
+        for wanted in LICENSE-APACHE LICENSE-MIT README.md Cargo.toml; do
+            grep -qx "$wanted" <<<"$listed" || missing "$name: $wanted in the package"
+        done
+        if grep -E '^(\.ci|\.github|tests|benches|interop|docker|scripts|fuzz)/' <<<"$listed"; then
+            printf '%s: the files above do not belong into the package\n' "$name"
+            return 1
+        fi
+    done
+}
+
+deny() {
+    local others=() manifest
+    for manifest in */Cargo.toml; do
+        ! grep -q '^publish = false' "$manifest" || others+=(--exclude "$(name_of "$(dirname "$manifest")")")
+    done
+    cargo deny --exclude-dev "${others[@]}" check bans licenses sources
+}
+
+# In a copy, since the lock file changes. `-Z` is for the resolver alone; what is built is stable.
+least_versions() {
+    git ls-files -z | xargs -0 cp --parents -t "$work"
+    (
+        cd "$work"
+        RUSTC_BOOTSTRAP=1 cargo update --quiet -Z direct-minimal-versions
+        cargo check --quiet --package zookeeper-recipes --package zookeeper-embedded --lib --features serde \
+            --target-dir "$target/least"
+    )
+}
+
+# Unpacks the tarballs and builds README's first example against them.
+smoke() {
+    local folder name patches=''
+    for folder in $(published); do
+        name=$(name_of "$folder")
+        cargo package --quiet --allow-dirty --no-verify --package "$name" --target-dir "$work/packages"
+        tar -xzf "$work/packages/package/$name-"[0-9]*.crate -C "$work"
+        patches+="$name = { path = \"$(echo "$work/$name-"[0-9]*)\" }"$'\n'
+    done
+    mkdir -p "$work/smoke/src"
+    cat >"$work/smoke/Cargo.toml" <<END
+[package]
+name = "smoke"
+version = "0.0.0"
+edition = "2024"
+
+[workspace]
+
+[dependencies]
+tokio = { version = "1", features = ["full"] }
+zookeeper-embedded = "0.1"
+zookeeper-recipes = "0.1"
+
+[patch.crates-io]
+$patches
+END
+    cat >"$work/smoke/src/main.rs" <<'END'
+use zookeeper_recipes::FairLock;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let server = zookeeper_embedded::Server::start().await?;
+    let zk = zookeeper_recipes::connect(&server.connect_string()).await?;
+    let lock = FairLock::new(&zk, "/accounts/17")?;
+
+    let guard = lock.acquire().await?;
+    println!("held with token {}, sure for {:?}", guard.token(), guard.remaining());
+    guard.release().await?;
+
+    lock.run(|token| async move { println!("run with token {token}") }).await?;
+    zk.close().await;
+    Ok(())
+}
+END
+    (cd "$work/smoke" && cargo run --quiet --target-dir "$target/smoke")
+}
+
+need() {
+    ! command -v "$1" >/dev/null || return 0
+    if [ "$2" != --install ]; then
+        local answer=y
+        [ ! -t 0 ] || read -r -p "$1 is missing. Install it by cargo? [y/N] " answer
+        [ "$answer" = y ] || fail "$1 is missing: cargo install --locked $1"
+    fi
+    step "installing $1" cargo install --quiet --locked "$1"
+}
+
+step() {
+    local name=$1
+    shift
+    printf '==> %s\n' "$name"
+    "$@" || fail "$name: failed"
+}
+
+fail() {
+    printf '==> %s\n' "$*" >&2
+    exit 1
+}
+
+main "$@"
