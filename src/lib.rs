@@ -29,6 +29,7 @@
 //! | several locks, all or none | [`MultiLock`] | `InterProcessMultiLock` | - |
 //! | at most n at a time | [`Semaphore`] | `InterProcessSemaphoreV2` | `Semaphore` |
 //! | one process leads | [`LeaderElection`] | `LeaderLatch`, `LeaderSelector` | `Election` |
+//! | a job, once per due time | [`Schedule`] | - | - |
 //! | who is there | [`Group`] | `GroupMember` | `Party` |
 //! | a gate that is open or closed | [`Barrier`] | `DistributedBarrier` | `Barrier` |
 //! | all begin together, all end together | [`DoubleBarrier`] | `DistributedDoubleBarrier` | `DoubleBarrier` |
@@ -38,6 +39,7 @@
 //! | steps in strict order, each with the last result | [`Relay`] | - | - |
 //! | a value, watched | [`SharedValue`] | `SharedValue` | - |
 //! | a number | [`SharedCounter`] | `DistributedAtomicLong` | `Counter` |
+//! | what stands in an ensemble | [`inspect::Inspector`] | - | - |
 //!
 //! `docs/migration.md` has the classes of Curator, kazoo, etcd, Redisson, Hazelcast and ShedLock, with code of both sides.
 //!
@@ -83,6 +85,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `serde` | `queue::Json`: items that are values |
+//! | `cron` | cron expressions of a `Schedule` |
+//! | `metrics` | counters, gauges and histograms through the facade crate `metrics`: `docs/metrics.md` |
 //! | `tls` | `ConnectOptions::tls` |
 //! | `sasl` | `ConnectOptions::sasl`; needs the headers of Kerberos to build |
 //!
@@ -117,12 +121,13 @@ pub use self::error::{Error, TimeoutError, WaitTimeoutError};
 pub use self::line::{AcquireTimeoutError, Contender, ContenderLayout, Layout, Mode, RunError, TryAcquireError};
 pub use self::observer::Observer;
 pub use self::recipes::{
-    Barrier, CompleteError, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, FairLock,
+    Barrier, CompleteError, CountDownLatch, DoubleBarrier, DowngradeError, DueRun, ElectionLayout, Entered, FairLock,
     FairLockBuilder, FairLockGuard, Group, GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection,
-    LeaderElectionBuilder, Leadership, LeaveTimeoutError, Member, MemberChange, Membership, MultiLock,
-    MultiLockBuilder, MultiLockGuard, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError, Presence,
-    ProclaimError, Relay, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard, Semaphore, SharedCounter,
-    SharedCounterError, SharedValue, SharedValueError, TryPermitError, Turn, Versioned,
+    LeaderElectionBuilder, Leadership, LeaveTimeoutError, Member, MemberChange, Membership, Misfire, MultiLock,
+    MultiLockBuilder, MultiLockGuard, OncePerError, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError,
+    Presence, ProclaimError, Relay, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard, Schedule,
+    ScheduleBuilder, ScheduleError, ScheduleProgress, Semaphore, SharedCounter, SharedCounterError, SharedValue,
+    SharedValueError, Starts, Timetable, TryPermitError, Turn, Versioned, once_per,
 };
 pub use self::session::{
     ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionKind, SessionState, SessionStats,

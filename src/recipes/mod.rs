@@ -10,6 +10,7 @@ mod multi_lock;
 pub(crate) mod queue;
 mod relay;
 mod rwlock;
+mod schedule;
 mod semaphore;
 mod shared_counter;
 mod shared_value;
@@ -25,6 +26,10 @@ pub use self::lock::{FairLock, FairLockBuilder, FairLockGuard};
 pub use self::multi_lock::{MultiLock, MultiLockBuilder, MultiLockGuard};
 pub use self::relay::{CompleteError, Relay, Turn};
 pub use self::rwlock::{DowngradeError, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard};
+pub use self::schedule::{
+    DueRun, Misfire, OncePerError, Schedule, ScheduleBuilder, ScheduleError, ScheduleProgress, Starts, Timetable,
+    once_per,
+};
 #[cfg(feature = "_model")]
 pub(crate) use self::semaphore::PermitLimit;
 pub use self::semaphore::{Permit, PermitError, PermitHolder, PermitTimeoutError, Semaphore, TryPermitError};

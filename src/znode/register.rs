@@ -39,6 +39,8 @@ pub(crate) struct Stored {
     pub(crate) version: i32,
     /// The zxid of the write: grows with each one, also when the node is deleted and created again.
     pub(crate) mzxid: i64,
+    /// When it was written, by the clock of the ensemble.
+    pub(crate) mtime: i64,
 }
 
 /// What must stand at the path for a write to happen.
@@ -174,6 +176,7 @@ impl From<NodeData> for Stored {
             data: node.data,
             version: node.stat.version,
             mzxid: node.stat.mzxid,
+            mtime: node.stat.mtime,
         }
     }
 }

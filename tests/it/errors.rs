@@ -12,8 +12,8 @@ use zookeeper_recipes::queue::{
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{
     AcquireTimeoutError, CompleteError, ConnectError, DowngradeError, Error, FencedWriteError, FencingToken,
-    InvalidToken, JoinError, LatchError, LossReason, Lost, PermitError, ProclaimError, ReleaseError, RunError,
-    SharedCounterError, SharedValueError, TimeoutError, TryAcquireError, TryPermitError,
+    InvalidToken, JoinError, LatchError, LossReason, Lost, OncePerError, PermitError, ProclaimError, ReleaseError,
+    RunError, ScheduleError, SharedCounterError, SharedValueError, TimeoutError, TryAcquireError, TryPermitError,
 };
 
 struct Sample {
@@ -119,6 +119,8 @@ fn of_session_and_line() -> Vec<Sample> {
             FencedWriteError::Error(Error::Closed),
             FencedWriteError::Error(client()),
         ],
+        ScheduleError: [ScheduleError::Lost(LOST), ScheduleError::Lost(ENDED), ScheduleError::Error(client())],
+        OncePerError: [OncePerError::Indeterminate, OncePerError::Error(Error::Closed)],
         ReleaseError: [
             ReleaseError::Lost(LOST),
             ReleaseError::Lost(ENDED),

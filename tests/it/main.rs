@@ -53,6 +53,7 @@ mod retry;
 mod revocation;
 mod revocation_of_leaders_and_permits;
 mod rwlock;
+mod schedule;
 mod semaphore;
 mod shared_counter;
 mod shared_value;
