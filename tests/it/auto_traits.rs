@@ -15,15 +15,15 @@ use zookeeper_recipes::queue::{
 };
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, ContenderLayout,
-    Coordinator, CountDownLatch, DoubleBarrier, DowngradeError, ElectionLayout, Entered, Error, FairLock,
+    Coordinator, CountDownLatch, DoubleBarrier, DowngradeError, DueRun, ElectionLayout, Entered, Error, FairLock,
     FairLockBuilder, FairLockGuard, FencedWriteError, FencingToken, Group, GroupObserver, Hold, InvalidToken,
     JoinError, LatchError, LatchTimeoutError, Layout, LeaderElection, LeaderElectionBuilder, Leadership,
-    LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, Mode, MultiLock,
-    MultiLockBuilder, MultiLockGuard, Observer, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError,
-    Presence, ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockBuilder, RwLockReadGuard,
-    RwLockWriteGuard, Semaphore, SessionKind, SessionState, SessionStats, SharedCounter, SharedCounterError,
-    SharedValue, SharedValueError, Stats, TimeoutError, TryAcquireError, TryPermitError, Turn, Versioned,
-    WaitTimeoutError, connect,
+    LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, Misfire, Mode, MultiLock,
+    MultiLockBuilder, MultiLockGuard, Observer, OncePerError, Participant, Permit, PermitError, PermitHolder,
+    PermitTimeoutError, Presence, ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockBuilder,
+    RwLockReadGuard, RwLockWriteGuard, Schedule, ScheduleBuilder, ScheduleError, ScheduleProgress, Semaphore,
+    SessionKind, SessionState, SessionStats, SharedCounter, SharedCounterError, SharedValue, SharedValueError, Starts,
+    Stats, TimeoutError, Timetable, TryAcquireError, TryPermitError, Turn, Versioned, WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -117,6 +117,15 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<SharedCounter>();
     plain::<SharedCounterError>();
     plain::<SharedValue>();
+    plain::<DueRun>();
+    plain::<Misfire>();
+    plain::<OncePerError>();
+    plain::<Schedule>();
+    plain::<ScheduleBuilder>();
+    plain::<ScheduleError>();
+    plain::<ScheduleProgress>();
+    plain::<Starts>();
+    plain::<Timetable>();
     plain::<SharedValueError>();
     plain::<TimeoutError<Error>>();
     plain::<TryAcquireError>();

@@ -20,13 +20,13 @@ use crate::znode::{Expected, FencedWriteError, Hold, WriteOutcome, sync};
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// A leader's view of the node. Its version is part of each write, so that a view that is out of date is noticed.
-struct View {
+struct RecordView {
     record: RunRecord,
     version: i32,
 }
 
 /// A record that was written: when, by the ensemble's clock, and when that answer came, by ours.
-struct Written {
+struct RecordWrite {
     time: i64,
     sent: tokio::time::Instant,
     answered: tokio::time::Instant,
@@ -81,7 +81,7 @@ impl Follower<'_> {
     }
 
     /// Starts the run that was recorded, and records its end.
-    async fn start<F, Fut>(&self, view: &mut View, now: &Written, work: &mut F) -> Result<(), ScheduleError>
+    async fn start<F, Fut>(&self, view: &mut RecordView, now: &RecordWrite, work: &mut F) -> Result<(), ScheduleError>
     where
         F: FnMut(DueRun) -> Fut,
         Fut: Future<Output = ()>,
@@ -115,7 +115,7 @@ impl Follower<'_> {
     }
 
     /// Writes the record while we lead, exactly once. `None` if another client has written, and the view is read again.
-    async fn write(&self, view: &mut View, record: RunRecord) -> Result<Option<Written>, ScheduleError> {
+    async fn write(&self, view: &mut RecordView, record: RunRecord) -> Result<Option<RecordWrite>, ScheduleError> {
         let (term, write) = (self.hold.token().as_i64(), view.record.write.wrapping_add(1));
         let record = RunRecord { term, write, ..record };
         let data = record.to_string();
@@ -148,18 +148,18 @@ impl Follower<'_> {
                 Err(FencedWriteError::Error(error)) => return Err(error.into()),
             };
             let (version, time) = written;
-            *view = View { record, version };
+            *view = RecordView { record, version };
             let answered = tokio::time::Instant::now();
-            return Ok(Some(Written { time, sent, answered }));
+            return Ok(Some(RecordWrite { time, sent, answered }));
         }
     }
 
-    async fn read(&self) -> Result<View, ScheduleError> {
+    async fn read(&self) -> Result<RecordView, ScheduleError> {
         Ok(self.read_stored().await?.0)
     }
 
     /// The record, at nothing older than this call, and when it was written. It is made where there is none.
-    async fn read_stored(&self) -> Result<(View, i64), ScheduleError> {
+    async fn read_stored(&self) -> Result<(RecordView, i64), ScheduleError> {
         let register = &self.schedule.register;
         sync(self.hold.session(), self.path()).await?;
         loop {
@@ -169,7 +169,7 @@ impl Follower<'_> {
                         Error::layout(self.path(), "it holds no record of a schedule; choose another path").into(),
                     );
                 };
-                let view = View {
+                let view = RecordView {
                     record,
                     version: stored.version,
                 };

@@ -14,10 +14,10 @@ use crate::error::Error;
 /// # Ok::<(), zookeeper_recipes::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Timetable(Kind);
+pub struct Timetable(DueRule);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum DueRule {
     /// At each multiple of so many milliseconds since 1970.
     Every(i64),
     #[cfg(feature = "cron")]
@@ -31,7 +31,7 @@ impl Timetable {
     /// [`Error::Layout`] for a period below a millisecond or of more than a hundred years.
     pub fn every(period: Duration) -> Result<Self, Error> {
         match i64::try_from(period.as_millis()) {
-            Ok(millis @ 1..=3_153_600_000_000) => Ok(Self(Kind::Every(millis))),
+            Ok(millis @ 1..=3_153_600_000_000) => Ok(Self(DueRule::Every(millis))),
             _ => Err(Error::layout(
                 "(timetable)",
                 "a period is between a millisecond and a hundred years; choose another",
@@ -55,7 +55,7 @@ impl Timetable {
     #[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
     pub fn cron(expression: &str) -> Result<Self, Error> {
         match expression.parse() {
-            Ok(cron) => Ok(Self(Kind::Cron(Box::new(cron)))),
+            Ok(cron) => Ok(Self(DueRule::Cron(Box::new(cron)))),
             Err(_) => Err(Error::layout(
                 expression,
                 "it is no cron expression; write minute, hour, day of month, month, day of week",
@@ -81,9 +81,9 @@ impl Timetable {
     /// As [`next_after`](Self::next_after), in milliseconds since 1970.
     pub(super) fn next_millis(&self, time: i64) -> Option<i64> {
         match &self.0 {
-            Kind::Every(period) => time.div_euclid(*period).checked_add(1)?.checked_mul(*period),
+            DueRule::Every(period) => time.div_euclid(*period).checked_add(1)?.checked_mul(*period),
             #[cfg(feature = "cron")]
-            Kind::Cron(cron) => {
+            DueRule::Cron(cron) => {
                 let time = chrono::DateTime::from_timestamp_millis(time)?;
                 let next = cron.find_next_occurrence(&time, false).ok()?;
                 Some(next.timestamp_millis())
