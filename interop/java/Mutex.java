@@ -9,12 +9,14 @@ import org.apache.curator.framework.recipes.locks.StandardLockInternalsDriver;
 
 /**
  * {@code InterProcessMutex}. Arguments: {@code any-name} for a driver that also sees contenders whose names are not
- * Curator's, {@code revocable} for one that listens to requests to make way.
+ * Curator's, {@code revocable} for one that listens to requests to make way. {@code also <path>} makes a second mutex in
+ * the same session, for {@code acquire-also} and {@code release-also}.
  */
 final class Mutex implements Recipe {
     private final Actor actor;
     private final String path;
     private final OpenMutex mutex;
+    private OpenMutex also;
     private final CountDownLatch revoked = new CountDownLatch(1);
 
     Mutex(Actor actor, String path, String[] arguments) {
@@ -37,6 +39,14 @@ final class Mutex implements Recipe {
             case "release":
                 mutex.release();
                 return actor.disturbedAt();
+            case "also":
+                also = new OpenMutex(actor.client(), arguments[0], new StandardLockInternalsDriver());
+                return "";
+            case "acquire-also":
+                return also.acquire(Recipe.limit(arguments, 0), TimeUnit.MILLISECONDS) ? "" : "timeout";
+            case "release-also":
+                also.release();
+                return "";
             case "participants":
                 return String.join(" ", mutex.getParticipantNodes());
             case "revoke":

@@ -1,5 +1,6 @@
 //! [`Inspector`]: the handle that reads a tree.
 
+use super::graph::WaitGraph;
 use super::place::{Detail, PlaceInfo, PlaceKind};
 use super::reading::Reader;
 use super::walk::WantedPlaces;
@@ -199,6 +200,22 @@ impl Inspector {
     pub async fn queue(&self, path: &str) -> Result<Option<PlaceInfo>, Error> {
         self.place_of(path, PlaceKind::is_queue, "it is no queue; list it to see what it is")
             .await
+    }
+
+    /// Returns who waits for whom at and below `tree`: candidates of dead-locks are its [`cycles`](WaitGraph::cycles).
+    ///
+    /// It keeps the contenders that wait or are waited for, and nothing else of the tree.
+    ///
+    /// # Errors
+    /// See [`Inspector`].
+    pub async fn waits_for(&self, tree: &str) -> Result<WaitGraph, Error> {
+        let mut graph = WaitGraph::default();
+        let wanted = WantedPlaces {
+            kind: PlaceKind::is_line,
+            detail: Detail::Contenders,
+        };
+        self.visit(tree, wanted, |place| graph.add(&place)).await?;
+        Ok(graph)
     }
 
     async fn place_of(

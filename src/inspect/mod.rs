@@ -9,13 +9,23 @@
 //! * `reading` – requests, so many at a time
 //! * `walk` – a tree, directory by directory
 //! * `contenders` – the nodes of a place, read and put in order
+//! * `graph` – [`WaitGraph`], who waits for whom; `cycles` – its circles; `drawing` – it as text; all pure
+//! * `breaking` – taking one contender out of a line
+//! * [`doctor`] – what is wrong in a tree
 
+mod breaking;
 mod contenders;
+mod cycles;
+pub mod doctor;
+mod drawing;
+mod graph;
 mod inspector;
 mod place;
 mod reading;
 mod recognise;
 mod walk;
 
+pub use self::cycles::{Confidence, Cycle, CycleMember};
+pub use self::graph::{Wait, WaitGraph, WaitingProcess};
 pub use self::inspector::Inspector;
 pub use self::place::{Detail, PlaceInfo, PlaceKind};

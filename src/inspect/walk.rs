@@ -121,7 +121,7 @@ impl Reader {
 }
 
 /// Containers and nodes with a time to live have owners as well.
-fn is_ephemeral(owner: i64) -> bool {
+pub(super) fn is_ephemeral(owner: i64) -> bool {
     const TTL: i64 = 0xff;
     owner != 0 && owner != i64::MIN && (owner >> 56) & 0xff != TTL
 }
@@ -203,4 +203,16 @@ fn next_sequence(names: &[String], stat: &zookeeper_client::Stat) -> Option<i32>
             .filter(|creates| *creates >= by_name)
             .unwrap_or(by_name),
     )
+}
+
+/// A place without anybody, for tests.
+#[cfg(test)]
+pub(super) fn empty_place(path: &str, kind: PlaceKind) -> PlaceInfo {
+    let recognised = Recognised {
+        kind,
+        certain: true,
+        also: Vec::new(),
+        because: "a test",
+    };
+    place(path, recognised, &[], super::contenders::nothing()).0
 }

@@ -15,6 +15,7 @@ mod barrier;
 mod double_barrier;
 mod election;
 mod group;
+mod inspect;
 mod mutex;
 mod queue;
 mod reference;

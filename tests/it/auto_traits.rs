@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use zookeeper_recipes::inspect::{Inspector, PlaceInfo, PlaceKind};
+use zookeeper_recipes::inspect::doctor::{Diagnosis, Doctor};
+use zookeeper_recipes::inspect::{Cycle, Inspector, PlaceInfo, PlaceKind, WaitGraph};
 #[cfg(feature = "serde")]
 use zookeeper_recipes::queue::Json;
 use zookeeper_recipes::queue::{
@@ -64,6 +65,10 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<ContenderLayout>();
     plain::<Mode>();
     plain::<Inspector>();
+    plain::<Cycle>();
+    plain::<Diagnosis>();
+    plain::<Doctor>();
+    plain::<WaitGraph>();
     plain::<PlaceInfo>();
     plain::<PlaceKind>();
     plain::<InvalidItemId>();

@@ -1,5 +1,6 @@
 //! What the inspector says of what stands there, whoever made it.
 
+mod dead_locks;
 mod places;
 mod reasons;
 
