@@ -106,6 +106,7 @@ struct Migration;
 mod error;
 pub mod inspect;
 mod line;
+pub mod metrics;
 #[cfg(feature = "_model")]
 #[doc(hidden)]
 pub mod model;

@@ -11,6 +11,7 @@ use super::order::CreationOrder;
 use super::position::{Mode, Position, position_of};
 use super::{Ahead, Enrolment, Line};
 use crate::error::Error;
+use crate::metrics;
 use crate::session::{CleanupToken, Interrupted, Lost, Session};
 use crate::znode::{Ephemeral, Hold, NewChild, NodeWatch, list, own_data, read, watch_existing};
 
@@ -154,6 +155,7 @@ impl<'a> Enrolled<'a> {
 
     /// Says in the log for whom we have been waiting so long.
     async fn warn_of_long_wait(&self, blocker: &str, patience: &mut Patience) -> Result<(), Interrupted> {
+        metrics::count(metrics::SLOW_WAITS, &[("recipe", self.line.recipe())]);
         let holder = read(self.node.session(), blocker).await?;
         let (identity, session) = holder.map_or_else(Default::default, |(data, stat)| {
             let identity = String::from_utf8_lossy(own_data(&data)).into_owned();

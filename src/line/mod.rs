@@ -34,6 +34,7 @@ use tracing::{Instrument, info_span, warn};
 
 use self::contender::Enrolled;
 use crate::error::Error;
+use crate::metrics::AcquireTimer;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
 use crate::znode::{
     ChildName, Hold, NodePath, Parents, Tag, list, request_revocation, retry_across_sessions, with_deadline,
@@ -203,14 +204,28 @@ impl Line {
         &self.zk
     }
 
+    /// The recipe that writes such names, for metrics.
+    pub(crate) fn recipe(&self) -> &'static str {
+        match self.names.exclusive {
+            exclusive if exclusive != self.names.shared => "rwlock",
+            exclusive => exclusive.recipe(),
+        }
+    }
+
     /// Waits for the place, through as many sessions as it takes. What is left to be removed holds a token of `cleanup`.
     pub(crate) async fn acquire(&self, enrolment: &Enrolment, cleanup: Option<&CleanupToken>) -> Result<Hold, Error> {
         let attempt = |session: Arc<Session>| async move {
             let enrolled = Enrolled::enrol(self, &session, enrolment, cleanup).await?;
             enrolled.granted().await
         };
-        let acquired = retry_across_sessions(&self.zk, attempt);
-        acquired.instrument(info_span!("acquire", path = %self.path)).await
+        // A call with a limit is measured where the limit is known.
+        let timer = cleanup.is_none().then(|| AcquireTimer::start(self.recipe()));
+        let span = info_span!("acquire", otel.kind = "client", recipe = self.recipe(), path = %self.path);
+        let acquired = retry_across_sessions(&self.zk, attempt).instrument(span).await;
+        if let Some(timer) = timer {
+            timer.ended(if acquired.is_ok() { "granted" } else { "error" });
+        }
+        acquired
     }
 
     /// As [`acquire`](Self::acquire), until `give_up` ends, which is told the path of the contender's node: then `None`, and
@@ -254,7 +269,14 @@ impl Line {
         let (ahead, began) = (Ahead::default(), Instant::now());
         let enrolment = &enrolment.noting(&ahead);
         let acquire = |cleanup| async move { self.acquire(enrolment, Some(&cleanup)).await };
-        match with_deadline(&self.zk, limit, acquire).await? {
+        let timer = AcquireTimer::start(self.recipe());
+        let acquired = with_deadline(&self.zk, limit, acquire).await;
+        timer.ended(match &acquired {
+            Ok(Some(_)) => "granted",
+            Ok(None) => "timeout",
+            Err(_) => "error",
+        });
+        match acquired? {
             Some(hold) => Ok(hold),
             None => {
                 let lines = std::slice::from_ref(self);
@@ -266,7 +288,14 @@ impl Line {
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
         let attempt = |session| async move { self.try_in(&session, enrolment).await };
-        retry_across_sessions(&self.zk, attempt).await
+        let timer = AcquireTimer::start(self.recipe());
+        let acquired = retry_across_sessions(&self.zk, attempt).await;
+        timer.ended(match &acquired {
+            Ok(Some(_)) => "granted",
+            Ok(None) => "contended",
+            Err(_) => "error",
+        });
+        acquired
     }
 
     /// Goes on with the place of an exclusive holder as one who shares it, without a gap: its node is replaced by that of

@@ -11,8 +11,9 @@
 //! * a connection that breaks is put down to its oldest unanswered request ([`Unanswered::Unknown`]).
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tracing::{debug, warn};
 use zookeeper_client as zk;
@@ -24,6 +25,7 @@ use super::moment::Moment;
 use super::operation::{Operation, is_ephemeral};
 use super::state::{LossReason, Lost};
 use crate::error::Error;
+use crate::metrics::{self, GaugeGuard};
 
 /// What came of a request.
 #[derive(Debug)]
@@ -99,7 +101,7 @@ impl Session {
         self: &Arc<Self>,
         send: impl FnOnce(zk::Client) -> F,
     ) -> Result<Reply<T>, Lost> {
-        let (attempt, client) = self.attempt().await?;
+        let (attempt, client) = self.attempt("read").await?;
         Ok(attempt.settle(self.while_alive(send(client)).await?))
     }
 
@@ -140,7 +142,7 @@ impl Session {
         send: impl FnOnce(zk::Client) -> F,
         owner: impl FnOnce(&T) -> Option<i64>,
     ) -> Result<(u64, Reply<T>), Lost> {
-        let (attempt, client) = self.attempt().await?;
+        let (attempt, client) = self.attempt("write").await?;
         let answer = self.while_alive(send(client)).await?;
         if let Ok(answer) = &answer {
             attempt.committed(owner(answer))?;
@@ -154,7 +156,7 @@ impl Session {
     /// [`Error::TooLarge`] before anything is sent, if a server would cut the connection.
     pub(crate) async fn commit(self: &Arc<Self>, steps: &[Operation]) -> Result<Commit, Interrupted> {
         self.check_steps(steps)?;
-        let (attempt, client) = self.attempt().await?;
+        let (attempt, client) = self.attempt("transaction").await?;
         let mut multi = client.new_multi_writer();
         for step in steps {
             let added = step.add_to(&mut multi, self.acls());
@@ -163,6 +165,7 @@ impl Session {
         let (index, source) = match self.while_alive(multi.commit()).await? {
             Ok(results) => {
                 attempt.committed(Operation::owner(steps, &results))?;
+                attempt.meter.ended("none");
                 let connection = attempt.connection;
                 return Ok(Commit::Applied(Applied { results, connection }));
             }
@@ -197,7 +200,7 @@ impl Session {
     }
 
     /// Begins a request: waits for the link.
-    async fn attempt(self: &Arc<Self>) -> Result<(Attempt<'_>, zk::Client), Lost> {
+    async fn attempt(self: &Arc<Self>, operation: &'static str) -> Result<(Attempt<'_>, zk::Client), Lost> {
         self.connected().await?;
         let client = self.client()?;
         self.counters().requests.fetch_add(1, Ordering::Relaxed);
@@ -207,6 +210,7 @@ impl Session {
             number,
             connection,
             sent: Moment::now(),
+            meter: RequestMeter::start(operation),
         };
         Ok((attempt, client))
     }
@@ -227,6 +231,39 @@ struct Attempt<'a> {
     number: u64,
     connection: u64,
     sent: Moment,
+    meter: RequestMeter,
+}
+
+/// Measures one request, until it is dropped.
+struct RequestMeter {
+    operation: &'static str,
+    began: Instant,
+    /// `none`, or why there is no answer to use; unset if the caller is gone.
+    error: OnceLock<&'static str>,
+    _in_flight: GaugeGuard,
+}
+
+impl RequestMeter {
+    fn start(operation: &'static str) -> Self {
+        Self {
+            operation,
+            began: Instant::now(),
+            error: OnceLock::new(),
+            _in_flight: GaugeGuard::new(metrics::REQUESTS_IN_FLIGHT, None),
+        }
+    }
+
+    fn ended(&self, error: &'static str) {
+        let _ = self.error.set(error);
+    }
+}
+
+impl Drop for RequestMeter {
+    fn drop(&mut self) {
+        let error = self.error.get().copied().unwrap_or("cancelled");
+        let labels = [("operation", self.operation), ("error.type", error)];
+        metrics::observe(metrics::REQUEST_DURATION, &labels, self.began.elapsed());
+    }
 }
 
 impl Attempt<'_> {
@@ -235,14 +272,20 @@ impl Attempt<'_> {
         let error = match answer {
             Ok(answer) => {
                 self.finish();
+                self.meter.ended("none");
                 return Reply::Answer(answer);
             }
             Err(error) => error,
         };
         let Some(mut unanswered) = classify(&error) else {
             self.finish();
+            self.meter.ended("refused");
             return Reply::Refused(error);
         };
+        self.meter.ended(match unanswered {
+            Unanswered::Busy => "busy",
+            Unanswered::Unknown { .. } => "no_answer",
+        });
         match (&mut unanswered, &error) {
             // The task that serves the client has died. Nothing else would tell.
             (Unanswered::Unknown { .. }, zk::Error::ClientClosed) => self.session.end(LossReason::SessionExpired),

@@ -20,6 +20,7 @@ use super::interrupted::Interrupted;
 use super::request::{Reply, Unanswered};
 use super::state::{Lost, lock};
 use crate::error::Error;
+use crate::metrics;
 
 /// The longest pause before the first retry; each further one may be twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -86,6 +87,7 @@ impl<'a> Retry<'a> {
 
     async fn pause(&mut self) -> Result<(), Lost> {
         self.session.counters().retries.fetch_add(1, Ordering::Relaxed);
+        metrics::count(metrics::REQUEST_RETRIES, &[]);
         let delay = self.session.retry_budget().delay(Instant::now());
         self.session.sleep(self.backoff.next() + delay).await
     }

@@ -2,13 +2,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ephemeral::Ephemeral;
 use super::fenced::CheckWriter;
+use super::name::recipe_of;
 use super::token::FencingToken;
 use crate::error::{Error, classify};
-use crate::session::{Coordinator, Interrupted, LossReason, Lost, LostSignal, Session, SessionLease};
+use crate::metrics::{self, GaugeGuard};
+use crate::session::{Coordinator, End, Interrupted, LossReason, Lost, LostSignal, Session, SessionLease};
 
 /// A place that is held: what the guards of all recipes dereference to.
 ///
@@ -38,6 +40,8 @@ use crate::session::{Coordinator, Interrupted, LossReason, Lost, LostSignal, Ses
 #[clippy::has_significant_drop]
 #[derive(Debug)]
 pub struct Hold {
+    /// Dropped first, while the nodes are as they were.
+    _measured: HoldTimer,
     node: Ephemeral,
     /// Further nodes, created together with the first: they share its end, and its czxid.
     others: Vec<Ephemeral>,
@@ -53,7 +57,12 @@ impl Hold {
 
     /// Turns nodes that were created together, and that were all found to be granted, into one hold.
     pub(crate) fn of_all(node: Ephemeral, others: Vec<Ephemeral>, zk: Coordinator) -> Self {
-        let hold = Self { node, others, _zk: zk };
+        let hold = Self {
+            _measured: HoldTimer::start(&node),
+            node,
+            others,
+            _zk: zk,
+        };
         hold.nodes().for_each(|node| node.set_held(true));
         // The share in the lease goes with the end, not with the guard: what is lost does not count any more.
         hold.node.end().keep(hold.session().hold());
@@ -194,6 +203,53 @@ impl Hold {
             Interrupted::Lost(lost) => ReleaseError::Lost(lost),
             Interrupted::Failed(error) => ReleaseError::Error(error),
         })
+    }
+}
+
+/// Measures one hold, until it is dropped.
+#[derive(Debug)]
+struct HoldTimer {
+    end: Arc<End>,
+    recipe: &'static str,
+    began: Instant,
+    _holds: GaugeGuard,
+}
+
+impl HoldTimer {
+    fn start(node: &Ephemeral) -> Self {
+        let recipe = recipe_of(node.name());
+        Self {
+            end: Arc::clone(node.end()),
+            recipe,
+            began: Instant::now(),
+            _holds: GaugeGuard::new(metrics::HOLDS, Some(("recipe", recipe))),
+        }
+    }
+}
+
+impl Drop for HoldTimer {
+    fn drop(&mut self) {
+        let (outcome, lost) = match self.end.reason() {
+            None => ("dropped", None),
+            Some(LossReason::Released) => ("released", None),
+            Some(LossReason::SessionExpired) => ("lost", Some("session_expired")),
+            Some(LossReason::LeaseLapsed) => ("lost", Some("lease_lapsed")),
+            Some(LossReason::NodeRemoved) => ("lost", Some("node_removed")),
+            Some(LossReason::Revoked) => ("lost", Some("revoked")),
+            Some(LossReason::Closed) => ("lost", Some("closed")),
+            Some(LossReason::GivenUp) => ("lost", Some("given_up")),
+            #[allow(unreachable_patterns, reason = "further reasons may come")]
+            Some(_) => ("lost", Some("other")),
+        };
+        let recipe = ("recipe", self.recipe);
+        metrics::observe(
+            metrics::HOLD_DURATION,
+            &[recipe, ("outcome", outcome)],
+            self.began.elapsed(),
+        );
+        if let Some(reason) = lost {
+            metrics::count(metrics::LOSSES, &[recipe, ("error.type", reason)]);
+        }
     }
 }
 

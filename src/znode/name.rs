@@ -40,6 +40,17 @@ impl Tag {
         }
     }
 
+    /// The recipe whose contenders have this tag, for metrics.
+    pub(crate) fn recipe(self) -> &'static str {
+        match self {
+            Self::Lock | Self::KazooLock => "lock",
+            Self::Latch => "election",
+            Self::Read | Self::Write | Self::KazooReadLock => "rwlock",
+            Self::Lease => "semaphore",
+            Self::Member => "double_barrier",
+        }
+    }
+
     /// How a node of this kind is created: the server appends a sequence number to all but a member's.
     pub(crate) fn create_mode(self) -> zk::CreateMode {
         match self {
@@ -62,6 +73,20 @@ impl Tag {
         };
         NewName { guid, prefix }
     }
+}
+
+/// The recipe that named a node, for metrics; `other` where the name has no number.
+pub(crate) fn recipe_of(name: &str) -> &'static str {
+    const TAGS: [Tag; 7] = [
+        Tag::Read,
+        Tag::Write,
+        Tag::KazooReadLock,
+        Tag::KazooLock,
+        Tag::Latch,
+        Tag::Lease,
+        Tag::Lock,
+    ];
+    ChildName::parse(name, TAGS).map_or("other", |name| name.tag.recipe())
 }
 
 /// The same random bits as a UUID of version 8, the one for vendors: others name their nodes with version 4.

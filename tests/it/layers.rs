@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&str; 5] = ["session", "znode", "line", "recipes", "inspect"];
 
 /// Files that every layer may use, and that therefore use none but the bottom's errors.
-const BESIDE: [&str; 2] = ["error.rs", "observer.rs"];
+const BESIDE: [&str; 3] = ["error.rs", "metrics.rs", "observer.rs"];
 
 fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")

@@ -14,6 +14,7 @@ use tracing::{Instrument, debug, info_span};
 use super::limit::{Limit, PermitDecision};
 use super::{Permit, PermitError, Semaphore};
 use crate::line::Enrolment;
+use crate::metrics::AcquireTimer;
 use crate::session::{CleanupToken, Interrupted, LossReason, Lost, Session};
 use crate::znode::{
     ChildName, Ephemeral, Hold, NewChild, NodeWatch, Parents, Tag, list, list_and_watch, read_and_watch,
@@ -35,11 +36,22 @@ impl Semaphore {
         permits: u32,
         cleanup: Option<&CleanupToken>,
     ) -> Result<Permit, PermitError> {
-        retry_across_sessions(&self.zk, |session| async move {
+        // A call with a limit is measured where the limit is known.
+        let timer = cleanup.is_none().then(|| AcquireTimer::start("semaphore"));
+        let acquired = retry_across_sessions(&self.zk, |session| async move {
             self.acquire_in(&session, permits, cleanup).await
         })
-        .instrument(info_span!("acquire_permits", path = self.path(), permits))
-        .await
+        .instrument(info_span!(
+            "acquire_permits",
+            otel.kind = "client",
+            path = self.path(),
+            permits
+        ))
+        .await;
+        if let Some(timer) = timer {
+            timer.ended(if acquired.is_ok() { "granted" } else { "error" });
+        }
+        acquired
     }
 
     async fn acquire_in(

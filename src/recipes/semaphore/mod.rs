@@ -19,6 +19,7 @@ use bytes::Bytes;
 use self::limit::Agreement;
 use crate::error::Error;
 use crate::line::{ContenderNames, Line};
+use crate::metrics::AcquireTimer;
 use crate::session::Coordinator;
 use crate::znode::{NodePath, elapsed, retry_across_sessions, with_deadline, with_reason};
 
@@ -154,7 +155,14 @@ impl Semaphore {
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire_many(&self, permits: u32) -> Result<Permit, TryPermitError> {
         let attempt = retry_across_sessions(&self.zk, |session| async move { self.try_in(&session, permits).await });
-        attempt.await?.ok_or(TryPermitError::NoPermits)
+        let timer = AcquireTimer::start("semaphore");
+        let acquired = attempt.await;
+        timer.ended(match &acquired {
+            Ok(Some(_)) => "granted",
+            Ok(None) => "contended",
+            Err(_) => "error",
+        });
+        acquired?.ok_or(TryPermitError::NoPermits)
     }
 
     /// Waits for one permit for at most `limit`, requests to the ensemble included.
@@ -182,7 +190,14 @@ impl Semaphore {
         let acquired = with_deadline(&self.zk, limit, |cleanup| async move {
             self.acquire_tracked(permits, Some(&cleanup)).await
         });
-        acquired.await?.ok_or_else(|| elapsed(&self.zk, self.path(), limit))
+        let timer = AcquireTimer::start("semaphore");
+        let acquired = acquired.await;
+        timer.ended(match &acquired {
+            Ok(Some(_)) => "granted",
+            Ok(None) => "timeout",
+            Err(_) => "error",
+        });
+        acquired?.ok_or_else(|| elapsed(&self.zk, self.path(), limit))
     }
 
     /// As [`acquire_many`](Self::acquire_many), and says why: the reason stands behind the identity in the nodes of the

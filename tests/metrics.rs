@@ -1,0 +1,166 @@
+//! The feature `metrics`: what is recorded is described, in the docs, and of bounded number.
+
+#![cfg(feature = "metrics")]
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use zookeeper_embedded::Server;
+use zookeeper_recipes::metrics::{MetricKind, TABLE, describe};
+use zookeeper_recipes::{FairLock, LeaderElection, RwLock, Semaphore};
+
+/// Remembers all series and descriptions.
+#[derive(Debug, Default)]
+struct Recorded {
+    series: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    described: Mutex<BTreeMap<String, (MetricKind, String)>>,
+}
+
+impl Recorded {
+    fn register(&self, key: &Key) {
+        let labels: Vec<_> = key
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
+        let mut series = self.series.lock().unwrap();
+        series
+            .entry(key.name().to_owned())
+            .or_default()
+            .insert(labels.join(","));
+    }
+
+    fn describe(&self, name: &KeyName, kind: MetricKind, text: &SharedString) {
+        self.described
+            .lock()
+            .unwrap()
+            .insert(name.as_str().to_owned(), (kind, text.to_string()));
+    }
+}
+
+#[derive(Debug)]
+struct Handle(Arc<Recorded>);
+
+impl Recorder for Handle {
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        self.0.describe(&name, MetricKind::Counter, &text);
+    }
+
+    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        self.0.describe(&name, MetricKind::Gauge, &text);
+    }
+
+    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        self.0.describe(&name, MetricKind::Histogram, &text);
+    }
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        self.0.register(key);
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        self.0.register(key);
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        self.0.register(key);
+        Histogram::noop()
+    }
+}
+
+fn recorded() -> &'static Arc<Recorded> {
+    static RECORDED: OnceLock<Arc<Recorded>> = OnceLock::new();
+    RECORDED.get_or_init(|| {
+        let recorded = Arc::<Recorded>::default();
+        metrics::set_global_recorder(Handle(Arc::clone(&recorded))).unwrap();
+        describe();
+        recorded
+    })
+}
+
+#[test]
+fn the_docs_and_the_descriptions_name_the_same_metrics() {
+    let described = recorded().described.lock().unwrap().clone();
+    let docs = include_str!("../docs/metrics.md");
+    assert_eq!(described.len(), TABLE.len());
+    for metric in TABLE {
+        let (kind, text) = &described[metric.name];
+        assert_eq!((*kind, text.as_str()), (metric.kind, metric.description));
+        let row = docs.lines().find(|line| line.contains(&format!("`{}`", metric.name)));
+        let row = row.unwrap_or_else(|| panic!("docs/metrics.md lacks {}", metric.name));
+        let labels_in_order = metric.labels.iter().all(|label| row.contains(&format!("`{label}`")));
+        assert!(row.contains(&format!("`{}`", metric.unit)) && labels_in_order, "{row}");
+    }
+    let rows = docs
+        .lines()
+        .filter(|line| line.starts_with("| `zookeeper_recipes."))
+        .count();
+    assert_eq!(rows, TABLE.len(), "docs/metrics.md has a row for what is not recorded");
+}
+
+#[tokio::test]
+async fn ten_thousand_paths_give_a_bounded_number_of_series() {
+    let recorded = recorded();
+    let server = Server::start().await.unwrap();
+    let zk = zookeeper_recipes::connect(&server.connect_string()).await.unwrap();
+    let one_of_each = async |number: usize| {
+        let path = format!("/paths/{number}");
+        FairLock::new(&zk, &path)
+            .unwrap()
+            .acquire()
+            .await
+            .unwrap()
+            .release()
+            .await
+            .unwrap();
+    };
+    one_of_each(0).await;
+    drop(RwLock::new(&zk, "/rw").unwrap().read().await.unwrap());
+    drop(
+        LeaderElection::new(&zk, "/leader")
+            .unwrap()
+            .campaign("a")
+            .await
+            .unwrap(),
+    );
+    drop(Semaphore::new(&zk, "/bank", 1).unwrap().acquire().await.unwrap());
+    let held = FairLock::new(&zk, "/held").unwrap().acquire().await.unwrap();
+    let contended = FairLock::new(&zk, "/held").unwrap();
+    contended.try_acquire().await.unwrap_err();
+    contended.acquire_timeout(Duration::from_millis(50)).await.unwrap_err();
+    held.release().await.unwrap();
+    for numbers in (1..10_000).collect::<Vec<_>>().chunks(100) {
+        futures::future::join_all(numbers.iter().map(|number| one_of_each(*number))).await;
+    }
+    zk.close().await;
+
+    let series = recorded.series.lock().unwrap();
+    let count: usize = series.values().map(BTreeSet::len).sum();
+    assert!(count < 60, "{count} series: {series:?}");
+    assert!(!format!("{series:?}").contains('/'), "a label is a path: {series:?}");
+    let recipes = &series["zookeeper_recipes.hold.duration"];
+    for recipe in ["lock", "rwlock", "election", "semaphore"] {
+        assert!(
+            recipes
+                .iter()
+                .any(|labels| labels.contains(&format!("recipe={recipe},"))),
+            "{recipes:?}"
+        );
+    }
+    let outcomes = &series["zookeeper_recipes.acquire.duration"];
+    for outcome in ["granted", "timeout", "contended"] {
+        assert!(
+            outcomes
+                .iter()
+                .any(|labels| labels.contains(&format!("outcome={outcome}"))),
+            "{outcomes:?}"
+        );
+    }
+    let known: BTreeSet<_> = TABLE.iter().map(|metric| metric.name).collect();
+    let unknown: Vec<_> = series.keys().filter(|name| !known.contains(name.as_str())).collect();
+    assert!(unknown.is_empty(), "recorded, but not in the table: {unknown:?}");
+}
