@@ -111,6 +111,25 @@ pub enum Error {
         limit: usize,
     },
 
+    /// All sessions of the coordinator are full, and it may open no more. Nothing was sent.
+    #[error(
+        "{path}: no room in any of {sessions} sessions for paths of {bytes} bytes, of which each takes {limit}, those of \
+         waiters counted twice; raise ConnectOptions::max_sessions (now {max_sessions}) and, if they refuse connections, the \
+         maxClientCnxns of the servers, or release some, or use shorter paths"
+    )]
+    SessionsFull {
+        /// Path that was to be acquired.
+        path: String,
+        /// How many sessions there are.
+        sessions: usize,
+        /// How many there may be.
+        max_sessions: usize,
+        /// How many bytes the paths of the nodes would have taken.
+        bytes: usize,
+        /// How many bytes are placed in one session.
+        limit: usize,
+    },
+
     /// The ensemble answered with an error that the recipe does not expect.
     #[error("the ensemble refused a request on {path}")]
     Client {

@@ -10,7 +10,7 @@ use super::contender::{Enrolled, Purpose};
 use super::{AcquireTimeoutError, Ahead, Enrolment, Line};
 use crate::error::Error;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
-use crate::znode::{Ephemeral, Hold, NodePath, list, retry_across_sessions, with_deadline};
+use crate::znode::{Ephemeral, Hold, NodePath, list, place_across_sessions, with_deadline};
 
 /// Several lines that are joined and left together.
 ///
@@ -37,6 +37,16 @@ impl LineSet {
         self.lines.first().map_or("/", |line| line.path.as_str())
     }
 
+    /// The longest path, and how many nodes all places are.
+    fn need(&self) -> (&str, usize) {
+        let longest = self
+            .lines
+            .iter()
+            .map(|line| line.path.as_str())
+            .max_by_key(|path| path.len());
+        (longest.unwrap_or("/"), self.lines.len())
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &NodePath> {
         self.lines.iter().map(|line| &line.path)
     }
@@ -52,7 +62,7 @@ impl LineSet {
             }
             self.hold(places).await
         };
-        let acquired = retry_across_sessions(&self.zk, attempt);
+        let acquired = place_across_sessions(&self.zk, self.need(), attempt);
         acquired
             .instrument(info_span!("acquire_all", lines = self.lines.len()))
             .await
@@ -78,7 +88,7 @@ impl LineSet {
     /// As [`Line::try_acquire`], of all places.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
         let attempt = |session| async move { self.try_in(&session, enrolment).await };
-        retry_across_sessions(&self.zk, attempt).await
+        place_across_sessions(&self.zk, self.need(), attempt).await
     }
 
     async fn try_in(&self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<Option<Hold>, Interrupted> {

@@ -45,7 +45,8 @@ use crate::error::Error;
 use crate::metrics::AcquireTimer;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
 use crate::znode::{
-    ChildName, Hold, NodePath, Parents, Tag, request_revocation, retry_across_sessions, with_deadline, with_reason,
+    ChildName, Hold, NodePath, Parents, Tag, place_across_sessions, request_revocation, retry_across_sessions,
+    with_deadline, with_reason,
 };
 
 pub(crate) use self::ahead::Ahead;
@@ -235,7 +236,9 @@ impl Line {
         // A call with a limit is measured where the limit is known.
         let timer = cleanup.is_none().then(|| AcquireTimer::start(self.recipe()));
         let span = info_span!("acquire", otel.kind = "client", recipe = self.recipe(), path = %self.path);
-        let acquired = retry_across_sessions(&self.zk, attempt).instrument(span).await;
+        let acquired = place_across_sessions(&self.zk, (self.path.as_str(), 1), attempt)
+            .instrument(span)
+            .await;
         if let Some(timer) = timer {
             timer.ended(if acquired.is_ok() { "granted" } else { "error" });
         }
@@ -260,7 +263,7 @@ impl Line {
                 hold = enrolled.granted() => hold.map(Some),
             }
         };
-        let acquired = retry_across_sessions(&self.zk, attempt);
+        let acquired = place_across_sessions(&self.zk, (self.path.as_str(), 1), attempt);
         acquired.instrument(info_span!("acquire", path = %self.path)).await
     }
 
@@ -303,7 +306,7 @@ impl Line {
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
         let attempt = |session| async move { self.try_in(&session, enrolment).await };
         let timer = AcquireTimer::start(self.recipe());
-        let acquired = retry_across_sessions(&self.zk, attempt).await;
+        let acquired = place_across_sessions(&self.zk, (self.path.as_str(), 1), attempt).await;
         timer.ended(match &acquired {
             Ok(Some(_)) => "granted",
             Ok(None) => "contended",

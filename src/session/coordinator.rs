@@ -4,23 +4,24 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time;
 use tracing::warn;
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
 use super::core::{Session, SessionConfig};
-use super::current::{CurrentSession, Slot};
 use super::lease::LeaseClock;
 use super::moment::Moment;
 use super::options::{ConnectError, ConnectOptions};
 use super::path_states::PathStates;
+use super::pool::{Pool, Room};
 use super::retry::RetryBudget;
 use super::state::SessionState;
 use super::stats::{Counters, Stats};
-use super::{reaper, runtime, supervisor};
+use super::{runtime, supervisor};
 use crate::error::Error;
 use crate::observer::Observer;
 
@@ -51,12 +52,10 @@ pub struct Coordinator {
 
 #[derive(Debug)]
 struct CoordinatorInner {
-    current: CurrentSession,
+    pool: Arc<Pool>,
     config: Arc<SessionConfig>,
     states: watch::Receiver<SessionState>,
     path_states: PathStates,
-    /// Dropping it tells the supervisor that the last handle is gone.
-    close: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
 
 impl Coordinator {
@@ -84,7 +83,6 @@ impl Coordinator {
             .unwrap_or_else(|_| Err(ConnectError::from_client(&cluster, timeout, zk::Error::NoHosts)))?;
         check_margin(options.lease_margin, client.session_timeout())?;
 
-        let (orphans, orphan_receiver) = mpsc::unbounded_channel();
         let config = Arc::new(SessionConfig {
             identity: options.identity.clone(),
             acls: options.acls.clone(),
@@ -93,35 +91,26 @@ impl Coordinator {
             chroot_len: cluster.chroot_len(),
             long_wait: options.long_wait,
             runtime: runtime.clone(),
-            orphans,
-            past: Mutex::default(),
             retired: Mutex::default(),
             undeletable: Mutex::default(),
             request_limit: options.request_limit,
+            max_sessions: options.max_sessions,
             retries: RetryBudget::default(),
             sessions: Mutex::default(),
             counters: Counters::default(),
         });
-        let session = Session::new(client, opened, Arc::clone(&config));
-        let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));
-        let (states, states_receiver) = watch::channel(SessionState::Connected);
-        let (close, close_receiver) = mpsc::unbounded_channel();
-        let current = CurrentSession::new(slot_receiver);
-        runtime.spawn(reaper::run(orphan_receiver, current.clone()));
-        let supervisor = supervisor::Supervisor::new(options, cluster, Arc::clone(&config), slot, states);
-        runtime.spawn(supervisor.run(session, close_receiver));
+        let (pool, states) = Pool::new(options, cluster, Arc::clone(&config), (client, opened));
         Ok(Self {
             inner: Arc::new(CoordinatorInner {
-                current,
+                pool,
                 config,
-                states: states_receiver,
+                states,
                 path_states: PathStates::default(),
-                close,
             }),
         })
     }
 
-    /// The state of the session, for display and logging. Holds do not depend on it, see
+    /// The state of the session, for display and logging; of several, the worst. Holds do not depend on it, see
     /// [`Hold::lost`](crate::Hold::lost).
     pub fn states(&self) -> Observer<SessionState> {
         Observer::new(self.inner.states.clone())
@@ -140,7 +129,8 @@ impl Coordinator {
         self.inner.config.stats()
     }
 
-    /// The client of the current session, for requests beside the recipes.
+    /// The client of the current session, for requests beside the recipes; of several, that of the first one. Watch at
+    /// most 32 KiB of paths through it; for more, connect a client of your own.
     ///
     /// Get it anew for each use: a session stays open at the server while any clone of its client lives, also one
     /// that this coordinator has given up, and a client of an ended session serves no request.
@@ -155,7 +145,7 @@ impl Coordinator {
         }
     }
 
-    /// Closes the session: every hold is lost with [`LossReason::Closed`](crate::LossReason::Closed), every node is
+    /// Closes the session, or all of them at once: every hold is lost with [`LossReason::Closed`](crate::LossReason::Closed), every node is
     /// removed, pending calls on any clone fail with [`Error::Closed`]. Returns when the ensemble has confirmed it, or
     /// after a third of the session timeout at the latest; the session then ends by itself.
     ///
@@ -165,16 +155,23 @@ impl Coordinator {
     /// # Cancel safety
     /// Once polled, the close goes on if the future is dropped.
     pub async fn close(self) {
-        let (done, closed) = oneshot::channel();
-        if self.inner.close.send(done).is_ok() {
+        let closing = self.inner.pool.closers().into_iter().filter_map(|close| {
+            let (done, closed) = oneshot::channel();
             // An error means that the supervisor has ended, and the session with it.
-            let _ = closed.await;
-        }
+            close.send(done).ok().map(|()| closed)
+        });
+        let closing: Vec<_> = closing.collect();
+        future::join_all(closing).await;
     }
 
-    /// The current session, waited for while one is being opened.
+    /// The first session, waited for while one is being opened: for what owns nothing, or little.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Error> {
-        self.inner.current.clone().current().await
+        self.inner.pool.first().clone().current().await
+    }
+
+    /// Room for an operation that owns so many nodes at or below `path`, in the first session that has it.
+    pub(crate) async fn place(&self, path: &str, nodes: usize) -> Result<Room, Error> {
+        self.inner.pool.place(path, nodes).await
     }
 
     /// What all users of `path` share in this coordinator: one state of each type, for as long as one of them has it.
@@ -213,7 +210,7 @@ impl Coordinator {
 
     /// Whether the coordinator has ended, and why.
     pub(crate) fn ended(&self) -> Option<Error> {
-        self.inner.current.peek().err()
+        self.inner.pool.first().peek().err()
     }
 }
 

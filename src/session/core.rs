@@ -41,18 +41,38 @@ pub(crate) struct SessionConfig {
     /// How long a wait is before a warning names what it waits for.
     pub(crate) long_wait: Duration,
     pub(crate) runtime: Handle,
-    pub(crate) orphans: mpsc::UnboundedSender<Orphan>,
-    pub(crate) past: Mutex<VecDeque<i64>>,
     /// Directories in which we may create nodes and not delete them, and since when that is known.
     pub(crate) undeletable: Mutex<HashMap<String, Instant>>,
     /// Sessions that have ended, and whose held nodes may still be there.
     pub(crate) retired: Mutex<Vec<Weak<Session>>>,
     /// The largest request, in bytes.
     pub(crate) request_limit: usize,
+    /// How many sessions there may be at once.
+    pub(super) max_sessions: usize,
     pub(crate) retries: RetryBudget,
     /// All sessions that somebody still has.
     pub(super) sessions: Mutex<Vec<Weak<Session>>>,
     pub(super) counters: Counters,
+}
+
+/// What one session after the other has in common, of which one is current.
+#[derive(Debug)]
+pub(super) struct Lineage {
+    index: usize,
+    orphans: mpsc::UnboundedSender<Orphan>,
+    past: Mutex<VecDeque<i64>>,
+}
+
+impl Lineage {
+    /// `index` is 0 for that which stands for the coordinator.
+    pub(super) fn new(index: usize, orphans: mpsc::UnboundedSender<Orphan>) -> Self {
+        let past = Mutex::default();
+        Self { index, orphans, past }
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
 }
 
 /// One session, from its opening to its end. Once it has ended it is never used again.
@@ -61,6 +81,7 @@ pub(crate) struct Session {
     id: i64,
     timeout: Duration,
     config: Arc<SessionConfig>,
+    lineage: Arc<Lineage>,
     client: Mutex<Option<zk::Client>>,
     link: Mutex<Link>,
     lease: Mutex<LeaseClock>,
@@ -74,7 +95,12 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session that was just opened; `opened` is when that began.
-    pub(crate) fn new(client: zk::Client, opened: Moment, config: Arc<SessionConfig>) -> Arc<Self> {
+    pub(super) fn new(
+        client: zk::Client,
+        opened: Moment,
+        config: Arc<SessionConfig>,
+        lineage: Arc<Lineage>,
+    ) -> Arc<Self> {
         let timeout = client.session_timeout();
         let margin = LeaseClock::margin(config.lease_margin, timeout);
         if margin.is_clamped {
@@ -83,7 +109,7 @@ impl Session {
         let silence = LeaseClock::client_silence(config.connection_timeout, timeout);
         let link = Link::new(client.state_watcher());
         let id = client.session_id().0;
-        let mut past = lock(&config.past);
+        let mut past = lock(&lineage.past);
         past.truncate(PAST_SESSIONS - 1);
         past.push_front(id);
         drop(past);
@@ -97,6 +123,7 @@ impl Session {
             id,
             timeout,
             config,
+            lineage,
             client: Mutex::new(Some(client)),
             link: Mutex::new(link),
             lease: Mutex::new(LeaseClock::new(timeout, margin.length, silence, opened)),
@@ -121,9 +148,9 @@ impl Session {
         self.id
     }
 
-    /// Whether `id` names a session that this coordinator had before.
+    /// Whether `id` names a session to which this one succeeds.
     pub(crate) fn succeeds(&self, id: i64) -> bool {
-        id != self.id && lock(&self.config.past).contains(&id)
+        id != self.id && lock(&self.lineage.past).contains(&id)
     }
 
     /// The negotiated session timeout.
@@ -244,8 +271,8 @@ impl Session {
 
     /// Whether a contender at `path` is one on which this process holds, or has held in a session that has ended.
     pub(crate) fn is_held_by_us(&self, path: &str) -> bool {
-        let mut retired = self.config.retired_sessions().into_iter();
-        self.registry.holds(path) || retired.any(|session| session.registry.holds(path))
+        let sessions = self.config.known_sessions();
+        sessions.iter().any(|session| session.registry.holds(path))
     }
 
     /// How long a wait is before a warning names what it waits for.
@@ -255,7 +282,7 @@ impl Session {
 
     /// Hands a node over to the reaper. It neither waits nor fails.
     pub(crate) fn discard(self: &Arc<Self>, key: NodeKey) {
-        if self.config.orphans.send(Orphan::new(self, key)).is_err() {
+        if self.lineage.orphans.send(Orphan::new(self, key)).is_err() {
             // The reaper is gone with its coordinator, whose session ends with all its nodes.
             self.registry.remove(key);
         }
@@ -433,18 +460,24 @@ impl Session {
 }
 
 impl SessionConfig {
-    /// The sessions that have not ended.
-    pub(super) fn open_sessions(&self) -> Vec<Arc<Session>> {
-        let sessions: Vec<_> = lock(&self.sessions).iter().filter_map(Weak::upgrade).collect();
-        sessions
-            .into_iter()
-            .filter(|session| session.end.reason().is_none())
-            .collect()
+    /// The sessions that somebody still has, those that have ended included.
+    fn known_sessions(&self) -> Vec<Arc<Session>> {
+        lock(&self.sessions).iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Sessions that have ended, and whose held nodes may still be there.
-    pub(super) fn retired_sessions(&self) -> Vec<Arc<Session>> {
-        lock(&self.retired).iter().filter_map(Weak::upgrade).collect()
+    /// The sessions that have not ended, the first one first.
+    pub(super) fn open_sessions(&self) -> Vec<Arc<Session>> {
+        let mut open = self.known_sessions();
+        open.retain(|session| session.end.reason().is_none());
+        open.sort_by_key(|session| session.lineage.index);
+        open
+    }
+
+    /// Sessions of `lineage` that have ended, and whose held nodes may still be there.
+    pub(super) fn retired_sessions(&self, lineage: &Arc<Lineage>) -> Vec<Arc<Session>> {
+        let mut retired: Vec<_> = lock(&self.retired).iter().filter_map(Weak::upgrade).collect();
+        retired.retain(|session| Arc::ptr_eq(&session.lineage, lineage));
+        retired
     }
 
     /// As [`check_size`](Self::check_size), of a node at or below `path` in a transaction with one or two small steps.

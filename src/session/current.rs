@@ -42,6 +42,12 @@ impl CurrentSession {
         }
     }
 
+    /// Waits until there will be none any more.
+    pub(crate) async fn over(&mut self) {
+        // An error means that nobody looks after it any more.
+        let _ = self.slot.wait_for(|slot| matches!(slot, Slot::Over(_))).await;
+    }
+
     /// The current session, if there is one right now.
     pub(crate) fn peek(&self) -> Result<Option<Arc<Session>>, Error> {
         self.slot.borrow().session()

@@ -2,6 +2,7 @@
 //!
 //! * `coordinator` – [`Coordinator`], the user's handle over many sessions
 //! * `cluster` – a connect string, parsed whole; `runtime` – the thread on which coordinators live
+//! * `pool` – the sessions in which nodes are owned, where one has no room for all
 //! * `options` – [`ConnectOptions`] and how connecting can fail
 //! * `supervisor` – the task that follows, confirms and replaces the session
 //! * `core` – one session: client, lease, nodes, end; `current` – which one is current
@@ -25,6 +26,7 @@ mod moment;
 mod operation;
 mod options;
 mod path_states;
+mod pool;
 mod reaper;
 mod registry;
 mod request;

@@ -46,6 +46,7 @@ pub struct ConnectOptions {
     pub(super) acls: Vec<zk::Acl>,
     pub(super) identity: Bytes,
     pub(super) request_limit: usize,
+    pub(super) max_sessions: usize,
     pub(super) long_wait: Duration,
     pub(super) runtime: Option<Handle>,
     #[cfg(feature = "tls")]
@@ -85,6 +86,7 @@ impl ConnectOptions {
             acls: zk::Acls::anyone_all().to_vec(),
             identity: default_identity(),
             request_limit: DEFAULT_REQUEST_LIMIT,
+            max_sessions: 16,
             long_wait: Duration::from_secs(30),
             runtime: None,
             #[cfg(feature = "tls")]
@@ -144,6 +146,22 @@ impl ConnectOptions {
         self
     }
 
+    /// Sets how many sessions the coordinator may open. The default is 16.
+    ///
+    /// One is enough for most processes, and is all that they have. After a reconnect a session has to set its watches
+    /// again in one request, which bounds what it can own: some 800 places that are held, or 400 that are waited for, with
+    /// paths of 60 bytes. What exceeds that gets a further session, by itself and unseen. Each is a connection, of which a
+    /// server takes 60 from one address by default (`maxClientCnxns`). One that owns nothing is closed after a session
+    /// timeout.
+    ///
+    /// Locks, elections, relays and permits are spread over sessions, each with all its nodes in one of them. Members of
+    /// groups and barriers and claims of queues are in the first one. Beyond this many sessions a place is refused with
+    /// [`Error::SessionsFull`](crate::Error::SessionsFull).
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
     /// Sets how long a wait for a lock, a permit or a leadership may be before a warning in the log names what it waits
     /// for. The default is 30 seconds.
     pub fn long_wait(mut self, wait: Duration) -> Self {
@@ -199,6 +217,8 @@ impl ConnectOptions {
             "the identity must be at most 64 KiB"
         } else if self.request_limit < SMALLEST_REQUEST_LIMIT {
             "the request limit must be at least 4 KiB"
+        } else if self.max_sessions == 0 {
+            "there must be at least one session"
         } else if self.acls.is_empty() {
             "the ACL must not be empty"
         } else {

@@ -93,6 +93,18 @@ struct RegisteredNode {
 /// ensemble down, and it does not start again (ZOOKEEPER-4306): see `scripts/ephemeral-limit.sh`.
 pub(crate) const EPHEMERAL_BYTES: usize = 786_432;
 
+/// How many bytes of paths are placed in a session, where further sessions can be opened.
+///
+/// After a reconnect a client sets all its watches again, in a request of at most 131,072 bytes of paths: with more, the
+/// session never comes back, and all its holds are lost. Each node is watched, and a waiter watches the one ahead as well.
+/// A quarter is left for observers, and for those who use the client of the session.
+pub(super) const PLACED_BYTES: usize = 98_304;
+
+/// How many bytes a node at most counts whose directory is `path`.
+pub(super) fn node_bytes(chroot_len: usize, path: &str) -> usize {
+    chroot_len + path.len() + LONGEST_NAME + NODE_OVERHEAD
+}
+
 /// What a node adds to the transaction, beside its path.
 const NODE_OVERHEAD: usize = 4;
 
@@ -116,6 +128,12 @@ struct RegistryState {
     /// Those whose path is known.
     by_path: HashMap<String, NodeKey>,
     bytes: usize,
+    /// How many of these are of nodes on which something is held.
+    held_bytes: usize,
+    /// What operations that are under way may come to own.
+    reserved: usize,
+    /// Nothing is placed here any more.
+    closed: bool,
     over: Option<LossReason>,
 }
 
@@ -200,6 +218,38 @@ impl Registry {
         Ok(key)
     }
 
+    /// Reserves room for nodes of so many bytes, until it is [given back](Self::give_back): for as long as they are waited
+    /// for. They count twice until then, since who waits watches the node ahead as well. What would not fit into any
+    /// session gets one that owns nothing.
+    pub(crate) fn reserve(&self, bytes: usize) -> bool {
+        let mut state = lock(&self.state);
+        let limit = PLACED_BYTES.min(self.limit);
+        let load = state.load();
+        let fits = load == 0 || load.saturating_add(bytes.saturating_mul(2)) <= limit;
+        let is_reserved = fits && !state.closed;
+        if is_reserved {
+            state.reserved = state.reserved.saturating_add(bytes);
+        }
+        is_reserved
+    }
+
+    pub(crate) fn give_back(&self, bytes: usize) {
+        let mut state = lock(&self.state);
+        state.reserved = state.reserved.saturating_sub(bytes);
+    }
+
+    /// Whether nothing is owned, and nothing will be by an operation that is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.state).is_idle()
+    }
+
+    /// Places nothing here any more, if nothing is.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.closed = state.is_idle();
+        state.closed
+    }
+
     /// The end of the node that is registered at a path that others may use.
     pub(crate) fn named(&self, path: &str) -> Option<Arc<End>> {
         lock(&self.state).named(path)
@@ -212,15 +262,19 @@ impl Registry {
             entries,
             by_path,
             bytes,
+            held_bytes,
             ..
         } = &mut *state;
         let Some(node) = entries.get_mut(&key) else { return };
         if let NodeLocation::ByGuid { .. } = node.location {
             node.location = NodeLocation::Path(path.to_owned());
             by_path.insert(path.to_owned(), key);
-            *bytes -= node.bytes;
-            node.bytes = self.chroot_len + path.len() + NODE_OVERHEAD;
-            *bytes += node.bytes;
+            let now = self.chroot_len + path.len() + NODE_OVERHEAD;
+            *bytes = *bytes - node.bytes + now;
+            if node.held {
+                *held_bytes = *held_bytes - node.bytes + now;
+            }
+            node.bytes = now;
         }
     }
 
@@ -241,6 +295,7 @@ impl Registry {
                 state.by_path.remove(path);
             }
             state.bytes -= removed.as_ref().map_or(0, |node| node.bytes);
+            state.held_bytes -= removed.as_ref().map_or(0, RegisteredNode::held_bytes);
             removed
         });
         // Outside the lock: the end may hold a share in a lease.
@@ -251,7 +306,9 @@ impl Registry {
     pub(crate) fn set_held(&self, key: NodeKey, held: bool) {
         self.update(|state| {
             if let Some(node) = state.entries.get_mut(&key) {
+                let before = node.held_bytes();
                 node.held = held;
+                state.held_bytes = state.held_bytes - before + node.held_bytes();
             }
         });
     }
@@ -353,7 +410,23 @@ impl Registry {
     }
 }
 
+impl RegisteredNode {
+    fn held_bytes(&self) -> usize {
+        if self.held { self.bytes } else { 0 }
+    }
+}
+
 impl RegistryState {
+    /// How many bytes of paths are watched at most, once every operation under way has created its nodes.
+    fn load(&self) -> usize {
+        let created = self.bytes.saturating_add(self.reserved);
+        created.max(self.held_bytes.saturating_add(self.reserved.saturating_mul(2)))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.reserved == 0
+    }
+
     fn at(&self, path: &str) -> Option<&RegisteredNode> {
         self.by_path.get(path).and_then(|key| self.entries.get(key))
     }
@@ -405,6 +478,33 @@ mod tests {
         );
         registry.remove(keys[0]);
         insert().unwrap();
+    }
+
+    #[test]
+    fn what_is_waited_for_counts_twice_and_what_is_held_once() {
+        let registry = Registry::new(0, EPHEMERAL_BYTES);
+        let bytes = node_bytes(0, "/a");
+        let placed = std::iter::from_fn(|| registry.reserve(bytes).then_some(())).count();
+        assert_eq!(placed, PLACED_BYTES / (2 * bytes));
+        let path = NodeLocation::Path(format!("/a/{}", "n".repeat(bytes - NODE_OVERHEAD - 3)));
+        for _ in 0..placed {
+            let key = registry.insert(path.clone(), None, Arc::new(End::new())).unwrap();
+            assert!(!registry.reserve(bytes));
+            registry.set_held(key, true);
+            registry.give_back(bytes);
+        }
+        let further = std::iter::from_fn(|| registry.reserve(bytes).then_some(())).count();
+        assert_eq!(further, (PLACED_BYTES - placed * bytes) / (2 * bytes));
+    }
+
+    #[test]
+    fn what_fits_into_no_session_gets_one_that_owns_nothing() {
+        let registry = Registry::new(0, EPHEMERAL_BYTES);
+        assert!(registry.reserve(PLACED_BYTES));
+        assert!(!registry.reserve(1));
+        registry.give_back(PLACED_BYTES);
+        assert!(registry.close_if_idle());
+        assert!(!registry.reserve(1));
     }
 
     #[test]

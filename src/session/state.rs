@@ -1,5 +1,6 @@
 //! What a session is going through, and how a hold learns that it is over.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -184,6 +185,40 @@ impl Future for LostSignal {
     }
 }
 
+/// What the sessions of a coordinator go through, taken together: the worst of it.
+#[derive(Debug)]
+pub(crate) struct States {
+    each: Mutex<BTreeMap<usize, SessionState>>,
+    worst: watch::Sender<SessionState>,
+}
+
+impl States {
+    pub(crate) fn new() -> (Self, watch::Receiver<SessionState>) {
+        let (worst, receiver) = watch::channel(SessionState::Connected);
+        let each = Mutex::default();
+        (Self { each, worst }, receiver)
+    }
+
+    /// Says what the session with this number, or its successor, goes through. The first one stands for the coordinator:
+    /// its end is that of all.
+    pub(crate) fn set(&self, number: usize, state: SessionState) {
+        let mut each = lock(&self.each);
+        match state {
+            SessionState::Closed if number > 0 => each.remove(&number),
+            state => each.insert(number, state),
+        };
+        let rank = |state: &SessionState| match state {
+            SessionState::Connected => 0,
+            SessionState::Suspended => 1,
+            SessionState::Lost => 2,
+            SessionState::Closed => 3,
+        };
+        let worst = each.values().copied().max_by_key(rank);
+        // Under the lock, so that the last word is that of the last change.
+        self.worst.send_replace(worst.unwrap_or(state));
+    }
+}
+
 /// The end of one thing (a session, a node), set once: the first reason stands.
 pub(crate) struct End {
     state: watch::Sender<Option<LossReason>>,
@@ -290,6 +325,19 @@ mod tests {
         assert!(end.set(LossReason::NodeRemoved));
         assert!(!end.set(LossReason::SessionExpired));
         assert_eq!(end.signal(None).now_or_never(), Some(LossReason::NodeRemoved));
+    }
+
+    #[test]
+    fn the_state_of_several_sessions_is_the_worst() {
+        let (states, worst) = States::new();
+        states.set(0, SessionState::Connected);
+        states.set(1, SessionState::Lost);
+        states.set(0, SessionState::Suspended);
+        assert_eq!(*worst.borrow(), SessionState::Lost);
+        states.set(1, SessionState::Closed);
+        assert_eq!(*worst.borrow(), SessionState::Suspended);
+        states.set(0, SessionState::Closed);
+        assert_eq!(*worst.borrow(), SessionState::Closed);
     }
 
     #[test]

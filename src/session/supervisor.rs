@@ -10,24 +10,27 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
-use super::core::{Session, SessionConfig};
-use super::current::Slot;
+use super::core::{Lineage, Session, SessionConfig};
+use super::current::{CurrentSession, Slot};
 use super::lease::LeaseClock;
 use super::moment::Moment;
 use super::options::ConnectOptions;
 use super::reaper;
 use super::retry::Backoff;
-use super::state::{LossReason, SessionState};
+use super::state::{LossReason, SessionState, States};
 use crate::error::Error;
 
 type CloseRequests = mpsc::UnboundedReceiver<oneshot::Sender<()>>;
 
 pub(super) struct Supervisor {
-    options: ConnectOptions,
-    cluster: Cluster,
-    config: Arc<SessionConfig>,
-    slot: watch::Sender<Slot>,
-    states: watch::Sender<SessionState>,
+    pub(super) options: ConnectOptions,
+    pub(super) cluster: Cluster,
+    pub(super) config: Arc<SessionConfig>,
+    pub(super) lineage: Arc<Lineage>,
+    pub(super) slot: watch::Sender<Slot>,
+    pub(super) states: Arc<States>,
+    /// For a further session, the one that stands for the coordinator.
+    pub(super) first: Option<CurrentSession>,
 }
 
 /// What ended the supervision of one session.
@@ -38,22 +41,6 @@ enum Next {
 }
 
 impl Supervisor {
-    pub(super) fn new(
-        options: ConnectOptions,
-        cluster: Cluster,
-        config: Arc<SessionConfig>,
-        slot: watch::Sender<Slot>,
-        states: watch::Sender<SessionState>,
-    ) -> Self {
-        Self {
-            options,
-            cluster,
-            config,
-            slot,
-            states,
-        }
-    }
-
     pub(super) async fn run(self, session: Arc<Session>, mut close: CloseRequests) {
         let mut supervised = Supervised { session };
         loop {
@@ -62,7 +49,7 @@ impl Supervisor {
             let next = match self.supervise(session, &mut close).instrument(span).await {
                 Next::Replace => {
                     self.slot.send_replace(Slot::Opening);
-                    self.states.send_replace(SessionState::Lost);
+                    self.tell(SessionState::Lost);
                     self.replace(&mut close).await
                 }
                 end => Err(end),
@@ -83,8 +70,14 @@ impl Supervisor {
         let mut connected = client.state() == zk::SessionState::SyncConnected;
         drop(client);
         let mut heartbeat: Option<BoxFuture<'_, ()>> = None;
+        let mut in_use = Moment::now();
         loop {
             let now = Moment::now();
+            if self.first.is_none() || !session.registry().is_idle() {
+                in_use = now;
+            } else if now - in_use > session.timeout() && session.registry().close_if_idle() {
+                return Next::Close(None);
+            }
             session.with_lease(|lease| lease.alive(now));
             if session.remaining() == Duration::ZERO && session.end_reason().is_some() {
                 return Next::Replace;
@@ -109,19 +102,32 @@ impl Supervisor {
                 () = session.attention() => {}
                 _ = session.ended() => return Next::Replace,
                 request = close.recv() => return Next::Close(request),
+                () = self.over() => return Next::Close(None),
             }
         }
+    }
+
+    /// Waits for the end of the coordinator, if this is not the session that stands for it.
+    async fn over(&self) {
+        match self.first.clone() {
+            Some(mut first) => first.over().await,
+            None => future::pending().await,
+        }
+    }
+
+    fn tell(&self, state: SessionState) {
+        self.states.set(self.lineage.index(), state);
     }
 
     fn follow(&self, session: &Arc<Session>, state: zk::SessionState) -> Option<Next> {
         debug!(?state, "connection changed");
         match state {
             zk::SessionState::SyncConnected => {
-                self.states.send_replace(SessionState::Connected);
+                self.tell(SessionState::Connected);
                 None
             }
             zk::SessionState::Disconnected | zk::SessionState::ConnectedReadOnly => {
-                self.states.send_replace(SessionState::Suspended);
+                self.tell(SessionState::Suspended);
                 None
             }
             zk::SessionState::AuthFailed => {
@@ -141,15 +147,16 @@ impl Supervisor {
         let opened = tokio::select! {
             opened = opening => opened,
             request = close.recv() => return Err(Next::Close(request)),
+            () = self.over() => return Err(Next::Close(None)),
         };
         // What else may be wrong is waited out.
         let Ok((client, opened)) = opened else {
             return Err(Next::GiveUp(Error::AuthFailed));
         };
-        let session = Session::new(client, opened, Arc::clone(&self.config));
+        let session = Session::new(client, opened, Arc::clone(&self.config), Arc::clone(&self.lineage));
         info!(session = format_args!("{:#x}", session.id()), "session opened");
         self.slot.send_replace(Slot::Live(Arc::clone(&session)));
-        self.states.send_replace(SessionState::Connected);
+        self.tell(SessionState::Connected);
         Ok(session)
     }
 
@@ -159,12 +166,15 @@ impl Supervisor {
             Next::Close(done) => (Error::Closed, done),
             Next::Replace => (Error::Closed, None),
         };
-        info!(%error, "coordinator ends");
+        match self.first {
+            None => info!(%error, "coordinator ends"),
+            Some(_) => debug!(%error, "a further session ends"),
+        }
         close.close();
         self.slot.send_replace(Slot::Over(error));
         let bound = session.timeout() / 3;
         // Those that lapsed before are still there for their guards.
-        let retired = self.config.retired_sessions();
+        let retired = self.config.retired_sessions(&self.lineage);
         let all = retired.iter().chain([session]);
         if time::timeout(bound, future::join_all(all.map(close_session)))
             .await
@@ -173,7 +183,7 @@ impl Supervisor {
             warn!("the ensemble did not confirm the end of the session in time; it will expire");
         }
         session.end(LossReason::Closed);
-        self.states.send_replace(SessionState::Closed);
+        self.tell(SessionState::Closed);
         let waiting = std::iter::from_fn(|| close.try_recv().ok());
         for done in done.into_iter().chain(waiting) {
             // The closer may have stopped waiting.

@@ -31,6 +31,26 @@ pub(crate) async fn retry_across_sessions<T, E: From<Error>, F: Future<Output = 
     }
 }
 
+/// As [`retry_across_sessions`], where the attempt comes to own so many nodes at or below `path`: in sessions that have
+/// room for them.
+pub(crate) async fn place_across_sessions<T, E: From<Error>, F: Future<Output = Result<T, Interrupted<E>>>>(
+    zk: &Coordinator,
+    (path, nodes): (&str, usize),
+    attempt: impl Fn(Arc<Session>) -> F,
+) -> Result<T, E> {
+    loop {
+        let room = zk.place(path, nodes).await?;
+        match attempt(Arc::clone(room.session())).await {
+            Ok(value) => return Ok(value),
+            // A failure that stems from the end of the coordinator is reported as that.
+            Err(Interrupted::Failed(error)) => return Err(zk.ended().map_or(error, E::from)),
+            Err(Interrupted::Lost(lost)) => {
+                debug!(reason = %lost.reason, "the attempt ended with its session; trying again");
+            }
+        }
+    }
+}
+
 /// Gives `acquire` until `limit`; then `None`, and no node is left that was registered with its token, unless the link is
 /// dead, in which case the reaper has it.
 pub(crate) async fn with_deadline<T, E, F: Future<Output = Result<T, E>>>(

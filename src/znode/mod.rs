@@ -37,7 +37,9 @@ pub use self::hold::{Hold, ReleaseError};
 pub use self::revocation::Revocation;
 pub use self::token::{FencingToken, InvalidToken};
 
-pub(crate) use self::attempts::{WITHDRAWAL_GRACE, elapsed, retry_across_sessions, with_deadline};
+pub(crate) use self::attempts::{
+    WITHDRAWAL_GRACE, elapsed, place_across_sessions, retry_across_sessions, with_deadline,
+};
 pub(crate) use self::ephemeral::{Ephemeral, NamedEphemeral, NewChild, PendingNode, RemoveOutcome};
 pub(crate) use self::ledger::{AfterLoss, LedgerOutcome, Ledgers, Receipt};
 pub(crate) use self::name::{ChildName, Sequence, Tag};

@@ -92,6 +92,13 @@ fn of_session_and_line() -> Vec<Sample> {
             },
             Error::TooLarge { path: path(), size: 2, limit: 1 },
             Error::TooManyEphemerals { path: path(), nodes: 1, bytes: 2, limit: 3 },
+            Error::SessionsFull {
+                path: path(),
+                sessions: 1,
+                max_sessions: 2,
+                bytes: 3,
+                limit: 4,
+            },
             Error::ConnectionBreaks { path: path(), size: 2, connections: 3 },
             client(),
         ],

@@ -45,6 +45,7 @@ mod operator;
 mod overflow;
 mod pages;
 mod partition;
+mod pool;
 mod reconnect;
 #[path = "../interop/reference/mod.rs"]
 mod reference;

@@ -17,8 +17,8 @@ use crate::line::Enrolment;
 use crate::metrics::AcquireTimer;
 use crate::session::{CleanupToken, Interrupted, LossReason, Lost, Session};
 use crate::znode::{
-    ChildName, Ephemeral, Hold, NewChild, NodeWatch, Parents, Tag, list, list_and_watch, read_and_watch,
-    retry_across_sessions,
+    ChildName, Ephemeral, Hold, NewChild, NodeWatch, Parents, Tag, list, list_and_watch, place_across_sessions,
+    read_and_watch,
 };
 
 /// What the one at the head of the turnstile has to know.
@@ -38,7 +38,7 @@ impl Semaphore {
     ) -> Result<Permit, PermitError> {
         // A call with a limit is measured where the limit is known.
         let timer = cleanup.is_none().then(|| AcquireTimer::start("semaphore"));
-        let acquired = retry_across_sessions(&self.zk, |session| async move {
+        let acquired = place_across_sessions(&self.zk, self.need(permits), |session| async move {
             self.acquire_in(&session, permits, cleanup).await
         })
         .instrument(info_span!(
@@ -80,6 +80,12 @@ impl Semaphore {
                 Err(refused) => place = refused,
             }
         }
+    }
+
+    /// Where and how many nodes an acquire comes to own: its place in the turnstile, and its leases.
+    pub(super) fn need(&self, permits: u32) -> (&str, usize) {
+        let leases = usize::try_from(permits).unwrap_or(usize::MAX);
+        (self.path(), leases.saturating_add(1))
     }
 
     pub(super) async fn try_in(

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::line::{ContenderNames, Line};
 use crate::metrics::AcquireTimer;
 use crate::session::Coordinator;
-use crate::znode::{NodePath, elapsed, retry_across_sessions, with_deadline, with_reason};
+use crate::znode::{NodePath, elapsed, place_across_sessions, retry_across_sessions, with_deadline, with_reason};
 
 pub use self::errors::{PermitError, PermitTimeoutError, TryPermitError};
 pub use self::holders::PermitHolder;
@@ -154,7 +154,8 @@ impl Semaphore {
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire_many(&self, permits: u32) -> Result<Permit, TryPermitError> {
-        let attempt = retry_across_sessions(&self.zk, |session| async move { self.try_in(&session, permits).await });
+        let attempt = |session| async move { self.try_in(&session, permits).await };
+        let attempt = place_across_sessions(&self.zk, self.need(permits), attempt);
         let timer = AcquireTimer::start("semaphore");
         let acquired = attempt.await;
         timer.ended(match &acquired {

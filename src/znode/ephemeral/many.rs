@@ -94,7 +94,13 @@ impl NewNodes {
                 mode,
             ));
             let (location, cleanup, end) = (new.location(name), new.cleanup.cloned(), Arc::clone(&end));
-            guards.push(CleanupGuard::register_with(session, location, cleanup, end)?);
+            match CleanupGuard::register_with(session, location, cleanup, end) {
+                Ok(guard) => guards.push(guard),
+                Err(refused) => {
+                    guards.into_iter().for_each(CleanupGuard::disarm);
+                    return Err(refused);
+                }
+            }
         }
         Ok(Self { guards, steps })
     }

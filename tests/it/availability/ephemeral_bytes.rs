@@ -4,7 +4,7 @@
 //! ends a session names them all, and a server cannot read one back that is larger than its limit (ZOOKEEPER-4306).
 
 use futures::stream::{self, StreamExt as _};
-use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard};
+use zookeeper_recipes::{Coordinator, Error, Group, JoinError, Membership};
 use zookeeper_testkit::{Fixture, within};
 
 use crate::support::{PATIENCE, connect, session_id};
@@ -12,11 +12,12 @@ use crate::support::{PATIENCE, connect, session_id};
 const LIMIT: usize = 786_432;
 const AT_A_TIME: usize = 256;
 
-/// Tries so many locks of one coordinator, and returns those it got and the first refusal.
-async fn take(zk: &Coordinator, locks: usize, padding: usize) -> (Vec<FairLockGuard>, Option<Error>) {
-    let taking = stream::iter(0..locks).map(|number| async move {
-        let path = format!("/{}/{number:06}", "p".repeat(padding));
-        FairLock::new(zk, &path).unwrap().acquire().await
+/// Tries so many memberships of one coordinator, which are all in one session, and returns those it got and the first
+/// refusal.
+async fn take(zk: &Coordinator, members: usize, padding: usize) -> (Vec<Membership>, Option<JoinError>) {
+    let taking = stream::iter(0..members).map(|number| async move {
+        let group = Group::new(zk, &format!("/{}", "p".repeat(padding))).unwrap();
+        group.join(&format!("{}{number:06}", "m".repeat(50)), "").await
     });
     let taken: Vec<_> = within(
         4 * PATIENCE,
@@ -50,24 +51,20 @@ async fn one_ephemeral_too_many_is_refused_with_the_reason() {
     let session = session_id(&zk).await;
     let (mut guards, refusal) = take(&zk, 1_100, 700).await;
     let refusal = refusal.expect("they are too many");
-    assert!(matches!(refusal, Error::TooManyEphemerals { .. }), "{refusal:?}");
+    assert!(
+        matches!(refusal, JoinError::Error(Error::TooManyEphemerals { .. })),
+        "{refusal:?}"
+    );
     assert!(refusal.to_string().contains("786"), "{refusal}");
     let owned = owned_bytes(&fixture, session).await;
     assert!(owned <= LIMIT, "{owned} bytes");
     assert!(owned > LIMIT - 2_000, "{owned} bytes: refused too early");
-    assert!(guards.iter().all(|guard| guard.is_held()));
 
-    // What is released makes room.
-    let freed = guards.pop().unwrap();
-    freed.release().await.unwrap();
-    let again = FairLock::new(&zk, "/again").unwrap();
-    within(PATIENCE, "there is room again", again.acquire())
-        .await
-        .unwrap()
-        .release()
-        .await
-        .unwrap();
-    drop(guards);
+    // What is left makes room.
+    guards.pop().unwrap().leave().await;
+    let (again, refused) = take(&zk, 1, 600).await;
+    assert!(refused.is_none(), "there is room again: {refused:?}");
+    drop((again, guards));
     within(PATIENCE, "closed", zk.close()).await;
     fixture.assert_no_nodes_left(&[]).await;
 }
@@ -79,8 +76,8 @@ async fn creates_in_flight_count_as_owned() {
     let zk = connect(&fixture).await;
     let session = session_id(&zk).await;
     let locks = (0..1_100).map(|number| {
-        let lock = FairLock::new(&zk, &format!("/{}/{number:06}", "q".repeat(700))).unwrap();
-        async move { lock.acquire().await }
+        let group = Group::new(&zk, &format!("/{}", "q".repeat(700))).unwrap();
+        async move { group.join(&format!("{}{number:06}", "m".repeat(50)), "").await }
     });
     let taken = within(4 * PATIENCE, "an answer to each", futures::future::join_all(locks)).await;
     let refused = taken.iter().filter(|taken| taken.is_err()).count();

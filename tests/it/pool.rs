@@ -1,0 +1,270 @@
+//! More places than one session may own: further sessions, unseen.
+//!
+//! Paths of some 800 bytes, so that a hundred fill a session.
+
+use std::collections::BTreeSet;
+
+use futures::future;
+use tracing::Level;
+use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLockGuard, MultiLock, Semaphore, SessionState};
+use zookeeper_testkit::{Fixture, eventually, within};
+
+use crate::events;
+use crate::sessions::{assert_expired, expire};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock};
+
+/// What a session takes before the next one is opened.
+const LIMIT: usize = 98_304;
+
+/// A path of 700 bytes and more.
+fn long(name: &str, number: usize) -> String {
+    format!("/{}/{name}-{number:04}", "p".repeat(700))
+}
+
+/// Takes so many locks at once.
+async fn take(zk: &Coordinator, name: &str, locks: usize) -> Vec<Result<FairLockGuard, Error>> {
+    let taking = (0..locks).map(|number| {
+        let lock = lock(zk, &long(name, number));
+        async move { lock.acquire().await }
+    });
+    within(4 * PATIENCE, "an answer to each", future::join_all(taking)).await
+}
+
+async fn take_all(zk: &Coordinator, name: &str, locks: usize) -> Vec<FairLockGuard> {
+    let taken = take(zk, name, locks).await;
+    taken
+        .into_iter()
+        .map(|taken| taken.unwrap_or_else(|error| panic!("{error}")))
+        .collect()
+}
+
+/// Takes so many locks, one after the other, which fills the first session before the next.
+async fn fill(zk: &Coordinator, name: &str, locks: usize) -> Vec<FairLockGuard> {
+    let mut guards = Vec::new();
+    for number in 0..locks {
+        guards.push(acquire(&lock(zk, &long(name, number))).await);
+    }
+    guards
+}
+
+/// The sessions that own nodes.
+async fn owners(fixture: &Fixture) -> BTreeSet<i64> {
+    fixture.ephemerals().await.into_values().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn places_that_do_not_fit_into_one_session_get_further_ones() {
+    let fixture = Fixture::new("pool").await;
+    let zk = connect(&fixture).await;
+    let guards = take_all(&zk, "spread", 250).await;
+    let stats = zk.stats();
+    assert_eq!(stats.holds, 250);
+    assert!(stats.sessions.len() > 2, "{stats:?}");
+    assert!(stats.sessions.iter().all(|session| session.bytes <= LIMIT), "{stats:?}");
+    let known: BTreeSet<i64> = stats.sessions.iter().map(|session| session.id).collect();
+    assert!(owners(&fixture).await.is_subset(&known), "{stats:?}");
+    assert!(guards.iter().all(|guard| guard.is_held()));
+    assert_eq!(zk.states().current(), SessionState::Connected);
+    drop(guards);
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_too_many_is_refused_with_what_to_do() {
+    let fixture = Fixture::new("pool is full").await;
+    let options = ConnectOptions::new().session_timeout(LONG).max_sessions(2);
+    let zk = within(PATIENCE, "a session", options.connect(&fixture.connect_string()))
+        .await
+        .unwrap();
+    let (mut guards, mut refused) = (Vec::new(), Vec::new());
+    for taken in take(&zk, "full", 400).await {
+        match taken {
+            Ok(guard) => guards.push(guard),
+            Err(error) => refused.push(error),
+        }
+    }
+    assert!(guards.len() > 100 && !refused.is_empty(), "{} held", guards.len());
+    for error in refused {
+        assert!(
+            matches!(
+                error,
+                Error::SessionsFull {
+                    sessions: 2,
+                    max_sessions: 2,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        let told = error.to_string();
+        assert!(
+            told.contains("max_sessions") && told.contains("maxClientCnxns"),
+            "{told}"
+        );
+    }
+    assert_eq!(zk.stats().sessions.len(), 2);
+    assert!(guards.iter().all(|guard| guard.is_held()));
+    // What is released makes room.
+    drop(guards.split_off(50));
+    let again = lock(&zk, &long("again", 0));
+    let try_again = || async { again.acquire().await.is_ok() };
+    eventually(PATIENCE, "there is room again", try_again).await;
+    drop(guards);
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+/// More than 131,072 bytes of watches in one session, and it would not come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_of_all_connections_costs_no_hold_and_no_place() {
+    let fixture = Fixture::new("pool is cut").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, LONG).await;
+    let mut guards = take_all(&zk, "cut", 300).await;
+    let contended = guards.remove(0);
+    let waiter = join_line(&fixture, &lock(&zk, &long("cut", 0)), 2).await;
+    let before = fixture.ephemerals().await;
+
+    proxy.refuse().await;
+    let is_cut = |stats: zookeeper_recipes::Stats| stats.sessions.iter().all(|session| !session.is_connected);
+    eventually(PATIENCE, "the cut is seen", || async { is_cut(zk.stats()) }).await;
+    assert_eq!(zk.states().current(), SessionState::Suspended);
+    proxy.accept().await;
+    let back = |session: &zookeeper_recipes::SessionStats| session.is_connected;
+    eventually(PATIENCE, "all are back", || async {
+        zk.stats().sessions.iter().all(back)
+    })
+    .await;
+    // Each has to answer again, its watches set: a hold that is taken away is told of.
+    assert_eq!(fixture.ephemerals().await, before);
+    assert!(guards.iter().all(|guard| guard.is_held()));
+    let broken = guards.pop().unwrap();
+    fixture.raw().delete(broken.path(), None).await.unwrap();
+    within(PATIENCE, "the removal is told", broken.lost()).await;
+    contended.release().await.unwrap();
+    granted(waiter).await.release().await.unwrap();
+    assert_eq!(zk.stats().sessions_lost, 0);
+    drop((guards, broken));
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_loss_of_one_session_costs_the_others_nothing() {
+    let fixture = Fixture::new("one of the pool").await;
+    let zk = connect(&fixture).await;
+    let guards = take_all(&zk, "loss", 200).await;
+    let owners = fixture.ephemerals().await;
+    let lost = expire(&fixture, &zk).await;
+    let (of_the_lost, of_others): (Vec<_>, Vec<_>) = guards.into_iter().partition(|guard| owners[guard.path()] == lost);
+    assert!(!of_the_lost.is_empty() && !of_others.is_empty());
+    for guard in &of_the_lost {
+        assert_expired(within(PATIENCE, "the loss is told", guard.lost()).await);
+    }
+    assert!(of_others.iter().all(|guard| guard.is_held()));
+    drop(of_the_lost);
+    let again = take_all(&zk, "after-the-loss", 50).await;
+    assert_eq!(zk.stats().sessions_lost, 1);
+    assert!(of_others.iter().all(|guard| guard.is_held()));
+    drop((again, of_others));
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+/// All nodes of one operation are in one session, whose transaction takes or checks them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nodes_of_one_operation_are_in_one_session() {
+    let fixture = Fixture::new("pool and operations").await;
+    let zk = connect(&fixture).await;
+    let guards = take_all(&zk, "others", 60).await;
+    let paths: Vec<_> = (0..40).map(|number| long("many", number)).collect();
+    let many = MultiLock::new(&zk, &paths).unwrap();
+    let many = within(PATIENCE, "all of them", many.acquire()).await.unwrap();
+    let permits = Semaphore::new(&zk, &long("permits", 0), 40).unwrap();
+    let permits = within(PATIENCE, "permits", permits.acquire_many(40)).await.unwrap();
+    let mut sessions = [BTreeSet::new(), BTreeSet::new()];
+    for (path, owner) in fixture.ephemerals().await {
+        sessions[0].extend(path.contains("/many-").then_some(owner));
+        sessions[1].extend(path.contains("/permits-").then_some(owner));
+    }
+    assert!(sessions.iter().all(|owners| owners.len() == 1), "{sessions:?}");
+    assert!(zk.stats().sessions.len() > 1);
+    drop((many, permits, guards));
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_further_session_that_owns_nothing_is_closed() {
+    let fixture = Fixture::new("pool shrinks").await;
+    let zk = connect_to(&fixture.connect_string(), std::time::Duration::from_secs(4)).await;
+    let guards = take_all(&zk, "idle", 150).await;
+    assert!(zk.stats().sessions.len() > 1);
+    drop(guards);
+    eventually(PATIENCE, "one session is left", || async {
+        zk.stats().sessions.len() == 1
+    })
+    .await;
+    assert_eq!(zk.stats().sessions_lost, 0);
+    assert_eq!(zk.states().current(), SessionState::Connected);
+    let again = take_all(&zk, "idle", 150).await;
+    drop(again);
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creates_that_were_given_up_leave_nothing_in_any_session() {
+    let fixture = Fixture::new("pool and cancellation").await;
+    let zk = connect(&fixture).await;
+    let contending = (0..3).map(|_| {
+        let zk = zk.clone();
+        tokio::spawn(async move { take(&zk, "given-up", 200).await })
+    });
+    let contending: Vec<_> = contending.collect();
+    eventually(PATIENCE, "several sessions own nodes", || async {
+        zk.stats().sessions.iter().filter(|session| session.nodes > 0).count() > 1
+    })
+    .await;
+    contending.iter().for_each(tokio::task::JoinHandle::abort);
+    eventually(PATIENCE, "nothing is left", || async {
+        let stats = zk.stats();
+        stats.reaper_backlog == 0 && stats.sessions.iter().all(|session| session.nodes == 0)
+    })
+    .await;
+    assert!(owners(&fixture).await.is_empty());
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_behind_a_hold_of_another_session_of_ours_is_warned_of() {
+    let fixture = Fixture::new("pool waits for itself").await;
+    let zk = connect(&fixture).await;
+    let held = acquire(&lock(&zk, &long("itself", 0))).await;
+    let guards = fill(&zk, "beside", 130).await;
+    let waiter = join_line(&fixture, &lock(&zk, &long("itself", 0)), 2).await;
+    let ephemerals = fixture.ephemerals().await;
+    let of_both = ephemerals.iter().filter(|(path, _)| path.contains("/itself-"));
+    let owners: BTreeSet<i64> = of_both.map(|(_, owner)| *owner).collect();
+    assert_eq!(owners.len(), 2, "the waiter is in a further session");
+    let name = held.path().rsplit('/').next().unwrap().to_owned();
+    eventually(PATIENCE, "the warning", || async {
+        events::about(Level::WARN, &name)
+            .iter()
+            .any(|told| told.contains("waits behind a place of its own"))
+    })
+    .await;
+    held.release().await.unwrap();
+    drop((granted(waiter).await, guards));
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+#[tokio::test]
+async fn no_session_is_no_option() {
+    let refused = ConnectOptions::new().max_sessions(0).connect("127.0.0.1:1").await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("one session"), "{refused}");
+}
