@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::look::{ask, ls, who};
+use crate::commands::look::{ask, breaking, doctor, ls, who};
 use crate::commands::{barrier, group, leader, queue, server, value};
 use crate::globals::Globals;
 use crate::hold::args::{ElectArgs, HoldArgs, LockArgs, PermitArgs};
@@ -53,6 +53,12 @@ pub(crate) enum Command {
     /// Ask the holder to make way
     #[command(after_help = "Example: zkr ask /pay/accounts/17 --reason deploy --wait 10s")]
     Ask(ask::AskArgs),
+    /// Remove one contender, named by its token
+    #[command(after_help = "Example: zkr break /pay/accounts/17 --token 21474839063 --dry-run")]
+    Break(breaking::BreakArgs),
+    /// Look for dead-locks and for what will go wrong
+    #[command(after_help = "Example: zkr doctor /pay --format dot | dot -Tsvg > waits.svg")]
+    Doctor(doctor::DoctorArgs),
     /// Show who leads
     #[command(after_help = "Example: zkr leader /scheduler")]
     Leader(leader::LeaderArgs),

@@ -69,6 +69,8 @@ async fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Ls(args) => commands::look::ls::run(globals, args).await,
         Command::Who(args) => commands::look::who::run(globals, args).await,
         Command::Ask(args) => commands::look::ask::run(globals, args).await,
+        Command::Break(args) => commands::look::breaking::run(globals, args).await,
+        Command::Doctor(args) => commands::look::doctor::run(globals, args).await,
         Command::Leader(args) => commands::leader::run(globals, args).await,
         Command::Group(args) => commands::group::run(globals, args).await,
         Command::Value(command) => commands::value::run(globals, command).await,

@@ -1,6 +1,7 @@
-//! `ls`, `who`, `ask`.
+//! `ls`, `who`, `ask`, `break`, `doctor`.
 
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
+use zookeeper_recipes::{FairLock, connect};
 use zookeeper_testkit::Fixture;
 
 use crate::harness::{Scratch, end, signal, start, zkr, zkr_json, zkr_ok};
@@ -119,4 +120,122 @@ async fn what_is_no_line_is_told() {
     assert_eq!(zkr(&fixture, &["who", "/d"]).await.status, 65);
     assert_eq!(zkr(&fixture, &["who", "/nowhere"]).await.status, 1);
     zkr_json(&fixture, &["ls", "/", "--all"], 0).await;
+}
+
+#[tokio::test]
+async fn one_contender_is_broken_by_its_token() {
+    let fixture = Fixture::new("one_contender_is_broken_by_its_token").await;
+    let scratch = Scratch::new();
+    let [holder, waiter] = a_line(&fixture, &scratch).await;
+    let who = zkr_json(&fixture, &["who", "/pay/l"], 0).await;
+    let token = who["contenders"][0]["token"].to_string();
+    let wrong = zkr(&fixture, &["break", "/pay/l", "--token", "1", "--yes"]).await;
+    assert!(
+        wrong.status == 1 && wrong.err.contains("is now held by web-3:4711"),
+        "{wrong:?}"
+    );
+    let unasked = zkr(&fixture, &["break", "/pay/l", "--token", &token]).await;
+    assert_eq!(unasked.status, 64, "{unasked:?}");
+    let dry = zkr_json(&fixture, &["break", "/pay/l", "--token", &token, "--dry-run"], 0).await;
+    assert_eq!(dry["done"], false);
+    fixture.until_children("/pay/l", 2).await;
+    let broken = zkr_json(&fixture, &["break", "/pay/l", "--token", &token, "--yes"], 0).await;
+    assert_eq!(
+        (&broken["done"], &broken["target"]["identity"]["text"]),
+        (&true.into(), &"web-3:4711".into())
+    );
+    let done = end(holder).await;
+    assert_eq!(done.status, 75, "{done:?}");
+    assert_eq!(end(waiter).await.status, 0);
+    fixture.assert_no_nodes_left(&["/pay/l"]).await;
+}
+
+#[tokio::test]
+async fn one_who_is_not_told_is_broken_on_purpose_alone() {
+    let fixture = Fixture::new("one_who_is_not_told_is_broken_on_purpose_alone").await;
+    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let ephemeral = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
+    fixture.raw().create("/c", b"", &persistent).await.expect("it is new");
+    let curator = "/c/_c_6f1bc3a2-38e3-4a1c-9b6c-0f1f7f3c2d11-lock-0000000000";
+    let (stat, _) = fixture
+        .raw()
+        .create(curator, b"10.0.0.9", &ephemeral)
+        .await
+        .expect("it is new");
+    let token = stat.czxid.to_string();
+    let done = zkr(&fixture, &["break", "/c", "--token", &token, "--yes"]).await;
+    assert!(done.status == 64 || done.status == 65, "{done:?}");
+    fixture.until_children("/c", 1).await;
+}
+
+#[tokio::test]
+async fn a_dead_lock_is_found_and_broken() {
+    let fixture = Fixture::new("a_dead_lock_is_found_and_broken").await;
+    let doctor = ["doctor", "/d", "--check", "deadlock", "--min-age", "0s"];
+    let clean = zkr_json(&fixture, &doctor, 0).await;
+    assert_eq!(clean["findings"].as_array().map(Vec::len), Some(0), "{clean}");
+    let zk: Vec<_> = {
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            all.push(connect(&fixture.connect_string()).await.expect("it serves"));
+        }
+        all
+    };
+    let paths = ["/d/x", "/d/y", "/d/z"];
+    let mut guards = Vec::new();
+    for (zk, path) in zk.iter().zip(paths) {
+        guards.push(
+            FairLock::new(zk, path)
+                .expect("a path")
+                .acquire()
+                .await
+                .expect("it serves"),
+        );
+    }
+    let mut parties = Vec::new();
+    for (index, guard) in guards.into_iter().enumerate() {
+        let next = FairLock::new(&zk[index], paths[(index + 1) % 3]).expect("a path");
+        parties.push(tokio::spawn(async move {
+            let last = next.acquire().await.expect("it serves");
+            let _ = last.release().await;
+            let _ = guard.release().await;
+        }));
+    }
+    for path in paths {
+        fixture.until_children(path, 2).await;
+    }
+    let found = zkr_json(&fixture, &doctor, 1).await;
+    let finding = &found["findings"][0];
+    assert_eq!(
+        (&finding["check"], &finding["severity"]),
+        (&"deadlock".into(), &"error".into()),
+        "{found}"
+    );
+    assert_eq!(finding["cycle"].as_array().map(Vec::len), Some(3), "{found}");
+    let text = zkr(&fixture, &doctor).await;
+    assert!(text.status == 1 && text.out.contains("waits for /d/x"), "{text:?}");
+    for format in ["dot", "mermaid"] {
+        let graph = zkr(&fixture, &["doctor", "/d", "--format", format, "--min-age", "0s"]).await;
+        assert!(graph.out.contains("/d/x"), "{graph:?}");
+    }
+    let member = &finding["cycle"][0]["holds"];
+    let place = member["path"]
+        .as_str()
+        .and_then(|path| path.rsplit_once('/'))
+        .expect("a path")
+        .0;
+    zkr_ok(
+        &fixture,
+        &["break", place, "--token", &member["token"].to_string(), "--yes"],
+    )
+    .await;
+    for party in parties {
+        zookeeper_testkit::within(crate::harness::PATIENCE, "all are granted", party)
+            .await
+            .expect("no panic");
+    }
+    for zk in zk {
+        zk.close().await;
+    }
+    fixture.assert_no_nodes_left(&paths).await;
 }

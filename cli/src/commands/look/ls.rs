@@ -129,16 +129,17 @@ fn row(place: &PlaceInfo) -> Vec<String> {
         (PlaceKind::Mixed | PlaceKind::Line, None, _) => "?".to_owned(),
         (_, None, _) => "-".to_owned(),
     };
-    let waiting = match place.contenders.is_empty() {
-        true => place.count,
-        false => place.waiters().count(),
+    let waiting = match (place.kind.is_line(), place.contenders.is_empty()) {
+        (false, true) => "-".to_owned(),
+        (true, true) => place.count.to_string(),
+        (_, false) => place.waiters().count().to_string(),
     };
     vec![
         clean(place.path.as_bytes()),
         format!("{}{doubt}", place.kind),
         holder,
         first.map_or("-".to_owned(), |one| held(place, one)),
-        waiting.to_string(),
+        waiting,
         place.oldest_wait().map_or("-".to_owned(), show_age),
     ]
 }

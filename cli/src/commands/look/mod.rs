@@ -1,6 +1,8 @@
-//! `zkr ls`, `who`, `ask`: what stands there, read with an [`Inspector`](zookeeper_recipes::inspect::Inspector).
+//! `zkr ls`, `who`, `ask`, `break`, `doctor`: what stands there, read with an [`Inspector`](zookeeper_recipes::inspect::Inspector).
 
 pub(crate) mod ask;
+pub(crate) mod breaking;
+pub(crate) mod doctor;
 pub(crate) mod ls;
 pub(crate) mod who;
 
@@ -13,9 +15,10 @@ use zookeeper_recipes::inspect::PlaceInfo;
 use crate::output::{bytes, clean, session};
 use crate::time::{age, rfc3339, show_age};
 
-/// A contender as JSON.
-pub(crate) fn contender(place: &PlaceInfo, one: &Contender) -> Value {
-    let (at_most, at_least) = place.held_since(one);
+/// A contender as JSON. Its place tells how long it has held it.
+pub(crate) fn contender<'a>(place: impl Into<Option<&'a PlaceInfo>>, one: &Contender) -> Value {
+    let since = place.into().map(|place| place.held_since(one));
+    let (at_most, at_least) = since.unwrap_or((one.since, None));
     let held = |moment: SystemTime| one.is_holder.then(|| age(moment).as_secs_f64());
     let asked = one
         .asked

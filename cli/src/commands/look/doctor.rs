@@ -1,0 +1,174 @@
+//! `zkr doctor`: what is wrong in a tree.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use zookeeper_recipes::inspect::Inspector;
+use zookeeper_recipes::inspect::doctor::{Check, Diagnosis, Doctor, Finding, Severity};
+
+use super::super::look;
+use super::{contender, name};
+use crate::failure::Failure;
+use crate::globals::{Globals, parse_path};
+use crate::output::{clean, session, write_out};
+use crate::time::{age, parse_duration, rfc3339, show_clock, show_duration};
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// The tree, from the chroot
+    #[arg(value_parser = parse_path, default_value = "/")]
+    tree: String,
+    /// How to print it; dot and mermaid draw who waits for whom
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Only these checks, such as deadlock,sequence
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = parse_check)]
+    check: Vec<Check>,
+    /// A circle counts once its youngest wait is so old
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
+    min_age: Duration,
+    /// A hold counts as long after that time
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    max_hold: Option<Duration>,
+    /// A wait counts as long after that time
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    max_wait: Option<Duration>,
+    /// The oldest item of a queue counts as late after that time
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    max_age: Option<Duration>,
+    /// Unlikely circles as well
+    #[arg(long)]
+    all: bool,
+    /// From which severity on the exit status is 1
+    #[arg(long, value_enum, default_value_t)]
+    fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
+    Dot,
+    Mermaid,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    #[default]
+    Warn,
+    Error,
+}
+
+fn parse_check(text: &str) -> Result<Check, String> {
+    let found = Check::ALL.into_iter().find(|check| check.to_string() == text);
+    found.ok_or_else(|| {
+        let all: Vec<String> = Check::ALL.iter().map(ToString::to_string).collect();
+        format!("{text:?} is no check; there are {}", all.join(", "))
+    })
+}
+
+pub(crate) async fn run(globals: &Globals, args: &DoctorArgs) -> Result<u8, Failure> {
+    let found = look(globals, async |zk| {
+        let mut doctor = Doctor::new(&Inspector::new(zk)).min_age(args.min_age).all(args.all);
+        if !args.check.is_empty() {
+            doctor = doctor.only(args.check.iter().copied());
+        }
+        if let Some(age) = args.max_hold {
+            doctor = doctor.max_hold(age);
+        }
+        if let Some(age) = args.max_wait {
+            doctor = doctor.max_wait(age);
+        }
+        if let Some(age) = args.max_age {
+            doctor = doctor.max_item_age(age);
+        }
+        Ok(doctor.diagnose(&args.tree).await?)
+    })
+    .await?;
+    match args.format {
+        Format::Dot => write_out(found.graph.to_dot().as_bytes()),
+        Format::Mermaid => write_out(found.graph.to_mermaid().as_bytes()),
+        Format::Text if !globals.json => print(globals, &found),
+        Format::Text | Format::Json => globals.output().object("doctor", object(args, &found)),
+    }
+    let least = match args.fail_on {
+        FailOn::Warn => Severity::Warn,
+        FailOn::Error => Severity::Error,
+    };
+    Ok(u8::from(found.worst().is_some_and(|worst| worst >= least)))
+}
+
+fn object(args: &DoctorArgs, found: &Diagnosis) -> Value {
+    let findings: Vec<Value> = found.findings.iter().map(finding).collect();
+    let skip = |(check, because): (String, &str)| json!({"check": check, "because": because});
+    let skipped = found
+        .skipped
+        .iter()
+        .map(|one| skip((one.check.to_string(), one.because)));
+    json!({
+        "tree": args.tree, "complete": true, "findings": findings, "skipped": skipped.collect::<Vec<_>>(),
+        "places": found.places, "sessions": found.sessions, "requests": found.requests,
+    })
+}
+
+fn finding(one: &Finding) -> Value {
+    let mut object = json!({
+        "check": one.check.to_string(), "severity": one.severity.to_string(), "path": one.path,
+        "message": one.message, "remedy": one.remedy, "since": one.since.map(rfc3339),
+        "contenders": one.contenders.iter().map(|one| contender(None, one)).collect::<Vec<_>>(),
+    });
+    if let Some(confidence) = one.confidence {
+        object["confidence"] = json!(confidence.to_string());
+    }
+    if let Some(cycle) = &one.cycle {
+        let members = cycle.members.iter().map(|member| {
+            json!({
+                "session": session(member.waits.session_id), "holds": contender(None, &member.holds),
+                "waits": contender(None, &member.waits),
+            })
+        });
+        object["cycle"] = members.collect();
+    }
+    object
+}
+
+fn print(globals: &Globals, found: &Diagnosis) {
+    let out = globals.output();
+    for one in &found.findings {
+        let since = one
+            .since
+            .map(|since| format!(", since {} ({})", show_clock(since, out.utc), show_duration(age(since))));
+        let likely = one.confidence.map(|likely| format!("{likely}: ")).unwrap_or_default();
+        out.line(&format!(
+            "{:<5}  {}  {likely}{}{}",
+            one.severity.to_string(),
+            one.check,
+            clean(one.message.as_bytes()),
+            since.unwrap_or_default()
+        ));
+        for member in one.cycle.iter().flat_map(|cycle| &cycle.members) {
+            out.line(&format!(
+                "  {}  holds {} ({})  waits for {}",
+                name(&member.holds),
+                member.holds_at,
+                member.holds.token,
+                member.waits_at
+            ));
+        }
+        if !one.remedy.is_empty() {
+            out.line(&format!("    {}", clean(one.remedy.as_bytes())));
+        }
+    }
+    for skipped in &found.skipped {
+        out.detail(&format!("not checked: {}, {}", skipped.check, skipped.because));
+    }
+    out.line(&format!(
+        "{} findings in {} places, {} sessions; {} requests",
+        found.findings.len(),
+        found.places,
+        found.sessions,
+        found.requests
+    ));
+}
