@@ -85,9 +85,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            last: Option<i64>,
-            run: Option<(i64, u32, u64)>,
-            (started_at, started, skipped, term, write): (i64, u64, u64, i64, u64),
+            last in any::<Option<i64>>(),
+            run in any::<Option<(i64, u32, u64)>>(),
+            (started_at, started, skipped, term, write) in any::<(i64, u64, u64, i64, u64)>(),
         ) {
             let run = run.map(|(due, attempt, covers)| OpenRun { due, attempt, covers });
             let record = RunRecord { last, run, started_at, started, skipped, term, write };
@@ -95,7 +95,7 @@ mod tests {
         }
 
         #[test]
-        fn anything_else_is_refused_without_a_panic(data: Vec<u8>) {
+        fn anything_else_is_refused_without_a_panic(data in any::<Vec<u8>>()) {
             prop_assert_eq!(RunRecord::parse(&data), None);
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time;
-use zookeeper_recipes::{Coordinator, DueRun, LeaderElection, Misfire, Schedule, Starts};
+use zookeeper_recipes::{Coordinator, DueRun, LeaderElection, Misfire, Schedule, ScheduleError, Starts};
 use zookeeper_testkit::{Fixture, Proxy, eventually, within};
 
 use super::{LEADER, every};
@@ -165,7 +165,7 @@ async fn suffer(orders: &mut mpsc::UnboundedReceiver<Fault>) {
             Fault::Kill => return,
         }
     }
-    future::pending().await
+    future::pending::<()>().await;
 }
 
 async fn live(who: usize, servers: &str, books: &Books, leader: &Leader, over: watch::Receiver<bool>) -> bool {
@@ -188,7 +188,7 @@ async fn live(who: usize, servers: &str, books: &Books, leader: &Leader, over: w
                     assert!(
                         ended
                             .iter()
-                            .all(|ended| ended.as_ref().err().is_none_or(|error| error.is_lost())),
+                            .all(|ended| ended.as_ref().err().is_none_or(ScheduleError::is_lost)),
                         "{ended:?}"
                     );
                     ControlFlow::Continue(())
@@ -209,7 +209,12 @@ async fn work(run: DueRun, book: &Mutex<Vec<DueRun>>) {
     assert!(run.now >= run.due, "{run:?} is early by the ensemble's time");
     // The server of this test runs on this machine, by the same clock.
     assert!(SystemTime::now() >= run.due, "{run:?} is early");
-    let takes_long = run.due.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() % 1_000 == 0;
+    let takes_long = run
+        .due
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_millis()
+        .is_multiple_of(1_000);
     book.lock().unwrap().push(run);
     time::sleep(Duration::from_millis(if takes_long { 3 * PERIOD } else { 1 })).await;
 }
