@@ -182,7 +182,7 @@ impl Walk {
             self.log.push(Step::Mark(walker.node));
         } else if kind < 0.80 {
             let reader = walker.node + 1;
-            if self.broken == Broken::DowngradeWithMarks && walker.node % GAP == 0 && self.random.bool() {
+            if self.broken == Broken::DowngradeWithMarks && walker.node.is_multiple_of(GAP) && self.random.bool() {
                 self.log.push(Step::Replace(walker.node, reader));
                 walker.node = reader;
             } else {
