@@ -1,5 +1,6 @@
 //! One contender's way from the tail of the line to its head.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -7,22 +8,29 @@ use std::time::{Duration, Instant};
 use futures::future;
 use tracing::{debug, warn};
 
+use super::line_state::{Company, LineState};
+use super::marking::LineData;
 use super::order::CreationOrder;
-use super::position::{Mode, Position, position_of};
+use super::places::Places;
+use super::position::{Mode, Position};
 use super::{Ahead, Enrolment, Line};
 use crate::error::Error;
 use crate::session::{CleanupToken, Interrupted, Lost, Session};
-use crate::znode::{Ephemeral, Hold, NewChild, NodeWatch, list, own_data, read, watch_existing};
+use crate::znode::{Ephemeral, Hold, NewChild, NodeWatch, WatchOutcome, list, own_data, read, watch_existing};
 
 /// A contender of ours that stands in the line. Dropping it withdraws it.
 #[derive(Debug)]
 pub(crate) struct Enrolled<'a> {
-    line: &'a Line,
-    node: Ephemeral,
-    mode: Mode,
+    pub(super) line: &'a Line,
+    pub(super) node: Ephemeral,
+    pub(super) mode: Mode,
     ahead: Option<Ahead>,
     /// The line as listed last, unless it has to be listed again.
-    listed: Option<Vec<String>>,
+    listed: Option<Arc<Places>>,
+    /// The data of the line's directory, if that was read last.
+    pub(super) directory: Option<LineData>,
+    pub(super) state: Arc<LineState>,
+    _company: Company,
 }
 
 /// What the head of the line is wanted for.
@@ -50,17 +58,16 @@ impl<'a> Enrolled<'a> {
         enrolment: &Enrolment,
         cleanup: Option<&CleanupToken>,
     ) -> Result<Self, Interrupted> {
-        let new = new_child(line, session, enrolment, cleanup);
+        let state = line.state();
+        let (company, others) = state.join();
+        // Others of ours are on their way: one list serves all.
+        let new = NewChild {
+            is_listed: !others,
+            ..new_child(line, session, enrolment, cleanup)
+        };
         let (node, listed) = Ephemeral::create(session, new).await?;
         debug!(node = node.path(), "enrolled");
-        let mode = enrolment.mode;
-        Ok(Self {
-            line,
-            node,
-            mode,
-            ahead: enrolment.ahead.clone(),
-            listed,
-        })
+        Ok(Self::new(line, node, enrolment, listed, state, company))
     }
 
     /// Joins several lines in one transaction, so that everybody who joins several of them does so in one order.
@@ -73,15 +80,32 @@ impl<'a> Enrolled<'a> {
         let new = |line| new_child(line, session, enrolment, cleanup);
         let all: Vec<_> = lines.iter().map(new).collect();
         let created = Ephemeral::create_all(session, &all).await?;
-        let mode = enrolment.mode;
-        let places = lines.iter().zip(created).map(|(line, (node, listed))| Self {
-            line,
-            node,
-            mode,
-            ahead: enrolment.ahead.clone(),
-            listed,
+        let places = lines.iter().zip(created).map(|(line, (node, listed))| {
+            let state = line.state();
+            let (company, _) = state.join();
+            Self::new(line, node, enrolment, listed, state, company)
         });
         Ok(places.collect())
+    }
+
+    fn new(
+        line: &'a Line,
+        node: Ephemeral,
+        enrolment: &Enrolment,
+        listed: Option<Vec<String>>,
+        state: Arc<LineState>,
+        company: Company,
+    ) -> Self {
+        Self {
+            line,
+            node,
+            mode: enrolment.mode,
+            ahead: enrolment.ahead.clone(),
+            listed: listed.map(|children| Arc::new(Places::new(children))),
+            directory: None,
+            state,
+            _company: company,
+        }
     }
 
     /// Waits until the place is granted.
@@ -105,18 +129,29 @@ impl<'a> Enrolled<'a> {
             let Some(mut watch) = watch_existing(self.node.session(), &self.line.path.child(&blocker)).await? else {
                 continue;
             };
-            self.wait_behind(&blocker, &mut watch, &mut patience).await?;
-            // Most likely the place is ours now: the proof that a hold needs goes out together with the list.
+            let told = self.wait_behind(&blocker, &mut watch, &mut patience).await?;
+            if self.looks_for_mark(told) && self.ask_mark(&blocker, told, purpose).await? {
+                return Ok(waited);
+            }
             let session = Arc::clone(self.node.session());
-            self.listed = Some(match purpose {
-                Purpose::Hold => {
-                    let (listed, proven) =
-                        future::join(list(&session, &self.line.path), session.prove(self.node.end())).await;
-                    proven?;
-                    listed?
-                }
-                Purpose::Turnstile => list(&session, &self.line.path).await?,
-            });
+            let list = self.state.list(&session, &self.line.path);
+            self.listed = Some(self.beside_proof(purpose, list).await?);
+        }
+    }
+
+    /// Asks the server. Most likely the place is ours now: the proof that a hold needs goes out together with the question.
+    pub(super) async fn beside_proof<T>(
+        &self,
+        purpose: Purpose,
+        question: impl Future<Output = Result<T, Interrupted>>,
+    ) -> Result<T, Interrupted> {
+        match purpose {
+            Purpose::Hold => {
+                let (answer, proven) = future::join(question, self.node.session().prove(self.node.end())).await;
+                proven?;
+                answer
+            }
+            Purpose::Turnstile => question.await,
         }
     }
 
@@ -126,8 +161,9 @@ impl<'a> Enrolled<'a> {
         blocker: &str,
         watch: &mut NodeWatch,
         patience: &mut Patience,
-    ) -> Result<(), Interrupted> {
+    ) -> Result<WatchOutcome, Interrupted> {
         let session = self.node.session();
+        let _behind = self.state.wait_behind(blocker);
         let path = self.line.path.child(blocker);
         let _counted = session.count_waiter();
         debug!(node = self.node.path(), blocker, "waiting");
@@ -145,7 +181,7 @@ impl<'a> Enrolled<'a> {
         }
         loop {
             tokio::select! {
-                () = watch.changed() => return Ok(()),
+                told = watch.outcome() => return Ok(told),
                 reason = self.node.end().reached() => return Err(Lost::because(reason).into()),
                 _ = session.sleep(patience.left()) => self.warn_of_long_wait(&path, patience).await?,
             }
@@ -195,8 +231,9 @@ impl<'a> Enrolled<'a> {
     async fn look(&mut self) -> Result<PlaceInLine, Interrupted> {
         let listed = match self.listed.take() {
             Some(listed) => listed,
-            None => list(self.node.session(), &self.line.path).await?,
+            None => self.state.list(self.node.session(), &self.line.path).await?,
         };
+        self.state.saw(listed.children.len());
         let Some(own) = self.node.child_name(self.line.names.tag(self.mode)) else {
             let reason = "the server gave our node a name that it should not have";
             return Err(Error::Layout {
@@ -205,18 +242,19 @@ impl<'a> Enrolled<'a> {
             }
             .into());
         };
-        let names = self.line.contenders_in(&listed).map(|(name, _)| name);
+        let names = self.line.contenders_in(&listed.children).map(|(name, _)| name);
         let creations = CreationOrder::ask(self.node.session(), &self.line.path, &own, names).await?;
-        Ok(
-            match position_of(&own, self.mode, self.line.contenders_in(&listed), &creations) {
-                Position::Granted => PlaceInLine::Granted,
-                Position::BlockedBy(blocker) => PlaceInLine::BlockedBy(blocker.to_owned()),
-                Position::Missing => {
-                    self.node.recheck().await?;
-                    PlaceInLine::Stale
-                }
-            },
-        )
+        Ok(match listed.position(&own, self.mode, &self.line.names, &creations) {
+            Position::Granted => PlaceInLine::Granted,
+            Position::BlockedBy(blocker) => PlaceInLine::BlockedBy(blocker.to_owned()),
+            Position::Missing => {
+                self.node.recheck().await?;
+                // Through our own session, whose server is up to date now.
+                let children = list(self.node.session(), &self.line.path).await?;
+                self.listed = Some(Arc::new(Places::new(children)));
+                PlaceInLine::Stale
+            }
+        })
     }
 
     async fn into_hold(self) -> Result<Hold, Interrupted> {
@@ -235,7 +273,10 @@ impl<'a> Enrolled<'a> {
         self.node.watch_soon();
         match self.node.end().reason() {
             Some(reason) => Err(Lost { reason }.into()),
-            None => Ok(self.node),
+            None => {
+                self.mark_head();
+                Ok(self.node)
+            }
         }
     }
 
@@ -295,5 +336,6 @@ fn new_child<'a>(
         data: enrolment.data.as_deref().unwrap_or(session.identity()),
         parents: line.names.parents,
         cleanup,
+        is_listed: true,
     }
 }

@@ -137,7 +137,7 @@ pub(crate) fn contenders_of(mut line: Vec<ReadContender<'_>>) -> Vec<Contender> 
 }
 
 impl Line {
-    /// All contenders in order: one list, and one read for each of them, all sent together.
+    /// All contenders in order: one list, and one read for each of them; where there are many, for 64 of them.
     pub(crate) async fn contenders(&self) -> Result<Vec<Contender>, Error> {
         let attempt = |session| async move { self.contenders_seen_by(&session).await };
         retry_across_sessions(&self.zk, attempt).await

@@ -6,6 +6,7 @@
 //! paper (Hunt et al. 2010, section 2.4).
 //!
 //! * `contender` – one place in the line, from enrolling to being granted
+//! * `head_mark` – a hand-off without a list, pure; `marking` – its requests; `line_state` – what our contenders in one line share; `places` – one list
 //! * `turnstile` – a place that is passed on for something else
 //! * `together` – a place in each of several lines, all or nothing
 //! * `blocker` – who is waited for, pure; `overflow` – the order once the sequence numbers are used up
@@ -17,10 +18,16 @@ mod ahead;
 mod contender;
 mod errors;
 mod head;
+mod head_mark;
+#[cfg(test)]
+mod head_mark_model;
 mod line_set;
+mod line_state;
 mod listing;
+mod marking;
 mod names;
 mod order;
+mod places;
 mod position;
 mod turnstile;
 
@@ -33,11 +40,11 @@ use bytes::Bytes;
 use tracing::{Instrument, info_span, warn};
 
 use self::contender::Enrolled;
+use self::line_state::LineState;
 use crate::error::Error;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
 use crate::znode::{
-    ChildName, Hold, NodePath, Parents, Tag, list, request_revocation, retry_across_sessions, with_deadline,
-    with_reason,
+    ChildName, Hold, NodePath, Parents, Tag, request_revocation, retry_across_sessions, with_deadline, with_reason,
 };
 
 pub(crate) use self::ahead::Ahead;
@@ -97,6 +104,8 @@ pub(crate) struct ContenderNames {
     /// Contenders of these tags stand in the line, whoever made them.
     pub(crate) known: &'static [(Tag, Mode)],
     pub(crate) parents: Parents,
+    /// Whether holders leave the mark of the head. Never where a holder may go on as a reader.
+    pub(crate) marks: bool,
 }
 
 impl ContenderNames {
@@ -104,9 +113,9 @@ impl ContenderNames {
     pub(crate) const CURATOR_LATCH: Self = Self::curator(Tag::Latch, Tag::Latch, LATCH_TAGS);
     /// Curator's `LeaderSelector` stands on its `InterProcessMutex`.
     pub(crate) const CURATOR_SELECTOR: Self = Self::CURATOR_LOCK;
-    pub(crate) const CURATOR_RW: Self = Self::curator(Tag::Write, Tag::Read, RW_TAGS);
+    pub(crate) const CURATOR_RW: Self = Self::curator(Tag::Write, Tag::Read, RW_TAGS).without_marks();
     pub(crate) const KAZOO_LOCK: Self = Self::kazoo(LOCK_TAGS);
-    pub(crate) const KAZOO_RW: Self = Self::kazoo(RW_TAGS);
+    pub(crate) const KAZOO_RW: Self = Self::kazoo(RW_TAGS).without_marks();
 
     const fn curator(exclusive: Tag, shared: Tag, known: &'static [(Tag, Mode)]) -> Self {
         Self {
@@ -114,7 +123,12 @@ impl ContenderNames {
             shared,
             known,
             parents: Parents::Containers,
+            marks: true,
         }
+    }
+
+    const fn without_marks(self) -> Self {
+        Self { marks: false, ..self }
     }
 
     const fn kazoo(known: &'static [(Tag, Mode)]) -> Self {
@@ -292,8 +306,8 @@ impl Line {
     }
 
     async fn try_in(&self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<Option<Hold>, Interrupted> {
-        let children = list(session, &self.path).await?;
-        if self.is_taken(&children, enrolment.mode) {
+        let places = self.state().list(session, &self.path).await?;
+        if self.is_taken(&places.children, enrolment.mode) {
             return Ok(None);
         }
         let enrolled = Enrolled::enrol(self, session, enrolment, None).await?;
@@ -304,6 +318,11 @@ impl Line {
     fn is_taken(&self, children: &[String], mode: Mode) -> bool {
         self.contenders_in(children)
             .any(|(_, other)| other.conflicts_with(mode))
+    }
+
+    /// What our contenders in this line share.
+    fn state(&self) -> Arc<LineState> {
+        self.zk.path_state(self.path.as_str())
     }
 
     fn contenders_in<'a>(&'a self, children: &'a [String]) -> impl Iterator<Item = (ChildName<'a>, Mode)> {

@@ -35,6 +35,7 @@ impl Line {
     ) -> Result<HeadOfLine, Interrupted> {
         let mut place = Enrolled::enrol(self, session, enrolment, cleanup).await?;
         let waited = place.head_of_line(Purpose::Turnstile).await?;
+        place.mark_head();
         let node = place.into_node();
         Ok(HeadOfLine { node, waited })
     }

@@ -251,7 +251,8 @@ impl FairLock {
         }
     }
 
-    /// Who holds the lock and who waits, in order: one list, and one read for each contender.
+    /// Who holds the lock and who waits, in order: one list, and one read for each contender; where there
+    /// are many, for 64 of them.
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.

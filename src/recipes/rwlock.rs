@@ -177,7 +177,8 @@ impl RwLock {
         Ok(self.written(hold))
     }
 
-    /// Who holds the lock and who waits, in order: one list, and one read for each contender.
+    /// Who holds the lock and who waits, in order: one list, and one read for each contender; where there
+    /// are many, for 64 of them.
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.

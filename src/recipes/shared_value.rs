@@ -5,7 +5,9 @@ use bytes::Bytes;
 use crate::error::{Error, classify};
 use crate::observer::Observer;
 use crate::session::{Coordinator, Interrupted};
-use crate::znode::{Expected, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe};
+use crate::znode::{
+    Expected, NodePath, Observe, Register, RegisterView, Stored, UpdateOutcome, WatchContext, WriteOutcome, observe,
+};
 
 /// A value with a version, in one persistent node: Curator's `SharedValue` on the same path reads and writes the same
 /// bytes.
@@ -121,8 +123,8 @@ impl SharedValue {
         }
     }
 
-    /// Replaces the value by what `next` makes of it, and returns that. `next` is called again if another client came
-    /// first; its last result is applied exactly once.
+    /// Replaces the value by what `next` makes of it, and returns that. `next` is called again, after a pause that grows, if
+    /// another client came first; its last result is applied exactly once.
     ///
     /// # Errors
     /// As [`set`](Self::set).
@@ -133,14 +135,15 @@ impl SharedValue {
         &self,
         mut next: impl FnMut(Option<&Versioned>) -> V,
     ) -> Result<Bytes, SharedValueError> {
-        loop {
-            let current = self.get().await?;
-            let value = next(current.as_ref()).into();
-            match self.compare_and_set(current.as_ref(), value.clone()).await {
-                Ok(()) => return Ok(value),
-                Err(SharedValueError::Changed) => {}
-                Err(error) => return Err(error),
-            }
+        let mut value = Bytes::new();
+        let updated = self.register.update(|stored| {
+            let current = stored.cloned().map(Versioned::from);
+            value = next(current.as_ref()).into();
+            Ok::<_, SharedValueError>(Some(value.clone()))
+        });
+        match updated.await? {
+            UpdateOutcome::Applied | UpdateOutcome::Unchanged => Ok(value),
+            UpdateOutcome::Indeterminate => Err(SharedValueError::Indeterminate),
         }
     }
 

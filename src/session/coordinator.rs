@@ -16,6 +16,7 @@ use super::current::{CurrentSession, Slot};
 use super::lease::LeaseClock;
 use super::moment::Moment;
 use super::options::{ConnectError, ConnectOptions};
+use super::path_states::PathStates;
 use super::retry::RetryBudget;
 use super::state::SessionState;
 use super::stats::{Counters, Stats};
@@ -53,6 +54,7 @@ struct CoordinatorInner {
     current: CurrentSession,
     config: Arc<SessionConfig>,
     states: watch::Receiver<SessionState>,
+    path_states: PathStates,
     /// Dropping it tells the supervisor that the last handle is gone.
     close: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
@@ -113,6 +115,7 @@ impl Coordinator {
                 current,
                 config,
                 states: states_receiver,
+                path_states: PathStates::default(),
                 close,
             }),
         })
@@ -172,6 +175,11 @@ impl Coordinator {
     /// The current session, waited for while one is being opened.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Error> {
         self.inner.current.clone().current().await
+    }
+
+    /// What all users of `path` share in this coordinator: one state of each type, for as long as one of them has it.
+    pub(crate) fn path_state<T: Default + Send + Sync + 'static>(&self, path: &str) -> Arc<T> {
+        self.inner.path_states.get(path)
     }
 
     /// Gives `work` until `limit`, on the coordinator's timers, since the caller need not be on a runtime.

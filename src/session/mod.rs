@@ -24,6 +24,7 @@ mod link;
 mod moment;
 mod operation;
 mod options;
+mod path_states;
 mod reaper;
 mod registry;
 mod request;

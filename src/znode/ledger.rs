@@ -128,6 +128,7 @@ impl Ledger {
             data: session.identity(),
             parents: Parents::Containers,
             cleanup: None,
+            is_listed: true,
         };
         let (node, _) = Ephemeral::create(session, new).await?;
         let version = Some(0);

@@ -45,10 +45,10 @@ pub(crate) use self::observe::{NodeData, Observe, WatchContext, Watched, observe
 pub(crate) use self::parents::{Parents, ensure as ensure_path};
 pub(crate) use self::path::NodePath;
 pub(crate) use self::reason::{split_reason, with_reason};
-pub(crate) use self::register::{Expected, Register, RegisterView, Stored, WriteOutcome};
+pub(crate) use self::register::{Expected, Register, RegisterView, Stored, UpdateOutcome, WriteOutcome};
 pub(crate) use self::request::{
     Transaction, children, children_and_watch, children_at, commit, create, delete, delete_if_exists, list,
-    list_and_watch, read, read_and_watch, reads, stat, stat_and_watch, stats, sync, watch_existing, write,
+    list_and_watch, multi_read, read, read_and_watch, reads, stat, stat_and_watch, stats, sync, watch_existing, write,
 };
 pub(crate) use self::revocation::{asked, check_listener, own_data, request as request_revocation};
-pub(crate) use self::watch::NodeWatch;
+pub(crate) use self::watch::{NodeWatch, WatchOutcome};

@@ -60,6 +60,17 @@ pub(crate) enum WriteOutcome {
     Indeterminate,
 }
 
+/// What became of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UpdateOutcome {
+    /// What was decided last was written, once.
+    Applied,
+    /// Nothing was to be written.
+    Unchanged,
+    /// The session ended before an answer came: what was decided last may have been written.
+    Indeterminate,
+}
+
 impl Register {
     pub(crate) fn new(zk: Coordinator, path: NodePath) -> Self {
         Self { zk, path }
@@ -93,6 +104,32 @@ impl Register {
                 // Before anything was sent, or after its fate was settled.
                 Err(Interrupted::Lost(_)) => {}
                 Err(Interrupted::Failed(error)) => return Err(self.zk.ended().unwrap_or(error)),
+            }
+        }
+    }
+
+    /// Reads the value, lets `next` decide what to write, if anything, and writes it unless another client came first;
+    /// then all of it again, after a pause that grows.
+    pub(crate) async fn update<E: From<Error>>(
+        &self,
+        mut next: impl FnMut(Option<&Stored>) -> Result<Option<Bytes>, E>,
+    ) -> Result<UpdateOutcome, E> {
+        loop {
+            let session = self.zk.session().await?;
+            let mut retry = Retry::new(&session, self.path.as_str(), 0);
+            loop {
+                let stored = self.read().await?;
+                let Some(data) = next(stored.as_ref())? else {
+                    return Ok(UpdateOutcome::Unchanged);
+                };
+                let expected = stored.map_or(Expected::Nothing, |stored| Expected::Version(stored.version));
+                match self.write(expected, &data).await? {
+                    WriteOutcome::Applied => return Ok(UpdateOutcome::Applied),
+                    WriteOutcome::Indeterminate => return Ok(UpdateOutcome::Indeterminate),
+                    WriteOutcome::Mismatch if retry.raced().await.is_ok() => {}
+                    // The session has ended, and with it its pauses.
+                    WriteOutcome::Mismatch => break,
+                }
             }
         }
     }

@@ -152,6 +152,7 @@ impl DoubleBarrier {
             data: session.identity(),
             parents: Parents::Containers,
             cleanup,
+            is_listed: true,
         };
         let (mut node, mut listed) = Ephemeral::create(session, member).await?;
         let mut fence = None;

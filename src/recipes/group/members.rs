@@ -1,6 +1,6 @@
 //! Who is in a group, now and as it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -180,7 +180,8 @@ impl Observe for MembersView {
             Some(children) if children.is_current(context) => children,
             _ => context.children(self.group.as_str()).await?,
         };
-        self.members.retain(|id, _| children.value.contains(id));
+        let here: HashSet<&String> = children.value.iter().collect();
+        self.members.retain(|id, _| here.contains(id));
         let unread = children.value.iter().filter(|id| {
             let known = self.members.get(*id);
             !known.is_some_and(|known| known.is_current(context))

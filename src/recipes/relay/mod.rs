@@ -173,7 +173,8 @@ impl Relay {
         .await
     }
 
-    /// Who has the turn and who waits, in order: one list, and one read for each of them.
+    /// Who has the turn and who waits, in order: one list, and one read for each of them; where there
+    /// are many, for 64 of them.
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.

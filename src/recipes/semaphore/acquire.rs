@@ -197,6 +197,7 @@ impl Semaphore {
             data: self.data.as_deref().unwrap_or(session.identity()),
             parents: Parents::Containers,
             cleanup,
+            is_listed: true,
         };
         let leases: Vec<_> = (0..permits).map(|_| lease()).collect();
         let mut nodes = match place.replace_with(&leases, (self.path(), count.version)).await? {

@@ -11,7 +11,7 @@ mod set_data;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use futures::future;
+use futures::future::{self, OptionFuture};
 use tokio::sync::watch;
 use tracing::debug;
 use zookeeper_client as zk;
@@ -51,6 +51,8 @@ pub(crate) struct NewChild<'a> {
     pub(crate) data: &'a [u8],
     pub(crate) parents: Parents,
     pub(crate) cleanup: Option<&'a CleanupToken>,
+    /// Whether the parent is listed right behind the create.
+    pub(crate) is_listed: bool,
 }
 
 /// What came of creating something.
@@ -63,9 +65,9 @@ enum Creation<T> {
 }
 
 impl Ephemeral {
-    /// Creates the node, and lists its parent right behind the create in the same round trip.
+    /// Creates the node, and lists its parent right behind the create in the same round trip, if that is asked for.
     ///
-    /// The list is `None` if the connection broke in between; take another one then.
+    /// The list is `None` if it was not asked for or the connection broke in between; take another one then.
     pub(crate) async fn create(
         session: &Arc<Session>,
         new: NewChild<'_>,
@@ -82,9 +84,10 @@ impl Ephemeral {
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
             let guard = CleanupGuard::register(session, new.location(name), new.cleanup.cloned())?;
             let list = session.read(|client| async move { client.list_children(parent).await });
+            let list = OptionFuture::from(new.is_listed.then_some(list));
             let (reply, list) = future::join(session.create(&prefix, new.data, mode), list).await;
             let listed = match &reply {
-                Ok(Reply::Answer(_)) => list.ok().and_then(Reply::answer),
+                Ok(Reply::Answer(_)) => list.and_then(Result::ok).and_then(Reply::answer),
                 _ => None,
             };
             match Self::created(guard, &mut retry, connection, reply?).await? {

@@ -1,11 +1,19 @@
 //! [`SharedCounter`]: an integer that many processes count with.
 
+mod additions;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
+
+use self::additions::{CounterState, serve};
 
 use crate::error::{Error, classify};
 use crate::observer::Observer;
 use crate::session::{Coordinator, Interrupted};
-use crate::znode::{Expected, NodePath, Observe, Register, RegisterView, Stored, WatchContext, WriteOutcome, observe};
+use crate::znode::{
+    Expected, NodePath, Observe, Register, RegisterView, Stored, UpdateOutcome, WatchContext, WriteOutcome, observe,
+};
 
 /// An integer in one persistent node, whose every addition counts exactly once.
 ///
@@ -16,12 +24,12 @@ use crate::znode::{Expected, NodePath, Observe, Register, RegisterView, Stored, 
 /// # Cost
 /// Reading: one request. An addition by itself: one read and one write, and another request in the
 /// background; each write is a transaction that also makes an ephemeral child of the node, by which the fate of a write
-/// whose reply was lost is told for sure, and which is deleted right after. An observer: one watch, and nothing while
-/// the count stays.
+/// whose reply was lost is told for sure, and which is deleted right after. Additions that callers of one coordinator make
+/// at the same time share one transaction. An observer: one watch, and nothing while the count stays.
 ///
 /// # Fairness
-/// None: of several additions at the same time, one succeeds and the others try again. Where many do all the time,
-/// count under a [`FairLock`](crate::FairLock).
+/// Additions of one coordinator are made in the order of the calls. Of the processes that add at the same time, one
+/// succeeds and the others try again, each after a pause that grows with its failures.
 ///
 /// # Examples
 /// ```no_run
@@ -91,22 +99,28 @@ impl SharedCounter {
 
     /// Adds `delta`, which may be negative, and returns the count *before*. Exactly once, even if replies are lost.
     ///
+    /// Additions that are made at the same time through one coordinator go into one transaction. Each caller gets its own
+    /// count, as if one addition came after the other, and an addition that has no room fails alone.
+    ///
     /// # Errors
     /// * [`SharedCounterError::Overflow`]: the sum has no room.
-    /// * [`SharedCounterError::Indeterminate`]: the session ended before an answer came.
+    /// * [`SharedCounterError::Indeterminate`]: the session ended before an answer came. All that shared the transaction
+    ///   are told so.
     /// * [`SharedCounterError::Error`]: among others [`Error::Layout`] if what is at the path is no such counter.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves open whether it is counted.
+    /// Dropping the future leaves open whether it is counted, and never disturbs the additions of others.
     pub async fn fetch_add(&self, delta: i64) -> Result<i64, SharedCounterError> {
-        loop {
-            let stored = self.register.read().await?;
-            let count = self.encoding.count(self.path(), stored.as_ref())?;
-            let sum = count.checked_add(delta).ok_or(SharedCounterError::Overflow)?;
-            if self.replace(stored.as_ref(), sum).await? {
-                return Ok(count);
-            }
+        let zk = self.register.zk();
+        // Also an error where no transaction would be begun.
+        let session = zk.session().await?;
+        let state = zk.path_state::<CounterState>(self.path());
+        let (answer, _caller, is_first) = state.of(self.encoding).push(delta);
+        if is_first {
+            session.runtime().spawn(serve(Arc::clone(&state), self.clone()));
         }
+        // Without an answer the runtime is gone in the middle of it.
+        answer.await.unwrap_or(Err(SharedCounterError::Indeterminate))
     }
 
     /// Sets the count to `new` if it is `current`; whether it was. Exact, even if replies are lost.
@@ -117,14 +131,17 @@ impl SharedCounter {
     /// # Cancel safety
     /// Dropping the future leaves open whether it is set.
     pub async fn compare_and_set(&self, current: i64, new: i64) -> Result<bool, SharedCounterError> {
-        loop {
-            let stored = self.register.read().await?;
-            if self.encoding.count(self.path(), stored.as_ref())? != current {
-                return Ok(false);
+        let updated = self.register.update(|stored| {
+            if self.encoding.count(self.path(), stored)? != current {
+                return Ok(None);
             }
-            if self.replace(stored.as_ref(), new).await? {
-                return Ok(true);
-            }
+            let data = self.encoding.encode(new);
+            data.map(Some).ok_or(SharedCounterError::Overflow)
+        });
+        match updated.await? {
+            UpdateOutcome::Applied => Ok(true),
+            UpdateOutcome::Unchanged => Ok(false),
+            UpdateOutcome::Indeterminate => Err(SharedCounterError::Indeterminate),
         }
     }
 
@@ -159,20 +176,14 @@ impl SharedCounter {
         };
         observe(self.register.zk(), view).await
     }
-
-    /// Sets the count if what was read is still there; false if not.
-    async fn replace(&self, read: Option<&Stored>, count: i64) -> Result<bool, SharedCounterError> {
-        let data = self.encoding.encode(count).ok_or(SharedCounterError::Overflow)?;
-        let expected = read.map_or(Expected::Nothing, |stored| Expected::Version(stored.version));
-        match self.register.write(expected, &data).await? {
-            WriteOutcome::Applied => Ok(true),
-            WriteOutcome::Mismatch => Ok(false),
-            WriteOutcome::Indeterminate => Err(SharedCounterError::Indeterminate),
-        }
-    }
 }
 
 impl Encoding {
+    /// Whether the count has room.
+    fn holds(self, count: i64) -> bool {
+        self == Self::Int64 || i32::try_from(count).is_ok()
+    }
+
     fn encode(self, count: i64) -> Option<Bytes> {
         match self {
             Self::Int64 => Some(Bytes::copy_from_slice(&count.to_be_bytes())),
