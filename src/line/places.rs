@@ -26,13 +26,13 @@ struct PlaceIndex {
     known: &'static [(Tag, Mode)],
     /// Where the order begins.
     oldest: Sequence,
-    order: Vec<Place>,
+    order: Vec<OrderedChild>,
     /// Which of `order` are exclusive, ascending.
     exclusive: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct OrderedChild {
     /// How far behind the oldest.
     distance: i32,
     /// Which child.
@@ -101,14 +101,14 @@ impl PlaceIndex {
         let oldest = Sequence::oldest(parsed.iter().map(|(_, sequence, _)| *sequence))?;
         let place = |(child, sequence, mode): (usize, Sequence, Mode)| {
             let distance = sequence.distance_from(oldest);
-            (Place { distance, child }, mode)
+            (OrderedChild { distance, child }, mode)
         };
         let mut order: Vec<_> = parsed.into_iter().map(place).collect();
         order.sort_unstable_by_key(|(place, _)| place.distance);
         if order.first().is_some_and(|(place, _)| place.distance < 0) {
             return None;
         }
-        let is_exclusive = |(at, (_, mode)): (usize, &(Place, Mode))| (*mode == Mode::Exclusive).then_some(at);
+        let is_exclusive = |(at, (_, mode)): (usize, &(OrderedChild, Mode))| (*mode == Mode::Exclusive).then_some(at);
         Some(Self {
             known: names.known,
             oldest,
