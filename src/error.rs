@@ -130,6 +130,20 @@ pub enum Error {
         limit: usize,
     },
 
+    /// As many contenders as [`ConnectOptions::line_limit`](crate::ConnectOptions::line_limit) allows stand in the line
+    /// already. The contender has left it.
+    #[error(
+        "{path}: {contenders} contenders stand in line, and ConnectOptions::line_limit is {limit}; try again later"
+    )]
+    LineFull {
+        /// Path of the line, from the chroot.
+        path: String,
+        /// How many contenders were ahead.
+        contenders: usize,
+        /// The limit.
+        limit: usize,
+    },
+
     /// The ensemble answered with an error that the recipe does not expect.
     #[error("the ensemble refused a request on {path}")]
     Client {

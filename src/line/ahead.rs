@@ -1,11 +1,13 @@
 //! [`Ahead`]: the contender that an acquire waits behind, for the error that tells of it when the time is up.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{AcquireTimeoutError, Contender, Line};
-use crate::session::{Coordinator, lock};
-use crate::znode::{WITHDRAWAL_GRACE, retry_across_sessions};
+use crate::error::Error;
+use crate::session::{CleanupToken, Coordinator, lock};
+use crate::znode::{Hold, WITHDRAWAL_GRACE, retry_across_sessions, with_deadline};
 
 /// The path of the contender that one acquire waited behind last.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +49,21 @@ impl Ahead {
             connected,
             blocker: blocker.map(Box::new),
         }
+    }
+}
+
+/// Runs `acquire` for at most `limit`. When the time is up, the error tells whom it waited for in one of `lines`.
+pub(super) async fn acquire_within<F: Future<Output = Result<Hold, Error>>>(
+    zk: &Coordinator,
+    lines: &[Line],
+    path: &str,
+    limit: Duration,
+    acquire: impl FnOnce(Ahead, CleanupToken) -> F,
+) -> Result<Hold, AcquireTimeoutError> {
+    let (ahead, began) = (Ahead::default(), Instant::now());
+    match with_deadline(zk, limit, |cleanup| acquire(ahead.clone(), cleanup)).await? {
+        Some(hold) => Ok(hold),
+        None => Err(ahead.elapsed(zk, lines, path, limit, began).await),
     }
 }
 

@@ -17,7 +17,9 @@ use super::{Ahead, Enrolment, Line};
 use crate::error::Error;
 use crate::metrics;
 use crate::session::{CleanupToken, Interrupted, Lost, Session};
-use crate::znode::{Ephemeral, Hold, NewChild, NodeWatch, WatchOutcome, list, own_data, read, watch_existing};
+use crate::znode::{
+    ChildName, Ephemeral, Hold, NewChild, NodeWatch, WatchOutcome, list, own_data, read, watch_existing,
+};
 
 /// A contender of ours that stands in the line. Dropping it withdraws it.
 #[derive(Debug)]
@@ -236,6 +238,7 @@ impl<'a> Enrolled<'a> {
             None => self.state.list(self.node.session(), &self.line.path).await?,
         };
         self.state.saw(listed.children.len());
+        self.state.warn_of_size(&self.line.path, &listed);
         let Some(own) = self.node.child_name(self.line.names.tag(self.mode)) else {
             let reason = "the server gave our node a name that it should not have";
             return Err(Error::Layout {
@@ -244,9 +247,12 @@ impl<'a> Enrolled<'a> {
             }
             .into());
         };
+        self.check_limit(&own, &listed)?;
         let names = self.line.contenders_in(&listed.children).map(|(name, _)| name);
         let creations = CreationOrder::ask(self.node.session(), &self.line.path, &own, names).await?;
-        Ok(match listed.position(&own, self.mode, &self.line.names, &creations) {
+        let line = self.line.contenders_in(&listed.children);
+        let position = listed.position(&own, self.mode, &self.line.names, line, &creations);
+        Ok(match position {
             Position::Granted => PlaceInLine::Granted,
             Position::BlockedBy(blocker) => PlaceInLine::BlockedBy(blocker.to_owned()),
             Position::Missing => {
@@ -256,6 +262,26 @@ impl<'a> Enrolled<'a> {
                 self.listed = Some(Arc::new(Places::new(children)));
                 PlaceInLine::Stale
             }
+        })
+    }
+
+    /// Refuses the place if so many are ahead that the line takes no more. Later nobody comes to stand ahead.
+    fn check_limit(&self, own: &ChildName<'_>, listed: &Places) -> Result<(), Error> {
+        let limit = self.node.session().line_limit();
+        if listed.children.len() <= limit {
+            return Ok(());
+        }
+        let order = CreationOrder::default();
+        let is_ahead = |other: &ChildName<'_>| order.distance(own, other).is_some_and(|distance| distance < (0, 0));
+        let line = self.line.contenders_in(&listed.children);
+        let contenders = line.filter(|(other, _)| is_ahead(other)).count();
+        if contenders < limit {
+            return Ok(());
+        }
+        Err(Error::LineFull {
+            path: self.line.path.as_str().to_owned(),
+            contenders,
+            limit,
         })
     }
 

@@ -11,7 +11,7 @@ use crate::session::{Interrupted, Session};
 use crate::znode::{ChildName, NodeData, Observe, WatchContext, Watched, list, read, retry_across_sessions};
 
 impl Line {
-    /// The contender at the head of the line: one list and one read.
+    /// Who is at the head of the line: one list and one read.
     pub(crate) async fn head(&self) -> Result<Option<Contender>, Error> {
         retry_across_sessions(&self.zk, |session| async move { self.head_seen_by(&session).await }).await
     }
@@ -38,8 +38,8 @@ impl Line {
     }
 }
 
-/// Watches the head of a line. Only the node of the one at the head is watched, or, while there is none, the line's
-/// directory: contenders that join behind wake no task.
+/// Watches the head of a line: the node of the contender at the head, or the line's directory while the line is empty. A
+/// contender that joins behind the head wakes no observer.
 #[derive(Debug)]
 pub(crate) struct HeadView {
     line: Line,
@@ -50,7 +50,7 @@ pub(crate) struct HeadView {
 #[derive(Debug)]
 enum Head {
     Contender(String, Watched<NodeData>),
-    Vacant { _line: Watched<Vec<String>> },
+    Nobody { _line: Watched<Vec<String>> },
 }
 
 impl HeadView {
@@ -70,7 +70,7 @@ impl HeadView {
             }
             let children = context.children(self.line.path.as_str()).await?;
             if self.line.contenders_in(&children.value).next().is_none() {
-                return Ok(Head::Vacant { _line: children });
+                return Ok(Head::Nobody { _line: children });
             }
         }
     }
@@ -80,13 +80,13 @@ impl Observe for HeadView {
     type Value = Option<Contender>;
 
     async fn refresh(&mut self, context: &WatchContext) -> Result<Self::Value, Interrupted> {
-        // No contender joins ahead of the head, so it stays at the head while it is there.
+        // No contender can join ahead of the head, so the head stays the head while its node exists.
         let known = match &self.seen {
             Some(Head::Contender(path, _)) => {
                 let node = context.existing(path).await?;
                 node.map(|node| Head::Contender(path.clone(), node))
             }
-            Some(Head::Vacant { .. }) | None => None,
+            Some(Head::Nobody { .. }) | None => None,
         };
         let head = match known {
             Some(known) => known,
@@ -94,7 +94,7 @@ impl Observe for HeadView {
         };
         let contender = match &head {
             Head::Contender(path, node) => Some(Contender::at_head(path.clone(), &node.value.data, &node.value.stat)),
-            Head::Vacant { .. } => None,
+            Head::Nobody { .. } => None,
         };
         self.seen = Some(head);
         Ok(contender)

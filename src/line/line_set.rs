@@ -1,16 +1,17 @@
 //! [`LineSet`]: a place in each of several lines, all or nothing.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future;
 use tracing::{Instrument, debug, info_span};
 
+use super::ahead::acquire_within;
 use super::contender::{Enrolled, Purpose};
-use super::{AcquireTimeoutError, Ahead, Enrolment, Line};
+use super::{AcquireTimeoutError, Enrolment, Line};
 use crate::error::Error;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
-use crate::znode::{Ephemeral, Hold, NodePath, list, place_across_sessions, with_deadline};
+use crate::znode::{Ephemeral, Hold, NodePath, list, place_across_sessions};
 
 /// Several lines that are joined and left together.
 ///
@@ -74,15 +75,11 @@ impl LineSet {
         enrolment: &Enrolment,
         limit: Duration,
     ) -> Result<Hold, AcquireTimeoutError> {
-        let (ahead, began) = (Ahead::default(), Instant::now());
-        let enrolment = &enrolment.noting(&ahead);
-        let acquire = |cleanup| async move { self.acquire(enrolment, Some(&cleanup)).await };
-        match with_deadline(&self.zk, limit, acquire).await? {
-            Some(hold) => Ok(hold),
-            None => Err(ahead
-                .elapsed(&self.zk, &self.lines, self.first_path(), limit, began)
-                .await),
-        }
+        acquire_within(&self.zk, &self.lines, self.first_path(), limit, |ahead, cleanup| {
+            let enrolment = enrolment.noting(&ahead);
+            async move { self.acquire(&enrolment, Some(&cleanup)).await }
+        })
+        .await
     }
 
     /// As [`Line::try_acquire`], of all places.

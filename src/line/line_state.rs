@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::future::{BoxFuture, FutureExt, Shared};
+use tracing::warn;
 
 use super::head_mark::{LONG_LINE, is_worth_a_look};
 use super::places::Places;
@@ -25,9 +26,19 @@ pub(super) struct LineState {
     behind: Mutex<HashMap<String, usize>>,
     /// Hand-offs in a row without a mark.
     misses: AtomicU32,
+    warned_of_size: AtomicBool,
     /// The directory has data of others, or its ACL denies us to write.
     takes_no_mark: AtomicBool,
 }
+
+/// What a client in Java takes as an answer: `jute.maxbuffer`.
+const JAVA_LIMIT: usize = 1_048_575;
+
+/// From so many bytes on the log tells: 13,000 names of 55 bytes.
+const LARGE_LIST: usize = 13_000 * 59;
+
+/// So few names never take as many bytes.
+const WORTH_A_COUNT: usize = 3_000;
 
 /// A list that is on its way, or the last one. None if its request failed.
 type SharedList = Shared<BoxFuture<'static, Option<Arc<Places>>>>;
@@ -110,6 +121,24 @@ impl LineState {
     /// So many contenders were seen.
     pub(super) fn saw(&self, contenders: usize) {
         self.len.store(contenders, Ordering::Relaxed);
+    }
+
+    /// Says once in the log that the directory comes near the size at which clients in Java fail to list it.
+    pub(super) fn warn_of_size(&self, path: &NodePath, places: &Places) {
+        let contenders = places.children.len();
+        if contenders < WORTH_A_COUNT || places.bytes() < LARGE_LIST {
+            return;
+        }
+        if !self.warned_of_size.swap(true, Ordering::Relaxed) {
+            warn!(
+                %path,
+                contenders,
+                bytes = places.bytes(),
+                limit = JAVA_LIMIT,
+                "the line comes near the size at which clients in Java fail to list it; spread the contenders over several \
+                 paths, or limit them with ConnectOptions::line_limit"
+            );
+        }
     }
 
     /// Whether the line was long when one of ours looked last.

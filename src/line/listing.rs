@@ -19,6 +19,16 @@ use crate::znode::{
 };
 
 /// One contender of a line, as seen at one moment.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(lock: zookeeper_recipes::FairLock) -> Result<(), Box<dyn std::error::Error>> {
+/// for contender in lock.contenders().await? {
+///     println!("{:?} on {:?}, token {}", contender.identity, contender.host(), contender.token);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Contender {

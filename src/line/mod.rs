@@ -34,11 +34,12 @@ mod turnstile;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tracing::{Instrument, info_span, warn};
 
+use self::ahead::acquire_within;
 use self::contender::Enrolled;
 use self::line_state::LineState;
 use crate::error::Error;
@@ -46,7 +47,7 @@ use crate::metrics::AcquireTimer;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
 use crate::znode::{
     ChildName, Hold, NodePath, Parents, Tag, place_across_sessions, request_revocation, retry_across_sessions,
-    with_deadline, with_reason,
+    with_reason,
 };
 
 pub(crate) use self::ahead::Ahead;
@@ -283,23 +284,19 @@ impl Line {
         enrolment: &Enrolment,
         limit: Duration,
     ) -> Result<Hold, AcquireTimeoutError> {
-        let (ahead, began) = (Ahead::default(), Instant::now());
-        let enrolment = &enrolment.noting(&ahead);
-        let acquire = |cleanup| async move { self.acquire(enrolment, Some(&cleanup)).await };
+        let (lines, path) = (std::slice::from_ref(self), self.path.as_str());
         let timer = AcquireTimer::start(self.recipe());
-        let acquired = with_deadline(&self.zk, limit, acquire).await;
+        let acquired = acquire_within(&self.zk, lines, path, limit, |ahead, cleanup| {
+            let enrolment = enrolment.noting(&ahead);
+            async move { self.acquire(&enrolment, Some(&cleanup)).await }
+        })
+        .await;
         timer.ended(match &acquired {
-            Ok(Some(_)) => "granted",
-            Ok(None) => "timeout",
+            Ok(_) => "granted",
+            Err(AcquireTimeoutError::Elapsed { .. }) => "timeout",
             Err(_) => "error",
         });
-        match acquired? {
-            Some(hold) => Ok(hold),
-            None => {
-                let lines = std::slice::from_ref(self);
-                Err(ahead.elapsed(&self.zk, lines, self.path.as_str(), limit, began).await)
-            }
-        }
+        acquired
     }
 
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.

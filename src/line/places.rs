@@ -13,8 +13,12 @@ use crate::znode::{ChildName, Sequence, Tag};
 pub(super) struct Places {
     pub(super) children: Vec<String>,
     asked: AtomicUsize,
+    bytes: OnceLock<usize>,
     index: OnceLock<Option<PlaceIndex>>,
 }
+
+/// What a name takes in an answer beside itself: its length.
+const NAME_OVERHEAD: usize = 4;
 
 /// In a shorter list each contender looks by itself.
 const WORTH_AN_INDEX: usize = 64;
@@ -44,25 +48,33 @@ impl Places {
         Self {
             children,
             asked: AtomicUsize::new(0),
+            bytes: OnceLock::new(),
             index: OnceLock::new(),
         }
     }
 
-    /// Where `own` stands.
-    pub(super) fn position(
-        &self,
+    /// How many bytes the list takes in an answer.
+    pub(super) fn bytes(&self) -> usize {
+        *self
+            .bytes
+            .get_or_init(|| self.children.iter().map(|name| name.len() + NAME_OVERHEAD).sum())
+    }
+
+    /// Where `own` stands in the `line` of these children.
+    pub(super) fn position<'a>(
+        &'a self,
         own: &ChildName<'_>,
         mode: Mode,
         names: &ContenderNames,
+        line: impl Iterator<Item = (ChildName<'a>, Mode)>,
         creations: &CreationOrder,
-    ) -> Position<'_> {
+    ) -> Position<'a> {
         let is_worth_it = self.asked.fetch_add(1, Ordering::Relaxed) > 0 && self.children.len() >= WORTH_AN_INDEX;
         let index = is_worth_it.then(|| self.index.get_or_init(|| PlaceIndex::new(&self.children, names)));
         match index {
             Some(Some(index)) if index.known == names.known => return self.position_in(index, own, mode),
             _ => {}
         }
-        let line = self.children.iter().filter_map(|name| names.parse(name));
         position_of(own, mode, line, creations)
     }
 
@@ -149,7 +161,8 @@ mod tests {
         ]
         .map(|names| {
             let (own, mode) = names.parse("x__lock__0000000001").unwrap();
-            places.position(&own, mode, &names, &none)
+            let line = places.children.iter().filter_map(|name| names.parse(name));
+            places.position(&own, mode, &names, line, &none)
         });
         let ahead = Position::BlockedBy("_c_x-lock-0000000000");
         assert_eq!(positions, [Position::Granted, Position::Granted, ahead]);
@@ -176,7 +189,8 @@ mod tests {
                     continue;
                 }
                 let expected = position_of(&own, mode, children.iter().filter_map(|name| contenders.parse(name)), &none);
-                prop_assert_eq!(places.position(&own, mode, &contenders, &none), expected);
+                let line = places.children.iter().filter_map(|name| contenders.parse(name));
+                prop_assert_eq!(places.position(&own, mode, &contenders, line, &none), expected);
             }
         }
     }

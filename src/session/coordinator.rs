@@ -90,6 +90,7 @@ impl Coordinator {
             connection_timeout: LeaseClock::connection_timeout(timeout),
             chroot_len: cluster.chroot_len(),
             long_wait: options.long_wait,
+            line_limit: options.line_limit,
             runtime: runtime.clone(),
             retired: Mutex::default(),
             undeletable: Mutex::default(),

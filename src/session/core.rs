@@ -40,6 +40,8 @@ pub(crate) struct SessionConfig {
     pub(crate) chroot_len: usize,
     /// How long a wait is before a warning names what it waits for.
     pub(crate) long_wait: Duration,
+    /// How many contenders may stand in one line.
+    pub(crate) line_limit: usize,
     pub(crate) runtime: Handle,
     /// Directories in which we may create nodes and not delete them, and since when that is known.
     pub(crate) undeletable: Mutex<HashMap<String, Instant>>,
@@ -278,6 +280,11 @@ impl Session {
     /// How long a wait is before a warning names what it waits for.
     pub(crate) fn long_wait(&self) -> Duration {
         self.config.long_wait
+    }
+
+    /// How many contenders may stand in one line.
+    pub(crate) fn line_limit(&self) -> usize {
+        self.config.line_limit
     }
 
     /// Hands a node over to the reaper. It neither waits nor fails.

@@ -99,6 +99,7 @@ fn of_session_and_line() -> Vec<Sample> {
                 bytes: 3,
                 limit: 4,
             },
+            Error::LineFull { path: path(), contenders: 2, limit: 1 },
             Error::ConnectionBreaks { path: path(), size: 2, connections: 3 },
             client(),
         ],

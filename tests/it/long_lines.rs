@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use zookeeper_recipes::zookeeper_client as zk;
-use zookeeper_recipes::{Coordinator, FairLockGuard, RwLock};
+use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLockGuard, RwLock};
 use zookeeper_testkit::{Fixture, Op, eventually, within};
 
 use crate::budget::{Counted, make_dir};
@@ -224,4 +224,27 @@ async fn a_thousand_waiters_of_a_process_share_lists_and_are_served_in_order() {
         last = Some(token);
     }
     fixture.assert_no_nodes_left(&["/l"]).await;
+}
+
+#[tokio::test]
+async fn a_full_line_refuses_a_further_contender() {
+    let fixture = Fixture::new("full").await;
+    let options = ConnectOptions::new().session_timeout(LONG).line_limit(3);
+    let zk = options.connect(&fixture.connect_string()).await.unwrap();
+    let guard = acquire(&lock(&zk, "/l")).await;
+    let mut waiters = Vec::new();
+    for place in 2..=3 {
+        waiters.push(join_line(&fixture, &lock(&zk, "/l"), place).await);
+    }
+    let refused = within(PATIENCE, "refused", lock(&zk, "/l").acquire()).await;
+    let full = Error::LineFull {
+        path: "/l".to_owned(),
+        contenders: 3,
+        limit: 3,
+    };
+    assert_eq!(refused.unwrap_err(), full);
+    fixture.until_children("/l", 3).await;
+    let guard = hand_on(guard, &mut waiters, 1).await;
+    waiters.push(join_line(&fixture, &lock(&zk, "/l"), 3).await);
+    end(&fixture, hand_on(guard, &mut waiters, 2).await, waiters).await;
 }

@@ -17,6 +17,19 @@ use crate::znode::{Hold, NamedEphemeral, ReleaseError};
 /// larger than that of every leader before on this path.
 ///
 /// Dropping it resigns in the background; [`resign`](Self::resign) waits until the next one can lead.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(election: zookeeper_recipes::LeaderElection) -> Result<(), Box<dyn std::error::Error>> {
+/// let leadership = election.campaign("10.0.0.7:8080").await?;
+/// println!("term {}", leadership.token());
+/// leadership.ready().await?;
+/// leadership.run_until_lost(schedule()).await?;
+/// leadership.resign().await?;
+/// # async fn schedule() {}
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "leadership ends as soon as the guard is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

@@ -19,11 +19,11 @@ pub(super) struct LocalLeader {
 /// One leadership that counts until it is lost or this is dropped.
 #[derive(Debug)]
 pub(super) struct LeadingShare {
-    counted: Arc<Counted>,
+    counted: Arc<LocalElection>,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct LocalElection {
     leader: Arc<LocalLeader>,
     is_over: AtomicBool,
 }
@@ -42,7 +42,7 @@ impl LocalLeader {
 
     pub(super) fn begin(self: &Arc<Self>, hold: &Hold) -> LeadingShare {
         self.change(|count| count + 1);
-        let counted = Arc::new(Counted {
+        let counted = Arc::new(LocalElection {
             leader: Arc::clone(self),
             is_over: AtomicBool::new(false),
         });
@@ -63,7 +63,7 @@ impl LocalLeader {
     }
 }
 
-impl Counted {
+impl LocalElection {
     fn end(&self) {
         if !self.is_over.swap(true, Ordering::AcqRel) {
             self.leader.change(|count| count - 1);

@@ -1,13 +1,17 @@
-//! What the fair lock costs, beside what it is made of and beside `zookeeper-client`'s own lock, in one run against one
-//! server: `cargo bench --bench lock`.
+//! What the fair lock costs, beside what it is made of, beside `zookeeper-client`'s own lock, and beside Curator's, in one
+//! run against one server: `cargo bench --bench lock`.
 //!
 //! The server is the one that `ZOOKEEPER_CONNECT` names, or a real one of its own whose transactions wait for the disk as
-//! in production. All variants are measured in turns, so that noise of the machine hits them alike.
+//! in production. All variants are measured in turns, so that noise of the machine hits them alike. `LINES=10,1000` chooses
+//! how many wait in the hand-offs, `ROUNDS=10` how often everything is measured.
 
-#[path = "common/quantiles.rs"]
+#[path = "../common/peer.rs"]
+mod peer;
+#[path = "../common/quantiles.rs"]
 mod quantiles;
-#[path = "common/server.rs"]
+#[path = "../common/server.rs"]
 mod server;
+mod throughput;
 
 use std::time::{Duration, Instant};
 
@@ -19,13 +23,15 @@ use zookeeper_testkit::RealServer;
 
 use self::quantiles::Quantiles;
 use self::server::BenchServer;
+use self::throughput::{Rounds, Throughput};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 30;
+const THROUGHPUT_ROUNDS: usize = 5;
 const CYCLES_PER_ROUND: usize = 20;
 const HAND_OFFS_PER_ROUND: usize = 5;
-const WAITERS: [usize; 4] = [1, 10, 100, 1_000];
+const WAITERS: [usize; 4] = [1, 10, 1_000, 10_000];
 const WAITING_SESSIONS: usize = 4;
 const SETTLING: Duration = Duration::from_millis(20);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,18 +40,26 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 async fn main() -> Result<(), Failure> {
     // Anything but `cargo bench` only wants to see that it runs.
     let rounds = if std::env::args().any(|argument| argument == "--bench") {
-        ROUNDS
+        let given = std::env::var("ROUNDS").ok();
+        given.and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS)
     } else {
         1
     };
-    let server = BenchServer::find_or_start(RealServer::options()).await;
+    let server = BenchServer::find_or_start(RealServer::options().heap_mib(512)).await;
 
     let bench = Bench::set_up(server.cluster()).await?;
+    let mut throughput = Throughput::set_up(server.cluster(), &bench.dir).await?;
+    let mut rates = Rounds::default();
+    for _ in 0..rounds.min(THROUGHPUT_ROUNDS) {
+        throughput.round(&mut rates).await?;
+    }
+    throughput.close().await;
+    rates.report();
     let mut cycles = [const { Vec::new() }; 3];
-    let mut hand_offs = [const { Vec::new() }; WAITERS.len()];
-    let mut lists = [const { Vec::new() }; WAITERS.len()];
+    let mut hand_offs = vec![Vec::new(); waiters().len()];
+    let mut lists = hand_offs.clone();
     let mut lines = Vec::new();
-    for waiters in WAITERS {
+    for waiters in waiters() {
         lines.push(Queue::form(&bench, waiters).await?);
     }
     for _ in 0..rounds {
@@ -66,7 +80,16 @@ async fn main() -> Result<(), Failure> {
     bench.clean_up().await
 }
 
-type ByWaiters = [Vec<Duration>; WAITERS.len()];
+/// Where only a look is wanted, or little memory is there, the longest line is left out.
+fn waiters() -> Vec<usize> {
+    let given = std::env::var("LINES").ok();
+    let given = given.map(|lines| lines.split(',').filter_map(|waiters| waiters.parse().ok()).collect());
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    given.unwrap_or_else(|| WAITERS[..if is_bench { WAITERS.len() } else { 3 }].to_vec())
+}
+
+/// The times of each line.
+type ByWaiters = Vec<Vec<Duration>>;
 
 fn report(cycles: [Vec<Duration>; 3], hand_offs: ByWaiters, lists: ByWaiters) {
     println!("{:<28} {:>10} {:>10} {:>8}", "cycle", "median", "p95", "/ raw");
@@ -74,27 +97,44 @@ fn report(cycles: [Vec<Duration>; 3], hand_offs: ByWaiters, lists: ByWaiters) {
     raw.print("raw create + delete", &raw);
     fair.print("FairLock acquire + release", &raw);
     client.print("Client::lock + delete", &raw);
-    println!("{:<28} {:>10} {:>10} {:>8}", "hand-off", "median", "p95", "/ at 10");
-    let hand_offs = hand_offs.map(Quantiles::of);
-    for (waiters, quantiles) in WAITERS.iter().zip(&hand_offs) {
-        quantiles.print(&format!("{waiters} waiting"), &hand_offs[1]);
-    }
-    println!(
-        "{:<28} {:>10} {:>10} {:>8}",
-        "one list, as in a hand-off", "median", "p95", "/ at 10"
-    );
-    let lists = lists.map(Quantiles::of);
-    for (waiters, quantiles) in WAITERS.iter().zip(&lists) {
-        quantiles.print(&format!("{waiters} waiting"), &lists[1]);
-    }
+    let hand_offs = print_lines("hand-off", hand_offs);
+    print_lines("one list", lists);
     aim("FairLock cycle / raw cycle", fair.ratio(&raw), 1.6);
     aim("FairLock cycle / Client::lock cycle", fair.ratio(&client), 1.0);
-    aim("hand-off at 1000 / at 10", hand_offs[3].ratio(&hand_offs[1]), 1.5);
+    let waiters = waiters();
+    let at = |size| {
+        waiters
+            .iter()
+            .position(|waiters| *waiters == size)
+            .map(|at| &hand_offs[at])
+    };
+    for size in [1_000, 10_000] {
+        if let (Some(many), Some(ten)) = (at(size), at(10)) {
+            aim(&format!("hand-off at {size} / at 10"), many.ratio(ten), 1.2);
+        }
+    }
+}
+
+/// With the line of ten for a base, or the first.
+fn print_lines(what: &str, times: ByWaiters) -> Vec<Quantiles> {
+    println!("{what:<28} {:>10} {:>10} {:>8}", "median", "p95", "/ at 10");
+    let lines: Vec<_> = times.into_iter().map(Quantiles::of).collect();
+    let waiters = waiters();
+    let base = waiters.iter().position(|waiters| *waiters == 10).unwrap_or_default();
+    for (waiters, quantiles) in waiters.iter().zip(&lines) {
+        quantiles.print(&format!("{waiters} waiting"), &lines[base]);
+    }
+    lines
 }
 
 fn aim(what: &str, ratio: f64, limit: f64) {
     let verdict = if ratio <= limit { "met" } else { "MISSED" };
     println!("{what}: {ratio:.2}, aim at most {limit:.1}: {verdict}");
+}
+
+pub(crate) fn aim_at_least(what: &str, ratio: f64, limit: f64) {
+    let verdict = if ratio >= limit { "met" } else { "MISSED" };
+    println!("{what}: {ratio:.2}, aim at least {limit:.1}: {verdict}");
 }
 
 struct Bench {
@@ -172,8 +212,12 @@ impl Bench {
             zk.close().await;
         }
         for name in self.root.list_children(&self.dir).await? {
-            // A container may be reaped first.
-            let _ = self.root.delete(&format!("{}/{name}", self.dir), None).await;
+            let path = format!("{}/{name}", self.dir);
+            // Containers may be reaped first.
+            for child in self.root.list_children(&path).await.unwrap_or_default() {
+                let _ = self.root.delete(&format!("{path}/{child}"), None).await;
+            }
+            let _ = self.root.delete(&path, None).await;
         }
         Ok(self.root.delete(&self.dir, None).await?)
     }
