@@ -28,7 +28,7 @@ const LOOK_AGAIN: u32 = 16;
 
 /// What a contender does that was woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum MarkVerdict {
     /// Nobody is ahead.
     Head,
     /// Nothing is known: it lists.
@@ -52,12 +52,12 @@ pub(super) fn may_replace(data: &[u8]) -> bool {
 /// * `told`: what the watch on the node ahead told
 /// * `data`: the data of the line's directory, if it could be read
 /// * `shows_own`: whether the same answer shows our own node
-pub(super) fn judge(blocker: &str, told: WatchOutcome, data: Option<&[u8]>, shows_own: bool) -> Verdict {
+pub(super) fn judge(blocker: &str, told: WatchOutcome, data: Option<&[u8]>, shows_own: bool) -> MarkVerdict {
     let is_head = data.is_some_and(|data| data.strip_prefix(PREFIX.as_bytes()) == Some(blocker.as_bytes()));
     match told {
-        _ if !shows_own => Verdict::Recheck,
-        WatchOutcome::Deleted if is_head => Verdict::Head,
-        WatchOutcome::Deleted | WatchOutcome::Unknown => Verdict::List,
+        _ if !shows_own => MarkVerdict::Recheck,
+        WatchOutcome::Deleted if is_head => MarkVerdict::Head,
+        WatchOutcome::Deleted | WatchOutcome::Unknown => MarkVerdict::List,
     }
 }
 
@@ -76,22 +76,25 @@ mod tests {
     fn only_a_deletion_of_the_marked_node_makes_a_head() {
         let data = mark("p");
         let judge_told = |told| judge("p", told, Some(&data), OWN);
-        assert_eq!(judge_told(WatchOutcome::Deleted), Verdict::Head);
-        assert_eq!(judge_told(WatchOutcome::Unknown), Verdict::List);
+        assert_eq!(judge_told(WatchOutcome::Deleted), MarkVerdict::Head);
+        assert_eq!(judge_told(WatchOutcome::Unknown), MarkVerdict::List);
     }
 
     #[test]
     fn another_mark_or_none_makes_no_head() {
         for data in [&b""[..], b"zkr-head ", b"zkr-head q", b"zkr-head pp", b"p", b"5"] {
-            assert_eq!(judge("p", WatchOutcome::Deleted, Some(data), OWN), Verdict::List);
+            assert_eq!(judge("p", WatchOutcome::Deleted, Some(data), OWN), MarkVerdict::List);
         }
-        assert_eq!(judge("p", WatchOutcome::Deleted, None, OWN), Verdict::List);
+        assert_eq!(judge("p", WatchOutcome::Deleted, None, OWN), MarkVerdict::List);
     }
 
     #[test]
     fn an_answer_without_our_node_proves_nothing() {
         let data = mark("p");
-        assert_eq!(judge("p", WatchOutcome::Deleted, Some(&data), !OWN), Verdict::Recheck);
+        assert_eq!(
+            judge("p", WatchOutcome::Deleted, Some(&data), !OWN),
+            MarkVerdict::Recheck
+        );
     }
 
     #[test]

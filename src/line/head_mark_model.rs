@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
-use super::head_mark::{Verdict, judge, mark, may_replace};
+use super::head_mark::{MarkVerdict, judge, mark, may_replace};
 use crate::znode::WatchOutcome;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +51,15 @@ struct Walker {
 }
 
 #[derive(Default)]
-struct View {
+struct ModelView {
     there: BTreeSet<u32>,
     data: Vec<u8>,
     seen: BTreeSet<u32>,
     touched: BTreeSet<u32>,
 }
 
-fn view(log: &[Step]) -> View {
-    let mut view = View::default();
+fn view(log: &[Step]) -> ModelView {
+    let mut view = ModelView::default();
     for step in log {
         match *step {
             Step::Create(node) => _ = (view.there.insert(node), view.seen.insert(node)),
@@ -118,8 +118,8 @@ impl Walk {
         let now = view(&self.log[..walker.applied]);
         let shows_own = now.there.contains(&walker.node) || self.broken == Broken::AbsenceIsDeletion;
         match judge(&blocker.to_string(), told, Some(&now.data), shows_own) {
-            Verdict::Head => walker.belief = Belief::Holds,
-            Verdict::List | Verdict::Recheck => self.list(walker, walker.applied),
+            MarkVerdict::Head => walker.belief = Belief::Holds,
+            MarkVerdict::List | MarkVerdict::Recheck => self.list(walker, walker.applied),
         }
     }
 

@@ -7,7 +7,7 @@ use tracing::debug;
 use zookeeper_client as zk;
 
 use super::contender::{Enrolled, Purpose};
-use super::head_mark::{Verdict, judge, mark, may_replace};
+use super::head_mark::{MarkVerdict, judge, mark, may_replace};
 use super::line_state::LineState;
 use super::position::Mode;
 use crate::session::{End, Interrupted, Reply, Session};
@@ -59,17 +59,17 @@ impl Enrolled<'_> {
         let is_shown = own.is_ok_and(|(_, stat)| stat.ephemeral_owner == session.id());
         let verdict = judge(blocker, told, data.as_deref(), is_shown);
         match verdict {
-            Verdict::Head => self.state.found(),
-            Verdict::List | Verdict::Recheck => self.state.missed(),
+            MarkVerdict::Head => self.state.found(),
+            MarkVerdict::List | MarkVerdict::Recheck => self.state.missed(),
         }
         self.believe(verdict).await
     }
 
-    async fn believe(&self, verdict: Verdict) -> Result<bool, Interrupted> {
+    async fn believe(&self, verdict: MarkVerdict) -> Result<bool, Interrupted> {
         match verdict {
-            Verdict::Head => Ok(true),
-            Verdict::List => Ok(false),
-            Verdict::Recheck => self.node.recheck().await.map(|()| false),
+            MarkVerdict::Head => Ok(true),
+            MarkVerdict::List => Ok(false),
+            MarkVerdict::Recheck => self.node.recheck().await.map(|()| false),
         }
     }
 

@@ -50,7 +50,13 @@ impl CurrentSession {
 
     /// The current session, if there is one right now.
     pub(crate) fn peek(&self) -> Result<Option<Arc<Session>>, Error> {
-        self.slot.borrow().session()
+        let found = self.slot.borrow().session()?;
+        let is_usable = found.as_ref().is_some_and(|session| session.end_reason().is_none());
+        // With its runtime, the supervisor is gone: no session takes the place of one that has ended.
+        if !is_usable && self.slot.has_changed().is_err() {
+            return Err(Error::Closed);
+        }
+        Ok(found)
     }
 }
 

@@ -100,12 +100,12 @@ impl Drop for AdditionCaller<'_> {
 }
 
 /// The task that makes the additions of one counter. If it is torn down with its runtime, the next caller starts another.
-struct Server<'a> {
+struct AdditionServer<'a> {
     additions: &'a Additions,
     is_done: bool,
 }
 
-impl Drop for Server<'_> {
+impl Drop for AdditionServer<'_> {
     fn drop(&mut self) {
         if self.is_done {
             return;
@@ -120,7 +120,7 @@ impl Drop for Server<'_> {
 /// Makes additions until none is left.
 pub(super) async fn serve(state: Arc<CounterState>, counter: SharedCounter) {
     let additions = state.of(counter.encoding);
-    let mut server = Server {
+    let mut server = AdditionServer {
         additions,
         is_done: false,
     };
