@@ -44,7 +44,7 @@ impl Output {
     }
 }
 
-/// Writes to standard output; ends the program as `cat` ends where nobody reads any more.
+/// Writes to standard output; ends the program as `cat` ends at a closed pipe.
 pub(crate) fn write_out(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {

@@ -17,7 +17,7 @@ pub(crate) fn quiet_for() -> Duration {
     LAST_LINE.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
 }
 
-/// Prints a line; does nothing where nobody can read it. (`println!` panics there.)
+/// Prints a line; does nothing where its reader is gone. (`println!` panics there.)
 #[macro_export]
 macro_rules! say {
     ($($line:tt)*) => {{

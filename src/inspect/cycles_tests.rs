@@ -198,7 +198,7 @@ proptest! {
         prop_assert_eq!(cycles(&ordered_history(&steps)), []);
     }
 
-    /// Whoever takes locks in any order, a circle is found if and only if there is one in the whole relation.
+    /// In whatever order locks are taken, a circle is found if and only if there is one in the whole relation.
     #[test]
     fn a_circle_is_found_if_there_is_one(lines in prop::collection::vec(
         prop::collection::vec(0..7_i64, 1..5), 1..6)

@@ -11,8 +11,8 @@ const HOLDERS: usize = 8;
 
 /// Who waits for whom: processes and the places where they meet.
 ///
-/// A process is a session, or, of this crate, all sessions of one coordinator. It may serve several tasks, and the graph
-/// cannot tell them apart.
+/// A process is a session, or, of this crate, all sessions of one coordinator. It may serve several tasks, and the
+/// graph cannot tell them apart.
 #[derive(Clone, Debug, Default)]
 pub struct WaitGraph {
     processes: Vec<WaitingProcess>,
@@ -97,8 +97,8 @@ impl WaitGraph {
         &self.waits
     }
 
-    /// Returns those who wait behind their own process with nobody else in between: two tasks of one process, or one that
-    /// waits for itself for ever, since locks are not reentrant.
+    /// Returns contenders that wait behind their own process with no other in between: two tasks of one process, or one
+    /// that waits for itself for ever, since locks are not reentrant.
     pub fn self_waits(&self) -> impl Iterator<Item = &Wait> {
         self.waits.iter().filter(|wait| wait.from == wait.to && wait.is_hard())
     }

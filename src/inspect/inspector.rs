@@ -11,17 +11,18 @@ use crate::znode::NodePath;
 /// How many requests are in flight at a time.
 const IN_FLIGHT: usize = 64;
 
-/// Reads what stands in an ensemble, whoever made it.
+/// Reads what stands in an ensemble, whatever client made it.
 ///
-/// A path is absolute, below the chroot; `/` is the whole tree. Looking never writes. A walk is not a snapshot: places that
-/// change while it runs are seen as they were when they were read.
+/// A path is absolute, below the chroot; `/` is the whole tree. Looking never writes. A walk is not a snapshot: places
+/// that change while it runs are seen as they were when they were read.
 ///
 /// # Cost
-/// One list for each directory, and one read for each contender that is shown. At most 64 requests are in flight at a time.
+/// One list for each directory, and one read for each contender that is shown. At most 64 requests are in flight at a
+/// time.
 ///
 /// # Errors
-/// All methods fail with an [`Error`] that retrying would not help. Directories that the ACL hides are no error: they are
-/// listed as [`PlaceKind::NoRights`].
+/// All methods fail with an [`Error`] that retrying would not help. Directories that the ACL hides are no error: they
+/// are listed as [`PlaceKind::NoRights`].
 ///
 /// # Cancel safety
 /// Dropping a future loses nothing.
@@ -111,8 +112,8 @@ impl Inspector {
         self.of_kind(tree, |kind| kind == PlaceKind::Semaphore).await
     }
 
-    /// Returns the double barriers and count-down latches at and below `tree`. A [`Barrier`](crate::Barrier) is one node,
-    /// which only its users know: it is among the [`values`](Self::values).
+    /// Returns the double barriers and count-down latches at and below `tree`. A [`Barrier`](crate::Barrier) is one
+    /// node, which only its users know: it is among the [`values`](Self::values).
     ///
     /// # Errors
     /// See [`Inspector`].
@@ -168,8 +169,8 @@ impl Inspector {
         Ok(look.map(|(place, _)| place))
     }
 
-    /// Returns the line at `path`: a lock, a read-write lock, an election, a semaphore, a relay. `None` if nobody stands
-    /// there.
+    /// Returns the line at `path`: a lock, a read-write lock, an election, a semaphore, a relay. `None` if no contender
+    /// stands there.
     ///
     /// # Errors
     /// [`Error::Layout`] if what stands there is no line, and see [`Inspector`].
@@ -182,7 +183,7 @@ impl Inspector {
         .await
     }
 
-    /// Returns the election at `path`, also one that writes a lock's names; `None` if nobody stands there.
+    /// Returns the election at `path`, also one that writes a lock's names; `None` if no contender stands there.
     ///
     /// # Errors
     /// As [`line`](Self::line).
@@ -192,8 +193,8 @@ impl Inspector {
             .await
     }
 
-    /// Returns the queue at `path`; `None` if there is none. What a [`WorkQueue`](crate::queue::WorkQueue) holds is told by
-    /// its `stats`.
+    /// Returns the queue at `path`; `None` if there is none. What a [`WorkQueue`](crate::queue::WorkQueue) holds is
+    /// told by its `stats`.
     ///
     /// # Errors
     /// As [`line`](Self::line).

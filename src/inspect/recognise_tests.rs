@@ -85,7 +85,7 @@ proptest! {
         permits(&data);
     }
 
-    /// What somebody put into a lock's directory must never make it look free or certain.
+    /// What another client put into a lock's directory must never make it look free or certain.
     #[test]
     fn a_stranger_in_a_line_leaves_no_certainty(stranger in "[a-z]{1,12}") {
         let recognised = recognise(&names(&["_c_U-lock-0000000001", &stranger]), b"");

@@ -142,7 +142,8 @@ impl<'a> Enrolled<'a> {
         }
     }
 
-    /// Asks the server. Most likely the place is ours now: the proof that a hold needs goes out together with the question.
+    /// Asks the server. Most likely the place is ours now: the proof that a hold needs goes out together with the
+    /// question.
     pub(super) async fn beside_proof<T>(
         &self,
         purpose: Purpose,
@@ -265,7 +266,7 @@ impl<'a> Enrolled<'a> {
         })
     }
 
-    /// Refuses the place if so many are ahead that the line takes no more. Later nobody comes to stand ahead.
+    /// Refuses the place if so many are ahead that the line takes no more. Later no contender joins ahead.
     fn check_limit(&self, own: &ChildName<'_>, listed: &Places) -> Result<(), Error> {
         let limit = self.node.session().line_limit();
         if listed.children.len() <= limit {

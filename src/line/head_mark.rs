@@ -1,12 +1,12 @@
-//! The mark of the head: how the contender that is woken in a long line knows with one read that nobody is ahead.
+//! The mark of the head: how the contender that is woken in a long line knows with one read that no other is ahead.
 //!
-//! A holder in a long line writes the name of its node into the data of the line's directory: *this node came to the head
-//! of its line, alone*. The contender behind it, woken by the deletion of that node, is at the head itself if the mark
-//! names that node. Three facts prove it, and none of them ever becomes false:
+//! A holder in a long line writes the name of its node into the data of the line's directory: *this node came to the
+//! head of its line, alone*. The contender behind it, woken by the deletion of that node, is at the head itself if the
+//! mark names that node. Three facts prove it, and none of them ever becomes false:
 //! 1. The node ahead is gone: its deletion was told, and its name never comes back. Absence alone is no proof, since a
 //!    server that lags may answer.
 //! 2. The node ahead was at the head, alone, at some time: it says so.
-//! 3. Nobody comes to stand ahead of a node that exists. A downgrade would break that, so lines that allow one have no marks.
+//! 3. No contender joins ahead of a node that exists. A downgrade would break that: lines that allow one have no marks.
 //!
 //! As all three last, it does not matter which server answers, in which order, or how far it lags.
 //!
@@ -29,7 +29,7 @@ const LOOK_AGAIN: u32 = 16;
 /// What a contender does that was woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MarkVerdict {
-    /// Nobody is ahead.
+    /// No contender is ahead.
     Head,
     /// Nothing is known: it lists.
     List,

@@ -1,6 +1,6 @@
 //! The mark of the head on a random walk: contenders list once through the server of their session, then watch and read
-//! through another server. Both lag by any number of transactions. Holders mark or do not, release, crash; waiters give up;
-//! an operator writes into nodes. After each step at most one contender whose node exists believes that it holds.
+//! through another server. Both lag by any number of transactions. Holders mark or do not, release, crash; waiters give
+//! up; an operator writes into nodes. After each step at most one contender whose node exists believes that it holds.
 //!
 //! Each rule is broken once, to see that the walks find what it is for.
 
@@ -14,7 +14,7 @@ use crate::znode::WatchOutcome;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Broken {
     Nothing,
-    /// A node that is not there is taken for a deleted one, whoever shows it.
+    /// A node that is not there is taken for a deleted one, whatever server shows it.
     AbsenceIsDeletion,
     /// Any event of the watch is taken for a deletion.
     AnyEventIsDeletion,
@@ -141,7 +141,7 @@ impl Walk {
         }
         let nodes: Vec<u32> = self.alive.keys().copied().collect();
         let chosen = nodes[self.random.usize(..nodes.len())];
-        let mut walker = self.alive.remove(&chosen).unwrap();
+        let mut walker = self.alive.remove(&chosen).expect("chosen among the living");
         let is_kept = match walker.belief {
             _ if kind < 0.45 => {
                 walker.applied = self.random.usize(walker.applied..=self.log.len());

@@ -26,7 +26,7 @@ impl Enrolled<'_> {
         is_marked && told == WatchOutcome::Deleted
     }
 
-    /// Whether the mark of the head shows that nobody is ahead, now that `blocker` is gone; see `head_mark`.
+    /// Whether the mark of the head shows that no contender is ahead, now that `blocker` is gone; see `head_mark`.
     pub(super) async fn ask_mark(
         &mut self,
         blocker: &str,
@@ -73,8 +73,8 @@ impl Enrolled<'_> {
         }
     }
 
-    /// Leaves the mark of the head, once the place is at the head: in a long line, off the path, and only if others than
-    /// our own contenders need it.
+    /// Leaves the mark of the head, once the place is at the head: in a long line, off the path, and only if others
+    /// than our own contenders need it.
     pub(super) fn mark_head(&self) {
         if self.mode != Mode::Exclusive || !self.line.names.marks {
             return;

@@ -169,7 +169,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever asks, first or later, is told what the list says by itself.
+        /// Each caller, first or later, is told what the list says by itself.
         #[test]
         fn a_shared_list_tells_each_contender_its_position(
             start: i32,

@@ -22,12 +22,12 @@ use crate::znode::{FencingToken, Hold, NodePath, ReleaseError, observe};
 /// # Cost
 /// Acquire: create and list, one round trip; and a watch on the own node if it is held for longer than 20 ms. Release:
 /// one delete. A waiter costs one watch, and nothing while it waits; a release wakes one waiter, which lists once and,
-/// if nothing else proved its session lately, sends one heartbeat along. While something is held, at most eight heartbeats a
-/// session timeout, for all holds of the session together.
+/// if nothing else proved its session lately, sends one heartbeat along. While something is held, at most eight
+/// heartbeats a session timeout, for all holds of the session together.
 ///
-/// In a line of 64 contenders and more, the woken waiter reads two nodes with one request instead of listing, and each holder
-/// writes the name of its node into the data of the lock's directory, off the path; data of others there stays. Waiters of
-/// one coordinator share lists, and hand the lock on among themselves without that write.
+/// In a line of 64 contenders and more, the woken waiter reads two nodes with one request instead of listing, and each
+/// holder writes the name of its node into the data of the lock's directory, off the path; data of others there stays.
+/// Waiters of one coordinator share lists, and hand the lock on among themselves without that write.
 ///
 /// # Examples
 /// ```no_run
@@ -103,8 +103,8 @@ impl FairLock {
             .map(FairLockGuard::new)
     }
 
-    /// As [`acquire`](Self::acquire), and says why: the reason stands behind the identity in the contender's node, where
-    /// operators and other contenders read it ([`Contender::reason`]). Curator and kazoo do not look at it.
+    /// As [`acquire`](Self::acquire), and says why: the reason stands behind the identity in the contender's node,
+    /// where operators and other contenders read it ([`Contender::reason`]). Curator and kazoo do not look at it.
     ///
     /// ```no_run
     /// # async fn example(lock: zookeeper_recipes::FairLock) -> Result<(), Box<dyn std::error::Error>> {
@@ -156,8 +156,8 @@ impl FairLock {
     /// Follows who holds the lock, `None` included. Returns with the first value.
     ///
     /// The latest change is never missed, also across lost connections and sessions; while there is no connection, the
-    /// value is the last one known. Clone the observer rather than to observe twice: it ends, and its watch with it, when
-    /// its last clone is dropped.
+    /// value is the last one known. Clone the observer rather than to observe twice: it ends, and its watch with it,
+    /// when its last clone is dropped.
     ///
     /// ```no_run
     /// # async fn example(lock: zookeeper_recipes::FairLock) -> Result<(), Box<dyn std::error::Error>> {
@@ -173,7 +173,7 @@ impl FairLock {
     /// An [`Error`] that retrying would not help.
     ///
     /// # Cost
-    /// One watch, and nothing while the holder stays: contenders that come and go wake nobody.
+    /// One watch, and nothing while the holder stays: contenders that come and go wake no task.
     pub async fn observe(&self) -> Result<Observer<Option<Contender>>, Error> {
         observe(self.line.zk(), HeadView::new(self.line.clone())).await
     }
@@ -233,8 +233,8 @@ impl FairLock {
     /// moment, and the lock is given back.
     ///
     /// # Errors
-    /// As [`run`](Self::run); the reason of [`RunError::Lost`] is [`LossReason::Revoked`](crate::LossReason::Revoked) if
-    /// it made way.
+    /// As [`run`](Self::run); the reason of [`RunError::Lost`] is [`LossReason::Revoked`](crate::LossReason::Revoked)
+    /// if it made way.
     ///
     /// # Cancel safety
     /// As [`run`](Self::run).

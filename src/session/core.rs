@@ -52,7 +52,7 @@ pub(crate) struct SessionConfig {
     /// How many sessions there may be at once.
     pub(super) max_sessions: usize,
     pub(crate) retries: RetryBudget,
-    /// All sessions that somebody still has.
+    /// All sessions that are still in use.
     pub(super) sessions: Mutex<Vec<Weak<Session>>>,
     pub(super) counters: Counters,
 }
@@ -208,8 +208,8 @@ impl Session {
 
     /// Ends the session for good: all its holds are lost, and it is never used for anything new.
     ///
-    /// What is lost is not yet removed. Nodes on which nothing is held go at once. The others stay until their guards are
-    /// dropped, so that the work under them has ended before the next holder begins, and for one session timeout at
+    /// What is lost is not yet removed. Nodes on which nothing is held go at once. The others stay until their guards
+    /// are dropped, so that the work under them has ended before the next holder begins, and for one session timeout at
     /// most. For as long, a session whose lease lapsed is kept open at the server.
     pub(crate) fn end(self: &Arc<Self>, reason: LossReason) {
         if !self.end.set(reason) {
@@ -236,7 +236,8 @@ impl Session {
         retired.push(Arc::downgrade(self));
         drop(retired);
         self.config.runtime.spawn(retire(Arc::clone(self)));
-        // Also after an expiry: the client may have declared it, and a new leader may keep the session for as long again.
+        // Also after an expiry: the client may have declared it, and a new leader may keep the session for as long
+        // again.
         loose.into_iter().for_each(|key| self.discard(key));
     }
 
@@ -246,16 +247,16 @@ impl Session {
         self.registry.end_all(LossReason::Closed);
     }
 
-    /// The ACL of the directory of `path`, which is a node of ours, denies DELETE. Only the end of the session removes such
-    /// a node, so the session is given up: else the process would wait behind its own dead node.
+    /// The ACL of the directory of `path`, which is a node of ours, denies DELETE. Only the end of the session removes
+    /// such a node, so the session is given up: else the process would wait behind its own dead node.
     pub(super) fn cannot_delete(self: &Arc<Self>, path: &str) {
         let directory = directory_of(path).to_owned();
         lock(&self.config.undeletable).insert(directory, Instant::now());
         self.end(LossReason::GivenUp);
     }
 
-    /// Refuses a directory in which we may not delete what we create. It is tried again after a while: its ACL may have been
-    /// mended.
+    /// Refuses a directory in which we may not delete what we create. It is tried again after a while: its ACL may have
+    /// been mended.
     ///
     /// # Errors
     /// [`Error::Denied`].
@@ -467,7 +468,7 @@ impl Session {
 }
 
 impl SessionConfig {
-    /// The sessions that somebody still has, those that have ended included.
+    /// The sessions that are still in use, those that have ended included.
     fn known_sessions(&self) -> Vec<Arc<Session>> {
         lock(&self.sessions).iter().filter_map(Weak::upgrade).collect()
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::state::lock;
 
-/// States by type and path. A state lives while somebody has it, and is made again by the next who asks.
+/// States by type and path. A state lives while it is in use, and is made again for the next caller.
 #[derive(Debug, Default)]
 pub(super) struct PathStates {
     by_path: Mutex<ByPath>,

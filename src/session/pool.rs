@@ -2,7 +2,8 @@
 //!
 //! What one session may own and watch is bounded, so a coordinator with very many places has several. An operation is
 //! placed in the first one that has room, with all its nodes; if none has, a further session is opened. Each of them is
-//! looked after by a supervisor and a reaper of its own, as the first one is: what holds in one does not depend on another.
+//! looked after by a supervisor and a reaper of its own, as the first one is: what holds in one does not depend on
+//! another.
 
 use std::sync::{Arc, Mutex};
 
@@ -173,7 +174,7 @@ impl Pool {
         1 + lock(&self.further).len()
     }
 
-    /// Opens a further session, unless somebody else just did.
+    /// Opens a further session, unless another task just did.
     async fn grow(self: &Arc<Self>, path: &str, bytes: usize) -> Result<(), Error> {
         let seen = self.count();
         if seen >= self.config.max_sessions {

@@ -26,10 +26,11 @@ pub struct Stats {
     pub requests: u64,
     /// How many requests were sent again because no answer came, or because what they depend on had changed.
     pub retries: u64,
-    /// How many nodes nobody owns any more and have yet to be removed.
+    /// How many nodes are abandoned and have yet to be removed.
     pub reaper_backlog: usize,
-    /// How long ago the oldest of the last proofs of the open sessions was sent: the last committed request of each. While
-    /// something is held it is about a fifth of the session timeout at most. Without a hold nothing has to be sent.
+    /// How long ago the oldest of the last proofs of the open sessions was sent: the last committed request of each.
+    /// While something is held it is about a fifth of the session timeout at most. Without a hold nothing has to be
+    /// sent.
     pub last_proof: Option<Duration>,
 }
 

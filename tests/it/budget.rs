@@ -137,7 +137,7 @@ async fn a_waiter_is_four_requests_and_its_turn_one_list_and_at_most_one_heartbe
 
 type Waiter = JoinHandle<Result<FairLockGuard, Error>>;
 
-/// Sixty waiters, a hold that changes hands, and nobody else notices.
+/// Sixty waiters, a hold that changes hands, and no other notices.
 #[tokio::test]
 async fn sixty_idle_waiters_cost_nothing_and_a_release_wakes_one() {
     const SESSIONS: usize = 4;

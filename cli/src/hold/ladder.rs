@@ -44,7 +44,7 @@ impl Ladder {
         self.deadline = deadline;
     }
 
-    /// Nobody prolongs the lease any more: the first signal is due at once.
+    /// The lease is prolonged no more: the first signal is due at once.
     pub(crate) fn orphaned(&mut self, now: Moment) {
         let end = now + self.grace + self.reserve;
         self.deadline = self.deadline.min(end);

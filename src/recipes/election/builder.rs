@@ -81,8 +81,8 @@ impl LeaderElectionBuilder {
     }
 
     /// Sets the pauses of [`run`](LeaderElection::run) after a leader that has failed: the first is up to `first`, each
-    /// further one up to twice as long, and none is above `longest`. 4 s and 60 s by default, with which a lone candidate
-    /// that fails at once leads five times in its first minute. Zero turns it off.
+    /// further one up to twice as long, and none is above `longest`. 4 s and 60 s by default, with which a lone
+    /// candidate that fails at once leads five times in its first minute. Zero turns it off.
     ///
     /// A leader has failed whose work says `Continue` less than ten seconds after the election, or that was not
     /// [ready](Self::ready_within) in time.
@@ -92,11 +92,11 @@ impl LeaderElectionBuilder {
     }
 
     /// Sets how long a leader under [`run`](LeaderElection::run) may take until it is
-    /// [`ready`](super::Leadership::ready). After that its work is dropped, it resigns and backs off. Without a limit by
-    /// default.
+    /// [`ready`](super::Leadership::ready). After that its work is dropped, it resigns and backs off. Without a limit
+    /// by default.
     ///
-    /// The leader's own process sees to it. A process that is frozen or blocked is replaced when its session expires, or
-    /// not at all while only its work hangs in a call that never yields.
+    /// The leader's own process sees to it. A process that is frozen or blocked is replaced when its session expires,
+    /// or not at all while only its work hangs in a call that never yields.
     pub fn ready_within(mut self, limit: Duration) -> Self {
         self.options.ready_within = Some(limit);
         self
@@ -105,29 +105,29 @@ impl LeaderElectionBuilder {
     /// Sets the rank of this candidate: of those that stand for election the one of the highest rank should lead.
     /// **All candidates of the election need a rank**; one without neither asks nor makes way, nor does Curator.
     ///
-    /// The order of the line stays as it is. A waiting candidate of higher rank asks the leader, through a node beside the
-    /// election (`<path>-__election__`), to resign. Candidates of lower rank that wait ahead of it go to the tail. The
-    /// leader's work has the [grace](Self::rank_grace) to come to its end. A leader that took over from one of
+    /// The order of the line stays as it is. A waiting candidate of higher rank asks the leader, through a node beside
+    /// the election (`<path>-__election__`), to resign. Candidates of lower rank that wait ahead of it go to the tail.
+    /// The leader's work has the [grace](Self::rank_grace) to come to its end. A leader that took over from one of
     /// higher rank makes way only after the [hold-down](Self::hold_down).
     ///
     /// Only [`run`](LeaderElection::run) resigns by itself; after a [`campaign`](LeaderElection::campaign) see
     /// [`Leadership::outranked`](super::Leadership::outranked). [`try_campaign`](LeaderElection::try_campaign) and
-    /// [`campaign_timeout`](LeaderElection::campaign_timeout) ask nobody, but make way.
+    /// [`campaign_timeout`](LeaderElection::campaign_timeout) do not ask others, but make way.
     ///
     /// # Cost
-    /// A leader: two creates, and two deletes at its end. A waiting candidate: one watch; each change of leader wakes all
-    /// of them, for one list.
+    /// A leader: two creates, and two deletes at its end. A waiting candidate: one watch; each change of leader wakes
+    /// all of them, for one list.
     pub fn rank(mut self, rank: u32) -> Self {
         self.options.rank.rank = Some(rank);
         self
     }
 
-    /// Sets the rank by rendezvous hashing of the election's path and `id`: of many elections each process leads about its
-    /// share of those at which it stands. `id` names the process, for example its id in a [`Group`](crate::Group); it
-    /// has to stay the same over a restart, and to differ between processes.
+    /// Sets the rank by rendezvous hashing of the election's path and `id`: of many elections each process leads about
+    /// its share of those at which it stands. `id` names the process, for example its id in a [`Group`](crate::Group);
+    /// it has to stay the same over a restart, and to differ between processes.
     ///
-    /// When a process ends, each of its elections goes to the one of the next rank. When it is back, it gets those of old
-    /// back, and no others move.
+    /// When a process ends, each of its elections goes to the one of the next rank. When it is back, it gets those of
+    /// old back, and no others move.
     pub fn spread_as(mut self, id: impl Into<String>) -> Self {
         self.spread_as = Some(id.into());
         self
@@ -139,8 +139,8 @@ impl LeaderElectionBuilder {
         self
     }
 
-    /// Sets for how long a leader that took over from one of higher rank leads at least, before it makes way: a preferred
-    /// process that crashes again and again shall not drag the leadership with it. 60 s by default.
+    /// Sets for how long a leader that took over from one of higher rank leads at least, before it makes way: a
+    /// preferred process that crashes again and again shall not drag the leadership with it. 60 s by default.
     ///
     /// It doubles, up to 64 times, with each leader of higher rank in sequence that led for less than it.
     pub fn hold_down(mut self, hold_down: Duration) -> Self {

@@ -86,7 +86,8 @@ impl LeaderElection {
         self.leading.observe()
     }
 
-    /// Follows who leads, `None` included, whether the leader is ready, and what it proclaims. Returns with the first value.
+    /// Follows who leads, `None` included, whether the leader is ready, and what it proclaims. Returns with the first
+    /// value.
     ///
     /// The latest change is never missed, also across lost connections and sessions; while there is no connection,
     /// the value is the last one known. Clone the observer rather than to observe twice: it ends, and its watch with
@@ -96,7 +97,8 @@ impl LeaderElection {
     /// An [`Error`] that retrying would not help.
     ///
     /// # Cost
-    /// Two watches, on the leader's node and on where it says that it is ready, and nothing while the leader stays: candidates that come and go wake nobody.
+    /// Two watches, on the leader's node and on where it says that it is ready, and nothing while the leader stays:
+    /// candidates that come and go wake no task.
     pub async fn observe(&self) -> Result<Observer<Option<Participant>>, Error> {
         let view = LeaderView {
             head: HeadView::new(self.line.clone()),

@@ -1,4 +1,4 @@
-//! [`Schedule`]: a job once per due time, whoever leads.
+//! [`Schedule`]: a job once per due time, whatever process leads.
 //!
 //! * `timetable` – [`Timetable`], when a job is due
 //! * `options` – [`ScheduleBuilder`], [`Misfire`], [`Starts`]
@@ -29,22 +29,22 @@ pub use self::timetable::Timetable;
 
 /// A job that is run when it is due, by the process that leads: cron in a cluster.
 ///
-/// The leader [records](Self::progress) each due time in one node, in a transaction that commits only while it leads, and
-/// then starts the run. So each due time is **recorded exactly once**, as started or as skipped. A leader that is late
-/// records nothing.
+/// The leader [records](Self::progress) each due time in one node, in a transaction that commits only while it leads,
+/// and then starts the run. So each due time is **recorded exactly once**, as started or as skipped. A leader that is
+/// late records nothing.
 ///
 /// # How often a run starts
-/// Nothing outside the ensemble can be exactly once. [`Starts`] says what becomes of a run whose leader is lost: started
-/// again, or not. Let what the run writes to check [`DueRun::term`], and use [`DueRun::due`] as its id.
+/// Nothing outside the ensemble can be exactly once. [`Starts`] says what becomes of a run whose leader is lost:
+/// started again, or not. Let what the run writes to check [`DueRun::term`], and use [`DueRun::due`] as its id.
 ///
 /// # Whose clock
-/// A due time has come when a write of the leader has shown it: the time is that of the ensemble's leader. No clock of a
-/// worker is read; between two writes the leader only measures how much time has passed.
+/// A due time has come when a write of the leader has shown it: the time is that of the ensemble's leader. No clock of
+/// a worker is read; between two writes the leader only measures how much time has passed.
 ///
 /// The last record never goes back. **If the ensemble's clock is set back**, by a new leader of the ensemble or by an
-/// operator, nothing runs again: the job waits until that clock has passed the last record. If the clock is set forward,
-/// the due times in between have come, and the [misfire policy](Misfire) decides; after it is set right again, the job
-/// waits as above. Keep the clocks of the ensemble's servers together.
+/// operator, nothing runs again: the job waits until that clock has passed the last record. If the clock is set
+/// forward, the due times in between have come, and the [misfire policy](Misfire) decides; after it is set right again,
+/// the job waits as above. Keep the clocks of the ensemble's servers together.
 ///
 /// # A run that is longer than its period
 /// Runs of one schedule never overlap while one process leads. What came due in the meantime is missed, and the misfire
@@ -52,7 +52,8 @@ pub use self::timetable::Timetable;
 /// [`ScheduleBuilder::at_most`].
 ///
 /// # Cost
-/// Four writes for each run: the time, the start, the end, the time again. While nothing is due: one write in ten minutes.
+/// Four writes for each run: the time, the start, the end, the time again. While nothing is due: one write in ten
+/// minutes.
 ///
 /// # When the session is lost
 /// [`run`](Self::run) ends with [`ScheduleError::Lost`], and its work is dropped. The next leader goes on.
@@ -165,7 +166,8 @@ impl Schedule {
     /// * [`ScheduleError::Error`]: what retrying would not help.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the work. Its run is recorded; [`Starts`] says whether the next leader starts it again.
+    /// Dropping the future drops the work. Its run is recorded; [`Starts`] says whether the next leader starts it
+    /// again.
     pub async fn run<F, Fut>(&self, leadership: &Hold, work: F) -> Result<(), ScheduleError>
     where
         F: FnMut(DueRun) -> Fut,

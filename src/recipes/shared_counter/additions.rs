@@ -1,7 +1,8 @@
 //! [`Additions`]: the additions of one process to one counter, which are made together.
 //!
-//! Additions that are waiting go into one transaction. A task of the coordinator's runtime makes it, so that a caller who
-//! gives up stops nobody else. The sums are those of one addition after the other, in the order of the calls.
+//! Additions that are waiting go into one transaction. A task of the coordinator's runtime makes it, so that a caller
+//! who gives up does not stop the others. The sums are those of one addition after the other, in the order of the
+//! calls.
 
 use std::sync::{Arc, Mutex};
 
@@ -99,7 +100,8 @@ impl Drop for AdditionCaller<'_> {
     }
 }
 
-/// The task that makes the additions of one counter. If it is torn down with its runtime, the next caller starts another.
+/// The task that makes the additions of one counter. If it is torn down with its runtime, the next caller starts
+/// another.
 struct AdditionServer<'a> {
     additions: &'a Additions,
     is_done: bool,

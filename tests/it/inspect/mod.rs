@@ -1,4 +1,4 @@
-//! What the inspector says of what stands there, whoever made it.
+//! What the inspector says of what stands there, whatever client made it.
 
 mod dead_locks;
 mod places;

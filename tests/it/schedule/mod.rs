@@ -1,4 +1,4 @@
-//! Schedules: what is due is recorded once, whoever leads, and started as the options say.
+//! Schedules: what is due is recorded once, whatever process leads, and started as the options say.
 
 mod basics;
 mod history;

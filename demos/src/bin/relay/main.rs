@@ -5,15 +5,15 @@
 //! cargo run -p demos --bin relay
 //! ```
 //!
-//! A day's payments are settled in batches, strictly one after the other: a batch begins with the balance and the seal of
-//! the batch before it, and ends with a balance and a seal of its own, as the pages of an account book do. Four processes
-//! (the demo starts itself) join a `Relay` again and again; whoever has the turn is given the `previous` result,
-//! settles the next batch, and completes the turn with the new one. That is stored in the transaction that gives the turn
-//! up, so that there is one chain: nobody can add to it who does not have the turn.
+//! A day's payments are settled in batches, strictly one after the other: a batch begins with the balance and the seal
+//! of the batch before it, and ends with a balance and a seal of its own, as the pages of an account book do. Four
+//! processes (the demo starts itself) join a `Relay` again and again; the one that has the turn is given the `previous`
+//! result, settles the next batch, and completes the turn with the new one. That is stored in the transaction that
+//! gives the turn up, so that there is one chain: nobody can add to it who does not have the turn.
 //!
 //! Half-way, the director kills the process that has the turn (SIGKILL), when it has written half of its batch to the
-//! bank's journal. Its successor gets the last completed result and is told that its predecessor was lost: it strikes the
-//! unfinished batch out of the journal and settles it again.
+//! bank's journal. Its successor gets the last completed result and is told that its predecessor was lost: it strikes
+//! the unfinished batch out of the journal and settles it again.
 //!
 //! At the end the chain and the journal are compared with the input; the exit status is 1 if anything is wrong.
 //!
