@@ -487,9 +487,15 @@ mod tests {
         let placed = std::iter::from_fn(|| registry.reserve(bytes).then_some(())).count();
         assert_eq!(placed, PLACED_BYTES / (2 * bytes));
         let path = NodeLocation::Path(format!("/a/{}", "n".repeat(bytes - NODE_OVERHEAD - 3)));
-        for _ in 0..placed {
-            let key = registry.insert(path.clone(), None, Arc::new(End::new())).unwrap();
-            assert!(!registry.reserve(bytes));
+        let insert = || registry.insert(path.clone(), None, Arc::new(End::new())).unwrap();
+        let keys: Vec<_> = (0..placed)
+            .map(|_| {
+                let key = insert();
+                assert!(!registry.reserve(bytes));
+                key
+            })
+            .collect();
+        for key in keys {
             registry.set_held(key, true);
             registry.give_back(bytes);
         }

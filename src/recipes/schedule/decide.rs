@@ -72,6 +72,8 @@ fn left_behind(rules: &Rules, record: &RunRecord, run: &OpenRun, now: i64) -> Sc
             run: None,
             ..record.clone()
         }),
+        // The ensemble's clock was set back since its first start.
+        Starts::AtLeastOnce if now < run.due => ScheduleStep::WaitUntil(run.due),
         Starts::AtLeastOnce => ScheduleStep::Start(RunRecord {
             run: Some(OpenRun {
                 attempt: run.attempt.saturating_add(1),
