@@ -39,7 +39,7 @@ async fn main() -> Result<()> {
         "the invoice: {:?}",
         mails.result_timeout(&invoice, Duration::from_secs(1)).await?
     );
-    for dead in mails.dead().await? {
+    for dead in mails.dead_letters().await? {
         println!("dead letter {}: {}", dead.id, dead.reason);
         mails.purge(&dead.id).await?;
     }

@@ -87,7 +87,7 @@ async fn empty_work_queue(last: &Contender, path: &str) {
 /// What became of the items of a work queue.
 async fn note_ends(last: &Contender, path: &str, fixture: &Fixture) {
     let queue = work_queue_at(last, path).expect("valid");
-    for dead in queue.dead().await.expect("healed") {
+    for dead in queue.dead_letters().await.expect("healed") {
         let item = String::from_utf8_lossy(&dead.payload).into_owned();
         assert_eq!(dead.attempts, crate::audit::MAX_ATTEMPTS, "{path}: {item} is dead");
         last.note(path, Event::Dead, &item, 0);

@@ -419,12 +419,12 @@ fn every_future_of_the_work_queue(zk: Coordinator, id: ItemId, deliveries: [Deli
     future(queue.status(&id)).lacks_unpin();
     future(queue.result(&id)).lacks_unpin();
     future(queue.result_timeout(&id, Duration::ZERO)).lacks_unpin();
-    future(queue.dead()).lacks_unpin();
+    future(queue.dead_letters()).lacks_unpin();
     future(queue.redrive(&id)).lacks_unpin();
     future(queue.purge(&id)).lacks_unpin();
     future(queue.redrive_all()).lacks_unpin();
     future(queue.purge_all()).lacks_unpin();
-    future(queue.dead_page(None, 1)).lacks_unpin();
+    future(queue.dead_letters_page(None, 1)).lacks_unpin();
     future(queue.cancel(&id)).lacks_unpin();
     future(queue.pause()).lacks_unpin();
     future(queue.resume()).lacks_unpin();

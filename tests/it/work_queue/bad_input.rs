@@ -58,7 +58,7 @@ async fn an_item_of_the_limit_goes_all_ways_and_one_byte_more_is_refused() {
     let second = pop(&ours).await;
     assert_eq!((second.payload().len(), second.attempt()), (ITEM_LIMIT, 2));
     second.reject("x".repeat(10_000)).await.unwrap();
-    let dead = ours.dead().await.unwrap();
+    let dead = ours.dead_letters().await.unwrap();
     assert_eq!((&dead[0].id, dead[0].payload.len()), (&id, ITEM_LIMIT));
     ours.redrive(&id).await.unwrap();
     pop(&ours).await.ack_with("result").await.unwrap();
@@ -237,7 +237,7 @@ async fn numbers_of_items_that_make_no_sense_are_bounded() {
     once.push_all(["a", "b"]).await.unwrap();
     pop(&once).await.nack().await.unwrap();
     assert_eq!(drain(&once).await, ["b"]);
-    assert_eq!(once.dead().await.unwrap().len(), 1);
+    assert_eq!(once.dead_letters().await.unwrap().len(), 1);
     drop(once);
     clean(&fixture, [ours]).await;
 }
@@ -295,7 +295,10 @@ async fn foreign_nodes_in_a_queue_are_left_alone() {
         delivery.ack().await.unwrap();
     }
     assert!(theirs.try_pop().await.unwrap().is_none());
-    assert_eq!((ours.len().await.unwrap(), ours.dead().await.unwrap().len()), (0, 0));
+    assert_eq!(
+        (ours.len().await.unwrap(), ours.dead_letters().await.unwrap().len()),
+        (0, 0)
+    );
     let waiting = tokio::spawn({
         let theirs = theirs.clone();
         async move { theirs.pop().await.unwrap() }
@@ -354,7 +357,7 @@ async fn what_cannot_be_read_as_an_item_is_put_to_the_dead_ones_whole() {
     assert_eq!(text(&delivery), "c");
     delivery.ack().await.unwrap();
     assert!(theirs.try_pop().await.unwrap().is_none());
-    let dead = ours.dead().await.unwrap();
+    let dead = ours.dead_letters().await.unwrap();
     let mut kept: Vec<Vec<u8>> = dead.iter().map(|item| item.payload.to_vec()).collect();
     let mut written: Vec<Vec<u8>> = garbage.iter().map(|(_, data)| data.to_vec()).collect();
     kept.sort_unstable();
@@ -366,7 +369,7 @@ async fn what_cannot_be_read_as_an_item_is_put_to_the_dead_ones_whole() {
         assert_eq!(error, DeadItemError::Unreadable { id: item.id.clone() });
         ours.purge(&item.id).await.unwrap();
     }
-    assert!(ours.dead().await.unwrap().is_empty());
+    assert!(ours.dead_letters().await.unwrap().is_empty());
     clean(&fixture, [ours, theirs]).await;
 }
 

@@ -154,16 +154,16 @@ async fn what_nobody_can_handle_is_dead_and_can_be_brought_back() {
         pop(&ours).await.nack().await.unwrap();
     }
     assert!(ours.try_pop().await.unwrap().is_none());
-    let dead = ours.dead().await.unwrap();
+    let dead = ours.dead_letters().await.unwrap();
     assert_eq!((dead.len(), &dead[0].id, dead[0].attempts), (1, &id, 2));
     assert!(matches!(ours.status(&id).await.unwrap(), ItemStatus::Dead { .. }));
     ours.redrive(&id).await.unwrap();
     let delivery = pop(&ours).await;
     assert_eq!((delivery.id(), delivery.attempt()), (&id, 1));
     delivery.reject("it is poisoned").await.unwrap();
-    assert_eq!(ours.dead().await.unwrap()[0].reason, "it is poisoned");
+    assert_eq!(ours.dead_letters().await.unwrap()[0].reason, "it is poisoned");
     ours.purge(&id).await.unwrap();
-    assert_eq!(ours.dead().await.unwrap(), []);
+    assert_eq!(ours.dead_letters().await.unwrap(), []);
     clean(&fixture, [ours]).await;
 }
 

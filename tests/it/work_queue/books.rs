@@ -65,7 +65,7 @@ impl Books {
 /// What the ensemble has in the end is what everybody was told.
 pub(super) async fn check(fixture: &Fixture, queue: &WorkQueue, books: &Books) {
     let results = results(fixture).await;
-    let dead = queue.dead().await.unwrap();
+    let dead = queue.dead_letters().await.unwrap();
     let ended: BTreeSet<&ItemId> = results.keys().chain(dead.iter().map(|dead| &dead.id)).collect();
     assert_eq!(ended.len(), results.len() + dead.len(), "an item is done and dead");
     for dead in &dead {

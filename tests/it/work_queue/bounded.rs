@@ -132,7 +132,7 @@ async fn a_producer_is_woken_by_what_dies_and_by_a_smaller_need() {
     within(PATIENCE, "room", waiting).await.unwrap().unwrap();
     assert_eq!(drain(&ours).await, ["c", "d", "e"]);
     // What is brought back counts again.
-    for dead in ours.dead().await.unwrap() {
+    for dead in ours.dead_letters().await.unwrap() {
         ours.redrive(&dead.id).await.unwrap();
     }
     ours.push("f").await.unwrap();

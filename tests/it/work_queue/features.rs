@@ -128,7 +128,7 @@ async fn a_group_survives_its_consumer() {
     let next = pop(&theirs).await;
     assert_eq!((text(&next).as_str(), next.attempt()), ("a2", 1));
     next.ack().await.unwrap();
-    let dead = theirs.dead().await.unwrap();
+    let dead = theirs.dead_letters().await.unwrap();
     assert_eq!(
         (dead.len(), &dead[0].payload[..], dead[0].group.as_deref()),
         (1, &b"a1"[..], Some("a"))
@@ -199,7 +199,7 @@ async fn a_nack_follows_the_retry_policy() {
             assert!(matches!(ours.status(&id).await.unwrap(), ItemStatus::Delayed { .. }));
         }
     }
-    let dead = ours.dead().await.unwrap();
+    let dead = ours.dead_letters().await.unwrap();
     let reasons: Vec<&str> = dead[0].history.iter().map(|past| past.reason.as_str()).collect();
     assert_eq!(reasons, ["failure 1", "failure 2", "failure 3"]);
     ours.purge(&id).await.unwrap();
@@ -334,7 +334,7 @@ async fn numbers_say_what_a_queue_holds() {
         .filter(|path| path.contains("/delayed/"))
         .count();
     assert!(delayed > 0);
-    let later = ours.dead().await.unwrap();
+    let later = ours.dead_letters().await.unwrap();
     ours.purge(&later[0].id).await.unwrap();
     assert_eq!(ours.len().await.unwrap(), 1);
 }
@@ -356,7 +356,7 @@ async fn dead_letters_come_in_pages_and_all_go_back_at_once() {
         .unwrap();
     let (mut pages, mut last) = (Vec::new(), None);
     loop {
-        let page = ours.dead_page(last.as_ref(), 40).await.unwrap();
+        let page = ours.dead_letters_page(last.as_ref(), 40).await.unwrap();
         let Some(end) = page.last() else { break };
         last = Some(end.id.clone());
         pages.push(page.len());

@@ -253,7 +253,10 @@ async fn what_others_put_into_the_directories_of_a_queue_is_left_alone() {
     }
     ours.push("b").await.unwrap();
     assert_eq!(drain(&ours).await, ["a", "b"]);
-    assert_eq!((ours.len().await.unwrap(), ours.dead().await.unwrap().len()), (0, 0));
+    assert_eq!(
+        (ours.len().await.unwrap(), ours.dead_letters().await.unwrap().len()),
+        (0, 0)
+    );
     for path in &foreign {
         delete(&fixture, path).await;
     }

@@ -201,7 +201,7 @@ async fn a_handle_without_options_keeps_those_of_the_queue() {
     assert!(plain.try_push("b").await.is_err());
     pop(&plain).await.nack().await.unwrap();
     pop(&plain).await.nack().await.unwrap();
-    assert_eq!(plain.dead().await.unwrap().len(), 1);
+    assert_eq!(plain.dead_letters().await.unwrap().len(), 1);
     plain.push("c").await.unwrap();
     assert!(bounded.try_push("d").await.is_err());
     let other = built(&connect(&fixture).await, |queue| queue.max_attempts(3));
@@ -280,12 +280,12 @@ async fn items_lost_at_their_last_attempt_become_dead_letters() {
     let theirs = queue(&counted.zk);
     eventually(PATIENCE, "all are dead", || async {
         assert!(theirs.try_pop().await.unwrap().is_none());
-        theirs.dead().await.unwrap().len() == ITEMS
+        theirs.dead_letters().await.unwrap().len() == ITEMS
     })
     .await;
     let multis = counted.proxy.requests().of(Op::Multi);
     assert!(multis <= 20, "{multis} transactions");
-    let dead = theirs.dead().await.unwrap();
+    let dead = theirs.dead_letters().await.unwrap();
     assert!(
         dead.iter()
             .all(|letter| letter.attempts == 1 && letter.reason.contains("lost"))

@@ -46,7 +46,7 @@ async fn keys_with_slashes_and_bars_are_found_again() {
         let delivery = pop(&ours).await;
         assert_eq!((delivery.id(), delivery.key()), (&id, Some(key)));
         delivery.nack().await.unwrap();
-        assert_eq!(ours.dead().await.unwrap()[0].key.as_deref(), Some(key));
+        assert_eq!(ours.dead_letters().await.unwrap()[0].key.as_deref(), Some(key));
         ours.purge(&id.as_str().parse().unwrap()).await.unwrap();
         // Its key is free again with it.
         assert_ne!(ours.push(keyed()).await.unwrap(), id);

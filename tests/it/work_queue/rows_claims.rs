@@ -164,7 +164,7 @@ async fn a_poison_item_is_put_aside_and_kept() {
     fixture.raw().create(&foreign, b"foreign", &options).await.unwrap();
     ours.push("b").await.unwrap();
     assert_eq!(drain(&ours).await, ["a", "b"]);
-    let dead = ours.dead().await.unwrap();
+    let dead = ours.dead_letters().await.unwrap();
     assert_eq!((dead.len(), &dead[0].payload[..]), (1, &b"\xff poison"[..]));
     assert!(ours.redrive(&dead[0].id).await.is_err(), "it cannot be delivered");
     ours.purge(&dead[0].id).await.unwrap();

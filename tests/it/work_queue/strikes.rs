@@ -39,7 +39,7 @@ async fn strike_with<F: Future<Output = ()>>(
             };
             play(pair).await;
             assert_eq!(drain(&calm).await, Vec::<String>::new(), "{path}");
-            assert_eq!(calm.dead().await.unwrap(), [], "{path}");
+            assert_eq!(calm.dead_letters().await.unwrap(), [], "{path}");
             until_nothing_is_claimed(&fixture, &path).await;
         }
     })
@@ -175,7 +175,7 @@ async fn an_item_is_given_back_once_whatever_request_of_it_is_struck() {
             assert!(matches!(struck.status(&id).await.unwrap(), ItemStatus::Dead { .. }));
             struck.redrive(&id).await.unwrap();
             pop(&struck).await.reject("no").await.unwrap();
-            assert_eq!(struck.dead().await.unwrap().len(), 1);
+            assert_eq!(struck.dead_letters().await.unwrap().len(), 1);
             struck.purge(&id).await.unwrap();
         },
     )

@@ -114,7 +114,7 @@ async fn what_is_no_value_is_put_aside_with_the_reason_and_the_next_one_is_deliv
         bad.push(id);
     }
     assert!(typed.try_pop().await.unwrap().is_none());
-    let dead = raw.dead().await.unwrap();
+    let dead = raw.dead_letters().await.unwrap();
     assert_eq!(
         dead.iter().map(|item| item.id.clone()).collect::<BTreeSet<_>>(),
         bad.iter().cloned().collect()
@@ -146,7 +146,7 @@ async fn a_batch_of_which_nothing_is_a_value_is_waited_through() {
         async move { typed.pop_batch(10).await }
     });
     eventually(PATIENCE, "they are put aside", || async {
-        ours.dead().await.unwrap().len() == 4
+        ours.dead_letters().await.unwrap().len() == 4
     })
     .await;
     typed.push(recharge(1)).await.unwrap();

@@ -49,7 +49,7 @@ async fn a_worker_settles_what_its_handlers_say() {
     );
     assert_eq!(counts, (3, 3, 2, 1, 0));
     let mut dead: Vec<(String, String)> = ours
-        .dead()
+        .dead_letters()
         .await
         .unwrap()
         .into_iter()

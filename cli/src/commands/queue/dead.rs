@@ -64,7 +64,7 @@ pub(crate) async fn list(globals: &Globals, args: &DeadArgs) -> Result<u8, Failu
     let out = globals.output();
     let (page, all) = look(globals, async |zk| {
         let queue = existing(zk, &args.path).await?;
-        let page = queue.dead_page(args.after.as_ref(), args.limit).await?;
+        let page = queue.dead_letters_page(args.after.as_ref(), args.limit).await?;
         Ok((page, queue.stats().await?.dead))
     })
     .await?;
@@ -111,7 +111,7 @@ fn object(item: &DeadItem) -> Value {
 async fn find(queue: &WorkQueue, id: &ItemId) -> Result<Option<DeadItem>, Failure> {
     let mut last: Option<ItemId> = None;
     loop {
-        let page = queue.dead_page(last.as_ref(), 128).await?;
+        let page = queue.dead_letters_page(last.as_ref(), 128).await?;
         last = page.last().map(|item| item.id.clone());
         if let Some(item) = page.into_iter().find(|item| item.id == *id) {
             return Ok(Some(item));
@@ -244,7 +244,7 @@ async fn change_all(globals: &Globals, zk: &Coordinator, args: &ChangeArgs, verb
         return Ok(args.ids.len());
     }
     let count = queue.stats().await?.dead;
-    let first = queue.dead_page(None, 5).await?;
+    let first = queue.dead_letters_page(None, 5).await?;
     for item in &first {
         globals
             .output()

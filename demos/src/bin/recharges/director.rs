@@ -63,7 +63,7 @@ pub(crate) async fn run(cluster: &str, lines: &[String], path: &Path) -> Result<
     let ((), killed) = future::try_join(again, watch(&mut processes, &progress, &queue, &ledger, lines.len())).await?;
     progress.note("director", "sees that all is done");
     processes.end().await?;
-    let dead = queue.dead().await?;
+    let dead = queue.dead_letters().await?;
     zk.close().await;
     Ok(Outcome {
         pushed,
@@ -117,7 +117,7 @@ async fn watch(
                 let open = items.saturating_sub(applied as usize);
                 progress.show(applied);
                 let is_over = killed > 0 && open <= DEAD && queue.is_empty().await?;
-                if is_over && queue.dead().await?.len() >= open {
+                if is_over && queue.dead_letters().await?.len() >= open {
                     return Ok(killed);
                 }
             }

@@ -112,16 +112,15 @@ impl<T> WorkQueue<T> {
     ///
     /// # Errors
     /// [`Error`] for what retrying would not help.
-    #[doc(alias = "dead letters")]
-    pub async fn dead(&self) -> Result<Vec<DeadItem>, Error> {
-        self.dead_page(None, usize::MAX).await
+    pub async fn dead_letters(&self) -> Result<Vec<DeadItem>, Error> {
+        self.dead_letters_page(None, usize::MAX).await
     }
 
     /// Returns up to `most` dead letters, those after `last` in an order that stays: a page at a time.
     ///
     /// # Errors
-    /// As [`dead`](Self::dead).
-    pub async fn dead_page(&self, last: Option<&ItemId>, most: usize) -> Result<Vec<DeadItem>, Error> {
+    /// As [`dead_letters`](Self::dead_letters).
+    pub async fn dead_letters_page(&self, last: Option<&ItemId>, most: usize) -> Result<Vec<DeadItem>, Error> {
         let store = &self.inner.store;
         retry_across_sessions(&store.zk, |session| async move {
             store.dead_page(&session, last, most).await

@@ -170,7 +170,7 @@ pub enum DeadItemError {
         id: ItemId,
     },
     /// What is kept there was never an item that could be read, so that it cannot be delivered; purge it.
-    #[error("{id} cannot be read as an item; look at it with dead() and purge it")]
+    #[error("{id} cannot be read as an item; look at it with dead_letters() and purge it")]
     Unreadable {
         /// The item.
         id: ItemId,
