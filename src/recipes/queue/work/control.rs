@@ -6,9 +6,8 @@ use zookeeper_client as zk;
 
 use super::WorkQueue;
 use super::errors::CancelError;
-use super::status::ItemPlace;
 use super::store::{
-    ClaimData, Claimable, Committed, Item, ItemId, Lane, Outcome, Role, State, Store, decode_items, ended,
+    ClaimData, Claimable, Committed, Item, ItemId, ItemPlace, Lane, Outcome, Role, State, Store, decode_items, ended,
 };
 use crate::error::Error;
 use crate::session::{Interrupted, Session};

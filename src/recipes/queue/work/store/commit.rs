@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tracing::{debug, trace};
 use zookeeper_client as zk;
 
-use super::codec::Level;
 use super::draft::{Draft, Drafted, Knowledge, Role};
 use super::paths::{BLOCK, Lane};
+use super::records::Level;
 use super::{Header, LANES, Store};
 use crate::error::Error;
 use crate::session::{Interrupted, Operation, Retry, Session};

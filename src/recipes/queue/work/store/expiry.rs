@@ -6,9 +6,10 @@ use futures::future;
 use tracing::{debug, warn};
 use zookeeper_client as zk;
 
-use super::codec::{Forgotten, decode_forgotten, decode_text};
+use super::codec::decode_text;
 use super::draft::Role;
 use super::paths::{BlockId, Slots, numbers, span_of, span_start};
+use super::records::{Forgotten, decode_forgotten};
 use super::{Committed, Store};
 use crate::session::{Interrupted, Operation, Session};
 use crate::znode::{NodePath, Transaction, list, read, reads, stat};

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::paths::{BlockId, Guid, Lane};
+use super::names::Guid;
+use super::paths::{BlockId, Lane};
 
 /// The priority of an item that was pushed without one.
 pub(crate) const DEFAULT_PRIORITY: u8 = 100;

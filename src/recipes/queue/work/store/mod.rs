@@ -1,8 +1,9 @@
 //! What stands in ZooKeeper: no task and no channel is here.
 //!
-//! * `paths`, `codec`, `item`, `tally`, `header`, `retry` – names and data of the nodes
+//! * `paths`, `names`, `codec`, `records`, `item`, `tally`, `header`, `retry` – names and data of the nodes
 //! * `picture` – what one list of a block shows
-//! * `draft`, `steps` – transactions as values
+//! * `draft`, `pushing`, `moving`, `steps` – transactions as values
+//! * `find` – where an item stands
 //! * `commit` – sending them, exactly once each
 //! * `expiry` – what is forgotten after a time
 
@@ -10,10 +11,15 @@ mod codec;
 mod commit;
 mod draft;
 mod expiry;
+mod find;
 mod header;
 mod item;
+mod moving;
+mod names;
 mod paths;
 mod picture;
+mod pushing;
+mod records;
 mod retry;
 mod steps;
 mod tally;
@@ -26,19 +32,20 @@ use crate::error::Error;
 use crate::session::{Coordinator, Interrupted, LossReason, Lost, Operation, Retry, Session};
 use crate::znode::{Ledgers, NodePath, Parents, Transaction, ensure_path, read, stat};
 
-pub(crate) use self::codec::{ClaimData, DeadData, Level, OVERHEAD, Outcome, Progress, decode_items, decode_text};
+pub(crate) use self::codec::{OVERHEAD, decode_items, decode_text};
 pub(crate) use self::commit::Committed;
 pub(crate) use self::draft::{Draft, Role};
+pub(crate) use self::find::ItemPlace;
 pub use self::header::Order;
 pub(crate) use self::header::{Asked, Header};
 pub(crate) use self::item::{DEFAULT_PRIORITY, Item, NewEntry, Origin};
 pub use self::item::{InvalidItemId, ItemId};
 #[cfg(test)]
-pub(crate) use self::paths::SegmentName;
-pub(crate) use self::paths::{
-    BlockId, GroupedName, Guid, Kind, Lane, QueueLayout, Slots, Span, numbers, span_of, span_start,
-};
+pub(crate) use self::names::SegmentName;
+pub(crate) use self::names::{GroupedName, Guid, Kind, Span};
+pub(crate) use self::paths::{BlockId, Lane, QueueLayout, Slots, numbers, span_of, span_start};
 pub(crate) use self::picture::{Picture, Range, State};
+pub(crate) use self::records::{ClaimData, DeadData, Level, Outcome, Progress};
 pub use self::retry::RetryPolicy;
 pub(crate) use self::steps::{Claimable, Taking};
 pub(crate) use self::tally::{AttemptEnd, AttemptRecord, EndedAttempt, Tally, bit};

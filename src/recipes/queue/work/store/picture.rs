@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::paths::{Child, GroupedName, Guid, SegmentName, Span};
+use super::names::{Child, GroupedName, Guid, Kind, SegmentName, Span};
 
 /// What is to be done to have a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Range {
     /// The place in line within the block.
     pub(crate) fn place(&self) -> (u32, u8) {
         let index = match self.segment.kind {
-            super::paths::Kind::TakenOut(index) => index,
+            Kind::TakenOut(index) => index,
             _ => self.span.from,
         };
         (self.segment.sequence, index)
@@ -148,7 +148,6 @@ impl Picture {
 
 #[cfg(test)]
 mod tests {
-    use super::super::paths::Kind;
     use super::*;
 
     fn segment(text: &str, sequence: u32, count: u8) -> SegmentName {

@@ -9,9 +9,10 @@ use tracing::debug;
 use zookeeper_client as zk;
 
 use super::super::store::{ClaimData, Committed, Guid, Header, Item, Order, Role, Taking, decode_items, ended};
+use super::bury::bury_lost;
 use super::group::group_of;
 use super::pop::{Memory, Popper, Taken};
-use super::prepare::{Prepared, bury_lost};
+use super::prepare::Prepared;
 use super::random_index;
 use super::select::choose;
 use super::view::{Aim, View};
@@ -105,74 +106,43 @@ impl Popper {
     ) -> Result<Result<Granted, Taken>, Interrupted> {
         let layout = &self.store.layout;
         let pending = pending_nodes(session, takings.iter().map(|taking| taking.claim.claim_path(layout)))?;
-        let data = ClaimData {
-            identity: Bytes::copy_from_slice(session.identity()),
-            ..ClaimData::default()
-        }
-        .encode();
-        let expect_end = |expected| place.inspect(|place| place.mark_end_deliberate(expected));
-        expect_end(true);
-        let sent = Instant::now();
-        let committing = self.store.commit(session, |draft| {
-            draft.check_running();
-            if let Some(place) = place {
-                draft.delete(place.path().to_owned(), None, Role::Place);
-            }
-            for (position, (taking, node)) in takings.iter().zip(&pending).enumerate() {
-                draft.take(position, taking, node.path(), data.clone());
-            }
-        });
         let aim = Aim {
             own: takings.iter().map(|taking| taking.claim).collect(),
             ..self.aim(header, now, &memory.skipped)
         };
+        let is_strict = header.options.order == Order::Strict;
         let is_thin =
             memory.view.line.len() < aim.ranges / 2 || memory.view.looked.is_none_or(|at| at.elapsed() > VIEW_AGE);
-        let looks = header.options.order == Order::Strict || is_thin;
+        place.inspect(|place| place.mark_end_deliberate(true));
+        let sent = Instant::now();
         let view = &memory.view;
         let looking = async {
-            match looks {
+            match is_strict || is_thin {
                 true => view.look(&self.store, session, &aim).await.map(Some),
                 false => Ok(None),
             }
         };
+        let committing = self.send(session, place, takings, &pending);
         let reading = self.read_segments(session, &memory.segments, takings);
         let occupied = self.line.is_occupied(session);
         let (committed, looked, segments, occupied) = tokio::join!(committing, looking, reading, occupied);
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(error) => {
-                // Their nodes go with the session; what has these names by then is another's.
-                pending.into_iter().for_each(PendingNode::refused);
-                return Err(error);
-            }
-        };
         let receipt = match committed {
-            Committed::Done((), receipt) => receipt,
-            Committed::Indeterminate(()) => {
+            Ok(Committed::Done((), receipt)) => receipt,
+            other => {
+                // What was created goes with the session; what has these names by then is another's.
                 pending.into_iter().for_each(PendingNode::refused);
-                return Err(ended(session));
-            }
-            Committed::Paused => {
-                pending.into_iter().for_each(PendingNode::refused);
-                expect_end(false);
-                return Ok(Err(Taken::Paused));
-            }
-            Committed::Refused(role, source) => {
-                pending.into_iter().for_each(PendingNode::refused);
-                expect_end(false);
-                self.refused(place, takings, role, source)?;
-                memory.view = looked?.unwrap_or_default();
-                memory.view.settle_own(&Aim { own: Vec::new(), ..aim });
-                memory.lines_up = occupied? && place.is_none();
-                return Ok(Err(Taken::Outrun));
+                let taken = self.not_committed(session, place, takings, other)?;
+                if matches!(taken, Taken::Outrun) {
+                    memory.view = looked?.unwrap_or_default();
+                    memory.view.settle_own(&Aim { own: Vec::new(), ..aim });
+                    memory.lines_up = occupied? && place.is_none();
+                }
+                return Ok(Err(taken));
             }
         };
         place.inspect(|place| place.deleted());
-        let nodes = pending
-            .into_iter()
-            .map(|pending| pending.created(&receipt))
-            .collect::<Result<Vec<_>, Lost>>()?;
+        let nodes = pending.into_iter().map(|pending| pending.created(&receipt));
+        let nodes = nodes.collect::<Result<Vec<_>, Lost>>()?;
         for (guid, items) in segments? {
             memory.segments.retain(|(known, _)| *known != guid);
             memory.segments.push((guid, items));
@@ -180,7 +150,7 @@ impl Popper {
         match looked? {
             Some(view) => {
                 memory.view = view;
-                if header.options.order != Order::Strict {
+                if !is_strict {
                     memory.view.settle_own(&aim);
                 }
             }
@@ -188,6 +158,52 @@ impl Popper {
         }
         memory.lines_up = occupied?;
         Ok(Ok(Granted { nodes, receipt, sent }))
+    }
+
+    async fn send(
+        &self,
+        session: &Arc<Session>,
+        place: Option<&Ephemeral>,
+        takings: &[Taking],
+        pending: &[PendingNode],
+    ) -> Result<Committed<()>, Interrupted> {
+        let data = ClaimData {
+            identity: Bytes::copy_from_slice(session.identity()),
+            ..ClaimData::default()
+        }
+        .encode();
+        let committing = self.store.commit(session, |draft| {
+            draft.check_running();
+            if let Some(place) = place {
+                draft.delete(place.path().to_owned(), None, Role::Place);
+            }
+            for (position, (taking, node)) in takings.iter().zip(pending).enumerate() {
+                draft.take(position, taking, node.path(), data.clone());
+            }
+        });
+        committing.await
+    }
+
+    /// What a claim that was not committed comes to.
+    fn not_committed(
+        &self,
+        session: &Session,
+        place: Option<&Ephemeral>,
+        takings: &[Taking],
+        committed: Result<Committed<()>, Interrupted>,
+    ) -> Result<Taken, Interrupted> {
+        match committed? {
+            Committed::Paused => {
+                place.inspect(|place| place.mark_end_deliberate(false));
+                Ok(Taken::Paused)
+            }
+            Committed::Refused(role, source) => {
+                place.inspect(|place| place.mark_end_deliberate(false));
+                self.refused(place, takings, role, source)?;
+                Ok(Taken::Outrun)
+            }
+            Committed::Indeterminate(()) | Committed::Done(..) => Err(ended(session)),
+        }
     }
 
     /// An error unless what was to be claimed is gone.

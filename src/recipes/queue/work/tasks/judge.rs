@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::super::store::{AttemptEnd, ClaimData, Draft, EndedAttempt, Item, Progress, Role, Tally, bit};
 use super::assignment::{Settlement, Verdict};
 use super::claim::{Claim, Open};
@@ -31,57 +33,52 @@ pub(super) struct After {
 }
 
 /// What of a claim is left, and what goes elsewhere.
-struct Progressing {
+struct Judged {
     after: After,
     /// What is given back at its place in line.
     in_place: Vec<u8>,
     /// How long a group waits.
     delay: Duration,
+    is_group: bool,
+    acknowledged: bool,
 }
 
+/// An item on which there is a verdict.
+#[derive(Clone, Copy)]
+struct Place<'i> {
+    index: u8,
+    /// Its index in the tally; that of a group counts its head alone.
+    at: u8,
+    item: &'i Item,
+}
+
+/// Drafts what the verdicts make of a claim.
 pub(super) fn draft_claim(draft: &mut Draft<'_>, position: usize, held: &Held<'_>) -> After {
     let open = held.claim.open();
-    let after = After {
-        tally: open.tally.clone(),
-        is_written: false,
-        left: open.items.keys().copied().collect(),
-        noted: Vec::new(),
-        data: None,
-        gives_back: false,
-    };
-    let mut progressing = Progressing {
-        after,
-        in_place: Vec::new(),
-        delay: Duration::ZERO,
-    };
-    let is_group = held.claim.group.is_some();
-    let mut acknowledged = false;
-    for settlement in &held.settlements {
-        let Some(item) = open.items.get(&settlement.index) else {
-            continue;
-        };
-        let at = if is_group { 0 } else { settlement.index };
-        acknowledged |= matches!(settlement.verdict, Verdict::Done { .. });
-        progressing.judge(draft, settlement, at, item, &open.data, is_group);
+    let judged = Judged::of(draft, held, &open);
+    match held.claim.group.as_ref().filter(|_| judged.after.left.is_empty()) {
+        Some(group) => {
+            let ended = match judged.in_place.is_empty() {
+                true => GroupEnd::HeadEnded,
+                false => GroupEnd::HeadStays { delay: judged.delay },
+            };
+            let mut after = judged.after;
+            after.gives_back = true;
+            group.draft(draft, position, &held.claim.at, &after.tally, open.version, ended);
+            after
+        }
+        None => draft_items(draft, position, &held.claim, &open, judged),
     }
-    let Progressing {
-        mut after,
-        in_place,
-        delay,
-    } = progressing;
-    let at = &held.claim.at;
-    if let Some(group) = held.claim.group.as_ref().filter(|_| after.left.is_empty()) {
-        let ended = if in_place.is_empty() {
-            GroupEnd::HeadEnded
-        } else {
-            GroupEnd::HeadStays { delay }
-        };
-        after.gives_back = true;
-        group.draft(draft, position, at, &after.tally, open.version, ended);
-        return after;
-    }
-    if acknowledged && open.ahead > 0 {
-        note_ahead(&mut after, &open);
+}
+
+/// Drafts what is left of a claim of items, or its end.
+fn draft_items(draft: &mut Draft<'_>, position: usize, claim: &Claim, open: &Open, judged: Judged) -> After {
+    let at = &claim.at;
+    let Judged {
+        mut after, in_place, ..
+    } = judged;
+    if judged.acknowledged && open.ahead > 0 {
+        note_ahead(&mut after, open);
     }
     if after.left.is_empty() {
         match in_place.is_empty() {
@@ -126,97 +123,125 @@ fn note_ahead(after: &mut After, open: &Open) {
     }
 }
 
-impl Progressing {
-    fn judge(
-        &mut self,
-        draft: &mut Draft<'_>,
-        settlement: &Settlement,
-        at: u8,
-        item: &Item,
-        data: &ClaimData,
-        is_group: bool,
-    ) {
+impl Judged {
+    fn of(draft: &mut Draft<'_>, held: &Held<'_>, open: &Open) -> Self {
+        let after = After {
+            tally: open.tally.clone(),
+            is_written: false,
+            left: open.items.keys().copied().collect(),
+            noted: Vec::new(),
+            data: None,
+            gives_back: false,
+        };
+        let mut judged = Self {
+            after,
+            in_place: Vec::new(),
+            delay: Duration::ZERO,
+            is_group: held.claim.group.is_some(),
+            acknowledged: false,
+        };
+        for settlement in &held.settlements {
+            let index = settlement.index;
+            let at = if judged.is_group { 0 } else { index };
+            if let Some(item) = open.items.get(&index) {
+                judged.judge(draft, &settlement.verdict, Place { index, at, item }, &open.data);
+            }
+        }
+        judged
+    }
+
+    fn judge(&mut self, draft: &mut Draft<'_>, verdict: &Verdict, place: Place<'_>, data: &ClaimData) {
+        let Place { index, at, item } = place;
         let after = &mut self.after;
         let now = draft.known.now;
-        match &settlement.verdict {
+        match verdict {
             Verdict::Done { outcome, .. } => {
+                self.acknowledged = true;
                 draft.finish_item(item, outcome);
                 after.tally.finish(at);
-                after.left.remove(&settlement.index);
+                after.left.remove(&index);
             }
             Verdict::Failed { delay, how, reason } => {
-                after.tally.end(
-                    at,
-                    EndedAttempt {
-                        when: now,
-                        how: *how,
-                        reason: reason.clone(),
-                    },
-                );
-                after.left.remove(&settlement.index);
-                let options = &draft.known.header.options;
-                let attempts = after.tally.attempts(at);
-                if attempts >= options.max_attempts {
-                    let reason = format!(
-                        "it was given back at attempt {attempts} of {}{}",
-                        options.max_attempts,
-                        because(reason)
-                    );
-                    draft.bury(item, after.tally.record(at), &reason);
-                    after.tally.finish(at);
-                    return;
-                }
-                let delay = delay.unwrap_or_else(|| options.retry.delay(attempts, random()));
-                if delay.is_zero() || is_group {
-                    self.in_place.push(settlement.index);
-                    self.delay = delay;
-                } else {
-                    draft.delay(delay, item, after.tally.record(at));
-                    after.tally.finish(at);
-                }
+                let failed = EndedAttempt {
+                    when: now,
+                    how: *how,
+                    reason: reason.clone(),
+                };
+                self.fail(draft, place, failed, *delay);
             }
             Verdict::Rejected { reason } => {
-                after.tally.end(
-                    at,
-                    EndedAttempt {
-                        when: now,
-                        how: AttemptEnd::GivenBack,
-                        reason: reason.clone(),
-                    },
-                );
+                let rejected = EndedAttempt {
+                    when: now,
+                    how: AttemptEnd::GivenBack,
+                    reason: reason.clone(),
+                };
+                after.tally.end(at, rejected);
                 draft.bury(item, after.tally.record(at), reason);
                 after.tally.finish(at);
-                after.left.remove(&settlement.index);
+                after.left.remove(&index);
             }
             Verdict::NotDelivered => {
                 after.tally.take_back(at);
-                after.left.remove(&settlement.index);
-                self.in_place.push(settlement.index);
+                after.left.remove(&index);
+                self.in_place.push(index);
             }
             Verdict::Note => {
                 if after.tally.open & bit(at) == 0 {
                     after.tally.note(at);
-                    after.noted.push(settlement.index);
+                    after.noted.push(index);
                 }
             }
             // Without a deadline there is nothing to put off.
             Verdict::Extend(_) if after.tally.deadline == 0 => {}
-            Verdict::Extend(by) => {
-                let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 4);
-                let data = after.data.get_or_insert_with(|| data.clone());
-                data.deadline = now.saturating_add(by).max(data.deadline).max(after.tally.deadline);
-            }
-            Verdict::Progress(bytes) => {
-                let progress = &mut after.data.get_or_insert_with(|| data.clone()).progress;
-                progress.retain(|known| known.index != at);
-                let bytes = bytes.slice(..bytes.len().min(PROGRESS));
-                progress.push(Progress {
-                    index: at,
-                    when: now,
-                    data: bytes,
-                });
-            }
+            Verdict::Extend(by) => after.extend(*by, now, data),
+            Verdict::Progress(bytes) => after.progress(at, bytes, now, data),
         }
+    }
+
+    /// An attempt failed: the item waits for the next one, or becomes a dead letter.
+    fn fail(&mut self, draft: &mut Draft<'_>, place: Place<'_>, failed: EndedAttempt, delay: Option<Duration>) {
+        let Place { index, at, item } = place;
+        let after = &mut self.after;
+        let reason = because(&failed.reason);
+        after.tally.end(at, failed);
+        after.left.remove(&index);
+        let options = &draft.known.header.options;
+        let (attempts, most) = (after.tally.attempts(at), options.max_attempts);
+        if attempts >= most {
+            let reason = format!("it was given back at attempt {attempts} of {most}{reason}");
+            draft.bury(item, after.tally.record(at), &reason);
+            after.tally.finish(at);
+            return;
+        }
+        let delay = delay.unwrap_or_else(|| options.retry.delay(attempts, random()));
+        if delay.is_zero() || self.is_group {
+            self.in_place.push(index);
+            self.delay = delay;
+        } else {
+            draft.delay(delay, item, after.tally.record(at));
+            after.tally.finish(at);
+        }
+    }
+}
+
+impl After {
+    /// Puts the deadline off to so much later than now.
+    fn extend(&mut self, by: Duration, now: i64, known: &ClaimData) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 4);
+        let data = self.data.get_or_insert_with(|| known.clone());
+        data.deadline = now.saturating_add(by).max(data.deadline).max(self.tally.deadline);
+    }
+
+    /// Keeps what the consumer says of its progress with an item.
+    fn progress(&mut self, at: u8, bytes: &Bytes, now: i64, known: &ClaimData) {
+        let progress = &mut self.data.get_or_insert_with(|| known.clone()).progress;
+        progress.retain(|known| known.index != at);
+        let data = bytes.slice(..bytes.len().min(PROGRESS));
+        progress.push(Progress {
+            index: at,
+            when: now,
+            data,
+        });
     }
 }
 

@@ -3,12 +3,13 @@
 //! * `push`, `keys` – pushing
 //! * `view`, `select` – what was last seen of the queue, and what of it comes next
 //! * `demand`, `pop`, `wait` – taking items, and waiting for them
-//! * `prepare`, `claiming`, `holding` – a claim, from what has to be known for it to the items that are held
+//! * `prepare`, `bury`, `claiming`, `holding` – a claim, from what has to be known for it to the items that are held
 //! * `claim`, `group`, `assignment` – what is held
 //! * `settle`, `judge` – what becomes of it
 //! * `tidy` – what is left over
 
 mod assignment;
+mod bury;
 mod claim;
 mod claiming;
 mod demand;

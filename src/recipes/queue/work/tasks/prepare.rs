@@ -2,24 +2,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::future;
-use tracing::{info, warn};
-use zookeeper_client as zk;
+use tracing::warn;
 
-use super::super::store::{
-    ClaimData, Claimable, Committed, Draft, Header, Item, Range, Role, Span, State, Store, Taking, Tally, decode_items,
-    ended,
-};
+use super::super::store::{ClaimData, Claimable, Header, Range, Span, State, Store, Taking, Tally};
 use super::group::group_of;
 use super::select::Candidate;
 use super::view::MARGIN;
-use crate::error::Error;
 use crate::session::{Interrupted, Session};
 use crate::znode::read;
-
-/// So many ranges are looked through at once for items that were lost at their last attempt.
-const BURIED: usize = 64;
 
 /// Ranges that can be claimed together.
 #[derive(Debug, Default)]
@@ -37,10 +28,11 @@ pub(crate) struct Prepared {
 
 /// What stands in the nodes of a range that was claimed before.
 #[derive(Debug)]
-struct KnownRange {
-    tally: Tally,
-    version: i32,
-    over: Option<i32>,
+pub(super) struct KnownRange {
+    pub(super) tally: Tally,
+    pub(super) version: i32,
+    /// The version of the claim that is taken over.
+    pub(super) over: Option<i32>,
 }
 
 enum Part {
@@ -49,6 +41,7 @@ enum Part {
     Isolated(Span),
     /// What follows is for another claim.
     Cut(Span),
+    /// Something of it has to be put to the dead letters first, or nothing of it is left.
     Nothing,
 }
 
@@ -56,7 +49,7 @@ fn is_isolated(tally: &Tally, index: u8, header: &Header) -> bool {
     tally.lost(index) > 0 && tally.attempts(index) + 1 >= header.options.max_attempts
 }
 
-fn is_dead(tally: &Tally, index: u8, header: &Header) -> bool {
+pub(super) fn is_dead(tally: &Tally, index: u8, header: &Header) -> bool {
     !tally.is_done(index) && tally.attempts(index) >= header.options.max_attempts
 }
 
@@ -84,6 +77,23 @@ fn part_of(span: Span, tally: &Tally, items: usize, header: &Header) -> Part {
     }
 }
 
+/// Which part of what was chosen is claimed for so many items; nothing is known of a range that is fresh.
+fn wanted_part(candidate: &Candidate, known: Option<&KnownRange>, items: usize, header: &Header) -> Part {
+    let span = candidate.range.span;
+    let Some(KnownRange { tally, .. }) = known else {
+        let length = u8::try_from(items).unwrap_or(u8::MAX).min(span.to - span.from);
+        return Part::Whole(Span {
+            from: span.from,
+            to: span.from + length,
+        });
+    };
+    let is_token = group_of(&claimable(candidate)).is_some();
+    if !is_token && (span.from..span.to).any(|index| is_dead(tally, index, header)) {
+        return Part::Nothing;
+    }
+    part_of(span, tally, items, header)
+}
+
 impl Prepared {
     /// Prepares the claim of ranges, of each of which so many items are wanted; `noted` says which of all are noted.
     pub(crate) async fn of(
@@ -101,7 +111,6 @@ impl Prepared {
         let mut prepared = Self::default();
         let mut noted = noted.iter().copied();
         for ((candidate, items), known) in chosen.iter().zip(known) {
-            let range = candidate.range;
             let mut known = match known {
                 Ok(known) => known,
                 Err(Unusable::Outdated) => {
@@ -116,27 +125,7 @@ impl Prepared {
             if let Some(known) = &mut known {
                 known.tally.lose_open(now);
             }
-            let is_token = group_of(&claimable(candidate)).is_some();
-            let has_dead =
-                |known: &KnownRange| (range.span.from..range.span.to).any(|index| is_dead(&known.tally, index, header));
-            if !is_token && known.as_ref().is_some_and(has_dead) {
-                prepared.has_dead = true;
-                continue;
-            }
-            let blank = Tally::default();
-            let tally = known.as_ref().map_or(&blank, |known| &known.tally);
-            let part = match known.is_some() {
-                true => part_of(range.span, tally, *items, header),
-                false => {
-                    let length = u8::try_from(*items)
-                        .unwrap_or(u8::MAX)
-                        .min(range.span.to - range.span.from);
-                    Part::Whole(Span {
-                        from: range.span.from,
-                        to: range.span.from + length,
-                    })
-                }
-            };
+            let part = wanted_part(candidate, known.as_ref(), *items, header);
             let (span, ends) = match part {
                 Part::Whole(span) => (span, false),
                 Part::Cut(span) => (span, true),
@@ -163,7 +152,7 @@ impl Prepared {
 
 /// Why a range cannot be claimed.
 #[derive(Clone, Copy, Debug)]
-enum Unusable {
+pub(super) enum Unusable {
     /// It is not as it was seen.
     Outdated,
     /// Its claim was extended, or what stands there cannot be read.
@@ -171,7 +160,7 @@ enum Unusable {
 }
 
 /// What stands in the nodes of a range; nothing if it is fresh.
-async fn known(
+pub(super) async fn known(
     store: &Store,
     session: &Arc<Session>,
     candidate: &Candidate,
@@ -224,7 +213,7 @@ async fn known(
     })))
 }
 
-fn claimable(candidate: &Candidate) -> Claimable {
+pub(super) fn claimable(candidate: &Candidate) -> Claimable {
     let Range { segment, span, .. } = candidate.range;
     Claimable {
         block: candidate.block,
@@ -278,126 +267,5 @@ fn taking(
         tally,
         before,
         over,
-    }
-}
-
-/// A range with items that were lost at their last attempt, by their index.
-struct LostItems<'a> {
-    candidate: &'a Candidate,
-    known: KnownRange,
-    after: Tally,
-    items: Vec<(u8, Item)>,
-}
-
-impl LostItems<'_> {
-    /// About how many bytes and operations it adds to a transaction.
-    fn cost(&self) -> (usize, usize) {
-        let bytes = self.items.iter().map(|(_, item)| item.payload.len() + 200).sum();
-        (bytes, 4 + 3 * self.items.len())
-    }
-
-    /// Whether nothing is left of the range then.
-    fn ends_range(&self) -> bool {
-        let Span { from, to } = self.candidate.range.span;
-        (from..to).all(|index| self.after.is_done(index))
-    }
-
-    fn draft(&self, draft: &mut Draft<'_>, position: usize, max_attempts: u32) {
-        let Self {
-            candidate,
-            known,
-            after,
-            items,
-        } = self;
-        let at = claimable(candidate);
-        match self.ends_range() {
-            true => draft.remove_free(position, &at, &known.tally, known.version, known.over),
-            false => draft.write_free(position, &at, &known.tally, known.version, after, known.over),
-        }
-        for (index, item) in items {
-            let attempts = known.tally.attempts(*index);
-            let reason = format!("its consumer was lost at attempt {attempts} of {max_attempts}");
-            draft.bury(item, known.tally.record(*index), &reason);
-        }
-    }
-}
-
-/// Finds the items of a range that were lost at their last attempt.
-async fn lost_items<'a>(
-    store: &Store,
-    session: &Arc<Session>,
-    candidate: &'a Candidate,
-    header: &Header,
-    now: i64,
-) -> Result<Option<LostItems<'a>>, Interrupted> {
-    let path = claimable(candidate).segment_path(&store.layout);
-    let looked = future::try_join(known(store, session, candidate, now), read(session, &path)).await?;
-    let (Ok(Some(mut known)), Some((data, _))) = looked else {
-        return Ok(None);
-    };
-    known.tally.lose_open(now);
-    let Span { from, to } = candidate.range.span;
-    let numbered = (0_u8..).zip(decode_items(&Bytes::from(data)).unwrap_or_default());
-    let is_lost = |index: &u8| (from..to).contains(index) && is_dead(&known.tally, *index, header);
-    let items: Vec<(u8, Item)> = numbered.filter(|(index, _)| is_lost(index)).collect();
-    let mut after = known.tally.clone();
-    (from..to).filter(is_lost).for_each(|index| after.finish(index));
-    let lost = LostItems {
-        candidate,
-        known,
-        after,
-        items,
-    };
-    Ok((!lost.items.is_empty() || lost.ends_range()).then_some(lost))
-}
-
-/// Puts items to the dead letters that were lost at their last attempt, of many ranges at once.
-pub(crate) async fn bury_lost(
-    store: &Store,
-    session: &Arc<Session>,
-    line: &[Candidate],
-    header: &Header,
-    now: i64,
-) -> Result<(), Interrupted> {
-    let is_opened = |candidate: &&Candidate| !matches!(candidate.range.state, State::FreshSingle | State::FreshRest);
-    let is_single = |candidate: &&Candidate| group_of(&claimable(candidate)).is_none();
-    let opened = line.iter().filter(is_opened).filter(is_single).take(BURIED);
-    let found = opened.map(|candidate| lost_items(store, session, candidate, header, now));
-    let mut dead: Vec<LostItems<'_>> = Vec::new();
-    let (mut bytes, mut operations) = (0, 0);
-    for lost in future::try_join_all(found).await?.into_iter().flatten() {
-        let cost = lost.cost();
-        bytes += cost.0;
-        operations += cost.1;
-        if !dead.is_empty() && (bytes > 256 * 1024 || operations > 900) {
-            break;
-        }
-        dead.push(lost);
-    }
-    if dead.is_empty() {
-        return Ok(());
-    }
-    let committed = store.commit(session, |draft| {
-        draft.check_header();
-        for (position, lost) in dead.iter().enumerate() {
-            lost.draft(draft, position, header.options.max_attempts);
-        }
-    });
-    match committed.await? {
-        Committed::Done(..) => {
-            let items: usize = dead.iter().map(|lost| lost.items.len()).sum();
-            info!(
-                queue = store.path(),
-                items, "put to the dead letters: lost at the last attempt"
-            );
-            Ok(())
-        }
-        // Another did it.
-        Committed::Refused(Role::Source(_), zk::Error::NoNode | zk::Error::BadVersion | zk::Error::NodeExists) => {
-            Ok(())
-        }
-        Committed::Refused(_, source) => Err(Error::from_answer(store.path(), source).into()),
-        Committed::Paused => Ok(()),
-        Committed::Indeterminate(()) => Err(ended(session)),
     }
 }
