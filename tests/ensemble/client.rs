@@ -109,14 +109,18 @@ impl Process {
         self.answer().await
     }
 
-    /// Has a contender be granted once more and end. Returns whether it did, and with no complaint, within `patience`.
-    pub(crate) async fn finish(&mut self, patience: Duration) -> bool {
+    /// Has a contender be granted once more and end, within `patience`.
+    ///
+    /// # Errors
+    /// What became of it instead.
+    pub(crate) async fn finish(&mut self, patience: Duration) -> Result<(), String> {
         self.say("finish");
         let started = std::time::Instant::now();
         loop {
             match self.child.try_wait().expect("a child of ours") {
-                Some(status) => return status.success(),
-                None if started.elapsed() > patience => return false,
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("ended in the end with {status}")),
+                None if started.elapsed() > patience => return Err(format!("was not granted within {patience:?}")),
                 None => background::sleep(Duration::from_millis(20)).await,
             }
         }
@@ -144,11 +148,25 @@ fn client_process() {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("a process may choose this");
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a process has threads");
+    trace();
     match variable(ROLE).as_str() {
         "contend" => contend(&runtime),
         "hold" => hold(&runtime),
         role => panic!("no such role: {role}"),
     }
+}
+
+/// Writes the crate's log of this process into the directory `ZK_SOAK_TRACE`, if there is one.
+fn trace() {
+    let Ok(directory) = std::env::var("ZK_SOAK_TRACE") else { return };
+    let who = std::env::var(WHO).unwrap_or_else(|_| "holder".to_owned());
+    let path = Path::new(&directory).join(format!("{who}-{}.log", std::process::id()));
+    let file = std::fs::File::create(path).expect("the directory of the logs is there");
+    tracing_subscriber::fmt()
+        .with_env_filter("zookeeper_recipes=debug")
+        .with_ansi(false)
+        .with_writer(std::sync::Mutex::new(file))
+        .init();
 }
 
 fn contend(runtime: &Runtime) {

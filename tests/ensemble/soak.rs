@@ -74,10 +74,8 @@ async fn random_faults_at_servers_and_clients_break_no_promise() {
     let mut records = Records::default();
     for (client, finished) in clients.iter().zip(finished) {
         records.read(client, &history, started);
-        if !finished {
-            records
-                .broken
-                .push(format!("{} was not granted in the end", client.who));
+        if let Err(problem) = finished {
+            records.broken.push(format!("{} {problem}", client.who));
         }
     }
     drop(clients);

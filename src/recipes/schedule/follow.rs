@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tracing::{debug, info, warn};
 use zookeeper_client as zk;
 
@@ -71,6 +72,8 @@ impl Follower<'_> {
                     info!(path = self.path(), %record, "due times recorded, none started");
                     self.write(&mut view, record).await?;
                 }
+                // Nothing waits while the leader is behind, so that no wait would see it.
+                ScheduleStep::Start(_) if shutdown.as_mut().now_or_never().is_some() => return Ok(()),
                 ScheduleStep::Start(record) => {
                     if self.write(&mut view, record).await?.is_some() {
                         self.start(&mut view, &now, &mut work).await?;

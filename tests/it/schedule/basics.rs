@@ -5,8 +5,8 @@ use std::future::{self, Future};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time;
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{DueRun, Error, LeaderElection, Misfire, Schedule, ScheduleError, Starts, Timetable, once_per};
 use zookeeper_testkit::{Fixture, Op, When, within};
@@ -77,6 +77,25 @@ async fn the_next_leader_goes_on_where_the_last_one_ended() {
         "{runs:?}"
     );
     assert!(runs.windows(2).all(|pair| pair[0].term <= pair[1].term));
+    fixture.assert_no_nodes_left(&[JOB]).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_behind_ends_at_its_shutdown() {
+    let fixture = Fixture::new("schedule, shutdown in a backlog").await;
+    let zk = connect(&fixture).await;
+    let schedule = every(&zk, JOB, 1).misfire(Misfire::RunAll).build().unwrap();
+    let leadership = LeaderElection::new(&zk, LEADER).unwrap().campaign("").await.unwrap();
+    let begun = Notify::new();
+    let work = |_| async {
+        begun.notify_one();
+        time::sleep(Duration::from_millis(5)).await;
+    };
+    let followed = schedule.run_until(&leadership, begun.notified(), work);
+    within(PATIENCE, "the shutdown", followed).await.unwrap();
+    let progress = schedule.progress().await.unwrap();
+    assert_eq!((progress.started, progress.running), (1, None));
+    leadership.resign().await.unwrap();
     fixture.assert_no_nodes_left(&[JOB]).await;
 }
 
