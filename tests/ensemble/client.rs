@@ -158,7 +158,9 @@ fn client_process() {
 
 /// Writes the crate's log of this process into the directory `ZK_SOAK_TRACE`, if there is one.
 fn trace() {
-    let Ok(directory) = std::env::var("ZK_SOAK_TRACE") else { return };
+    let Ok(directory) = std::env::var("ZK_SOAK_TRACE") else {
+        return;
+    };
     let who = std::env::var(WHO).unwrap_or_else(|_| "holder".to_owned());
     let path = Path::new(&directory).join(format!("{who}-{}.log", std::process::id()));
     let file = std::fs::File::create(path).expect("the directory of the logs is there");

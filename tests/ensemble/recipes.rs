@@ -9,8 +9,8 @@ use zookeeper_recipes::queue::{
     WorkQueue,
 };
 use zookeeper_recipes::{
-    CompleteError, DoubleBarrier, FairLock, LeaderElection, LeaveTimeoutError, MultiLock, Relay, RwLock, Semaphore,
-    Turn,
+    CompleteError, DoubleBarrier, FairLock, LeaderElection, LeaveTimeoutError, MultiLock, Relay, ReleaseError, RwLock,
+    Semaphore, Turn,
 };
 use zookeeper_testkit::Mode;
 
@@ -150,7 +150,7 @@ async fn double_barrier(mut contender: Contender) -> Result<(), String> {
         return Ok(());
     }
     match inside.leave_timeout(limit).await {
-        Err(LeaveTimeoutError::Error(error)) => Err(text(error)),
+        Err(LeaveTimeoutError::Error(ReleaseError::Error(error))) => Err(text(error)),
         _ => Ok(()),
     }
 }
