@@ -2,7 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::look::{ask, breaking, doctor, ls, who};
+use crate::commands::look::{ask, breaking, doctor, ls, watch, who};
+use crate::commands::top;
 use crate::commands::{barrier, group, leader, queue, server, value};
 use crate::globals::Globals;
 use crate::hold::args::{ElectArgs, HoldArgs, LockArgs, PermitArgs};
@@ -50,6 +51,12 @@ pub(crate) enum Command {
     /// Show who holds a place and who waits
     #[command(after_help = "Example: zkr who /pay/accounts/17")]
     Who(who::WhoArgs),
+    /// Print a line for each event at a place, until a signal comes
+    #[command(after_help = "Example: zkr watch /pay/leader")]
+    Watch(watch::WatchArgs),
+    /// Show the longest lines, the oldest holds and the queues of a tree on a live screen
+    #[command(after_help = "Example: zkr top /pay --every 5s")]
+    Top(top::TopArgs),
     /// Ask the holder to make way
     #[command(after_help = "Example: zkr ask /pay/accounts/17 --reason deploy --wait 10s")]
     Ask(ask::AskArgs),

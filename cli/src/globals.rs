@@ -1,8 +1,9 @@
 //! The options that all commands share, and the connection they make.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use zookeeper_recipes::zookeeper_client::{Acl, Acls, AuthId, Permission};
 use zookeeper_recipes::{ConnectOptions, Coordinator};
 
@@ -80,6 +81,9 @@ pub(crate) struct Globals {
     /// Print JSON, as cli/schema describes it
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Whether results are coloured; never colour alone says something. NO_COLOR and CLICOLOR_FORCE are heeded
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    color: Color,
     /// Show times in UTC
     #[arg(long, global = true)]
     utc: bool,
@@ -94,6 +98,28 @@ pub(crate) struct Globals {
     pub(crate) timeout: Duration,
 }
 
+/// When results are coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// On a terminal
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    fn is_on(self) -> bool {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) => false,
+            Self::Auto => is_set("CLICOLOR_FORCE") || std::io::stdout().is_terminal(),
+        }
+    }
+}
+
 impl Globals {
     pub(crate) fn output(&self) -> Output {
         Output {
@@ -101,6 +127,7 @@ impl Globals {
             utc: self.utc,
             quiet: self.quiet,
             verbose: self.verbose,
+            colors: self.color.is_on(),
         }
     }
 

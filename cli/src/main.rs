@@ -68,6 +68,8 @@ async fn run(cli: &Cli) -> Result<u8, Failure> {
         }
         Command::Ls(args) => commands::look::ls::run(globals, args).await,
         Command::Who(args) => commands::look::who::run(globals, args).await,
+        Command::Watch(args) => commands::look::watch::run(globals, args).await,
+        Command::Top(args) => commands::top::run(globals, args).await,
         Command::Ask(args) => commands::look::ask::run(globals, args).await,
         Command::Break(args) => commands::look::breaking::run(globals, args).await,
         Command::Doctor(args) => commands::look::doctor::run(globals, args).await,

@@ -12,6 +12,7 @@ pub(crate) struct Output {
     pub(crate) utc: bool,
     pub(crate) quiet: bool,
     pub(crate) verbose: u8,
+    pub(crate) colors: bool,
 }
 
 impl Output {
@@ -27,6 +28,14 @@ impl Output {
     /// Prints a line of text.
     pub(crate) fn line(&self, text: &str) {
         write_out(format!("{text}\n").as_bytes());
+    }
+
+    /// Prints a line of text, which on a narrow terminal becomes several.
+    pub(crate) fn prose(&self, text: &str) {
+        match width() {
+            Some(width) => wrap(text, width).iter().for_each(|line| self.line(line)),
+            None => self.line(text),
+        }
     }
 
     /// Says something on standard error, unless told to be quiet.
@@ -100,6 +109,29 @@ pub(crate) fn shorten(text: &str, most: usize) -> String {
     format!("{start}...{end}")
 }
 
+/// Lines of at most `width` characters, broken at blanks; what is longer without a blank loses its middle.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    const INDENT: usize = 4;
+    let blanks = text.len() - text.trim_start().len();
+    let (mut lines, mut line) = (Vec::new(), " ".repeat(blanks));
+    let mut is_begun = false;
+    for word in text.trim_start().split(' ') {
+        let gap = usize::from(is_begun);
+        if is_begun && line.chars().count() + gap + word.chars().count() > width {
+            lines.push(std::mem::replace(&mut line, " ".repeat(blanks + INDENT)));
+            is_begun = false;
+        }
+        if is_begun {
+            line.push(' ');
+        }
+        let room = width.saturating_sub(line.chars().count()).max(8);
+        line.push_str(&shorten(word, room));
+        is_begun = true;
+    }
+    lines.push(line);
+    lines
+}
+
 /// The width of the terminal; none where output is piped.
 pub(crate) fn width() -> Option<usize> {
     if !io::stdout().is_terminal() {
@@ -158,6 +190,14 @@ mod tests {
     #[test]
     fn control_characters_are_shown() {
         assert_eq!(clean(b"a\x1b[2Jb\n\xff"), "a\\x1b[2Jb\\x0a\u{fffd}");
+    }
+
+    #[test]
+    fn long_lines_are_broken_at_blanks() {
+        assert_eq!(wrap("  one two three", 10), ["  one two", "      three"]);
+        assert_eq!(wrap("short", 10), ["short"]);
+        assert_eq!(wrap("/a/long/path/of/one/word", 10), ["/a/...word"]);
+        assert_eq!(wrap("a  b", 10), ["a  b"]);
     }
 
     #[test]

@@ -85,6 +85,15 @@ pub(crate) fn show_clock(moment: SystemTime, utc: bool) -> String {
     moment.strftime(format).to_string()
 }
 
+/// `03:02:11.114`, of what happens now.
+pub(crate) fn show_moment(moment: SystemTime, utc: bool) -> String {
+    let zone = if utc { TimeZone::UTC } else { TimeZone::system() };
+    match Timestamp::try_from(moment) {
+        Ok(moment) => moment.to_zoned(zone).strftime("%H:%M:%S.%3f").to_string(),
+        Err(_) => "?".to_owned(),
+    }
+}
+
 /// RFC 3339 in UTC with milliseconds.
 pub(crate) fn rfc3339(moment: SystemTime) -> String {
     match Timestamp::try_from(moment) {

@@ -76,7 +76,10 @@ impl Inspector {
             self.reader.sync(&first.path).await?;
         }
         for _ in 0..2 {
-            let read = self.reader.read_all(nodes().map(|one| one.path.clone())).await?;
+            let read = self
+                .reader
+                .read_all(nodes().map(|one| one.path.clone()).collect())
+                .await?;
             let is_there = |one: &Contender| {
                 read.iter()
                     .any(|node| node.path == one.path && node.stat.czxid == one.token.as_i64())

@@ -72,7 +72,7 @@ impl Reader {
 
     async fn line_of(&self, dir: &str, names: &[String], known: &[(Tag, Mode)]) -> Result<Vec<Contender>, Error> {
         let standing = names.iter().filter(|name| parse(name, known).is_some());
-        let nodes = self.read_all(standing.map(|name| join(dir, name))).await?;
+        let nodes = self.read_all(standing.map(|name| join(dir, name)).collect()).await?;
         let read = nodes.iter().filter_map(|node| {
             let (name, mode) = parse(name_of(&node.path), known)?;
             Some(ReadContender {
@@ -89,7 +89,7 @@ impl Reader {
     /// Contenders of a kind that we do not know: by their numbers, and the first holds.
     async fn unknown_line(&self, dir: &str, names: &[String]) -> Result<Vec<Contender>, Error> {
         let standing = names.iter().filter(|name| number(name).is_some());
-        let mut nodes = self.read_all(standing.map(|name| join(dir, name))).await?;
+        let mut nodes = self.read_all(standing.map(|name| join(dir, name)).collect()).await?;
         let numbers = nodes.iter().filter_map(|node| number(name_of(&node.path)));
         if let Some(oldest) = Sequence::oldest(numbers) {
             let distance = |node: &ReadNode| {
@@ -107,7 +107,9 @@ impl Reader {
 
     /// All children, each of which is there by its own right.
     async fn members(&self, dir: &str, names: &[String]) -> Result<Vec<Contender>, Error> {
-        let nodes = self.read_all(names.iter().map(|name| join(dir, name))).await?;
+        let nodes = self
+            .read_all(names.iter().map(|name| join(dir, name)).collect())
+            .await?;
         let mut nodes: Vec<_> = nodes
             .into_iter()
             .filter(|node| node.stat.ephemeral_owner != 0)

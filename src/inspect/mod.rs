@@ -8,6 +8,7 @@
 //! * `recognise` – which recipe it is, pure
 //! * `reading` – requests, so many at a time
 //! * `walk` – a tree, directory by directory
+//! * `observing` – a place that is looked at again when it changes
 //! * `contenders` – the nodes of a place, read and put in order
 //! * `graph` – [`WaitGraph`], who waits for whom; `cycles` – its circles; `drawing` – it as text; all pure
 //! * `breaking` – taking one contender out of a line
@@ -20,6 +21,7 @@ pub mod doctor;
 mod drawing;
 mod graph;
 mod inspector;
+mod observing;
 mod place;
 mod reading;
 mod recognise;

@@ -109,7 +109,7 @@ pub enum Detail {
 }
 
 /// What stands at one path, as seen at about one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlaceInfo {
     /// Its path, from the chroot.

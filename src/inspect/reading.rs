@@ -1,8 +1,9 @@
 //! [`Reader`]: requests of one inspector, so many at a time.
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -17,7 +18,7 @@ use crate::znode::{children_at, read, retry_across_sessions, sync};
 pub(super) type ListedChildren = (Vec<String>, zk::Stat);
 
 /// A node that was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ReadNode {
     pub(super) path: String,
     pub(super) data: Vec<u8>,
@@ -29,6 +30,8 @@ pub(super) struct ReadNode {
 pub(super) struct Reader {
     pub(super) zk: Coordinator,
     gate: Arc<Gate>,
+    /// Nodes that are not read a second time.
+    kept: Option<Arc<Mutex<HashMap<String, ReadNode>>>>,
 }
 
 #[derive(Debug)]
@@ -53,6 +56,38 @@ impl Reader {
         Self {
             zk: zk.clone(),
             gate: Arc::new(gate),
+            kept: None,
+        }
+    }
+
+    /// One that reads each node once: its owner says when a node has changed.
+    pub(super) fn keeping(&self) -> Self {
+        Self {
+            kept: Some(Arc::default()),
+            ..self.clone()
+        }
+    }
+
+    /// Keeps a node that was read in another way.
+    pub(super) fn keep(&self, node: ReadNode) {
+        self.with_kept(|kept| {
+            kept.insert(node.path.clone(), node);
+        });
+    }
+
+    /// Forgets the kept nodes that are not wanted.
+    pub(super) fn retain(&self, mut is_wanted: impl FnMut(&str) -> bool) {
+        self.with_kept(|kept| kept.retain(|path, _| is_wanted(path)));
+    }
+
+    fn kept(&self, path: &str) -> Option<ReadNode> {
+        let kept = self.kept.as_ref()?;
+        kept.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+
+    fn with_kept(&self, change: impl FnOnce(&mut HashMap<String, ReadNode>)) {
+        if let Some(kept) = &self.kept {
+            change(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -85,11 +120,14 @@ impl Reader {
     }
 
     /// Reads nodes, those that are gone left out, in no order. A node that may not be read is left out as well.
-    pub(super) async fn read_all(&self, paths: impl IntoIterator<Item = String>) -> Result<Vec<ReadNode>, Error> {
+    pub(super) async fn read_all(&self, paths: Vec<String>) -> Result<Vec<ReadNode>, Error> {
         let read = |path: String| {
             let reader = self.clone();
             async move {
-                let answer = reader.read(&path).await;
+                let answer = match reader.kept(&path) {
+                    Some(node) => Ok(Some((node.data, node.stat))),
+                    None => reader.read(&path).await,
+                };
                 (path, answer)
             }
         };
@@ -98,7 +136,13 @@ impl Reader {
         while let Some((path, answer)) = reads.next().await {
             reads.extend(paths.next().map(read));
             match answer {
-                Ok(Some((data, stat))) => nodes.push(ReadNode { path, data, stat }),
+                Ok(Some((data, stat))) => {
+                    let node = ReadNode { path, data, stat };
+                    if self.kept.is_some() {
+                        self.keep(node.clone());
+                    }
+                    nodes.push(node);
+                }
                 Ok(None) | Err(Error::Denied { .. }) => {}
                 Err(error) => return Err(error),
             }

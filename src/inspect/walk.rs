@@ -64,12 +64,21 @@ impl Reader {
         path: &str,
         wanted: WantedPlaces,
     ) -> Result<Option<(PlaceInfo, Vec<String>)>, Error> {
-        let (names, stat) = match self.children(path).await {
-            Ok(Some(listing)) => listing,
-            Ok(None) => return Ok(None),
-            Err(Error::Denied { .. }) => return Ok(Some((no_rights(path), Vec::new()))),
-            Err(error) => return Err(error),
-        };
+        match self.children(path).await {
+            Ok(Some(listing)) => self.look_at(path, listing, wanted).await,
+            Ok(None) => Ok(None),
+            Err(Error::Denied { .. }) => Ok(Some((no_rights(path), Vec::new()))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`look`](Self::look), at what was listed already.
+    pub(super) async fn look_at(
+        &self,
+        path: &str,
+        (names, stat): ListedChildren,
+        wanted: WantedPlaces,
+    ) -> Result<Option<(PlaceInfo, Vec<String>)>, Error> {
         if is_ephemeral(stat.ephemeral_owner) {
             return Ok(None);
         }
@@ -111,11 +120,13 @@ impl Reader {
             return Ok(false);
         };
         let is_member = |node: &super::reading::ReadNode| is_ephemeral(node.stat.ephemeral_owner);
-        let first = self.read_all([join(path, first)]).await?;
+        let first = self.read_all(vec![join(path, first)]).await?;
         if names.len() > MEMBERS || !first.first().is_some_and(is_member) {
             return Ok(false);
         }
-        let others = self.read_all(others.iter().map(|name| join(path, name))).await?;
+        let others = self
+            .read_all(others.iter().map(|name| join(path, name)).collect())
+            .await?;
         Ok(others.iter().all(is_member))
     }
 }

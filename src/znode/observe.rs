@@ -213,16 +213,22 @@ impl WatchContext {
 
     /// The children of `path`; none if it does not exist.
     pub(crate) async fn children(&self, path: &str) -> Result<Watched<Vec<String>>, Interrupted> {
+        let listing = self.listing(path).await?;
+        Ok(listing.map(|listing| listing.map(|(names, _)| names).unwrap_or_default()))
+    }
+
+    /// The children of the node at `path`, and its state, or that there is none.
+    pub(crate) async fn listing(&self, path: &str) -> Result<Watched<Option<(Vec<String>, zk::Stat)>>, Interrupted> {
         let mut retry = Retry::new(&self.session, path, 0);
         loop {
             let answer = request(&self.session, path, |client| async move {
-                client.list_and_watch_children(path).await
+                client.get_and_watch_children(path).await
             });
-            if let Some((children, watcher)) = answer.await? {
-                return Ok(self.watched(children, watcher));
+            if let Some((children, stat, watcher)) = answer.await? {
+                return Ok(self.watched(Some((children, stat)), watcher));
             }
             if let Some(absent) = self.absent(path).await? {
-                return Ok(absent.map(|()| Vec::new()));
+                return Ok(absent.map(|()| None));
             }
             retry.raced().await?;
         }

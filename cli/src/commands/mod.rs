@@ -6,6 +6,7 @@ pub(crate) mod leader;
 pub(crate) mod look;
 pub(crate) mod queue;
 pub(crate) mod server;
+pub(crate) mod top;
 pub(crate) mod value;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};

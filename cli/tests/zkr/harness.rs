@@ -90,6 +90,25 @@ pub(crate) async fn end(child: Child) -> Done {
     output.expect("it can be waited for").into()
 }
 
+/// Runs a shell command on a terminal of so many columns and rows, which `script` of util-linux makes. `$zkr` is the binary.
+pub(crate) fn on_terminal(fixture: &Fixture, (columns, rows): (u16, u16), command: &str) -> Child {
+    let line = format!("stty cols {columns} rows {rows}; {command}");
+    Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("ZOOKEEPER_CONNECT", fixture.connect_string())
+        .env("zkr", env!("CARGO_BIN_EXE_zkr"))
+        .env("SHELL", "/bin/sh")
+        .env("TERM", "xterm")
+        .env("LANG", "C.UTF-8")
+        .env_remove("LC_ALL")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("script of util-linux is there")
+}
+
 pub(crate) fn signal(child: &Child, name: &str) {
     kill(child.id().expect("it runs"), name);
 }

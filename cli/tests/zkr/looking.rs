@@ -7,7 +7,7 @@ use zookeeper_testkit::Fixture;
 use crate::harness::{Scratch, end, signal, start, zkr, zkr_json, zkr_ok};
 
 /// Holds `/pay/l` and waits for it behind that.
-async fn a_line(fixture: &Fixture, scratch: &Scratch) -> [tokio::process::Child; 2] {
+pub(crate) async fn a_line(fixture: &Fixture, scratch: &Scratch) -> [tokio::process::Child; 2] {
     let file = scratch.file("ready").display().to_string();
     let script = format!("echo > {file}; exec sleep 60");
     let hold = [

@@ -1,6 +1,7 @@
 //! Drives the real binary, on the embedded server or on a real one (`ZK_TEST_SERVER`).
 
 mod bad_input;
+mod every;
 mod harness;
 mod held;
 mod ladder;
@@ -8,4 +9,6 @@ mod looking;
 mod queue;
 mod schema;
 mod terminal;
+mod top;
 mod values;
+mod watching;

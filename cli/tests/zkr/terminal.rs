@@ -1,28 +1,9 @@
 //! On a pseudo-terminal, which `script` of util-linux makes.
 
-use std::process::Stdio;
-
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, Command};
 use zookeeper_testkit::Fixture;
 
-use crate::harness::{Scratch, end};
-
-/// Runs a shell command on a terminal of 80 columns.
-fn on_terminal(fixture: &Fixture, command: &str) -> Child {
-    let line = format!("stty cols 80 rows 24; {command}");
-    Command::new("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .env("ZOOKEEPER_CONNECT", fixture.connect_string())
-        .env("zkr", env!("CARGO_BIN_EXE_zkr"))
-        .env("SHELL", "/bin/sh")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("script of util-linux is there")
-}
+use crate::harness::{Scratch, end, on_terminal, start, zkr_ok};
 
 #[tokio::test]
 async fn an_interrupt_reaches_the_command_once() {
@@ -30,7 +11,7 @@ async fn an_interrupt_reaches_the_command_once() {
     let scratch = Scratch::new();
     let file = scratch.file("log").display().to_string();
     let script = format!("trap 'echo int >> {file}; exit 4' INT; echo ready > {file}; while :; do sleep 0.05; done");
-    let mut child = on_terminal(&fixture, &format!("$zkr lock /l -- sh -c \"{script}\""));
+    let mut child = on_terminal(&fixture, (80, 24), &format!("$zkr lock /l -- sh -c \"{script}\""));
     scratch.until_written("log").await;
     let mut keys = child.stdin.take().expect("it is piped");
     keys.write_all(b"\x03").await.expect("it reads");
@@ -46,7 +27,7 @@ async fn a_stopped_command_goes_on() {
     let scratch = Scratch::new();
     let file = scratch.file("log").display().to_string();
     let script = format!("echo ready > {file}; read line; echo got $line");
-    let mut child = on_terminal(&fixture, &format!("$zkr lock /l -- sh -c '{script}'"));
+    let mut child = on_terminal(&fixture, (80, 24), &format!("$zkr lock /l -- sh -c '{script}'"));
     scratch.until_written("log").await;
     let mut keys = child.stdin.take().expect("it is piped");
     keys.write_all(b"\x1a").await.expect("it reads");
@@ -58,6 +39,7 @@ async fn a_stopped_command_goes_on() {
 #[tokio::test]
 async fn tables_fit_into_80_columns() {
     let fixture = Fixture::new("tables_fit_into_80_columns").await;
+    let scratch = Scratch::new();
     let zk = zookeeper_recipes::connect(&fixture.connect_string())
         .await
         .expect("it serves");
@@ -66,11 +48,52 @@ async fn tables_fit_into_80_columns() {
         .join(&"long-name-".repeat(8), vec![b'x'; 200])
         .await
         .expect("it serves");
-    let done = end(on_terminal(&fixture, "$zkr group /g")).await;
-    assert_eq!(done.status, 0, "{done:?}");
-    for line in done.out.lines() {
-        assert!(line.trim_end().chars().count() <= 80, "{line}");
+    let queue = zookeeper_recipes::queue::WorkQueue::new(&zk, "/q").expect("a path");
+    queue.push("a").await.expect("it serves");
+    let reason = "the card network did not answer ".repeat(4);
+    queue
+        .pop()
+        .await
+        .expect("it serves")
+        .reject(reason.as_str())
+        .await
+        .expect("it is held");
+    let path = format!(
+        "/{}",
+        ["settlement", "of", "the", "accounts", "in", "the", "north"].join("/")
+    );
+    let id = "a-host-with-a-long-name.example:4711".repeat(2);
+    let file = scratch.file("ready").display().to_string();
+    let hold = format!("echo > {file}; exec sleep 60");
+    let mut holder = start(
+        &fixture,
+        &[
+            "lock", &path, "--id", &id, "--reason", "nightly", "--", "sh", "-c", &hold,
+        ],
+    );
+    scratch.until_written("ready").await;
+    zkr_ok(&fixture, &["queue", "push", "/q", "b"]).await;
+    let commands = [
+        "group /g".to_owned(),
+        "ls /".to_owned(),
+        "ls / --tree".to_owned(),
+        format!("who {path}"),
+        "queue stats /q".to_owned(),
+        "queue dead /q".to_owned(),
+        "top / --once".to_owned(),
+        "doctor / --max-hold 0s --fail-on error".to_owned(),
+    ];
+    for command in commands {
+        let done = end(on_terminal(&fixture, (80, 24), &format!("$zkr {command}"))).await;
+        assert_eq!(done.status, 0, "{command}: {done:?}");
+        assert!(!done.out.trim().is_empty(), "{command}");
+        for line in done.out.lines() {
+            assert!(line.trim_end().chars().count() <= 80, "{command}: {line}");
+        }
     }
+    holder.start_kill().expect("it runs");
+    let _ = end(holder).await;
     member.leave().await;
+    queue.close().await;
     zk.close().await;
 }

@@ -1,6 +1,7 @@
 //! What the inspector says of what stands there, whatever client made it.
 
 mod dead_locks;
+mod observing;
 mod places;
 mod reasons;
 

@@ -11,7 +11,7 @@ use super::super::look;
 use super::{contender, name};
 use crate::failure::Failure;
 use crate::globals::{Globals, parse_path};
-use crate::output::{clean, session, write_out};
+use crate::output::{Output, clean, session, write_out};
 use crate::time::{age, parse_duration, rfc3339, show_clock, show_duration};
 
 #[derive(Args, Debug)]
@@ -141,15 +141,15 @@ fn print(globals: &Globals, found: &Diagnosis) {
             .since
             .map(|since| format!(", since {} ({})", show_clock(since, out.utc), show_duration(age(since))));
         let likely = one.confidence.map(|likely| format!("{likely}: ")).unwrap_or_default();
-        out.line(&format!(
-            "{:<5}  {}  {likely}{}{}",
-            one.severity.to_string(),
+        out.prose(&format!(
+            "{}  {}  {likely}{}{}",
+            colored(out, one.severity),
             one.check,
             clean(one.message.as_bytes()),
             since.unwrap_or_default()
         ));
         for member in one.cycle.iter().flat_map(|cycle| &cycle.members) {
-            out.line(&format!(
+            out.prose(&format!(
                 "  {}  holds {} ({})  waits for {}",
                 name(&member.holds),
                 member.holds_at,
@@ -158,7 +158,7 @@ fn print(globals: &Globals, found: &Diagnosis) {
             ));
         }
         if !one.remedy.is_empty() {
-            out.line(&format!("    {}", clean(one.remedy.as_bytes())));
+            out.prose(&format!("    {}", clean(one.remedy.as_bytes())));
         }
     }
     for skipped in &found.skipped {
@@ -171,4 +171,14 @@ fn print(globals: &Globals, found: &Diagnosis) {
         found.sessions,
         found.requests
     ));
+}
+
+/// The severity, five characters wide.
+fn colored(out: Output, severity: Severity) -> String {
+    let text = format!("{:<5}", severity.to_string());
+    match (out.colors, severity) {
+        (true, Severity::Error) => format!("\x1b[31m{text}\x1b[0m"),
+        (true, Severity::Warn) => format!("\x1b[33m{text}\x1b[0m"),
+        _ => text,
+    }
 }

@@ -34,6 +34,9 @@ pub(crate) struct LsArgs {
     /// The order
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,
+    /// Directories as a tree, sorted by path
+    #[arg(long = "tree", conflicts_with = "sort")]
+    as_tree: bool,
     /// Plain nodes as well
     #[arg(long)]
     all: bool,
@@ -105,7 +108,10 @@ fn print(globals: &Globals, args: &LsArgs, places: &[PlaceInfo], requests: u64) 
         out.object("ls", listed);
         return;
     }
-    let rows: Vec<Vec<String>> = places.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = match args.as_tree {
+        true => tree(&args.tree, places),
+        false => places.iter().map(row).collect(),
+    };
     let header = ["PATH", "KIND", "HOLDER", "HELD", "WAIT", "OLDEST WAIT"];
     out.line(table(&header, &rows, &[0, 2]).trim_end());
     let contenders: usize = places.iter().map(|place| place.contenders.len()).sum();
@@ -114,6 +120,32 @@ fn print(globals: &Globals, args: &LsArgs, places: &[PlaceInfo], requests: u64) 
         places.len(),
         sessions.len()
     ));
+}
+
+/// The rows with each directory above them, each one deeper than the one that it is in.
+fn tree(root: &str, places: &[PlaceInfo]) -> Vec<Vec<String>> {
+    let mut shown: Vec<&str> = Vec::new();
+    let mut rows = Vec::new();
+    for place in places {
+        let below = place.path.strip_prefix(root).unwrap_or(&place.path);
+        let names: Vec<&str> = below.split('/').filter(|name| !name.is_empty()).collect();
+        let common = shown.iter().zip(&names).take_while(|(one, other)| one == other).count();
+        for (depth, name) in names.iter().enumerate().skip(common) {
+            let text = format!("{}{}", "  ".repeat(depth), clean(name.as_bytes()));
+            if depth + 1 < names.len() {
+                rows.push(vec![format!("{text}/")]);
+            } else {
+                let mut cells = row(place);
+                cells[0] = text;
+                rows.push(cells);
+            }
+        }
+        if names.is_empty() {
+            rows.push(row(place));
+        }
+        shown = names;
+    }
+    rows
 }
 
 fn row(place: &PlaceInfo) -> Vec<String> {
@@ -144,7 +176,8 @@ fn row(place: &PlaceInfo) -> Vec<String> {
     ]
 }
 
-fn object(place: &PlaceInfo) -> Value {
+/// A place as JSON.
+pub(crate) fn object(place: &PlaceInfo) -> Value {
     let also: Vec<String> = place.also.iter().map(ToString::to_string).collect();
     let layouts: Vec<String> = place.layouts().iter().map(ToString::to_string).collect();
     let holders: Vec<Value> = place.holders().map(|one| contender(place, one)).collect();

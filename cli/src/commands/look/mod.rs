@@ -1,9 +1,11 @@
-//! `zkr ls`, `who`, `ask`, `break`, `doctor`: what stands there, read with an [`Inspector`](zookeeper_recipes::inspect::Inspector).
+//! `zkr ls`, `who`, `watch`, `ask`, `break`, `doctor`: what stands there, read with an [`Inspector`](zookeeper_recipes::inspect::Inspector).
 
 pub(crate) mod ask;
 pub(crate) mod breaking;
 pub(crate) mod doctor;
+mod events;
 pub(crate) mod ls;
+pub(crate) mod watch;
 pub(crate) mod who;
 
 use std::time::SystemTime;

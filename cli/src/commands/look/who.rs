@@ -43,7 +43,7 @@ pub(crate) async fn run(globals: &Globals, args: &WhoArgs) -> Result<u8, Failure
         .map(|next| format!(", next number {next}"))
         .unwrap_or_default();
     let doubt = if place.certain { "" } else { "?" };
-    out.line(&format!(
+    out.prose(&format!(
         "{path}: {}{doubt}, {} contenders ({}){next}",
         place.kind,
         place.contenders.len(),
@@ -53,7 +53,7 @@ pub(crate) async fn run(globals: &Globals, args: &WhoArgs) -> Result<u8, Failure
     let rows: Vec<Vec<String>> = shown.iter().map(|one| row(&place, one, out.utc)).collect();
     out.line(table(&["#", "TOKEN", "WHO", "SESSION", "JOINED", "STATE"], &rows, &[2, 5]).trim_end());
     for one in shown {
-        remarks(one, |remark| out.line(&format!("#{} {remark}", one.position)));
+        remarks(one, |remark| out.prose(&format!("#{} {remark}", one.position)));
     }
     if shown.len() < place.contenders.len() {
         out.line(&format!(

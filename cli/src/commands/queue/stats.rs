@@ -59,7 +59,7 @@ fn print(out: Output, path: &str, stats: &QueueStats) {
         );
         return;
     }
-    out.line(&format!(
+    out.prose(&format!(
         "{path}: work queue{}",
         if stats.paused { ", paused" } else { "" }
     ));
