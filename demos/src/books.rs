@@ -71,7 +71,7 @@ impl Comparison {
         }
     }
 
-    /// Every payment has one entry, and no entry is there that nobody asked for.
+    /// Every payment has one entry, and every entry has its payment.
     fn count_entries(&mut self, due: &HashMap<&str, &Payment>, entries: &[Payment]) {
         let mut times: HashMap<&str, usize> = HashMap::new();
         for entry in entries {

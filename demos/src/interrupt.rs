@@ -53,7 +53,7 @@ impl Interrupts {
                 _ = terminate.recv() => Interrupted::Terminate,
                 _ = hang_up.recv() => Interrupted::HangUp,
             };
-            // Nobody listens while the run is cleared up.
+            // The receiver is gone while the run is cleared up.
             let _ = tell.send(interrupted);
             // SIGTERM does not count: `timeout` sends it twice.
             interrupt.recv().await;

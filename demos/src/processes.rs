@@ -14,7 +14,7 @@ use tokio::time;
 use crate::BoxError;
 use crate::log::Log;
 
-/// Nobody is waited for longer to say something.
+/// No process is waited for longer to say something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const SIGKILL: i32 = 9;
@@ -113,13 +113,13 @@ impl Processes {
         }
     }
 
-    /// Waits for a line with this beginning, and tells who printed it. All lines are noted.
+    /// Waits for a line with this beginning, and returns the name of the process that printed it. All lines are noted.
     pub async fn until(&mut self, beginning: &str) -> Result<String, BoxError> {
         loop {
             let said = time::timeout(PATIENCE, self.next())
                 .await
-                .map_err(|_| format!("nobody said {beginning:?} for {PATIENCE:?}"))??;
-            let (name, line) = said.ok_or_else(|| format!("all ended, and nobody said {beginning:?}"))?;
+                .map_err(|_| format!("no process said {beginning:?} for {PATIENCE:?}"))??;
+            let (name, line) = said.ok_or_else(|| format!("all ended, and none said {beginning:?}"))?;
             self.log.note(&name, &line);
             if line.starts_with(beginning) {
                 return Ok(name);
@@ -197,7 +197,7 @@ async fn hear(output: ChildStdout, name: String, id: u32, tell: UnboundedSender<
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let name = name.clone();
-        // An error means that nobody listens any more.
+        // An error means that the listener is gone.
         let _ = tell.send(Event::Said { name, id, line });
     }
     let _ = tell.send(Event::ClosedOutput { name, id });

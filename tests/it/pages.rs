@@ -134,10 +134,47 @@ fn the_scan_sees_a_missing_example() {
 
 #[test]
 fn examples_fit_on_a_screen() {
-    let examples = rust_files(&root().join("examples"));
-    assert!(examples.len() >= 12, "only {} examples", examples.len());
+    let mut examples = rust_files(&root().join("examples"));
+    // For its dependencies, one lives with the demos.
+    examples.push(root().join("demos/src/bin/http_payment.rs"));
+    assert!(examples.len() > 12, "only {} examples", examples.len());
     for file in examples {
         let lines = fs::read_to_string(&file).unwrap().lines().count();
         assert!(lines <= EXAMPLE_LINES, "{} has {lines} lines", file.display());
     }
+}
+
+/// The names in backticks in a cell of a table.
+fn names(cell: &str) -> impl Iterator<Item = &str> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted.map(|name| name.rsplit("::").next().unwrap_or(name))
+}
+
+#[test]
+fn recipes_are_found_by_their_peers_names() {
+    let sources: Vec<_> = rust_files(&root().join("src"))
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let (mut seen, mut missing) = (0, Vec::new());
+    for row in lib.lines().filter(|line| line.starts_with("//! | ")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let [_, _, recipe, curator, kazoo] = cells[..] else {
+            continue;
+        };
+        let recipe = names(recipe).next();
+        for peer in names(curator).chain(names(kazoo)) {
+            seen += 1;
+            let alias = format!("#[doc(alias = \"{peer}\")]");
+            if recipe != Some(peer) && !sources.iter().any(|source| source.contains(&alias)) {
+                missing.push((recipe, peer));
+            }
+        }
+    }
+    assert!(seen > 20, "the table of recipes was not read: {seen} names");
+    assert!(
+        missing.is_empty(),
+        "recipes without the alias of a peer's class: {missing:?}"
+    );
 }

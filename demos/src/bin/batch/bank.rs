@@ -1,4 +1,4 @@
-//! The bank: it books each share once per phase, whoever calls and how often, and notes who breaks its rules.
+//! The bank: it books each share once per phase, however often it is called, and notes breaches of its rules.
 //!
 //! A call is one line, `<worker> <phase> <share> <cents>`, and so is the answer.
 

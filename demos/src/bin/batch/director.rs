@@ -23,7 +23,7 @@ pub(crate) async fn run(cluster: &str) -> Result<(Book, usize), BoxError> {
         .collect::<Result<Vec<_>, _>>()?;
 
     let ((), killed) = future::try_join(report(&done), supervise(cluster, &bank, trapped)).await?;
-    // A latch stays until somebody who knows that it is over removes it.
+    // A latch stays until a process that knows that it is over removes it.
     for latch in &done {
         latch.remove().await?;
     }

@@ -10,10 +10,10 @@
 //!
 //! * a `DoubleBarrier` for each phase: no worker begins it before all are there, and none goes on before all are done;
 //! * a `Semaphore`: at most two workers at once talk to the bank, over all processes;
-//! * a `CountDownLatch` for each phase counts the shares, each once whoever did it, and that of the last phase tells
+//! * a `CountDownLatch` for each phase counts the shares, each once whichever worker did it, and that of the last phase tells
 //!   the reporter.
 //!
-//! In the second phase, the `director` kills a worker while the bank has its call: the share is posted, and nobody
+//! In the second phase, the `director` kills a worker while the bank has its call: the share is posted, and no worker
 //! knows. Another process takes the worker's place: it finds the phase open and enters, and does the worker's shares
 //! again; the bank books none of them twice. The others wait inside meanwhile. The member and the permit of the dead
 //! one are given up by the ensemble when its session ends.
@@ -101,6 +101,6 @@ fn audit(shares: &Shares, book: &Book, killed: usize) -> bool {
     );
     let most = usize::try_from(LINES).unwrap_or(usize::MAX);
     let kept = book.wrong == 0 && book.early == 0 && book.most_at_once <= most;
-    // The run is no test of anything if nobody was killed, or if what that one had done was not done again.
+    // The run is no test of anything if no worker was killed, or if what that one had done was not done again.
     right == due && kept && killed == 1 && book.again >= 1
 }

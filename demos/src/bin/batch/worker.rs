@@ -47,7 +47,7 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     for (phase, title) in PHASES.iter().enumerate() {
         let barrier = DoubleBarrier::new(&zk, &format!("/{title}/workers"), WORKERS)?;
         let done = done(&zk, phase)?;
-        // A phase that is done was done without us: we are in the place of one who died after it.
+        // A phase that is done was done without us: we are in the place of a worker that died after it.
         while done.count().await? > 0 {
             let inside = barrier.enter().await?;
             say!("{name} is in phase {title}");
@@ -56,7 +56,7 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), BoxError> {
                     settle(assignment, &lines, phase, share).await?;
                     done.count_down_as(&format!("share-{share}")).await?;
                 }
-                // Inside, so that whoever takes a dead worker's place finds the phase open.
+                // Inside, so that the process that takes a dead worker's place finds the phase open.
                 Ok::<_, BoxError>(done.wait().await?)
             };
             match inside.run_until_lost(work).await {
@@ -72,7 +72,7 @@ async fn work(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Has the bank book a share. It may have done so before, on a call whose answer nobody heard.
+/// Has the bank book a share. It may have done so before, on a call whose answer was lost.
 async fn settle(assignment: &Assignment<'_>, lines: &Semaphore, phase: usize, share: usize) -> Result<(), BoxError> {
     loop {
         let line = lines.acquire().await?;

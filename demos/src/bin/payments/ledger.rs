@@ -1,6 +1,6 @@
 //! The ledger: a SQLite database that trusts no lock.
 //!
-//! Whoever writes shows the fencing token of its lock. The ledger keeps the highest token that each account has seen and
+//! Each writer shows the fencing token of its lock. The ledger keeps the highest token that each account has seen and
 //! refuses an older one, in the same transaction as the write. A refusal is noted, too.
 
 use std::path::Path;

@@ -9,7 +9,7 @@
 //! one and writes that. Three things keep the books right, and none of them can stand in for another:
 //!
 //! * a `FairLock` for each account, for order and efficiency: one worker at a time, first come, first served, so that
-//!   nobody computes from a balance that is about to change (`worker`);
+//!   no worker computes from a balance that is about to change (`worker`);
 //! * the **fencing token** of each grant, for correctness: a worker that was stopped for so long that the ensemble gave
 //!   its lock to another writes too late, whatever it believes; the ledger sees the old token and refuses (`ledger`);
 //! * the payment's id: a request that arrives again is settled no second time (`ledger`).

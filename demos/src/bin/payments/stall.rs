@@ -14,10 +14,10 @@ use crate::job::Job;
 use crate::report::Report;
 use demos::payment::Payment;
 
-/// Nobody stands still for longer, should the others have failed meanwhile.
+/// No worker stands still for longer, should the others have failed meanwhile.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Who is stopped before which write, and until when.
+/// Which worker is stopped before which write, and until when.
 #[derive(Debug)]
 pub(crate) struct Stall {
     victim: Payment,
@@ -34,7 +34,7 @@ enum Phase {
 
 impl Stall {
     /// Picks a request from the middle: one that does not arrive twice, and after which another payment to the same
-    /// account comes, so that somebody has to take the account over.
+    /// account comes, so that another worker has to take the account over.
     pub(crate) fn plan(requests: &[Payment]) -> Option<Self> {
         let is_single = |request: &&Payment| requests.iter().filter(|other| other == request).count() == 1;
         let (middle, _) = requests
@@ -87,7 +87,7 @@ impl Stall {
         ));
     }
 
-    /// Called after a payment was settled. If the account was taken over from the one who stands still, that one wakes.
+    /// Called after a payment was settled. If the account was taken over from the worker that stands still, that one wakes.
     pub(crate) fn after_write(&self, worker: &str, request: &Payment, token: FencingToken, report: &Report) {
         let mut phase = self.phase();
         let Phase::Standing { token: older, since } = *phase else {
@@ -104,7 +104,7 @@ impl Stall {
         }
     }
 
-    /// Nobody stands still any more, nor will.
+    /// No worker stands still any more, nor will.
     pub(crate) fn end(&self) {
         *self.phase() = Phase::Over;
         self.changed.notify_all();

@@ -1,4 +1,4 @@
-//! The time line: who held the lock of the stalled worker's account, and for how long that worker could be sure of it.
+//! The time line: the holders of the lock of the stalled worker's account, and for how long that worker could be sure of it.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -180,7 +180,7 @@ impl Window {
 impl fmt::Display for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(window) = self.window() else {
-            return write!(f, "nobody stood still, so there is no time line");
+            return write!(f, "no worker stood still, so there is no time line");
         };
         let (from, to) = (window.from.as_secs_f64(), window.to.as_secs_f64());
         writeln!(

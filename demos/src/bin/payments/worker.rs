@@ -84,7 +84,7 @@ impl Worker<'_> {
         let Payment { id, account, cents } = request;
 
         // The lock is for order and efficiency: one worker at a time on an account, first come, first served, so that
-        // nobody's work is thrown away. As long as nothing stops a worker, that alone would keep the books right.
+        // no worker's effort is thrown away. As long as nothing stops a worker, that alone would keep the books right.
         let lock = FairLock::new(&self.zk, &format!("/accounts/{account}"))?;
         let guard = lock.acquire().await?;
         let token = guard.token();

@@ -38,7 +38,7 @@ impl Audit {
         audit
     }
 
-    /// The dead are the lines that nobody can read.
+    /// The dead letters are the lines that cannot be read.
     fn look_at_the_dead(&mut self, lines: &[String], dead: &[String]) {
         let mut unreadable: Vec<&String> = lines.iter().filter(|line| Payment::parse(line).is_err()).collect();
         let mut dead: Vec<&String> = dead.iter().collect();
@@ -46,7 +46,7 @@ impl Audit {
         dead.sort_unstable();
         if unreadable != dead {
             self.find(format!(
-                "{dead:?} are dead, but {unreadable:?} are what nobody can read"
+                "{dead:?} are dead letters, but {unreadable:?} are the lines that cannot be read"
             ));
         }
     }

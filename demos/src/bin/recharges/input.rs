@@ -1,4 +1,4 @@
-//! The input: a CSV file of top-ups. It is pushed line by line as it is; only who consumes a line has to understand it.
+//! The input: a CSV file of top-ups. It is pushed line by line as it is; only its consumer has to understand it.
 
 use demos::BoxError;
 use demos::payment;

@@ -23,7 +23,7 @@ pub(crate) async fn run(cluster: &str, journal: &Path) -> Result<Outcome, BoxErr
     let (killed, mended) = supervise(cluster, journal).await?;
     let relay = settler::chain(&zk)?;
     let end = settler::page(relay.latest().await?.as_deref())?;
-    // The result stays until somebody who knows that it is over removes it.
+    // The result stays until a process that knows that it is over removes it.
     relay.remove().await?;
     settler::all_here(&zk)?.remove().await?;
     zk.close().await;

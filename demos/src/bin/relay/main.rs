@@ -9,7 +9,7 @@
 //! of the batch before it, and ends with a balance and a seal of its own, as the pages of an account book do. Four
 //! processes (the demo starts itself) join a `Relay` again and again; the one that has the turn is given the `previous`
 //! result, settles the next batch, and completes the turn with the new one. That is stored in the transaction that
-//! gives the turn up, so that there is one chain: nobody can add to it who does not have the turn.
+//! gives the turn up, so that there is one chain: only the participant that has the turn can add to it.
 //!
 //! Half-way, the director kills the process that has the turn (SIGKILL), when it has written half of its batch to the
 //! bank's journal. Its successor gets the last completed result and is told that its predecessor was lost: it strikes
@@ -115,6 +115,6 @@ fn audit(batches: &Batches, outcome: &Outcome, entries: &[Entry]) -> bool {
         batches.payments(),
         batches.payments() - once - twice
     );
-    // The run is no test of anything if nobody was killed in its turn.
+    // The run is no test of anything if no process was killed in its turn.
     is_right && once == batches.payments() && twice == 0 && outcome.killed == 1 && outcome.mended == 1
 }

@@ -47,7 +47,7 @@ pub(crate) async fn run(assignment: &Assignment<'_>) -> Result<(), BoxError> {
 async fn take_turns(assignment: &Assignment<'_>) -> Result<(), BoxError> {
     let zk = session::connect(assignment.name, assignment.cluster).await?;
     let relay = chain(&zk)?;
-    // Nobody begins before all are there, so that each of them has its turns.
+    // No settler begins before all are there, so that each of them has its turns.
     let here = all_here(&zk)?;
     here.count_down_as(assignment.name).await?;
     here.wait().await?;

@@ -101,7 +101,7 @@ impl<E: Into<BoxError>> From<E> for Stop {
     }
 }
 
-/// Has every job run when it is due, and first those that were due while nobody led.
+/// Has every job run when it is due, and first those that were due while there was no leader.
 async fn lead(
     leadership: &Leadership,
     workers: &Group,
