@@ -126,24 +126,7 @@ zookeeper-recipes = "0.1"
 [patch.crates-io]
 $patches
 END
-    cat >"$work/smoke/src/main.rs" <<'END'
-use zookeeper_recipes::FairLock;
-
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = zookeeper_embedded::Server::start().await?;
-    let zk = zookeeper_recipes::connect(&server.connect_string()).await?;
-    let lock = FairLock::new(&zk, "/accounts/17")?;
-
-    let guard = lock.acquire().await?;
-    println!("held with token {}, sure for {:?}", guard.token(), guard.remaining());
-    guard.release().await?;
-
-    lock.run(|token| async move { println!("run with token {token}") }).await?;
-    zk.close().await;
-    Ok(())
-}
-END
+    awk '/^```rust$/ {inside = 1; next} /^```$/ && inside {exit} inside' README.md >"$work/smoke/src/main.rs"
     (cd "$work/smoke" && cargo run --quiet --target-dir "$target/smoke")
 }
 
