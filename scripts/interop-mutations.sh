@@ -76,13 +76,13 @@ broken() {
     judged=$((judged + 1))
 }
 
-# The sources as they are in the working tree, written anew only where they differ: cargo goes by time.
+# The sources as they are in the working tree, written again only where they differ: cargo goes by time.
 copy_sources() {
     local file
     git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
         cmp --silent "$file" "$copy/$file" || install -D "$file" "$copy/$file"
     done
-    # Who waits in vain shall not wait for long.
+    # A wait in vain shall not be long.
     sed -i 's/\(PATIENCE: Duration = Duration::from_secs\)([0-9]*)/\1(30)/' "$copy/tests/interop/support.rs"
     grep -q 'PATIENCE: Duration = Duration::from_secs(30)' "$copy/tests/interop/support.rs" || fail "no PATIENCE to shorten"
 }

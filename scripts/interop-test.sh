@@ -72,7 +72,7 @@ compile_java() {
         classpath=${classpath:+$classpath:}$jars/$jar.jar
     done
     rm -rf "$peers/classes"
-    # `-path`: Debian's jars name others that nobody needs here.
+    # `-path`: Debian's jars name others that are not needed here.
     javac -Xlint:all,-path -Werror -cp "$classpath" -d "$peers/classes" interop/java/*.java
 }
 

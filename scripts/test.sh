@@ -134,7 +134,7 @@ need_image() {
     say "ZooKeeper: the Docker image $1"
 }
 
-# Asks once where somebody sits before it; a company may have its own way to install.
+# Asks once where a person sits at the terminal; a company may have its own way to install.
 can_install() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
     if [ -z "${consent:-}" ]; then

@@ -50,7 +50,7 @@ need_compose() {
     compose=(docker-compose)
 }
 
-# A port or a subnet may be taken by somebody else: then others are tried.
+# Another process may have taken a port or a subnet: then others are tried.
 bring_up() {
     local log
     log=$(mktemp)

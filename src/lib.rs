@@ -30,7 +30,7 @@
 //! | at most n at a time | [`Semaphore`] | `InterProcessSemaphoreV2` | `Semaphore` |
 //! | one process leads | [`LeaderElection`] | `LeaderLatch`, `LeaderSelector` | `Election` |
 //! | a job, once per due time | [`Schedule`] | - | - |
-//! | who is there | [`Group`] | `GroupMember` | `Party` |
+//! | which processes are there | [`Group`] | `GroupMember` | `Party` |
 //! | a gate that is open or closed | [`Barrier`] | `DistributedBarrier` | `Barrier` |
 //! | all begin together, all end together | [`DoubleBarrier`] | `DistributedDoubleBarrier` | `DoubleBarrier` |
 //! | wait until n are done | [`CountDownLatch`] | - | - |
@@ -40,8 +40,6 @@
 //! | a value, watched | [`SharedValue`] | `SharedValue` | - |
 //! | a number | [`SharedCounter`] | `DistributedAtomicLong` | `Counter` |
 //! | what stands in an ensemble | [`inspect::Inspector`] | - | - |
-//!
-//! `docs/migration.md` has the classes of Curator, kazoo, etcd, Redisson, Hazelcast and ShedLock, with code of both sides.
 //!
 //! # Guarantees
 //! | | |
@@ -81,6 +79,10 @@
 //! `zookeeper-embedded` is a server inside the test process, with a fault script: lose a reply, expire a session, freeze.
 //! A paused clock of tokio (`start_paused`) does not work with a network: timers fire before the answers arrive.
 //!
+//! # Coming from Curator, kazoo, etcd, Redisson, Hazelcast, ShedLock
+//! The search of these pages knows the names of their classes. `docs/migration.md` goes through them class by class, with
+//! code of both sides; `docs/interop.md` says what can share a path with Curator and kazoo while both run.
+//!
 //! # Features
 //! | feature | adds |
 //! |---|---|
@@ -98,6 +100,10 @@
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/connecting.md")]
+struct Connecting;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/migration.md")]

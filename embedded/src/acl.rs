@@ -1,4 +1,4 @@
-//! Access control: who a connection is, and what an access control list lets it do.
+//! Access control: the identities of a connection, and what an access control list lets it do.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -33,14 +33,14 @@ fn world(perms: i32) -> AclList {
     }])
 }
 
-/// Checks that one of `who` has one of the permission bits `perm`.
-pub(crate) fn check(acl: &[Acl], perm: i32, who: &[Id]) -> Result<(), ErrorCode> {
+/// Checks that one of `ids` has one of the permission bits `perm`.
+pub(crate) fn check(acl: &[Acl], perm: i32, ids: &[Id]) -> Result<(), ErrorCode> {
     let granted = acl
         .iter()
         .filter(|entry| entry.perms & perm != 0)
         .any(|entry| match &*entry.id.scheme {
             "world" => &*entry.id.id == "anyone",
-            scheme => who
+            scheme => ids
                 .iter()
                 .any(|id| &*id.scheme == scheme && matches(scheme, &id.id, &entry.id.id)),
         });
@@ -52,7 +52,7 @@ pub(crate) fn check(acl: &[Acl], perm: i32, who: &[Id]) -> Result<(), ErrorCode>
 }
 
 /// Validates the list a client sent and expands `auth` to the identities of the client.
-pub(crate) fn fix_up(acl: &[Acl], who: &[Id]) -> Result<AclList, ErrorCode> {
+pub(crate) fn fix_up(acl: &[Acl], ids: &[Id]) -> Result<AclList, ErrorCode> {
     if let [only] = acl {
         if *only == open()[0] {
             return Ok(open());
@@ -69,7 +69,7 @@ pub(crate) fn fix_up(acl: &[Acl], who: &[Id]) -> Result<AclList, ErrorCode> {
             "world" if &*entry.id.id == "anyone" => fixed.push(entry.clone()),
             "auth" => {
                 let before = fixed.len();
-                fixed.extend(who.iter().filter(|id| &*id.scheme == "digest").map(|id| Acl {
+                fixed.extend(ids.iter().filter(|id| &*id.scheme == "digest").map(|id| Acl {
                     perms: entry.perms,
                     id: id.clone(),
                 }));
@@ -91,7 +91,7 @@ pub(crate) fn fix_up(acl: &[Acl], who: &[Id]) -> Result<AclList, ErrorCode> {
     }
 }
 
-/// The list without the digests, for those who may read but not administer.
+/// The list without the digests, for connections that may read but not administer.
 pub(crate) fn masked(acl: &[Acl]) -> Vec<Acl> {
     acl.iter()
         .map(|entry| match (&*entry.id.scheme, entry.id.id.split_once(':')) {

@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
 
 async fn serve(address: &str) -> io::Result<()> {
     let server = Server::builder().address(address).start().await?;
-    // Whoever reads the ready line may stop the server at once.
+    // The reader of the ready line may stop the server at once.
     let stopped = stop_signal()?;
     println!(
         "ready: connect to {} (in memory, for tests and first runs only)",
@@ -38,7 +38,7 @@ async fn serve(address: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a line, unless nobody listens any more: a server whose output is closed goes on serving.
+/// Prints a line, if it can: a server whose output is closed goes on serving.
 fn say(line: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

@@ -78,7 +78,7 @@ pub(crate) async fn spawn(
                 stop: Notify::new(),
                 commands,
             });
-            // Whoever asked for the server may have stopped waiting for it.
+            // The caller that asked for the server may have stopped waiting for it.
             if ready.send(Ok((shared.clone(), address))).is_ok() {
                 run(shared, address, listener, inbox, container_check_interval).await;
             }

@@ -73,7 +73,7 @@ impl<'a> Enrolled<'a> {
         Ok(Self::new(line, node, enrolment, listed, state, company))
     }
 
-    /// Joins several lines in one transaction, so that everybody who joins several of them does so in one order.
+    /// Joins several lines in one transaction, so that all contenders that join several of them do so in one order.
     pub(super) async fn enrol_in_all(
         lines: &'a [Line],
         session: &Arc<Session>,
@@ -117,7 +117,7 @@ impl<'a> Enrolled<'a> {
         self.into_hold().await
     }
 
-    /// Waits until nobody is ahead who conflicts; says whether somebody was.
+    /// Waits until no contender ahead conflicts; says whether one did.
     pub(super) async fn head_of_line(&mut self, purpose: Purpose) -> Result<bool, Interrupted> {
         let mut waited = false;
         let mut patience = Patience::new(self.node.session().long_wait());
@@ -221,7 +221,7 @@ impl<'a> Enrolled<'a> {
         Ok(None)
     }
 
-    /// Whether nobody is ahead who conflicts.
+    /// Whether no contender ahead conflicts.
     pub(super) async fn is_granted(&mut self) -> Result<bool, Interrupted> {
         loop {
             match self.look().await? {

@@ -11,7 +11,7 @@ use crate::session::{Interrupted, Session};
 use crate::znode::{ChildName, NodeData, Observe, WatchContext, Watched, list, read, retry_across_sessions};
 
 impl Line {
-    /// Who is at the head of the line: one list and one read.
+    /// The contender at the head of the line: one list and one read.
     pub(crate) async fn head(&self) -> Result<Option<Contender>, Error> {
         retry_across_sessions(&self.zk, |session| async move { self.head_seen_by(&session).await }).await
     }
@@ -50,7 +50,7 @@ pub(crate) struct HeadView {
 #[derive(Debug)]
 enum Head {
     Contender(String, Watched<NodeData>),
-    Nobody { _line: Watched<Vec<String>> },
+    Empty { _line: Watched<Vec<String>> },
 }
 
 impl HeadView {
@@ -70,7 +70,7 @@ impl HeadView {
             }
             let children = context.children(self.line.path.as_str()).await?;
             if self.line.contenders_in(&children.value).next().is_none() {
-                return Ok(Head::Nobody { _line: children });
+                return Ok(Head::Empty { _line: children });
             }
         }
     }
@@ -86,7 +86,7 @@ impl Observe for HeadView {
                 let node = context.existing(path).await?;
                 node.map(|node| Head::Contender(path.clone(), node))
             }
-            Some(Head::Nobody { .. }) | None => None,
+            Some(Head::Empty { .. }) | None => None,
         };
         let head = match known {
             Some(known) => known,
@@ -94,7 +94,7 @@ impl Observe for HeadView {
         };
         let contender = match &head {
             Head::Contender(path, node) => Some(Contender::at_head(path.clone(), &node.value.data, &node.value.stat)),
-            Head::Nobody { .. } => None,
+            Head::Empty { .. } => None,
         };
         self.seen = Some(head);
         Ok(contender)

@@ -99,7 +99,7 @@ impl Walk {
         }
     }
 
-    /// What one who waits behind `blocker` is told and does about it.
+    /// What a contender that waits behind `blocker` is told and does about it.
     fn look(&mut self, walker: &mut Walker, blocker: u32) {
         let seen = view(&self.log[..walker.applied]);
         let is_gone = !seen.there.contains(&blocker);

@@ -15,7 +15,7 @@ use crate::znode::{Ephemeral, Hold, NodePath, list, place_across_sessions};
 
 /// Several lines that are joined and left together.
 ///
-/// Their contenders are made in one transaction. So whoever stands in two of the lines through this stands in both in
+/// Their contenders are made in one transaction. So a contender that stands in two of the lines through this stands in both in
 /// the order of the transactions, ahead of the same others: waiting goes from later transactions to earlier ones, and
 /// never in a circle. (Joining one line after the other would need an order that all agree on.)
 #[derive(Clone, Debug)]

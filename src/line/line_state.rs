@@ -51,10 +51,10 @@ struct SharedLists {
 }
 
 impl SharedLists {
-    /// A list that is sent after this call, which serves all who ask before it is sent.
+    /// A list that is sent after this call, which serves all contenders that ask before it is sent.
     fn ask(&mut self, session: &Arc<Session>, path: &NodePath) -> SharedList {
         if self.sent.as_ref().is_none_or(|sent| sent.peek().is_some()) {
-            // Maybe it is sent already: who asks from now on waits for another one.
+            // Maybe it is sent already: a contender that asks from now on waits for another one.
             self.sent = self.next.take();
         }
         let (session, path) = (Arc::clone(session), path.clone());
@@ -91,7 +91,7 @@ impl LineState {
         }
     }
 
-    /// Joins those who are on their way to the head; says whether there were others.
+    /// Joins the contenders that are on their way to the head; says whether there were others.
     pub(super) fn join(self: &Arc<Self>) -> (Company, bool) {
         let others = self.company.fetch_add(1, Ordering::Relaxed) > 0;
         (Company(Arc::clone(self)), others)

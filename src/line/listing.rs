@@ -1,4 +1,4 @@
-//! Who stands in a line.
+//! The contenders in a line.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ pub(crate) struct ReadContender<'a> {
     pub(crate) stat: zk::Stat,
 }
 
-/// The contenders of one line in their order, with who holds: an exclusive one with no contender ahead, a sharing one
+/// The contenders of one line in their order. The holders are an exclusive one with no contender ahead, or sharing ones
 /// with no exclusive one ahead.
 pub(crate) fn contenders_of(mut line: Vec<ReadContender<'_>>) -> Vec<Contender> {
     let mut creations = CreationOrder::default();

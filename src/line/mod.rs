@@ -9,9 +9,9 @@
 //! * `head_mark` – a hand-off without a list, pure; `marking` – its requests; `line_state` – what our contenders in one line share; `places` – one list
 //! * `turnstile` – a place that is passed on for something else
 //! * `together` – a place in each of several lines, all or nothing
-//! * `blocker` – who is waited for, pure; `overflow` – the order once the sequence numbers are used up
+//! * `blocker` – the contender that is waited for, pure; `overflow` – the order once the sequence numbers are used up
 //! * `listing` – all contenders with their identities
-//! * `head` – the first of them, and whoever comes to be
+//! * `head` – the first of them, as it changes
 //! * `layout` and `errors` – what users choose and what they are told
 
 mod ahead;
@@ -104,7 +104,7 @@ pub(crate) struct ContenderNames {
     pub(crate) exclusive: Tag,
     /// The tag of a sharing contender of ours; that of an exclusive one where the line has no sharing.
     pub(crate) shared: Tag,
-    /// Contenders of these tags stand in the line, whoever made them.
+    /// Contenders of these tags stand in the line, of whatever library.
     pub(crate) known: &'static [(Tag, Mode)],
     pub(crate) parents: Parents,
     /// Whether holders leave the mark of the head. Never where a holder may go on as a reader.
@@ -312,8 +312,8 @@ impl Line {
         acquired
     }
 
-    /// Goes on with the place of an exclusive holder as one who shares it, without a gap: its node is replaced by that of
-    /// a sharing contender with the same number.
+    /// Turns the place of an exclusive holder into a shared one, without a gap: its node is replaced by that of a sharing
+    /// contender with the same number.
     pub(crate) async fn downgrade(&self, hold: Hold) -> Result<Hold, Interrupted> {
         let name = hold.path().rsplit('/').next().unwrap_or_default();
         let Some((own, _)) = self.names.parse(name) else {
@@ -343,7 +343,7 @@ impl Line {
         enrolled.grant_or_withdraw().await
     }
 
-    /// Whether somebody is there who conflicts with a newcomer of `mode`.
+    /// Whether a contender is there that conflicts with a newcomer of `mode`.
     fn is_taken(&self, children: &[String], mode: Mode) -> bool {
         self.contenders_in(children)
             .any(|(_, other)| other.conflicts_with(mode))

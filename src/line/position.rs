@@ -1,4 +1,4 @@
-//! Who is waited for.
+//! The contender that is waited for.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::znode::ChildName;
 pub enum Mode {
     /// The place alone.
     Exclusive,
-    /// The place together with others who share it.
+    /// The place, shared with others.
     Shared,
 }
 
@@ -36,15 +36,15 @@ impl Mode {
 pub(crate) enum Position<'a> {
     /// It is not in the list: removed, or the list is older than its node.
     Missing,
-    /// Nobody ahead conflicts: the place is granted.
+    /// No contender ahead conflicts: the place is granted.
     Granted,
-    /// Granted once this contender is gone and nobody else ahead conflicts.
+    /// Granted once this contender is gone and no other one ahead conflicts.
     BlockedBy(&'a str),
 }
 
 /// Finds the *blocker* of `own`: the nearest contender ahead whose mode conflicts.
 ///
-/// Nobody else needs to be watched: as long as the blocker is there, whoever stands further ahead does not matter.
+/// No other needs to be watched: as long as the blocker is there, the contenders further ahead do not matter.
 /// Contenders with our own sequence number are not ahead: Curator gives a reader that was downgraded from a writer
 /// the writer's number.
 pub(crate) fn position_of<'a>(
@@ -169,7 +169,7 @@ mod tests {
     }
 
     proptest! {
-        /// Granting whoever `standing` grants, and removing the granted one after the other, serves all contenders
+        /// Granting what `standing` grants, and removing the granted one after the other, serves all contenders
         /// in order of creation, wherever the counter started, and never an exclusive one beside another.
         #[test]
         fn a_line_is_served_in_order(start: i32, modes in prop::collection::vec(prop::bool::ANY, 1..30), seed: u64) {
@@ -215,7 +215,7 @@ mod tests {
             self.look(self.members.len() - 1);
         }
 
-        /// Puts `successor`, if there is one, in the place of a contender, and wakes who watched that.
+        /// Puts `successor`, if there is one, in the place of a contender, and wakes its watchers.
         fn remove(&mut self, index: usize, successor: Option<String>) {
             let gone = self.members[index].name.clone();
             match successor {
@@ -250,10 +250,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16_384))]
 
-        /// Whoever joins, releases, gives up waiting or goes on as a reader: those who believe that they hold are
-        /// always the compatible head of the line, the whole of it, so that nobody waits in vain.
+        /// Contenders join, release, give up waiting or go on as readers: those that believe to hold are
+        /// always the compatible head of the line, the whole of it, so that no contender waits in vain.
         #[test]
-        fn holders_are_the_compatible_head_of_the_line_and_nobody_misses_a_wake_up(
+        fn holders_are_the_compatible_head_of_the_line_and_no_wake_up_is_missed(
             start: i32,
             steps in prop::collection::vec((0..5_u8, prop::num::usize::ANY), 1..40),
         ) {
@@ -279,7 +279,7 @@ mod tests {
                 for member in &model.members {
                     let watched = member.watches.as_ref();
                     let there = |name| model.members.iter().any(|member| &member.name == name);
-                    prop_assert!(watched.is_none_or(there), "{:?} watches nobody", member);
+                    prop_assert!(watched.is_none_or(there), "{:?} watches a node that is gone", member);
                 }
             }
         }

@@ -11,13 +11,13 @@ use crate::znode::{Ephemeral, list};
 #[derive(Debug)]
 pub(crate) struct HeadOfLine {
     pub(crate) node: Ephemeral,
-    /// Whether somebody was ahead.
+    /// Whether a contender was ahead.
     pub(crate) waited: bool,
 }
 
 impl Line {
-    /// Waits for the head of the line, in this session. The node is watched, but it is no hold: nobody believes in it,
-    /// so nothing is sent to prove it, and whoever acts on it does so in a transaction that checks it.
+    /// Waits for the head of the line, in this session. The node is watched, but it is no hold: no code believes in it,
+    /// so nothing is sent to prove it, and what acts on it does so in a transaction that checks it.
     pub(crate) async fn enter_turnstile(
         &self,
         session: &Arc<Session>,
@@ -40,7 +40,7 @@ impl Line {
         Ok(HeadOfLine { node, waited })
     }
 
-    /// Takes the head of the line if nobody is there.
+    /// Takes the head of the line if the line is empty.
     pub(crate) async fn try_turnstile(
         &self,
         session: &Arc<Session>,
@@ -54,7 +54,7 @@ impl Line {
         Ok(None)
     }
 
-    /// Whether somebody stands in the line: one read.
+    /// Whether a contender stands in the line: one read.
     pub(crate) async fn is_occupied(&self, session: &Arc<Session>) -> Result<bool, Interrupted> {
         let children = list(session, &self.path).await?;
         Ok(self.is_taken(&children, Enrolment::EXCLUSIVE.mode))

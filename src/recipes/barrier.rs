@@ -36,6 +36,7 @@ use crate::znode::{
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "DistributedBarrier")]
 #[derive(Clone, Debug)]
 pub struct Barrier {
     zk: Coordinator,

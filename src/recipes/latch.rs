@@ -45,6 +45,8 @@ const COUNT: &str = "count-";
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "ICountDownLatch")]
+#[doc(alias = "RCountDownLatch")]
 #[derive(Clone, Debug)]
 pub struct CountDownLatch {
     zk: Coordinator,

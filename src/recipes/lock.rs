@@ -47,6 +47,9 @@ use crate::znode::{FencingToken, Hold, NodePath, ReleaseError, observe};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "InterProcessMutex")]
+#[doc(alias = "Lock")]
+#[doc(alias = "mutex")]
 #[derive(Clone, Debug)]
 pub struct FairLock {
     line: Line,
@@ -153,7 +156,7 @@ impl FairLock {
         Ok(FairLockGuard::new(hold))
     }
 
-    /// Follows who holds the lock, `None` included. Returns with the first value.
+    /// Follows the holder of the lock, `None` included. Returns with the first value.
     ///
     /// The latest change is never missed, also across lost connections and sessions; while there is no connection, the
     /// value is the last one known. Clone the observer rather than to observe twice: it ends, and its watch with it,
@@ -178,12 +181,12 @@ impl FairLock {
         observe(self.line.zk(), HeadView::new(self.line.clone())).await
     }
 
-    /// Takes the lock if nobody has it or waits for it. If somebody does, that is found out with one read.
+    /// Takes the lock if it is free and no contender waits for it. Otherwise it fails after one read and no write.
     ///
     /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
     ///
     /// # Errors
-    /// [`TryAcquireError::Contended`] if somebody is there.
+    /// [`TryAcquireError::Contended`] if another contender is there.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -255,11 +258,12 @@ impl FairLock {
         }
     }
 
-    /// Who holds the lock and who waits, in order: one list, and one read for each contender; where there
+    /// Returns the holder and the waiters, in order: one list, and one read for each contender; where there
     /// are many, for 64 of them.
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.
+    #[doc(alias = "getParticipantNodes")]
     pub async fn contenders(&self) -> Result<Vec<Contender>, Error> {
         self.line.contenders().await
     }
@@ -288,6 +292,7 @@ impl FairLock {
     ///
     /// # Cost
     /// One read and one write.
+    #[doc(alias = "Revoker")]
     pub async fn request_revocation(&self, contender: &Contender, reason: &str) -> Result<bool, Error> {
         self.line.request_revocation(&contender.path, reason).await
     }

@@ -17,11 +17,11 @@ use crate::znode::{Hold, NodePath, ReleaseError};
 /// # Fairness
 /// First come, first served on each path. All contenders of one call are created in one transaction, so any two
 /// multi-locks stand in the same order in all lines that they share, in whatever order their paths were given: they
-/// cannot deadlock. Somebody who takes single locks one after the other, while it holds others of them, still can.
+/// cannot deadlock. A process that takes single locks one after the other, while it holds others of them, still can.
 ///
 /// # When the session is lost
 /// What ends the hold of one path ends all: one [`lost`](Hold::lost) signal, one [`is_held`](Hold::is_held). A waiter
-/// that loses one of its places joins all lines anew, at their tails.
+/// that loses one of its places joins all lines again, at their tails.
 ///
 /// # Cost
 /// Acquire: one transaction and a list of each path, sent together, and a watch on each own node. Release:
@@ -41,6 +41,7 @@ use crate::znode::{Hold, NodePath, ReleaseError};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "InterProcessMultiLock")]
 #[derive(Clone, Debug)]
 pub struct MultiLock {
     lines: LineSet,
@@ -50,7 +51,7 @@ impl MultiLock {
     /// The locks at `paths`, below the chroot. A path that is given twice counts once. Nothing is sent.
     ///
     /// # Errors
-    /// [`Error::InvalidPath`], also if there is no path at all.
+    /// [`Error::InvalidPath`], which stands for an empty list of paths as well.
     pub fn new<P: AsRef<str>>(zk: &Coordinator, paths: impl IntoIterator<Item = P>) -> Result<Self, Error> {
         Self::builder(zk, paths).build()
     }
@@ -97,13 +98,13 @@ impl MultiLock {
             .map(MultiLockGuard::new)
     }
 
-    /// Takes all locks if nobody has or waits for any of them. If somebody does, that is found out with one read of each
-    /// path, sent together.
+    /// Takes all locks if each of them is free and no contender waits for it. Otherwise it fails after one read of each
+    /// path, sent together, and no write.
     ///
     /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
     ///
     /// # Errors
-    /// [`TryAcquireError::Contended`] if somebody is there, on any of the paths. No lock is taken then.
+    /// [`TryAcquireError::Contended`] if another contender is there, on any of the paths. No lock is taken then.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -201,7 +202,7 @@ impl MultiLockBuilder {
     /// Builds the locks. Nothing is sent.
     ///
     /// # Errors
-    /// [`Error::InvalidPath`], also if there is no path at all.
+    /// [`Error::InvalidPath`], which stands for an empty list of paths as well.
     pub fn build(self) -> Result<MultiLock, Error> {
         let mut checked: Vec<NodePath> = Vec::new();
         for path in &self.paths {

@@ -26,7 +26,7 @@ use crate::znode::{Hold, NodePath, ReleaseError};
 ///
 /// # Downgrade and upgrade
 /// A writer can become a reader without a gap, see [`downgrade`](RwLockWriteGuard::downgrade). There is no way from
-/// reader to writer but to release and to write anew: two readers that both waited to become the writer would wait for
+/// reader to writer but to release and then to write: two readers that both waited to become the writer would wait for
 /// each other for ever. Nothing is reentrant: a task that asks for the lock that it holds waits for itself.
 ///
 /// # Cost
@@ -44,11 +44,14 @@ use crate::znode::{Hold, NodePath, ReleaseError};
 /// let writer = tariff.write().await?;
 /// println!("changing it, token {}", writer.token());
 /// let reader = writer.downgrade().await?;
-/// println!("others may read now, nobody has changed it since");
+/// println!("others may read now, and no write came in between");
 /// reader.release().await?;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "InterProcessReadWriteLock")]
+#[doc(alias = "ReadLock")]
+#[doc(alias = "WriteLock")]
 #[derive(Clone, Debug)]
 pub struct RwLock {
     line: Line,
@@ -133,7 +136,7 @@ impl RwLock {
         Ok(RwLockReadGuard::new(hold))
     }
 
-    /// Waits until the lock may be written: until nobody is ahead.
+    /// Waits until the lock may be written: until no contender is ahead.
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.
@@ -150,12 +153,12 @@ impl RwLock {
             .map(|hold| self.written(hold))
     }
 
-    /// Writes if nobody has the lock or waits for it. If somebody does, that is found out with one read.
+    /// Writes if the lock is free and no contender waits for it. Otherwise it fails after one read and no write.
     ///
     /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
     ///
     /// # Errors
-    /// [`TryAcquireError::Contended`] if somebody is there.
+    /// [`TryAcquireError::Contended`] if another contender is there.
     ///
     /// # Cancel safety
     /// As [`write`](Self::write).
@@ -177,7 +180,7 @@ impl RwLock {
         Ok(self.written(hold))
     }
 
-    /// Who holds the lock and who waits, in order: one list, and one read for each contender; where there
+    /// Returns the holders and the waiters, in order: one list, and one read for each contender; where there
     /// are many, for 64 of them.
     ///
     /// # Errors

@@ -100,9 +100,9 @@ impl SharedValue {
     }
 
     /// Replaces the value if it is still `current`, as read before; with `None`, if there is no node. It succeeds at
-    /// most once, and when it does, it says so: also if replies are lost.
+    /// most once, and when it does, it says so: even when replies are lost.
     ///
-    /// Versions begin anew when a node is deleted and created again.
+    /// Versions start from 0 again when a node is deleted and created again.
     ///
     /// # Errors
     /// * [`SharedValueError::Changed`]: another value is there; nothing was written.

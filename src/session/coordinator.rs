@@ -45,6 +45,8 @@ use crate::observer::Observer;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "CuratorFramework")]
+#[doc(alias = "KazooClient")]
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     inner: Arc<CoordinatorInner>,
@@ -133,7 +135,7 @@ impl Coordinator {
     /// The client of the current session, for requests beside the recipes; of several, that of the first one. Watch at
     /// most 32 KiB of paths through it; for more, connect a client of your own.
     ///
-    /// Get it anew for each use: a session stays open at the server while any clone of its client lives, also one
+    /// Get it again for each use: a session stays open at the server while any clone of its client lives, also one
     /// that this coordinator has given up, and a client of an ended session serves no request.
     ///
     /// # Errors

@@ -241,7 +241,7 @@ impl Session {
         loose.into_iter().for_each(|key| self.discard(key));
     }
 
-    /// As [`end`](Self::end), but told first: the client stays, and so do all nodes, for those who close the session.
+    /// As [`end`](Self::end), but told first: the client stays, and so do all nodes, for the task that closes the session.
     pub(super) fn begin_close(&self) {
         self.end.set(LossReason::Closed);
         self.registry.end_all(LossReason::Closed);

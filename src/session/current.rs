@@ -44,7 +44,7 @@ impl CurrentSession {
 
     /// Waits until there will be none any more.
     pub(crate) async fn over(&mut self) {
-        // An error means that nobody looks after it any more.
+        // An error means that no task looks after it any more.
         let _ = self.slot.wait_for(|slot| matches!(slot, Slot::Over(_))).await;
     }
 

@@ -10,7 +10,7 @@
 //! * `link` – what a connection has shown, and what is on its way; `retry` – the one retry policy
 //! * `interrupted` – how an attempt in one session ends without a result
 //! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it; `moment` – the clock it counts in
-//! * `registry` and `reaper` – the nodes we own, and their removal when nobody does
+//! * `registry` and `reaper` – the nodes we own, and their removal once no guard or future does
 //! * `stats` – [`Stats`], what a coordinator has and does, in numbers
 //! * `state` – [`SessionState`], [`LossReason`], [`LostSignal`]
 

@@ -184,7 +184,7 @@ impl Pool {
         if self.count() != seen {
             return Ok(());
         }
-        // It goes on if the caller is dropped: others may wait for it, and a session that nobody needs is closed again.
+        // It goes on if the caller is dropped: others may wait for it, and a session that no place needs is closed again.
         let opening = self.config.runtime.spawn(Arc::clone(self).open_further(next));
         match opening.await {
             Ok(Ok(true)) => Ok(()),

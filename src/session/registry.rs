@@ -97,7 +97,7 @@ pub(crate) const EPHEMERAL_BYTES: usize = 786_432;
 ///
 /// After a reconnect a client sets all its watches again, in a request of at most 131,072 bytes of paths: with more, the
 /// session never comes back, and all its holds are lost. Each node is watched, and a waiter watches the one ahead as well.
-/// A quarter is left for observers, and for those who use the client of the session.
+/// A quarter is left for observers, and for users of the session's client.
 pub(super) const PLACED_BYTES: usize = 98_304;
 
 /// How many bytes a node at most counts whose directory is `path`.
@@ -219,7 +219,7 @@ impl Registry {
     }
 
     /// Reserves room for nodes of so many bytes, until it is [given back](Self::give_back): for as long as they are waited
-    /// for. They count twice until then, since who waits watches the node ahead as well. What would not fit into any
+    /// for. They count twice until then, since a waiter watches the node ahead as well. What would not fit into any
     /// session gets one that owns nothing.
     pub(crate) fn reserve(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);

@@ -61,7 +61,7 @@ pub enum LossReason {
     /// The session was given up, because one of its nodes may not be deleted: its ACL denies DELETE on the directory. The
     /// end of the session removes that node, and all others.
     GivenUp,
-    /// The guard itself was released or dropped; seen by those who kept a [`LostSignal`] of it.
+    /// The guard itself was released or dropped; seen by a kept [`LostSignal`] of it.
     Released,
 }
 

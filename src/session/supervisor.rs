@@ -192,7 +192,7 @@ impl Supervisor {
     }
 }
 
-/// The session that is looked after. It ends when nobody does any more, because the runtime is shut down: nothing would
+/// The session that is looked after. It ends when its supervisor does, because the runtime is shut down: nothing would
 /// tell its holds of their loss then.
 struct Supervised {
     session: Arc<Session>,

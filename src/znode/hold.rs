@@ -79,7 +79,7 @@ impl Hold {
         self.node.path()
     }
 
-    /// Whether the place is ours at this moment. Costs no request; right also if the process has just been paused.
+    /// Whether the place is ours at this moment. Costs no request; right even if the process has just been paused.
     pub fn is_held(&self) -> bool {
         !self.remaining().is_zero()
     }

@@ -1,6 +1,6 @@
-//! [`Ledgers`]: transactions whose fate is known for sure, also if their reply is lost.
+//! [`Ledgers`]: transactions whose fate is known for sure, even when their reply is lost.
 //!
-//! A ledger is an ephemeral node of ours with a name that nobody else has, and each transaction writes it, on the
+//! A ledger is an ephemeral node of ours with a name of its own, and each transaction writes it, on the
 //! condition that it has the version that we know. A transaction whose reply is lost is sent again as it is: it commits
 //! only if the first one did not, and a ledger that has moved on says that the first one did. Unlike the mark of a
 //! [`Register`](super::Register) it need not be deleted after each write, and it stands apart from the nodes that
@@ -36,7 +36,7 @@ pub(crate) enum LedgerOutcome {
     Committed(Receipt),
     /// Nothing was done, because of this operation.
     Refused(usize, zk::Error),
-    /// The session ended, the coordinator was closed or somebody removed the ledger before an answer came: all was done or
+    /// The session ended, the coordinator was closed or the ledger was removed before an answer came: all was done or
     /// nothing. While a node is at `ledger`, it may yet be done.
     Indeterminate { ledger: String },
 }
@@ -170,7 +170,7 @@ impl Ledger {
                 }
                 Ok(Transaction::Refused(0, _)) if sent_before => self.indeterminate(),
                 Ok(Transaction::Refused(0, zk::Error::NoNode | zk::Error::BadVersion)) => {
-                    debug!(path, "somebody else touched a ledger of ours; opening another one");
+                    debug!(path, "another client touched a ledger of ours; opening another one");
                     return Ok(None);
                 }
                 Ok(Transaction::Refused(0, source)) => return Err(refused(self.node.path(), source)),

@@ -60,7 +60,7 @@ impl Tag {
     }
 
     /// A name for a new contender, without the sequence number, and the guid in it. The guid makes it unique for
-    /// ever, so that deleting by name can never hit somebody else's node.
+    /// ever, so that deleting by name can never hit another client's node.
     pub(crate) fn new_name(self) -> NewName {
         let uuid = mark_ours(Uuid::new_v4());
         let guid = match self {

@@ -181,7 +181,7 @@ impl Register {
                         Ok(true) => return Ok(WriteOutcome::Applied),
                         // It was not applied, so that an error from here on is one of a write that was not.
                         Ok(false) => retry.after(unanswered).await?,
-                        // Also if the mark must not be looked for: the write may have been applied.
+                        // Even if the mark must not be looked for: the write may have been applied.
                         Err(_) => return Ok(WriteOutcome::Indeterminate),
                     }
                     continue;

@@ -2,7 +2,7 @@
 //!
 //! The request is written into the data of the node that stands for the place, and that is watched by its owner
 //! anyway. To Curator's contenders it is `__REVOKE__` and nothing else, which is all that they understand. Contenders
-//! of ours, whom their guid tells apart, are also told who asks and why, and their own data is kept behind it.
+//! of ours, whom their guid tells apart, learn the name and the reason of the requester; their own data is kept behind it.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const REVOKE: &[u8] = b"__REVOKE__";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Revocation {
-    /// Who asks: the [identity](crate::ConnectOptions::identity) of its session. Curator does not say.
+    /// The requester: the [identity](crate::ConnectOptions::identity) of its session. Curator does not say.
     pub requester: Option<Bytes>,
     /// Why. Curator does not say.
     pub reason: Option<String>,
@@ -80,7 +80,7 @@ async fn requested(node: &Ephemeral) -> Revocation {
         .map(|version| *version)
     {
         read_at = changed;
-        // Without the right to read it, or without the node, nobody can ask.
+        // Without the right to read it, or without the node, no request can come.
         let Ok(Some((data, _))) = read(node.session(), node.path()).await else {
             break;
         };
@@ -119,7 +119,7 @@ pub(crate) async fn request(session: &Arc<Session>, path: &str, reason: &str) ->
     }
 }
 
-/// Refuses the node of another client at which nobody would read a request: it would only cost it its data.
+/// Refuses the node of another client whose owner would not read a request: it would only cost it its data.
 pub(crate) fn check_listener(path: &str) -> Result<(), Error> {
     if name::is_ours(path) {
         return Ok(());
@@ -133,7 +133,7 @@ pub(crate) fn asked(data: &[u8]) -> Option<Revocation> {
     Message::parse(data).map(Revocation::from)
 }
 
-/// What the owner of a node wrote into it, whoever has asked it to go since.
+/// What the owner of a node wrote into it, whether or not it was asked to go since.
 pub(crate) fn own_data(data: &[u8]) -> &[u8] {
     Message::parse(data).map_or(data, |message| message.replaced)
 }
@@ -144,7 +144,7 @@ pub(super) fn behind_request(now: &[u8], own: &[u8]) -> Option<Vec<u8>> {
     Some(Message::new(requester, reason, own).encode())
 }
 
-/// `__REVOKE__`, and to one of us: a line with the lengths of what follows, who asks, why, and the data as it was.
+/// `__REVOKE__`, and to one of us: a line with the lengths of what follows, the requester, the reason, and the data as it was.
 #[derive(Debug, PartialEq, Eq)]
 struct Message<'a> {
     requester: &'a [u8],

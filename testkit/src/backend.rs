@@ -35,7 +35,7 @@ pub struct TestServer(Kind);
 enum Kind {
     Embedded(Server),
     Real(RealServer),
-    /// One that somebody else runs: it cannot be frozen or killed from here.
+    /// One that runs already: it cannot be frozen or killed from here.
     External(SocketAddr),
 }
 
@@ -71,7 +71,7 @@ impl TestServer {
         .await
     }
 
-    /// One that somebody else runs: the first of `servers`, given as `host:port,host:port`.
+    /// One that runs already: the first of `servers`, given as `host:port,host:port`.
     pub(crate) fn external(servers: &str) -> Self {
         Self(Kind::External(first_address(servers)))
     }

@@ -63,7 +63,7 @@ impl Fixture {
         Self::on(name, Server::Own(Box::new(server))).await
     }
 
-    /// A fresh chroot on the ensemble `servers`, given as `host:port,host:port`, that somebody else runs.
+    /// A fresh chroot on the ensemble `servers`, given as `host:port,host:port`, which runs already.
     pub async fn on_ensemble(name: &str, servers: &str) -> Self {
         let first = Server::Own(Box::new(TestServer::external(servers)));
         Self::on_servers(name, first, servers.to_owned()).await

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::lock;
 
-/// A port on 127.0.0.1 that nobody listens on now and that this process was not given before. Another process may take it
+/// A port on 127.0.0.1 on which no process listens now and that this process was not given before. Another process may take it
 /// before it is used: be ready to try again.
 ///
 /// It lies below the range from which Linux picks source ports. A port of that range could be given away while its

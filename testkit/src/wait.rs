@@ -9,7 +9,7 @@ use crate::background;
 
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Awaits `future`. Panics after `deadline` with `what` had not happened, and who waited for it.
+/// Awaits `future`. Panics after `deadline` with `what` had not happened, and the place of the call.
 #[track_caller]
 pub fn within<T>(deadline: Duration, what: impl Display, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = Location::caller();
@@ -22,7 +22,7 @@ pub fn within<T>(deadline: Duration, what: impl Display, future: impl Future<Out
     }
 }
 
-/// Waits until `check` says true. Panics after `deadline` with `what` did not become true, and who waited for it.
+/// Waits until `check` says true. Panics after `deadline` with `what` did not become true, and the place of the call.
 #[track_caller]
 pub fn eventually<F, Fut>(deadline: Duration, what: impl Display, mut check: F) -> impl Future<Output = ()>
 where

@@ -8,7 +8,7 @@ use crate::tree::{Author, Change, Overlay, Tree, Txn, TxnHeader};
 use crate::watch::{ConnectionId, Event, Watches};
 use crate::wire::{ErrorCode, OpResult, WriteOp, response};
 
-/// A tree and those who watch it.
+/// A tree and its watches.
 #[derive(Debug)]
 pub(crate) struct Replica {
     pub(crate) tree: Tree,

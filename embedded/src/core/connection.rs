@@ -14,7 +14,7 @@ pub(crate) struct Connection {
     /// Set by the handshake.
     pub(crate) session: Option<i64>,
     pub(crate) timeout: i32,
-    /// Who the client has proven to be.
+    /// The identities that the client has proven.
     pub(crate) ids: Vec<Id>,
     /// The lagging state it reads from, if it does.
     pub(crate) view: Option<View>,

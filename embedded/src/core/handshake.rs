@@ -49,7 +49,7 @@ impl Core {
             self.commit(Txn::OpenSession, None);
             return self.attach(id, session, timeout, self.main.tree.last_zxid(), request);
         }
-        // As the real server: whoever names a session ends its connection, even before the password is judged.
+        // As the real server: a client that names a session ends its connection, even before the password is judged.
         if let Some(other) = self.attached.get(&request.session).copied() {
             self.close(other);
         }

@@ -9,7 +9,7 @@ use crate::watch::{ConnectionId, Event, Mode};
 use crate::wire::request::SetWatches;
 use crate::wire::{Acl, ErrorCode, EventType, Id, Op, OpResult, ReadOp, Request, Writer, response};
 
-/// Who reads.
+/// The session that reads.
 struct Reader<'a> {
     connection: ConnectionId,
     session: i64,

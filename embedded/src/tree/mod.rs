@@ -17,7 +17,7 @@ pub(crate) use txn::{Change, Txn, TxnHeader};
 use crate::acl::{self, AclList};
 use crate::wire::OpResult;
 
-/// All nodes, and who they go away with.
+/// All nodes, and what they go away with.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
     nodes: HashMap<Arc<str>, Node>,
@@ -42,7 +42,7 @@ impl Tree {
             ("/zookeeper/quota", &[]),
             ("/zookeeper/config", &[]),
         ] {
-            let mut node = Node::new(Some(bytes::Bytes::new()), acl::open(), Owner::Nobody, 0, 0);
+            let mut node = Node::new(Some(bytes::Bytes::new()), acl::open(), Owner::None, 0, 0);
             for child in children {
                 node.children.insert(child);
             }
@@ -100,7 +100,7 @@ impl Tree {
                         // Never reaped before the first child: its creator is about to add one.
                         Owner::Container => node.creations > 0,
                         Owner::Ttl(ttl) => now.saturating_sub(node.mtime) > ttl,
-                        Owner::Nobody | Owner::Session(_) => false,
+                        Owner::None | Owner::Session(_) => false,
                     }
             })
         };
@@ -219,7 +219,7 @@ impl Tree {
             Owner::Container | Owner::Ttl(_) => {
                 self.reapable.insert(path.clone());
             }
-            Owner::Nobody => {}
+            Owner::None => {}
         }
         self.nodes.insert(path, node);
         parent_acl
@@ -247,7 +247,7 @@ impl Tree {
             Owner::Container | Owner::Ttl(_) => {
                 self.reapable.remove(path);
             }
-            Owner::Nobody => {}
+            Owner::None => {}
         }
         changes.push(Change::Deleted {
             path: path.to_owned(),

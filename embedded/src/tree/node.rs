@@ -30,7 +30,7 @@ pub(crate) struct Node {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// Nothing.
-    Nobody,
+    None,
     /// The end of this session.
     Session(i64),
     /// The end of its last child.

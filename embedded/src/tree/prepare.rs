@@ -11,7 +11,7 @@ use crate::wire::{CreateKind, ErrorCode, Id, WriteOp};
 /// The longest time to live, in milliseconds.
 const MAX_TTL: i64 = 0xff_ffff_ffff;
 
-/// Who asks for a write.
+/// The requester of a write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Author<'a> {
     pub(crate) session: i64,
@@ -234,7 +234,7 @@ impl Mode {
             _ if self.ttl => None,
             CreateKind::Container => Some(Owner::Container),
             CreateKind::Create | CreateKind::Create2 if self.ephemeral => Some(Owner::Session(session)),
-            CreateKind::Create | CreateKind::Create2 => Some(Owner::Nobody),
+            CreateKind::Create | CreateKind::Create2 => Some(Owner::None),
         }
     }
 }

@@ -115,7 +115,7 @@ fn check_invariants(tree: &Tree) {
                 assert!(tree.ephemerals_of(session).any(|own| own == &**path));
             }
             Owner::Container => assert!(tree.reapable.contains(path)),
-            Owner::Nobody | Owner::Ttl(_) => {}
+            Owner::None | Owner::Ttl(_) => {}
         }
     }
     for (_, paths) in tree.ephemerals() {

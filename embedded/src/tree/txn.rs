@@ -57,7 +57,7 @@ pub(crate) enum Txn {
 
 /// What a transaction did to a node.
 ///
-/// The access control lists are those of that moment: who may not read a node does not hear of it either.
+/// The access control lists are those of that moment: a connection that may not read a node does not hear of it either.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Created {

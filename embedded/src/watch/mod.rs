@@ -1,4 +1,4 @@
-//! Who hears of which change. Pure: connections are numbers, events are returned.
+//! Which connection hears of which change. Pure: connections are numbers, events are returned.
 
 mod table;
 
@@ -41,7 +41,7 @@ pub(crate) struct Event {
     pub(crate) connection: ConnectionId,
     pub(crate) kind: EventType,
     pub(crate) path: String,
-    /// Who may hear of it; `None` where that is already settled.
+    /// What decides which connections may hear of it; `None` where that is already settled.
     pub(crate) acl: Option<AclList>,
 }
 
@@ -169,7 +169,7 @@ impl Watches {
                 emit(self.data.trigger(path, NodeDataChanged), NodeDataChanged, path, acl);
             }
             Change::Deleted { path, acl, .. } => {
-                // Whoever watches both the node and its children hears of the deletion once.
+                // A connection that watches both the node and its children hears of the deletion once.
                 let mut connections = self.data.trigger(path, NodeDeleted);
                 connections.extend(self.child.trigger(path, NodeDeleted));
                 emit(connections, NodeDeleted, path, acl);

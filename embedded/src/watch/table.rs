@@ -128,7 +128,7 @@ impl Table {
         }
     }
 
-    /// Who hears of it; their one-shot watches are spent.
+    /// The connections that hear of it; their one-shot watches are spent.
     pub(super) fn trigger(&mut self, path: &str, event: EventType) -> BTreeSet<ConnectionId> {
         let mut connections = BTreeSet::new();
         let watchers: Vec<_> = self

@@ -57,7 +57,7 @@ impl Id {
 pub struct Acl {
     /// Permission bits.
     pub perms: i32,
-    /// Who has them.
+    /// The identity that has them.
     pub id: Id,
 }
 

@@ -29,7 +29,7 @@ pub use self::entered::{Entered, LeaveTimeoutError};
 /// before all are done.
 ///
 /// A member waits in [`enter`](Self::enter) until as many members as there have to be are there at once. It is in the
-/// barrier until it leaves or dies, and [`Entered::leave`] returns when nobody is inside any more. Then the barrier may
+/// barrier until it leaves or dies, and [`Entered::leave`] returns when no member is inside any more. Then the barrier may
 /// be entered again.
 ///
 /// It is Curator's `DistributedDoubleBarrier` on the same path (kazoo's members are counted too): a node
@@ -37,12 +37,12 @@ pub use self::entered::{Entered, LeaveTimeoutError};
 /// * A member that gives up waiting, or dies before the barrier opens, is not counted: the barrier opens in a
 ///   transaction that checks all members whom it counts (CURATOR-318, CURATOR-80).
 /// * A member that dies inside is not waited for, and may [enter](Self::enter) again (CURATOR-330).
-/// * A `ready` that is left from members who all died opens nothing; it is removed.
-/// * A member that wakes late passes all the same, whoever has left in the meantime.
+/// * A `ready` that is left from members that all died opens nothing; it is removed.
+/// * A member that wakes late passes all the same, even if others have left in the meantime.
 ///
 /// # More members than there have to be
-/// Who comes while the barrier is open enters at once, and is waited for by the others. In its place, somebody who comes
-/// when all have left waits for the next opening.
+/// A member that arrives while the barrier is open enters at once, and the others wait for it to leave. One that arrives
+/// after all have left waits for the next opening.
 ///
 /// # Cost
 /// Enter: a create and a list, sent together, and a read that sets a watch; the last one to come reads once more and
@@ -64,6 +64,7 @@ pub use self::entered::{Entered, LeaveTimeoutError};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "DistributedDoubleBarrier")]
 #[derive(Clone, Debug)]
 pub struct DoubleBarrier {
     zk: Coordinator,
@@ -160,7 +161,7 @@ impl DoubleBarrier {
             .as_deref()
             .is_some_and(|listed| members(listed).count() >= self.parties)
         {
-            // Most likely it is we who open the barrier.
+            // Most likely this member opens the barrier.
             fence = self.directory.fence(session).await?;
         }
         // Most likely we wait, else: then no watch is set that would have to be taken back.

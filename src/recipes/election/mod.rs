@@ -86,6 +86,9 @@ pub use self::observe::Participant;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "LeaderLatch")]
+#[doc(alias = "LeaderSelector")]
+#[doc(alias = "Election")]
 #[derive(Clone, Debug)]
 pub struct LeaderElection {
     line: Line,

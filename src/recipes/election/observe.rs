@@ -48,6 +48,7 @@ impl LeaderElection {
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.
+    #[doc(alias = "getParticipants")]
     pub async fn participants(&self) -> Result<Vec<Participant>, Error> {
         let contenders = self.line.contenders().await?;
         let is_ready = match contenders.iter().find(|contender| contender.is_holder) {

@@ -1,4 +1,4 @@
-//! Who is in a group, now and as it changes.
+//! The members of a group, now and as they change.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Group {
         retry_across_sessions(&self.zk, |session| async move { self.members_in(&session).await }).await
     }
 
-    /// Follows who is there. Returns with the members of now.
+    /// Follows the members. Returns with those of now.
     ///
     /// The latest state is never missed, also across lost connections and sessions; while there is no connection, it
     /// is the last one known. Clone the observer rather than to observe twice: it ends, and its watches with it, when
@@ -82,7 +82,7 @@ impl Group {
 }
 
 impl Member {
-    /// None for a node that is not ephemeral: whoever made it, it is no member.
+    /// None for a node that is not ephemeral: it is no member.
     fn new(id: &str, node: &NodeData) -> Option<Self> {
         (node.stat.ephemeral_owner != 0).then(|| Self {
             id: id.to_owned(),
@@ -122,8 +122,8 @@ impl GroupObserver {
     /// Waits until anything differs from what this observer has seen, and tells what; `None` once nothing more can
     /// come, because the coordinator has ended.
     ///
-    /// What follows each other faster than it is read becomes one difference: who joins and leaves in between is not
-    /// told, and who leaves and joins again is told as both.
+    /// Changes that follow each other faster than they are read become one difference: a member that joins and leaves in
+    /// between is not told, and one that leaves and joins again is told as both.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

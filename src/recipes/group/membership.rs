@@ -22,7 +22,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 ///
 /// # When the session is lost
 /// The member is registered again in the next session, with its latest data; so it is if an operator deletes its
-/// node. If somebody else has taken the id by then, it waits until that one leaves: see [`Presence`].
+/// node. If another member has taken the id by then, it waits until that one leaves: see [`Presence`].
 ///
 /// # Examples
 /// ```no_run
@@ -59,7 +59,7 @@ pub enum Presence {
     Present,
     /// Its session or its node is gone; it is being registered again.
     Absent,
-    /// As `Absent`, and somebody else has taken the id in the meantime. It is registered again once that one leaves.
+    /// As `Absent`, and another member has taken the id in the meantime. It is registered again once that one leaves.
     Displaced,
 }
 
@@ -240,7 +240,7 @@ struct Keeper {
     current: Arc<Mutex<CurrentNode>>,
 }
 
-/// Nobody wants the membership any more, or none can be had.
+/// The membership is not wanted any more, or none can be had.
 struct Over;
 
 impl Keeper {
@@ -305,7 +305,7 @@ impl Keeper {
             match NamedEphemeral::create(&session, &self.path, data, Some(&self.cleanup)).await {
                 Ok(Ok(node)) => return Ok(node),
                 Ok(Err(mut taken)) => {
-                    warn!(path = %self.path, session = format_args!("{:#x}", taken.owner), "somebody else has the id");
+                    warn!(path = %self.path, session = format_args!("{:#x}", taken.owner), "another member has the id");
                     self.presence.send_replace(Presence::Displaced);
                     taken.watch.changed().await;
                 }

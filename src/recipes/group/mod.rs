@@ -1,7 +1,7 @@
-//! [`Group`]: who is there.
+//! [`Group`]: the members that are there.
 //!
 //! * `membership` – [`Membership`], one member's place, kept through all sessions
-//! * `members` – who is there now, and who comes and goes
+//! * `members` – the members of now, and how they change
 
 mod members;
 mod membership;
@@ -23,7 +23,7 @@ pub use self::membership::{Membership, Presence};
 ///
 /// # Cost
 /// Joining: one create. An update: one read and one write. Asking for the members: one list, and one read for each. An
-/// observer: one watch, and one for each member; nothing while nobody comes, goes or changes.
+/// observer: one watch, and one for each member; nothing while no member comes, goes or changes.
 ///
 /// # Examples
 /// ```no_run
@@ -50,6 +50,8 @@ pub use self::membership::{Membership, Presence};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "GroupMember")]
+#[doc(alias = "Party")]
 #[derive(Clone, Debug)]
 pub struct Group {
     zk: Coordinator,
@@ -77,8 +79,8 @@ impl Group {
     /// that are away are waited out, and so is a node that an expired session of this coordinator has left.
     ///
     /// # Errors
-    /// * [`JoinError::Taken`]: somebody else is a member under this id; so is a process of ours that was restarted, until
-    ///   the session that it left behind expires.
+    /// * [`JoinError::Taken`]: the id belongs to another member; that may be this process before its restart, until the
+    ///   session that it left behind expires.
     /// * [`JoinError::Error`]: among others [`Error::InvalidPath`] for an id that is empty or has a `/`, and
     ///   [`Error::TooLarge`].
     ///

@@ -33,7 +33,7 @@ pub use self::turn::{CompleteError, Turn};
 /// Ours; Curator has no such recipe. `<path>/line/_c_<uuid>-lock-<seq>` are the participants, in the line of a
 /// [`FairLock`](crate::FairLock). `<path>/result`, persistent, is the last result, as it is. `<path>/turn`, persistent,
 /// is what is remembered of the turns, in decimal digits: how many were completed, the token of the participant whose turn
-/// is on or 0, and the tokens of those who completed the last sixteen. It stays until [`remove`](Self::remove).
+/// is on or 0, and the tokens of the participants that completed the last sixteen. It stays until [`remove`](Self::remove).
 ///
 /// # Fairness
 /// Turns follow the order in which the ensemble created the participants' nodes. A participant whose session expires
@@ -111,12 +111,12 @@ impl Relay {
         self.join_tracked(&Enrolment::EXCLUSIVE, None).await
     }
 
-    /// Takes the turn if nobody has it or waits for it. If somebody does, that is found out with one read.
+    /// Takes the turn if it is free and no participant waits for it. Otherwise it fails after one read and no write.
     ///
     /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
     ///
     /// # Errors
-    /// [`TryAcquireError::Contended`] if somebody is there.
+    /// [`TryAcquireError::Contended`] if another participant is there.
     ///
     /// # Cancel safety
     /// As [`join`](Self::join).
@@ -173,7 +173,7 @@ impl Relay {
         .await
     }
 
-    /// Who has the turn and who waits, in order: one list, and one read for each of them; where there
+    /// Returns the holder of the turn and the waiters, in order: one list, and one read for each of them; where there
     /// are many, for 64 of them.
     ///
     /// # Errors
@@ -182,8 +182,8 @@ impl Relay {
         self.line.contenders().await
     }
 
-    /// Removes what the relay remembers, so that it begins anew, without a result. A turn that is on cannot be completed
-    /// any more; who waits, waits on.
+    /// Removes what the relay remembers, so that it starts again, without a result. A turn that is on cannot be completed
+    /// any more; waiters keep waiting.
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.
@@ -202,7 +202,7 @@ impl Relay {
     }
 
     /// Deletes the record and the result in one transaction: a result that is deleted later could be that of a relay that
-    /// has begun anew.
+    /// has started again.
     async fn forget(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
         // Which of them is there. What is not is created first, so that it is not there when the other is deleted.
         let (mut turn, mut result) = (true, true);

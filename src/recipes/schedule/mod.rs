@@ -87,6 +87,7 @@ pub use self::timetable::Timetable;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "ShedLock")]
 #[derive(Clone, Debug)]
 pub struct Schedule {
     register: Register,

@@ -1,9 +1,9 @@
 //! The way to permits.
 //!
-//! Only the one at the head of the turnstile counts and takes permits, so nobody else takes any in between. What it
+//! Only the one at the head of the turnstile counts and takes permits, so no other takes any in between. What it
 //! counts is not too small even if its server lags: the server knows that the one before has left the turnstile, and
 //! that one's permits were there by then. The permits are created in the transaction that deletes the place in the
-//! turnstile. So they are taken only by who is at its head, all of them or none, and only as long as the number of
+//! turnstile. So only the contender at its head takes them, all of them or none, and only as long as the number of
 //! permits is the one that was read.
 
 use std::sync::Arc;
@@ -195,7 +195,7 @@ impl Semaphore {
                     return Ok((limit, stat.version, watch));
                 }
             }
-            // Somebody has removed it: it is agreed on anew.
+            // The node was removed: the number is agreed on again.
             self.agreement.read(session).await?;
         }
     }

@@ -1,4 +1,4 @@
-//! Who has the permits.
+//! The holders of the permits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::znode::{
     split_reason,
 };
 
-/// One who has permits of a semaphore, as seen at one moment.
+/// A holder of permits of a semaphore, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PermitHolder {
@@ -33,7 +33,7 @@ pub struct PermitHolder {
 }
 
 impl Semaphore {
-    /// Who has permits, in the order in which they were given: one list, and one read for each permit, all sent
+    /// Returns the holders, in the order in which they were granted: one list, and one read for each permit, all sent
     /// together.
     ///
     /// It is what the ensemble sees: a holder whose process has died is seen until its session expires.
@@ -74,7 +74,7 @@ impl Semaphore {
     /// Dropping the future leaves open whether the holder is asked.
     ///
     /// # Cost
-    /// One read and one write. It wakes nobody but the holder.
+    /// One read and one write. It wakes the holder alone.
     pub async fn request_revocation(&self, holder: &PermitHolder, reason: &str) -> Result<bool, Error> {
         check_listener(&holder.path)?;
         retry_across_sessions(&self.zk, |session| async move {
@@ -91,7 +91,7 @@ impl Semaphore {
         let answers = reads(session, &self.leases, leases.map(String::as_str)).await?;
         let mut holders: BTreeMap<i64, PermitHolder> = BTreeMap::new();
         for (path, data, stat) in answers.into_iter().flatten() {
-            // The permits of one holder, and of nobody else, were created in one transaction.
+            // The permits of one holder, and of no other, were created in one transaction.
             let holder = holders.entry(stat.czxid).or_insert_with(|| {
                 let own = own_data(&data);
                 let (identity, reason) = split_reason(&path, own);

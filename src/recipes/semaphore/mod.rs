@@ -3,7 +3,7 @@
 //! * `limit` – how many, agreed by all: pure rules and the node that says it
 //! * `acquire` – the way to permits: turnstile, count, exchange
 //! * `permit` – what is held
-//! * `holders` – who holds it, and asking them to give it back
+//! * `holders` – the holders, and asking them to give it back
 //! * `errors` – why it is not
 
 mod acquire;
@@ -32,7 +32,7 @@ pub use self::permit::Permit;
 /// Permits that are shared by all processes: at most so many connections to the bank at once.
 ///
 /// It stands in one line with Curator's `InterProcessSemaphoreV2` on the same path and of the same number. Unlike that,
-/// it takes several permits all or nothing (there, two who each want two of two take one each and wait for ever), gives
+/// it takes several permits all or nothing (there, two callers that each want two of two take one each and wait without end), gives
 /// each [`Permit`] a loss signal, and has a number that all users agree on.
 ///
 /// # Layout
@@ -44,12 +44,12 @@ pub use self::permit::Permit;
 ///
 /// # Fairness
 /// First come, first served over all processes, whatever number each asks for: while the first in line waits for many
-/// permits, nobody behind overtakes it with few, so that big requests do not starve. The price is that few free permits
+/// permits, no waiter behind overtakes it with few, so that big requests do not starve. The price is that few free permits
 /// may lie idle for that time. A waiter whose session expires joins again at the tail.
 ///
 /// # Cost
 /// Acquire: a read, a create and a list, sent together; a list and a read; one transaction that gives up the place in
-/// line for the permits. Release: one delete. Of all who wait, the first watches the permits, and each other one the
+/// line for the permits. Release: one delete. Of all waiters, the first watches the permits, and each other one the
 /// waiter ahead of it: a release wakes one. Waiting costs nothing while nothing changes. While a permit is held,
 /// heartbeats as for [`FairLock`](crate::FairLock). Each permit is a node: do not use this for thousands.
 ///
@@ -68,19 +68,20 @@ pub use self::permit::Permit;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "InterProcessSemaphoreV2")]
 #[derive(Clone, Debug)]
 pub struct Semaphore {
     zk: Coordinator,
     agreement: Agreement,
     turnstile: Line,
     leases: NodePath,
-    /// What our nodes say, where that is more than who we are.
+    /// What our nodes say, where that is more than our identity.
     data: Option<Bytes>,
 }
 
 impl Semaphore {
     /// A semaphore of `permits` permits at `path`, below the chroot. Nothing is sent; the first user's number is agreed
-    /// on, and whoever comes with another is refused.
+    /// on, and a user with another number is refused.
     ///
     /// # Errors
     /// [`Error::InvalidPath`].
@@ -133,9 +134,9 @@ impl Semaphore {
         self.acquire_tracked(permits, None).await
     }
 
-    /// Takes one permit if one is free and nobody waits. If none is, that costs three reads, sent together.
+    /// Takes one permit if one is free and no contender waits. If none is, that costs three reads, sent together.
     ///
-    /// Somebody who just passes through the line counts as waiting.
+    /// A contender that just passes through the line counts as waiting.
     ///
     /// # Errors
     /// [`TryPermitError::NoPermits`] if there is none.
@@ -146,7 +147,7 @@ impl Semaphore {
         self.try_acquire_many(1).await
     }
 
-    /// Takes `permits` permits if so many are free and nobody waits.
+    /// Takes `permits` permits if so many are free and no contender waits.
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
@@ -246,7 +247,7 @@ impl Semaphore {
         Self { data, ..self.clone() }
     }
 
-    /// How many permits are free at this moment; whoever waits in line may have a claim on them. Two reads.
+    /// Returns how many permits are free at this moment. Waiters in line come first for them. Two reads.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
@@ -257,12 +258,12 @@ impl Semaphore {
         retry_across_sessions(&self.zk, |session| async move { self.free_in(&session).await }).await
     }
 
-    /// Changes the number of permits for everybody, from now on and until it is changed again.
+    /// Changes the number of permits for all users, from now on and until it is changed again.
     ///
-    /// Growing lets waiters in. Shrinking takes no permit away: nobody gets one until enough came back. Waiters that
-    /// want more than there are left get [`PermitError::Unsatisfiable`] when it is their turn. Who is configured with
-    /// the former number, or with the new one, may use the semaphore; so the configuration can follow at leisure. Users
-    /// of Curator's `InterProcessSemaphoreV2` do not notice.
+    /// Growing lets waiters in. Shrinking takes no permit away: none is granted until enough came back. Waiters that
+    /// want more than there are left get [`PermitError::Unsatisfiable`] when it is their turn. Clients configured with
+    /// the former number, or with the new one, both keep working, so the configuration can be rolled out gradually.
+    /// Users of Curator's `InterProcessSemaphoreV2` do not notice.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).

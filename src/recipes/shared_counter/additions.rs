@@ -1,7 +1,7 @@
 //! [`Additions`]: the additions of one process to one counter, which are made together.
 //!
 //! Additions that are waiting go into one transaction. A task of the coordinator's runtime makes it, so that a caller
-//! who gives up does not stop the others. The sums are those of one addition after the other, in the order of the
+//! that gives up does not stop the others. The sums are those of one addition after the other, in the order of the
 //! calls.
 
 use std::sync::{Arc, Mutex};
@@ -86,7 +86,7 @@ impl Additions {
     }
 }
 
-/// One who waits for an addition.
+/// A caller that waits for an addition.
 #[derive(Debug)]
 pub(super) struct AdditionCaller<'a>(&'a Additions);
 
@@ -114,7 +114,7 @@ impl Drop for AdditionServer<'_> {
         }
         let mut waiting = lock(&self.additions.waiting);
         waiting.is_served = false;
-        // Those who wait are told by their channels.
+        // The callers that wait are told by their channels.
         waiting.next.clear();
     }
 }
@@ -140,7 +140,7 @@ pub(super) async fn serve(state: Arc<CounterState>, counter: SharedCounter) {
 async fn make(additions: &Additions, counter: &SharedCounter, mut batch: Vec<Addition>) {
     let mut befores = Vec::new();
     let updated = counter.register.update(|stored| {
-        // Nothing was written so far: who has gone since is not counted.
+        // Nothing was written so far: callers that have gone since are not counted.
         batch.retain(|addition| !addition.reply.is_closed());
         batch.extend(additions.take());
         let (sums, data) = sums(counter, stored, batch.iter().map(|addition| addition.delta))?;

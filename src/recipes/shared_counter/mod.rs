@@ -42,6 +42,9 @@ use crate::znode::{
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "DistributedAtomicLong")]
+#[doc(alias = "SharedCount")]
+#[doc(alias = "Counter")]
 #[derive(Clone, Debug)]
 pub struct SharedCounter {
     register: Register,

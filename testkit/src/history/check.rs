@@ -334,7 +334,7 @@ mod tests {
             violations(&[reader.clone(), writer.clone()]),
             [Violation::TokenNotGrowing(reader, writer)]
         );
-        // Granted together: who records first is chance.
+        // Granted together: which one is recorded first is chance.
         assert!(violations(&[grant("a", READ, 7, 0, 10), grant("b", READ, 6, 12, 20)]).is_empty());
         // Not only between neighbours.
         let history = [

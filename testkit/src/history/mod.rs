@@ -33,7 +33,7 @@ struct Records {
 pub struct Grant {
     /// What is held.
     pub path: String,
-    /// Who holds it, for the reader.
+    /// The name of the holder, for the reader.
     pub who: String,
     /// With whom it may be shared.
     pub mode: Mode,
@@ -48,7 +48,7 @@ pub struct Grant {
 /// With whom a hold may be shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// With nobody.
+    /// With no other.
     Exclusive,
     /// With other shared holds: a reader.
     Shared,

@@ -79,6 +79,8 @@ pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "SimpleDistributedQueue")]
+#[doc(alias = "Queue")]
 #[derive(Clone, Debug)]
 pub struct FifoQueue {
     shared: Arc<FifoInner>,

@@ -103,6 +103,8 @@ pub use self::worker::{Completion, Job, Summary, Worker};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "DistributedQueue")]
+#[doc(alias = "LockingQueue")]
 #[doc(alias = "task queue")]
 pub struct WorkQueue<T = Bytes> {
     inner: Arc<Inner>,
