@@ -64,6 +64,15 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// A value that cannot be read from what stands in a node, or cannot be written as bytes.
+    #[error("the value of {path} cannot be used: {reason}; look at it as bytes, and write another one")]
+    Value {
+        /// Path of the node, from the chroot.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+
     /// Data that a server would not take; nothing was sent.
     #[error(
         "{size} bytes are too large for {path}; a request takes at most {limit}, see ConnectOptions::request_limit"

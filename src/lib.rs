@@ -65,10 +65,21 @@
 //! * **Drop a lost guard before you acquire again**: its node stays until then.
 //! * **Close the coordinator before you exit.** Otherwise others wait until the session expires.
 //!
-//! # Shutting down
-//! [`Coordinator::close`] gives back what is held, ends the session, and takes a third of the session timeout at most.
-//! Release guards before it, and close each [`queue::WorkQueue`], which flushes its acknowledgements. A process that is
-//! killed, or calls [`std::process::exit`], leaves its places to the session timeout.
+//! # Start, health and end of a service
+//! | need | use |
+//! |---|---|
+//! | start while the ensemble is away | [`ConnectOptions::lazy`], [`ConnectOptions::create_chroot`] |
+//! | close on every way out: return, `?`, panic, cancellation | [`Coordinator::scope`] |
+//! | finish work first, within a bound | [`Coordinator::shutdown`], [`Coordinator::shutting_down`] |
+//! | close now | [`Coordinator::close`], which takes a third of the session timeout at most |
+//! | probes, live and ready told apart | [`Coordinator::health`], [`LeaderElection::health`], [`Schedule::health`], [`queue::WorkQueue::health`] |
+//! | lead until a signal, with back-off | [`LeaderElection::run_until`] |
+//! | elected and ready, two states | [`Leadership::ready`], [`LeaderElectionBuilder::ready_within`] |
+//! | who should lead | [`LeaderElectionBuilder::rank`], [`LeaderElectionBuilder::spread_as`] |
+//! | whether this process leads | [`LeaderElection::is_leader`] |
+//! | a job once per due time | [`Schedule`]; [`once_per`] without a leader |
+//!
+//! A process that is killed, or calls [`std::process::exit`], leaves its places to the session timeout.
 //!
 //! # Errors
 //! Trouble that passes is waited out: a lost connection, an ensemble without a leader, an expired session of a waiter. An
@@ -86,7 +97,7 @@
 //! # Features
 //! | feature | adds |
 //! |---|---|
-//! | `serde` | `queue::Json`: items that are values |
+//! | `serde` | `queue::Json`: items that are values; [`Health`], [`Stats`] and [`FencingToken`] for machines |
 //! | `cron` | cron expressions of a `Schedule` |
 //! | `metrics` | counters, gauges and histograms through the facade crate `metrics`: `docs/metrics.md` |
 //! | `tls` | `ConnectOptions::tls` |
@@ -104,6 +115,10 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/connecting.md")]
 struct Connecting;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/services.md")]
+struct Services;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/migration.md")]
@@ -125,7 +140,9 @@ pub use bytes;
 pub use zookeeper_client;
 
 pub use self::error::{Error, TimeoutError, WaitTimeoutError};
-pub use self::line::{AcquireTimeoutError, Contender, ContenderLayout, Layout, Mode, RunError, TryAcquireError};
+pub use self::line::{
+    AcquireTimeoutError, Contender, ContenderLayout, InvalidLayout, Layout, Mode, RunError, TryAcquireError,
+};
 pub use self::observer::Observer;
 pub use self::recipes::{
     Barrier, CompleteError, CountDownLatch, DoubleBarrier, DowngradeError, DueRun, ElectionLayout, Entered, FairLock,
@@ -137,20 +154,26 @@ pub use self::recipes::{
     SharedValueError, Starts, Timetable, TryPermitError, Turn, Versioned, once_per,
 };
 pub use self::session::{
-    ConnectError, ConnectOptions, Coordinator, LossReason, Lost, LostSignal, SessionKind, SessionState, SessionStats,
-    Stats, connect,
+    ConnectError, ConnectOptions, Coordinator, Health, LossReason, Lost, LostSignal, SessionKind, SessionState,
+    SessionStats, ShutdownReport, Stats, connect,
 };
-pub use self::znode::{CheckWriter, FencedWriteError, FencingToken, Hold, InvalidToken, ReleaseError, Revocation};
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+pub use self::znode::Json;
+pub use self::znode::{
+    CheckWriter, FencedWriteError, FencingToken, Hold, InvalidToken, NodePath, Payload, ReleaseError, Revocation,
+};
 
 /// Queues: [`WorkQueue`](queue::WorkQueue) for tasks, [`FifoQueue`](queue::FifoQueue) on Curator's znodes.
 pub mod queue {
-    #[cfg(feature = "serde")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
-    pub use crate::recipes::queue::Json;
     pub use crate::recipes::queue::{
         AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, FifoPopError,
         FifoPopTimeoutError, FifoPushError, FifoQueue, InvalidItemId, ItemId, ItemStatus, Job, NewItem, Order,
-        PastAttempt, Payload, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError, ResultTimeoutError,
+        PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError, ResultTimeoutError,
         RetryPolicy, Summary, WorkQueue, WorkQueueBuilder, Worker,
     };
+    #[cfg(feature = "serde")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+    pub use crate::znode::Json;
+    pub use crate::znode::Payload;
 }

@@ -56,7 +56,7 @@ pub(crate) use self::head::HeadView;
 pub(crate) use self::line_set::LineSet;
 pub use self::listing::Contender;
 pub(crate) use self::listing::{ReadContender, contenders_of};
-pub use self::names::{ContenderLayout, Layout};
+pub use self::names::{ContenderLayout, InvalidLayout, Layout};
 pub(crate) use self::order::in_order;
 pub use self::position::Mode;
 #[cfg(feature = "_model")]

@@ -1,10 +1,12 @@
 //! [`Layout`]: the user's choice among the dialects of a lock; [`ContenderLayout`]: the dialect of one contender.
 
 use std::fmt;
+use std::str::FromStr;
 
 use uuid::{Uuid, Version};
 
 use super::{ContenderNames, Mode};
+use crate::error::classify;
 use crate::znode::{ChildName, Tag};
 
 /// The names under which contenders stand in line. Both are understood, whichever is written.
@@ -23,6 +25,57 @@ pub enum Layout {
     ///
     /// A read-write lock writes `<hex>__rlock__<seq>` and `<hex>__lock__<seq>`, as kazoo's `ReadLock` and `WriteLock`.
     Kazoo,
+}
+
+/// `curator` or `kazoo`.
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Curator => "curator",
+            Self::Kazoo => "kazoo",
+        })
+    }
+}
+
+/// As it is displayed.
+impl FromStr for Layout {
+    type Err = InvalidLayout;
+
+    fn from_str(name: &str) -> Result<Self, InvalidLayout> {
+        InvalidLayout::find(&[Self::Curator, Self::Kazoo], name)
+    }
+}
+
+/// A name that no layout has.
+///
+/// ```
+/// use zookeeper_recipes::Layout;
+///
+/// assert_eq!("kazoo".parse(), Ok(Layout::Kazoo));
+/// let error = "kazo".parse::<Layout>().unwrap_err();
+/// assert_eq!(error.to_string(), "unknown layout \"kazo\"; use one of curator, kazoo");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown layout {name:?}; use one of {expected}")]
+pub struct InvalidLayout {
+    name: String,
+    expected: String,
+}
+
+classify!(InvalidLayout);
+
+impl InvalidLayout {
+    /// The layout that is displayed as `name`.
+    pub(crate) fn find<T: Copy + fmt::Display>(layouts: &[T], name: &str) -> Result<T, Self> {
+        let names: Vec<String> = layouts.iter().map(T::to_string).collect();
+        match names.iter().position(|known| known == name) {
+            Some(found) => Ok(layouts[found]),
+            None => Err(Self {
+                name: name.to_owned(),
+                expected: names.join(", "),
+            }),
+        }
+    }
 }
 
 impl Layout {
@@ -86,6 +139,16 @@ impl ContenderLayout {
             (_, None, None) if name.starts_with("x-") || name.starts_with("n_") => Self::ZooKeeper,
             (_, None, None) => Self::Other,
         }
+    }
+}
+
+/// As it is displayed.
+impl FromStr for ContenderLayout {
+    type Err = InvalidLayout;
+
+    fn from_str(name: &str) -> Result<Self, InvalidLayout> {
+        use ContenderLayout::{Curator, Go, Kazoo, Other, Ours, ZooKeeper};
+        InvalidLayout::find(&[Ours, Curator, Kazoo, Go, ZooKeeper, Other], name)
     }
 }
 

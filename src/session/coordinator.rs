@@ -8,7 +8,6 @@ use futures::future;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time;
-use tracing::warn;
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
@@ -19,9 +18,10 @@ use super::options::{ConnectError, ConnectOptions};
 use super::path_states::PathStates;
 use super::pool::{Pool, Room};
 use super::retry::RetryBudget;
-use super::state::SessionState;
+use super::shutdown::{Draining, Unfinished};
+use super::state::{SessionState, lock};
 use super::stats::{Counters, Stats};
-use super::{runtime, supervisor};
+use super::{chroot, runtime};
 use crate::error::Error;
 use crate::observer::Observer;
 
@@ -75,16 +75,10 @@ impl Coordinator {
 
     async fn open_on(runtime: Handle, options: ConnectOptions, cluster: Cluster) -> Result<Self, ConnectError> {
         let timeout = options.session_timeout;
-        // Bounded here, because a resolver, and the client on a silent server, may wait for longer.
-        let opened = time::timeout(timeout, async {
-            cluster.resolve(&runtime).await?;
-            open_checked(&options, &cluster).await
-        });
-        let (client, opened) = opened
-            .await
-            .unwrap_or_else(|_| Err(ConnectError::from_client(&cluster, timeout, zk::Error::NoHosts)))?;
-        check_margin(options.lease_margin, client.session_timeout())?;
-
+        let first = match options.lazy {
+            true => None,
+            false => Some(open_first(&runtime, &options, &cluster).await?),
+        };
         let config = Arc::new(SessionConfig {
             identity: options.identity.clone(),
             acls: options.acls.clone(),
@@ -99,10 +93,12 @@ impl Coordinator {
             request_limit: options.request_limit,
             max_sessions: options.max_sessions,
             retries: RetryBudget::default(),
+            draining: Draining::default(),
+            last_problem: Mutex::default(),
             sessions: Mutex::default(),
             counters: Counters::default(),
         });
-        let (pool, states) = Pool::new(options, cluster, Arc::clone(&config), (client, opened));
+        let (pool, states) = Pool::new(options, cluster, Arc::clone(&config), first);
         Ok(Self {
             inner: Arc::new(CoordinatorInner {
                 pool,
@@ -158,13 +154,54 @@ impl Coordinator {
     /// # Cancel safety
     /// Once polled, the close goes on if the future is dropped.
     pub async fn close(self) {
+        self.close_confirmed().await;
+    }
+
+    /// Closes, and says whether the ensemble has confirmed the end of every session.
+    pub(super) async fn close_confirmed(&self) -> bool {
+        self.draining().begin();
         let closing = self.inner.pool.closers().into_iter().filter_map(|close| {
             let (done, closed) = oneshot::channel();
             // An error means that the supervisor has ended, and the session with it.
             close.send(done).ok().map(|()| closed)
         });
         let closing: Vec<_> = closing.collect();
-        future::join_all(closing).await;
+        let confirmed = future::join_all(closing).await;
+        confirmed.into_iter().all(|confirmed| confirmed.unwrap_or(true))
+    }
+
+    /// Whether the coordinator is being shut down.
+    pub(crate) fn draining(&self) -> &Draining {
+        &self.inner.config.draining
+    }
+
+    /// Makes a shutdown wait for a piece of work, until what is returned is dropped.
+    pub(crate) fn unfinished(&self) -> Unfinished {
+        self.draining().unfinished()
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.inner.config.runtime
+    }
+
+    /// The session timeout that was asked for.
+    pub(super) fn session_timeout(&self) -> Duration {
+        self.inner.pool.session_timeout()
+    }
+
+    /// All sessions in which something may still be held.
+    pub(super) fn sessions_in_use(&self) -> Vec<Arc<Session>> {
+        self.inner.config.known_sessions()
+    }
+
+    /// The state, and for how long it has been that.
+    pub(super) fn state_since(&self) -> (SessionState, Duration) {
+        (*self.inner.states.borrow(), self.inner.pool.state_since())
+    }
+
+    /// Why the last attempt to open a session failed.
+    pub(super) fn last_problem(&self) -> Option<String> {
+        lock(&self.inner.config.last_problem).clone()
     }
 
     /// The first session, waited for while one is being opened: for what owns nothing, or little.
@@ -217,27 +254,23 @@ impl Coordinator {
     }
 }
 
-/// The pause before a chroot is looked at again.
-const CHROOT_PAUSE: Duration = Duration::from_millis(100);
-
-async fn open_checked(options: &ConnectOptions, cluster: &Cluster) -> Result<(zk::Client, Moment), ConnectError> {
-    let failed = |error| ConnectError::from_client(cluster, options.session_timeout, error);
-    loop {
-        let (client, opened) = supervisor::open(options, cluster).await.map_err(failed)?;
-        if client.path() == "/" {
-            return Ok((client, opened));
-        }
-        match client.check_stat("/").await {
-            Ok(Some(_)) => return Ok((client, opened)),
-            Ok(None) => {
-                let cluster = cluster.to_string();
-                return Err(ConnectError::NoChroot { cluster });
-            }
-            // The connection broke: in another session.
-            Err(error) => warn!(%error, "the chroot could not be looked at; trying again"),
-        }
-        time::sleep(CHROOT_PAUSE).await;
-    }
+/// Opens the first session while the caller waits.
+async fn open_first(
+    runtime: &Handle,
+    options: &ConnectOptions,
+    cluster: &Cluster,
+) -> Result<(zk::Client, Moment), ConnectError> {
+    let timeout = options.session_timeout;
+    // Bounded here, because a resolver, and the client on a silent server, may wait for longer.
+    let opened = time::timeout(timeout, async {
+        cluster.resolve(runtime).await?;
+        chroot::open_checked(options, cluster, None).await
+    });
+    let (client, opened) = opened
+        .await
+        .unwrap_or_else(|_| Err(ConnectError::from_client(cluster, timeout, zk::Error::NoHosts)))?;
+    check_margin(options.lease_margin, client.session_timeout())?;
+    Ok((client, opened))
 }
 
 fn check_margin(margin: Option<Duration>, timeout: Duration) -> Result<(), ConnectError> {

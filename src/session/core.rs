@@ -21,6 +21,7 @@ use super::reaper::Orphan;
 use super::registry::{EPHEMERAL_BYTES, NodeKey, Registry};
 use super::retry::RetryBudget;
 use super::runtime;
+use super::shutdown::Draining;
 use super::state::{End, Lease, LossReason, Lost, lock};
 use super::stats::{Counted, Counters};
 use crate::error::Error;
@@ -52,6 +53,10 @@ pub(crate) struct SessionConfig {
     /// How many sessions there may be at once.
     pub(super) max_sessions: usize,
     pub(crate) retries: RetryBudget,
+    /// Whether the coordinator is being shut down.
+    pub(super) draining: Draining,
+    /// Why the last attempt to open a session failed.
+    pub(super) last_problem: Mutex<Option<String>>,
     /// All sessions that are still in use.
     pub(super) sessions: Mutex<Vec<Weak<Session>>>,
     pub(super) counters: Counters,
@@ -468,8 +473,13 @@ impl Session {
 }
 
 impl SessionConfig {
+    /// Keeps why no session could be opened, for [`Coordinator::health`](super::Coordinator::health).
+    pub(super) fn note_problem(&self, problem: &dyn std::fmt::Display) {
+        *lock(&self.last_problem) = Some(problem.to_string());
+    }
+
     /// The sessions that are still in use, those that have ended included.
-    fn known_sessions(&self) -> Vec<Arc<Session>> {
+    pub(super) fn known_sessions(&self) -> Vec<Arc<Session>> {
         lock(&self.sessions).iter().filter_map(Weak::upgrade).collect()
     }
 

@@ -1,6 +1,7 @@
 //! Sessions: connecting, supervising, the lease, and the removal of what is left over.
 //!
 //! * `coordinator` – [`Coordinator`], the user's handle over many sessions
+//! * `chroot` – looks whether the chroot is there, and makes it if asked to
 //! * `cluster` – a connect string, parsed whole; `runtime` – the thread on which coordinators live
 //! * `pool` – the sessions in which nodes are owned, where one has no room for all
 //! * `options` – [`ConnectOptions`] and how connecting can fail
@@ -12,12 +13,15 @@
 //! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it; `moment` – the clock it counts in
 //! * `registry` and `reaper` – the nodes we own, and their removal once no guard or future does
 //! * `stats` – [`Stats`], what a coordinator has and does, in numbers
+//! * `health` – [`Health`], whether something works; `shutdown` and `scope` – the ways to an end in good order
 //! * `state` – [`SessionState`], [`LossReason`], [`LostSignal`]
 
+mod chroot;
 mod cluster;
 mod coordinator;
 mod core;
 mod current;
+mod health;
 mod heartbeat;
 mod interrupted;
 mod lease;
@@ -32,16 +36,21 @@ mod registry;
 mod request;
 mod retry;
 mod runtime;
+mod scope;
+mod shutdown;
 mod state;
 mod stats;
 mod supervisor;
 
 pub use self::coordinator::Coordinator;
+pub use self::health::Health;
 pub use self::options::{ConnectError, ConnectOptions};
+pub use self::shutdown::ShutdownReport;
 pub use self::state::{LossReason, Lost, LostSignal, SessionState};
 pub use self::stats::{SessionKind, SessionStats, Stats};
 
 pub(crate) use self::core::{Session, SessionLease};
+pub(crate) use self::health::{Seconds, count};
 pub(crate) use self::heartbeat::HeartbeatError;
 pub(crate) use self::interrupted::{Interrupted, RecipeError};
 #[cfg(feature = "_model")]

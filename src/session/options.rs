@@ -50,6 +50,8 @@ pub struct ConnectOptions {
     pub(super) long_wait: Duration,
     pub(super) line_limit: usize,
     pub(super) runtime: Option<Handle>,
+    pub(super) lazy: bool,
+    pub(super) create_chroot: bool,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<zk::TlsOptions>,
     #[cfg(feature = "sasl")]
@@ -91,6 +93,8 @@ impl ConnectOptions {
             long_wait: Duration::from_secs(30),
             line_limit: usize::MAX,
             runtime: None,
+            lazy: false,
+            create_chroot: false,
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "sasl")]
@@ -190,6 +194,42 @@ impl ConnectOptions {
         self
     }
 
+    /// Sets whether [`connect`](Self::connect) returns at once, and the first session is opened in the background. The
+    /// default is false.
+    ///
+    /// It is for a service that has to start while the ensemble is away. What is asked of the coordinator waits for the
+    /// session. An ensemble that does not answer, an unknown host and a chroot that does not exist are then waited out;
+    /// the log and [`Coordinator::health`] say which. Only refused credentials end the coordinator. Until there is a
+    /// session, its state is [`Connecting`](crate::SessionState::Connecting).
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let zk = zookeeper_recipes::ConnectOptions::new().lazy(true).connect("zk1:2181,zk2:2181").await?;
+    /// println!("{}", zk.health());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lazy(mut self, lazy: bool) -> Self {
+        self.lazy = lazy;
+        self
+    }
+
+    /// Sets whether a chroot that does not exist is made, with what is missing above it: persistent nodes with the ACL of
+    /// [`acls`](Self::acls). The default is false: [`ConnectError::NoChroot`], since a chroot that is not there is more
+    /// often a wrong one.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let options = zookeeper_recipes::ConnectOptions::new().create_chroot(true);
+    /// let zk = options.connect("zk1:2181,zk2:2181/services/payments").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn create_chroot(mut self, create: bool) -> Self {
+        self.create_chroot = create;
+        self
+    }
+
     /// Connects with TLS.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
@@ -206,7 +246,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Connects to `cluster`, given as `host:port,host:port/chroot`, and opens the first session.
+    /// Connects to `cluster`, given as `host:port,host:port/chroot`, and opens the first session; in the background with
+    /// [`lazy`](Self::lazy).
     ///
     /// # Errors
     /// [`ConnectError`] if no server answers within the session timeout, if no host is known, if the chroot does not
@@ -291,10 +332,18 @@ pub enum ConnectError {
     #[error("the ensemble refused the credentials given with ConnectOptions::auth")]
     AuthFailed,
     /// The chroot of the connect string does not exist.
-    #[error("the chroot of {cluster} does not exist; create that node first")]
+    #[error("the chroot of {cluster} does not exist; create that node, or set ConnectOptions::create_chroot")]
     NoChroot {
         /// The connect string.
         cluster: String,
+    },
+    /// The chroot does not exist, and could not be made.
+    #[error("the chroot of {cluster} does not exist and could not be made; create that node with other rights")]
+    CreateChroot {
+        /// The connect string.
+        cluster: String,
+        /// The answer.
+        source: zk::Error,
     },
     /// No host of the connect string is known.
     #[error("unknown host {host:?}: {reason}; check the connect string and the resolver")]

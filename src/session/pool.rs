@@ -6,6 +6,7 @@
 //! another.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time;
@@ -25,7 +26,7 @@ use super::supervisor::{self, Supervisor};
 use crate::error::Error;
 
 /// Asks a supervisor to close its session.
-type Closer = mpsc::UnboundedSender<oneshot::Sender<()>>;
+type Closer = mpsc::UnboundedSender<oneshot::Sender<bool>>;
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -84,12 +85,12 @@ enum Look {
 }
 
 impl Pool {
-    /// The pool that begins with the session of this client.
+    /// The pool that begins with the session of this client, or with one that is opened in the background.
     pub(super) fn new(
         options: ConnectOptions,
         cluster: Cluster,
         config: Arc<SessionConfig>,
-        (client, opened): (zk::Client, Moment),
+        opened: Option<(zk::Client, Moment)>,
     ) -> (Arc<Self>, watch::Receiver<SessionState>) {
         let (states, receiver) = States::new();
         let states = Arc::new(states);
@@ -99,7 +100,7 @@ impl Pool {
             config: &config,
             states: &states,
         };
-        let first = begin.member(0, None, client, opened);
+        let first = begin.member(0, None, opened);
         let pool = Self {
             options,
             cluster,
@@ -170,6 +171,15 @@ impl Pool {
         Ok(opening.map_or(Look::Full, Look::Opening))
     }
 
+    pub(super) fn session_timeout(&self) -> Duration {
+        self.options.session_timeout
+    }
+
+    /// For how long the coordinator has been in its state.
+    pub(super) fn state_since(&self) -> Duration {
+        self.states.since()
+    }
+
     fn count(&self) -> usize {
         1 + lock(&self.further).len()
     }
@@ -197,7 +207,7 @@ impl Pool {
     /// Opens a further session; false if none could be opened in time.
     async fn open_further(self: Arc<Self>, mut next: OwnedMutexGuard<usize>) -> Result<bool, Error> {
         let bound = self.options.session_timeout;
-        let opening = supervisor::open(&self.options, &self.cluster);
+        let opening = supervisor::open(&self.options, &self.cluster, Some(&*self.config));
         let (client, opened) = match time::timeout(bound, opening).await {
             Ok(opened) => opened.map_err(|_| Error::AuthFailed)?,
             Err(_) => return Ok(false),
@@ -209,7 +219,7 @@ impl Pool {
             states: &self.states,
         };
         let first = Some(self.first.current.clone());
-        let member = begin.member(*next, first, client, opened);
+        let member = begin.member(*next, first, Some((client, opened)));
         *next += 1;
         let mut further = lock(&self.further);
         further.push(member);
@@ -240,15 +250,20 @@ struct Begin<'a> {
 }
 
 impl Begin<'_> {
-    /// Begins to look after the session of `client` and those that take its place. A further one ends with the first.
-    fn member(&self, index: usize, first: Option<CurrentSession>, client: zk::Client, opened: Moment) -> PoolSession {
+    /// Begins to look after the session of the client, or opens one, and those that take its place. A further one ends
+    /// with the first.
+    fn member(&self, index: usize, first: Option<CurrentSession>, opened: Option<(zk::Client, Moment)>) -> PoolSession {
         let (orphans, orphan_receiver) = mpsc::unbounded_channel();
         let lineage = Arc::new(Lineage::new(index, orphans));
-        let session = Session::new(client, opened, Arc::clone(self.config), Arc::clone(&lineage));
-        let (slot, slot_receiver) = watch::channel(Slot::Live(Arc::clone(&session)));
+        let session =
+            opened.map(|(client, opened)| Session::new(client, opened, Arc::clone(self.config), Arc::clone(&lineage)));
+        let (slot, slot_receiver) = watch::channel(session.clone().map_or(Slot::Opening, Slot::Live));
         let current = CurrentSession::new(slot_receiver);
         let (close, close_receiver) = mpsc::unbounded_channel();
-        self.states.set(index, SessionState::Connected);
+        let state = session
+            .as_ref()
+            .map_or(SessionState::Connecting, |_| SessionState::Connected);
+        self.states.set(index, state);
         let runtime = &self.config.runtime;
         runtime.spawn(reaper::run(orphan_receiver, current.clone()));
         let supervisor = Supervisor {

@@ -403,9 +403,7 @@ impl Registry {
     fn update<T>(&self, change: impl FnOnce(&mut RegistryState) -> T) -> T {
         let mut state = lock(&self.state);
         let changed = change(&mut state);
-        if state.over.is_some() {
-            self.changed.notify_waiters();
-        }
+        self.changed.notify_waiters();
         changed
     }
 }

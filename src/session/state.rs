@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
+use super::moment::Moment;
 use crate::error::classify;
 
 /// State of a [`Coordinator`](crate::Coordinator)'s session, for display and logging.
@@ -19,8 +20,12 @@ use crate::error::classify;
 /// No hold depends on it: a guard that is [`Suspended`](Self::Suspended) holds on while its lease runs, and a guard
 /// says for itself when it is lost ([`Hold::lost`](crate::Hold::lost)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum SessionState {
+    /// The first session is being opened, see [`ConnectOptions::lazy`](crate::ConnectOptions::lazy).
+    Connecting,
     /// The session is connected to a server.
     Connected,
     /// The connection is lost and being replaced; the session may still be alive.
@@ -34,6 +39,7 @@ pub enum SessionState {
 impl fmt::Display for SessionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Connecting => "connecting",
             Self::Connected => "connected",
             Self::Suspended => "suspended",
             Self::Lost => "lost",
@@ -190,13 +196,14 @@ impl Future for LostSignal {
 pub(crate) struct States {
     each: Mutex<BTreeMap<usize, SessionState>>,
     worst: watch::Sender<SessionState>,
+    since: Mutex<Moment>,
 }
 
 impl States {
     pub(crate) fn new() -> (Self, watch::Receiver<SessionState>) {
-        let (worst, receiver) = watch::channel(SessionState::Connected);
-        let each = Mutex::default();
-        (Self { each, worst }, receiver)
+        let (worst, receiver) = watch::channel(SessionState::Connecting);
+        let (each, since) = (Mutex::default(), Mutex::new(Moment::now()));
+        (Self { each, worst, since }, receiver)
     }
 
     /// Says what the session with this number, or its successor, goes through. The first one stands for the coordinator:
@@ -210,12 +217,21 @@ impl States {
         let rank = |state: &SessionState| match state {
             SessionState::Connected => 0,
             SessionState::Suspended => 1,
-            SessionState::Lost => 2,
-            SessionState::Closed => 3,
+            SessionState::Connecting => 2,
+            SessionState::Lost => 3,
+            SessionState::Closed => 4,
         };
         let worst = each.values().copied().max_by_key(rank);
         // Under the lock, so that the last word is that of the last change.
-        self.worst.send_replace(worst.unwrap_or(state));
+        let before = self.worst.send_replace(worst.unwrap_or(state));
+        if before != *self.worst.borrow() {
+            *lock(&self.since) = Moment::now();
+        }
+    }
+
+    /// How long the worst of them has been what it is.
+    pub(crate) fn since(&self) -> Duration {
+        Moment::now() - *lock(&self.since)
     }
 }
 
@@ -343,13 +359,17 @@ mod tests {
     #[test]
     fn a_state_is_shown_as_one_word() {
         let shown = [
+            SessionState::Connecting,
             SessionState::Connected,
             SessionState::Suspended,
             SessionState::Lost,
             SessionState::Closed,
         ]
         .map(|state| format!("{state:>9}|"));
-        assert_eq!(shown, ["connected|", "suspended|", "     lost|", "   closed|"]);
+        assert_eq!(
+            shown,
+            ["connecting|", "connected|", "suspended|", "     lost|", "   closed|"]
+        );
     }
 
     #[tokio::test]

@@ -9,18 +9,20 @@ use tokio::time;
 use tracing::{Instrument, debug, info, info_span, warn};
 use zookeeper_client as zk;
 
+use super::chroot;
 use super::cluster::Cluster;
 use super::core::{Lineage, Session, SessionConfig};
 use super::current::{CurrentSession, Slot};
 use super::lease::LeaseClock;
 use super::moment::Moment;
-use super::options::ConnectOptions;
+use super::options::{ConnectError, ConnectOptions};
 use super::reaper;
 use super::retry::Backoff;
 use super::state::{LossReason, SessionState, States};
 use crate::error::Error;
 
-type CloseRequests = mpsc::UnboundedReceiver<oneshot::Sender<()>>;
+/// Each is told whether the ensemble has confirmed the end.
+type CloseRequests = mpsc::UnboundedReceiver<oneshot::Sender<bool>>;
 
 pub(super) struct Supervisor {
     pub(super) options: ConnectOptions,
@@ -37,12 +39,28 @@ pub(super) struct Supervisor {
 enum Next {
     Replace,
     GiveUp(Error),
-    Close(Option<oneshot::Sender<()>>),
+    Close(Option<oneshot::Sender<bool>>),
+}
+
+/// Which session is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// The very first one, whose chroot has to be looked at.
+    First,
+    Next,
 }
 
 impl Supervisor {
-    pub(super) async fn run(self, session: Arc<Session>, mut close: CloseRequests) {
-        let mut supervised = Supervised { session };
+    /// Looks after the session, or opens the first one, and those that take its place.
+    pub(super) async fn run(self, session: Option<Arc<Session>>, mut close: CloseRequests) {
+        let first = match session {
+            Some(session) => Ok(session),
+            None => self.replace(&mut close, Opening::First).await,
+        };
+        let mut supervised = match first {
+            Ok(session) => Supervised { session },
+            Err(end) => return self.finish(None, end, close).await,
+        };
         loop {
             let session = &supervised.session;
             let span = info_span!("session", id = format_args!("{:#x}", session.id()));
@@ -50,13 +68,13 @@ impl Supervisor {
                 Next::Replace => {
                     self.slot.send_replace(Slot::Opening);
                     self.tell(SessionState::Lost);
-                    self.replace(&mut close).await
+                    self.replace(&mut close, Opening::Next).await
                 }
                 end => Err(end),
             };
             match next {
                 Ok(replacement) => supervised = Supervised { session: replacement },
-                Err(end) => return self.finish(session, end, close).await,
+                Err(end) => return self.finish(Some(session), end, close).await,
             }
         }
     }
@@ -142,15 +160,14 @@ impl Supervisor {
     }
 
     /// Opens the next session, however long it takes.
-    async fn replace(&self, close: &mut CloseRequests) -> Result<Arc<Session>, Next> {
-        let opening = open(&self.options, &self.cluster);
+    async fn replace(&self, close: &mut CloseRequests, which: Opening) -> Result<Arc<Session>, Next> {
         let opened = tokio::select! {
-            opened = opening => opened,
+            opened = self.open(which) => opened,
             request = close.recv() => return Err(Next::Close(request)),
             () = self.over() => return Err(Next::Close(None)),
         };
         // What else may be wrong is waited out.
-        let Ok((client, opened)) = opened else {
+        let Some((client, opened)) = opened else {
             return Err(Next::GiveUp(Error::AuthFailed));
         };
         let session = Session::new(client, opened, Arc::clone(&self.config), Arc::clone(&self.lineage));
@@ -160,7 +177,27 @@ impl Supervisor {
         Ok(session)
     }
 
-    async fn finish(&self, session: &Arc<Session>, end: Next, mut close: CloseRequests) {
+    /// Opens a session, however long it takes; `None` if the credentials are refused.
+    async fn open(&self, which: Opening) -> Option<(zk::Client, Moment)> {
+        let config = Some(&*self.config);
+        if which == Opening::Next {
+            return open(&self.options, &self.cluster, config).await.ok();
+        }
+        let mut backoff = Backoff::default();
+        loop {
+            let error = match chroot::open_checked(&self.options, &self.cluster, config).await {
+                Ok(opened) => return Some(opened),
+                Err(ConnectError::AuthFailed) => return None,
+                Err(error) => error,
+            };
+            let pause = backoff.next();
+            warn!(%error, ?pause, "cannot be used yet; trying again");
+            self.config.note_problem(&error);
+            time::sleep(pause).await;
+        }
+    }
+
+    async fn finish(&self, session: Option<&Arc<Session>>, end: Next, mut close: CloseRequests) {
         let (error, done) = match end {
             Next::GiveUp(error) => (error, None),
             Next::Close(done) => (Error::Closed, done),
@@ -172,22 +209,22 @@ impl Supervisor {
         }
         close.close();
         self.slot.send_replace(Slot::Over(error));
-        let bound = session.timeout() / 3;
+        let bound = session.map_or(self.options.session_timeout, |session| session.timeout()) / 3;
         // Those that lapsed before are still there for their guards.
         let retired = self.config.retired_sessions(&self.lineage);
-        let all = retired.iter().chain([session]);
-        if time::timeout(bound, future::join_all(all.map(close_session)))
-            .await
-            .is_err()
-        {
+        let all = retired.iter().chain(session);
+        let closed = time::timeout(bound, future::join_all(all.map(close_session))).await;
+        if closed.is_err() {
             warn!("the ensemble did not confirm the end of the session in time; it will expire");
         }
-        session.end(LossReason::Closed);
+        if let Some(session) = session {
+            session.end(LossReason::Closed);
+        }
         self.tell(SessionState::Closed);
         let waiting = std::iter::from_fn(|| close.try_recv().ok());
         for done in done.into_iter().chain(waiting) {
             // The closer may have stopped waiting.
-            let _ = done.send(());
+            let _ = done.send(closed.is_ok());
         }
     }
 }
@@ -209,7 +246,11 @@ impl Drop for Supervised {
 ///
 /// # Errors
 /// Those that another pass would not mend.
-pub(super) async fn open(options: &ConnectOptions, cluster: &Cluster) -> Result<(zk::Client, Moment), zk::Error> {
+pub(super) async fn open(
+    options: &ConnectOptions,
+    cluster: &Cluster,
+    config: Option<&SessionConfig>,
+) -> Result<(zk::Client, Moment), zk::Error> {
     let cluster = cluster.to_string();
     let mut backoff = Backoff::default();
     loop {
@@ -221,6 +262,9 @@ pub(super) async fn open(options: &ConnectOptions, cluster: &Cluster) -> Result<
         };
         let pause = backoff.next();
         warn!(%error, ?pause, cluster, "no session could be opened; trying again");
+        if let Some(config) = config {
+            config.note_problem(&error);
+        }
         time::sleep(pause).await;
     }
 }

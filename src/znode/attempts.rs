@@ -32,8 +32,16 @@ pub(crate) async fn retry_across_sessions<T, E: From<Error>, F: Future<Output = 
 }
 
 /// As [`retry_across_sessions`], where the attempt comes to own so many nodes at or below `path`: in sessions that have
-/// room for them.
+/// room for them. Once the coordinator is being shut down, nothing more is taken.
 pub(crate) async fn place_across_sessions<T, E: From<Error>, F: Future<Output = Result<T, Interrupted<E>>>>(
+    zk: &Coordinator,
+    place: (&str, usize),
+    attempt: impl Fn(Arc<Session>) -> F,
+) -> Result<T, E> {
+    zk.unless_draining(place_in_one(zk, place, attempt)).await
+}
+
+async fn place_in_one<T, E: From<Error>, F: Future<Output = Result<T, Interrupted<E>>>>(
     zk: &Coordinator,
     (path, nodes): (&str, usize),
     attempt: impl Fn(Arc<Session>) -> F,
@@ -58,14 +66,35 @@ pub(crate) async fn with_deadline<T, E, F: Future<Output = Result<T, E>>>(
     limit: Duration,
     acquire: impl FnOnce(CleanupToken) -> F,
 ) -> Result<Option<T>, E> {
-    let (cleanup, mut removal) = CleanupWait::new();
+    let (cleanup, removal) = CleanupWait::new();
     if let Some(acquired) = zk.timeout(limit, acquire(cleanup)).await {
         return acquired.map(Some);
     }
-    if zk.timeout(WITHDRAWAL_GRACE, removal.finished()).await.is_none() {
-        debug!("timed out; what is left is left to the reaper");
-    }
+    withdrawn(zk, removal).await;
     Ok(None)
+}
+
+/// As [`with_deadline`], until `end`.
+pub(crate) async fn until<T, E, F: Future<Output = Result<T, E>>>(
+    zk: &Coordinator,
+    end: impl Future<Output = ()>,
+    acquire: impl FnOnce(CleanupToken) -> F,
+) -> Result<Option<T>, E> {
+    let (cleanup, removal) = CleanupWait::new();
+    tokio::select! {
+        biased;
+        () = end => {}
+        acquired = acquire(cleanup) => return acquired.map(Some),
+    }
+    withdrawn(zk, removal).await;
+    Ok(None)
+}
+
+/// Waits until what an acquire that was given up has left is removed.
+async fn withdrawn(zk: &Coordinator, mut removal: CleanupWait) {
+    if zk.timeout(WITHDRAWAL_GRACE, removal.finished()).await.is_none() {
+        debug!("given up; what is left is left to the reaper");
+    }
 }
 
 /// What a call about `path` is told when its time is up.

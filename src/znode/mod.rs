@@ -1,6 +1,7 @@
 //! Typed node operations: paths, child names, owned ephemeral nodes, holds and watches.
 //!
 //! * `path` – [`NodePath`], checked once at the border
+//! * `payload` – [`Payload`], values that stand in nodes as bytes
 //! * `name` – child names of the layouts that we share with Curator and kazoo, and their order
 //! * `request` – reads, watches, writes and transactions, repeated until they are answered
 //! * `attempts` – as many sessions as it takes, and one deadline for a call
@@ -25,6 +26,7 @@ mod name;
 mod observe;
 mod parents;
 mod path;
+mod payload;
 mod reason;
 mod register;
 mod request;
@@ -34,18 +36,21 @@ mod watch;
 
 pub use self::fenced::{CheckWriter, FencedWriteError};
 pub use self::hold::{Hold, ReleaseError};
+pub use self::path::NodePath;
+#[cfg(feature = "serde")]
+pub use self::payload::Json;
+pub use self::payload::Payload;
 pub use self::revocation::Revocation;
 pub use self::token::{FencingToken, InvalidToken};
 
 pub(crate) use self::attempts::{
-    WITHDRAWAL_GRACE, elapsed, place_across_sessions, retry_across_sessions, with_deadline,
+    WITHDRAWAL_GRACE, elapsed, place_across_sessions, retry_across_sessions, until, with_deadline,
 };
 pub(crate) use self::ephemeral::{Ephemeral, NamedEphemeral, NewChild, PendingNode, RemoveOutcome};
 pub(crate) use self::ledger::{AfterLoss, LedgerOutcome, Ledgers, Receipt};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::observe::{NodeData, Observe, WatchContext, Watched, observe};
 pub(crate) use self::parents::{Parents, ensure as ensure_path};
-pub(crate) use self::path::NodePath;
 pub(crate) use self::reason::{split_reason, with_reason};
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, UpdateOutcome, WriteOutcome};
 pub(crate) use self::request::{

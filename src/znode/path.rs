@@ -1,26 +1,113 @@
 //! [`NodePath`]: a path that a server accepts.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::ops::Deref;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::Error;
 
-/// An absolute path of a node below the chroot, checked once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct NodePath(Arc<str>);
+/// An absolute path of a node below the chroot, checked once. It dereferences to `str`, which every recipe takes.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), zookeeper_recipes::Error> {
+/// use zookeeper_recipes::NodePath;
+///
+/// let files = NodePath::new("/locks/files")?;
+/// // A name from outside, whatever it contains, is one segment.
+/// assert_eq!(files.join("reports/2026")?.as_str(), "/locks/files/reports%2F2026");
+/// assert_eq!("/locks/files".parse::<NodePath>()?, files);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodePath(Arc<str>);
 
 impl NodePath {
     /// Checks `path` by the rules of ZooKeeper's `PathUtils`; the chroot itself is refused, since nodes are made
     /// *in* the path.
-    pub(crate) fn new(path: &str) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`].
+    pub fn new(path: &str) -> Result<Self, Error> {
         match problem(path) {
             None => Ok(Self(path.into())),
             Some(reason) => Err(invalid(path, reason)),
         }
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// Returns the path as text.
+    pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the path of the child that stands for `name`, whatever that contains: one [`segment`](Self::segment).
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`] if the path becomes too long.
+    pub fn join(&self, name: &str) -> Result<Self, Error> {
+        Self::new(&self.child(&Self::segment(name)))
+    }
+
+    /// Escapes any text into one segment of a path: an id, a file name, an address. Different texts become different
+    /// segments; [`unescape`](Self::unescape) gives the text back.
+    ///
+    /// What ZooKeeper does not accept in a segment, and `%`, become `%` and two hexadecimal digits for each byte of UTF-8;
+    /// the empty text becomes `%`.
+    ///
+    /// ```
+    /// use zookeeper_recipes::NodePath;
+    ///
+    /// assert_eq!(NodePath::segment("a/b"), "a%2Fb");
+    /// assert_eq!(NodePath::segment(".."), "%2E%2E");
+    /// assert_eq!(NodePath::segment("account-17"), "account-17");
+    /// ```
+    pub fn segment(text: &str) -> String {
+        if text.is_empty() {
+            return "%".to_owned();
+        }
+        let is_dots = matches!(text, "." | "..");
+        let mut segment = String::with_capacity(text.len());
+        for c in text.chars() {
+            if is_dots || matches!(c, '/' | '%') || is_refused(c) {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    // Writing into a string does not fail.
+                    let _ = write!(segment, "%{byte:02X}");
+                }
+            } else {
+                segment.push(c);
+            }
+        }
+        segment
+    }
+
+    /// Returns the text that was [escaped](Self::segment) into `segment`; `None` if none was.
+    ///
+    /// ```
+    /// use zookeeper_recipes::NodePath;
+    ///
+    /// assert_eq!(NodePath::unescape("a%2Fb").as_deref(), Some("a/b"));
+    /// assert_eq!(NodePath::unescape("100%"), None);
+    /// ```
+    pub fn unescape(segment: &str) -> Option<String> {
+        if segment == "%" {
+            return Some(String::new());
+        }
+        let (mut bytes, mut rest) = (Vec::with_capacity(segment.len()), segment.as_bytes());
+        while let [first, after @ ..] = rest {
+            rest = after;
+            if *first != b'%' {
+                bytes.push(*first);
+                continue;
+            }
+            let (digits, after) = after.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = after;
+        }
+        let text = String::from_utf8(bytes).ok()?;
+        // One text has one segment.
+        (Self::segment(&text) == segment).then_some(text)
     }
 
     /// The path of a child whose name comes from outside: one part of a path.
@@ -48,6 +135,28 @@ impl NodePath {
     /// The path of a child.
     pub(crate) fn child(&self, name: &str) -> String {
         format!("{}/{name}", self.0)
+    }
+}
+
+impl Deref for NodePath {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for NodePath {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl FromStr for NodePath {
+    type Err = Error;
+
+    fn from_str(path: &str) -> Result<Self, Error> {
+        Self::new(path)
     }
 }
 
@@ -95,7 +204,26 @@ fn is_refused(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_one_segment_and_comes_back(text in any::<String>()) {
+            let segment = NodePath::segment(&text);
+            let parent = NodePath::new("/a").unwrap();
+            prop_assert_eq!(parent.named_child(&segment).unwrap(), parent.join(&text).unwrap());
+            prop_assert_eq!(NodePath::unescape(&segment), Some(text));
+        }
+
+        #[test]
+        fn two_texts_are_two_segments(segment in "[%0-9A-Fa-z./]{0,8}") {
+            if let Some(text) = NodePath::unescape(&segment) {
+                prop_assert_eq!(NodePath::segment(&text), segment);
+            }
+        }
+    }
 
     #[test]
     fn good_paths_pass() {

@@ -14,10 +14,12 @@ use zookeeper_client as zk;
 
 use super::attempts::retry_across_sessions;
 use super::ephemeral::CleanupGuard;
+use super::fenced::FencedWriteError;
+use super::hold::Hold;
 use super::observe::{NodeData, Observe, WatchContext, Watched};
 use super::parents::{self, Parents};
 use super::path::NodePath;
-use super::request::{read, request};
+use super::request::{read, request, sync};
 use crate::error::Error;
 use crate::session::{
     Commit, Coordinator, HeartbeatError, Interrupted, NodeLocation, Operation, Retry, Session, Unanswered,
@@ -136,6 +138,48 @@ impl Register {
         }
     }
 
+    /// Writes while `hold` lasts, whatever stands there. The version that was read is part of the write, so that a
+    /// repetition of one whose reply was lost is harmless.
+    pub(crate) async fn write_fenced(&self, hold: &Hold, data: &[u8]) -> Result<(), FencedWriteError> {
+        let (session, path) = (hold.session(), self.path.as_str());
+        let mut retry = Retry::new(session, path, data.len());
+        // The version of a write that may have been applied; -1 of a create.
+        let mut in_doubt: Option<i32> = None;
+        loop {
+            let stored = read(session, path).await.map_err(interrupted)?;
+            let version = stored.as_ref().map_or(-1, |(_, stat)| stat.version);
+            match (in_doubt.take(), &stored) {
+                (Some(before), _) if before == version => {}
+                (Some(before), Some((found, _))) if version == before.wrapping_add(1) && found == data => return Ok(()),
+                (Some(_), _) => return Err(FencedWriteError::Indeterminate),
+                (None, _) => {}
+            }
+            let mut writer = hold.fenced();
+            match stored {
+                Some(_) => writer.add_set_data(path, data, Some(version)),
+                None => writer.add_create(path, data, zk::CreateMode::Persistent),
+            };
+            match writer.commit().await {
+                Ok(_) => return Ok(()),
+                Err(FencedWriteError::Indeterminate) => {
+                    in_doubt = Some(version);
+                    retry.raced().await?;
+                    sync(session, path).await.map_err(interrupted)?;
+                }
+                Err(FencedWriteError::Refused { source, .. }) => match (source, self.path.parent()) {
+                    (zk::Error::NoNode, Some(parent)) if version < 0 => {
+                        let made = parents::ensure(session, &parent, Parents::Containers).await;
+                        made.map_err(interrupted)?;
+                    }
+                    // Another client came first.
+                    (zk::Error::BadVersion | zk::Error::NodeExists | zk::Error::NoNode, _) => retry.raced().await?,
+                    (source, _) => return Err(Error::from_answer(path, source).into()),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The view under an observer of the value.
     pub(crate) fn view(&self) -> RegisterView {
         RegisterView {
@@ -204,6 +248,13 @@ impl Register {
                 refusal => return Err(refused(path, refusal)),
             }
         }
+    }
+}
+
+fn interrupted(interrupted: Interrupted) -> FencedWriteError {
+    match interrupted {
+        Interrupted::Lost(lost) => lost.into(),
+        Interrupted::Failed(error) => error.into(),
     }
 }
 

@@ -17,14 +17,15 @@ use zookeeper_recipes::queue::{
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, ContenderLayout,
     Coordinator, CountDownLatch, DoubleBarrier, DowngradeError, DueRun, ElectionLayout, Entered, Error, FairLock,
-    FairLockBuilder, FairLockGuard, FencedWriteError, FencingToken, Group, GroupObserver, Hold, InvalidToken,
-    JoinError, LatchError, LatchTimeoutError, Layout, LeaderElection, LeaderElectionBuilder, Leadership,
+    FairLockBuilder, FairLockGuard, FencedWriteError, FencingToken, Group, GroupObserver, Health, Hold, InvalidLayout,
+    InvalidToken, JoinError, LatchError, LatchTimeoutError, Layout, LeaderElection, LeaderElectionBuilder, Leadership,
     LeaveTimeoutError, LossReason, Lost, LostSignal, Member, MemberChange, Membership, Misfire, Mode, MultiLock,
-    MultiLockBuilder, MultiLockGuard, Observer, OncePerError, Participant, Permit, PermitError, PermitHolder,
+    MultiLockBuilder, MultiLockGuard, NodePath, Observer, OncePerError, Participant, Permit, PermitError, PermitHolder,
     PermitTimeoutError, Presence, ProclaimError, Relay, ReleaseError, Revocation, RunError, RwLock, RwLockBuilder,
     RwLockReadGuard, RwLockWriteGuard, Schedule, ScheduleBuilder, ScheduleError, ScheduleProgress, Semaphore,
-    SessionKind, SessionState, SessionStats, SharedCounter, SharedCounterError, SharedValue, SharedValueError, Starts,
-    Stats, TimeoutError, Timetable, TryAcquireError, TryPermitError, Turn, Versioned, WaitTimeoutError, connect,
+    SessionKind, SessionState, SessionStats, SharedCounter, SharedCounterError, SharedValue, SharedValueError,
+    ShutdownReport, Starts, Stats, TimeoutError, Timetable, TryAcquireError, TryPermitError, Turn, Versioned,
+    WaitTimeoutError, connect,
 };
 
 fn plain<T: Send + Sync + Unpin>() {}
@@ -61,6 +62,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<FifoQueue>();
     plain::<Group>();
     plain::<GroupObserver>();
+    plain::<Health>();
     plain::<Hold>();
     plain::<ContenderLayout>();
     plain::<Mode>();
@@ -74,7 +76,9 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<InvalidItemId>();
     plain::<ItemId>();
     plain::<ItemStatus>();
+    plain::<InvalidLayout>();
     plain::<InvalidToken>();
+    plain::<NodePath>();
     plain::<JoinError>();
     plain::<LatchError>();
     plain::<LatchTimeoutError>();
@@ -132,6 +136,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Starts>();
     plain::<Timetable>();
     plain::<SharedValueError>();
+    plain::<ShutdownReport>();
     plain::<TimeoutError<Error>>();
     plain::<TryAcquireError>();
     plain::<TryPermitError>();

@@ -12,8 +12,9 @@ use zookeeper_recipes::queue::{
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{
     AcquireTimeoutError, CompleteError, ConnectError, DowngradeError, Error, FencedWriteError, FencingToken,
-    InvalidToken, JoinError, LatchError, LossReason, Lost, OncePerError, PermitError, ProclaimError, ReleaseError,
-    RunError, ScheduleError, SharedCounterError, SharedValueError, TimeoutError, TryAcquireError, TryPermitError,
+    InvalidLayout, InvalidToken, JoinError, LatchError, Layout, LossReason, Lost, OncePerError, PermitError,
+    ProclaimError, ReleaseError, RunError, ScheduleError, SharedCounterError, SharedValueError, TimeoutError,
+    TryAcquireError, TryPermitError,
 };
 
 struct Sample {
@@ -84,6 +85,7 @@ fn of_session_and_line() -> Vec<Sample> {
             Error::Denied { path: path() },
             Error::Layout { path: path(), reason },
             Error::InvalidPath { path: path(), reason },
+            Error::Value { path: path(), reason: reason.to_owned() },
             Error::OptionMismatch {
                 path: path(),
                 option: path(),
@@ -116,6 +118,7 @@ fn of_session_and_line() -> Vec<Sample> {
             ConnectError::Unreachable { cluster: path(), after, source: REFUSAL },
             ConnectError::AuthFailed,
             ConnectError::NoChroot { cluster: path() },
+            ConnectError::CreateChroot { cluster: path(), source: REFUSAL },
             ConnectError::UnknownHost { host: path(), reason: reason.to_owned() },
             ConnectError::Runtime { reason: reason.to_owned() },
         ],
@@ -135,6 +138,7 @@ fn of_session_and_line() -> Vec<Sample> {
             ReleaseError::Error(Error::Closed),
             ReleaseError::Error(client()),
         ],
+        InvalidLayout: ["x".parse::<Layout>().unwrap_err()],
         InvalidToken: ["x".parse::<FencingToken>().unwrap_err()],
         AcquireTimeoutError: [
             AcquireTimeoutError::Elapsed { path: path(), after, connected: false, blocker: None },

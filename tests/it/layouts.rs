@@ -90,3 +90,51 @@ async fn contenders_of_both_layouts_stand_in_one_line() {
     assert_eq!(tokens, contenders.iter().map(|c| c.token).collect::<Vec<_>>());
     fixture.assert_no_nodes_left(&["/l"]).await;
 }
+
+#[test]
+fn layouts_are_read_as_they_are_shown() {
+    use zookeeper_recipes::{ContenderLayout, ElectionLayout, Layout};
+
+    for layout in [Layout::Curator, Layout::Kazoo] {
+        assert_eq!(layout.to_string().parse(), Ok(layout));
+    }
+    for layout in [ElectionLayout::LeaderLatch, ElectionLayout::LeaderSelector] {
+        assert_eq!(layout.to_string().parse(), Ok(layout));
+    }
+    for layout in [
+        ContenderLayout::Ours,
+        ContenderLayout::ZooKeeper,
+        ContenderLayout::Other,
+    ] {
+        assert_eq!(layout.to_string().parse(), Ok(layout));
+    }
+    let unknown = "latch".parse::<ElectionLayout>().unwrap_err().to_string();
+    assert_eq!(
+        unknown,
+        "unknown layout \"latch\"; use one of leader-latch, leader-selector"
+    );
+}
+
+/// An id with a slash is one lock, and not one below another.
+#[tokio::test]
+async fn any_text_names_one_node() {
+    use zookeeper_recipes::NodePath;
+
+    let fixture = Fixture::new("segments").await;
+    let zk = crate::support::connect(&fixture).await;
+    let files = NodePath::new("/files").unwrap();
+    for name in ["a/b", "..", "", "100%", "\u{1f512}\u{0}", "name"] {
+        let path = files.join(name).unwrap();
+        let guard = crate::support::acquire(&crate::support::lock(&zk, &path)).await;
+        assert_eq!(guard.path().matches('/').count(), 3, "{}", guard.path());
+        guard.release().await.unwrap();
+    }
+    let mut names = fixture.children("/files").await;
+    names.sort();
+    let named: Vec<_> = names.iter().map(|name| NodePath::unescape(name).unwrap()).collect();
+    assert_eq!(named.len(), 6, "{names:?}");
+    assert!(
+        named.contains(&"a/b".to_owned()) && named.contains(&String::new()),
+        "{named:?}"
+    );
+}

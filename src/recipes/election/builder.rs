@@ -1,5 +1,7 @@
 //! [`LeaderElectionBuilder`]: the options of an election, before there is one.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use super::local::LocalLeader;
 use super::marks::Marks;
 use super::rank::{RankOptions, spread_rank};
 use crate::error::Error;
-use crate::line::{ContenderNames, Line};
+use crate::line::{ContenderNames, InvalidLayout, Line};
 use crate::session::Coordinator;
 use crate::znode::NodePath;
 
@@ -22,6 +24,25 @@ pub enum ElectionLayout {
     /// `_c_<uuid>-lock-<seq>`, as Curator's `LeaderSelector`, with the value where that has its id. A
     /// [`FairLock`](crate::FairLock) at the same path stands in the same line.
     LeaderSelector,
+}
+
+/// `leader-latch` or `leader-selector`.
+impl fmt::Display for ElectionLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LeaderLatch => "leader-latch",
+            Self::LeaderSelector => "leader-selector",
+        })
+    }
+}
+
+/// As it is displayed.
+impl FromStr for ElectionLayout {
+    type Err = InvalidLayout;
+
+    fn from_str(name: &str) -> Result<Self, InvalidLayout> {
+        InvalidLayout::find(&[Self::LeaderLatch, Self::LeaderSelector], name)
+    }
 }
 
 /// The options of a [`LeaderElection`].

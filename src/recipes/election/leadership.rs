@@ -95,6 +95,7 @@ impl Leadership {
                 Err(Interrupted::Failed(error)) => return Err(error.into()),
             }
         }
+        self.share.ready();
         self.is_ready.send_replace(true);
         Ok(())
     }

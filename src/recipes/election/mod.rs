@@ -4,7 +4,7 @@
 //! * `leadership` – [`Leadership`], what the leader has
 //! * `run` – campaigning, working and resigning again and again, with back-off
 //! * `observe` – who leads and who stands for election, for candidates and bystanders alike
-//! * `local` – whether this process leads
+//! * `local` – whether this process leads, and its health
 //! * `marks` – the nodes beside the line; `rank` – who should lead, and how others make way
 
 mod builder;
@@ -146,6 +146,7 @@ impl LeaderElection {
 
     /// What is left to be removed of a campaign that is dropped holds a token of `cleanup`.
     async fn campaign_with(&self, value: Bytes, cleanup: Option<&CleanupToken>) -> Result<Leadership, Error> {
+        let _candidate = self.leading.stand();
         let enrolment = enrolment(value);
         let Some(rank) = self.options.rank.rank else {
             let hold = self.line.acquire(&enrolment, cleanup).await?;
@@ -197,6 +198,7 @@ impl LeaderElection {
         value: impl Into<Bytes>,
         limit: Duration,
     ) -> Result<Leadership, AcquireTimeoutError> {
+        let _candidate = self.leading.stand();
         let hold = self.line.acquire_timeout(&enrolment(value.into()), limit).await?;
         Ok(self.elected(hold))
     }

@@ -11,8 +11,8 @@ use tracing::{debug, info, warn};
 
 use super::{LeaderElection, Leadership};
 use crate::error::Error;
-use crate::session::{CleanupWait, Lost};
-use crate::znode::{ReleaseError, WITHDRAWAL_GRACE};
+use crate::session::Lost;
+use crate::znode::{ReleaseError, until};
 
 /// A leader whose work gives up sooner after its election than this has failed.
 const SOON: Duration = Duration::from_secs(10);
@@ -45,7 +45,8 @@ impl LeaderElection {
     /// ends the sequence. [`backoff`](super::LeaderElectionBuilder::backoff) sets the pauses.
     ///
     /// # Errors
-    /// An [`Error`] that retrying would not help. Losing the leadership is none.
+    /// An [`Error`] that retrying would not help. Losing the leadership is none. [`Error::Closed`] once the coordinator is
+    /// [shut down](crate::Coordinator::shutdown): the work is dropped, and the leader resigns.
     ///
     /// # Cancel safety
     /// Dropping the future drops `work` first and then resigns, or withdraws the candidate, in the background.
@@ -56,12 +57,12 @@ impl LeaderElection {
     {
         match self.run_until(pending(), value, work).await? {
             Some(output) => Ok(output),
-            // That is for the shutdown, which never comes.
-            None => pending().await,
+            // No shutdown of its own: that of the coordinator.
+            None => Err(self.line.zk().ended().unwrap_or(Error::Closed)),
         }
     }
 
-    /// As [`run`](Self::run), until `shutdown` ends: then `work` is dropped, or the candidate withdraws, and this returns
+    /// As [`run`](Self::run), until `shutdown` ends, or the coordinator is [shut down](crate::Coordinator::shutdown): then `work` is dropped, or the candidate withdraws, and this returns
     /// `None` once the node is gone.
     ///
     /// It waits half a second at most for the removal of a candidate, and not at all on a dead link: the rest goes on in
@@ -100,6 +101,14 @@ impl LeaderElection {
         Fut: Future<Output = ControlFlow<B>>,
     {
         let value = value.into();
+        let zk = self.line.zk();
+        let shutdown = async {
+            tokio::select! {
+                () = shutdown => {}
+                // A run of a schedule that goes on is finished first.
+                () = zk.shutting_down() => zk.draining().finished().await,
+            }
+        };
         let mut shutdown = pin!(shutdown);
         let mut failures = 0;
         loop {
@@ -145,26 +154,15 @@ impl LeaderElection {
         shutdown: Pin<&mut S>,
         value: &Bytes,
     ) -> Result<Option<Leadership>, Error> {
-        let (cleanup, mut removal) = CleanupWait::new();
-        tokio::select! {
-            biased;
-            () = shutdown => {}
-            won = self.campaign_with(value.clone(), Some(&cleanup)) => return won.map(Some),
+        let zk = self.line.zk();
+        let won = until(zk, shutdown, |cleanup| async move {
+            self.campaign_with(value.clone(), Some(&cleanup)).await
+        });
+        match won.await {
+            // Refused because of the shutdown.
+            Err(Error::Closed) if zk.draining().has_begun() => Ok(None),
+            won => won,
         }
-        drop(cleanup);
-        if self
-            .line
-            .zk()
-            .timeout(WITHDRAWAL_GRACE, removal.finished())
-            .await
-            .is_none()
-        {
-            debug!(
-                path = self.path(),
-                "what is left of the candidate is left to the reaper"
-            );
-        }
-        Ok(None)
     }
 
     /// Runs `work` until something ends the term, and drops it then.
@@ -242,6 +240,7 @@ impl LeaderElection {
             ?pause,
             "the leader has failed; standing again after a pause"
         );
+        let _pausing = self.leading.back_off(failures, pause);
         let paused = async {
             let session = self.line.zk().session().await?;
             // The end of the session is seen by the next campaign.

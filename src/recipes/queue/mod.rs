@@ -9,11 +9,9 @@ mod work;
 use crate::error::classify;
 
 pub use self::fifo::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
-#[cfg(feature = "serde")]
-pub use self::work::Json;
 pub use self::work::{
     AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus,
-    Job, NewItem, Order, PastAttempt, Payload, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError,
+    Job, NewItem, Order, PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError,
     ResultTimeoutError, RetryPolicy, Summary, WorkQueue, WorkQueueBuilder, Worker,
 };
 

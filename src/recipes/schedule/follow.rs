@@ -100,6 +100,9 @@ impl Follower<'_> {
         // Counted from before the ensemble's time was asked for: it ends before the next leader may start.
         let limit = self.schedule.rules.at_most;
         let limit = limit.map(|limit| limit.saturating_sub(now.sent.elapsed()));
+        let _running = self.schedule.local.run(&run);
+        // A shutdown of the coordinator waits for it.
+        let _unfinished = self.schedule.register.zk().unfinished();
         let work = work(run);
         match limit {
             None => work.await,

@@ -4,19 +4,23 @@
 //! * `options` – [`ScheduleBuilder`], [`Misfire`], [`Starts`]
 //! * `record` – what the node says; `decide` – what a leader does next, pure
 //! * `follow` – the leader's loop
+//! * `local` – what this process does, for [`Schedule::health`]
 //! * `once` – [`once_per`], for services without a leader
 
 mod decide;
 mod follow;
+mod local;
 mod once;
 mod options;
 mod record;
 mod timetable;
 
 use std::future::{self, Future};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use self::follow::Follower;
+use self::local::LocalSchedule;
 use self::options::Rules;
 use self::record::RunRecord;
 use crate::error::{Error, classify};
@@ -92,6 +96,7 @@ pub use self::timetable::Timetable;
 pub struct Schedule {
     register: Register,
     rules: Rules,
+    local: Arc<LocalSchedule>,
 }
 
 /// One run of a job, as it was recorded.
@@ -177,7 +182,8 @@ impl Schedule {
         self.run_until(leadership, future::pending(), work).await
     }
 
-    /// As [`run`](Self::run), and returns once `shutdown` is done: a run that goes on then is finished first.
+    /// As [`run`](Self::run), and returns once `shutdown` is done, or the coordinator is
+    /// [shut down](crate::Coordinator::shutdown): a run that goes on then is finished first.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -194,7 +200,15 @@ impl Schedule {
         F: FnMut(DueRun) -> Fut,
         Fut: Future<Output = ()>,
     {
+        let shutting_down = self.register.zk().shutting_down();
+        let shutdown = async {
+            tokio::select! {
+                () = shutdown => {}
+                () = shutting_down => {}
+            }
+        };
         let shutdown = std::pin::pin!(shutdown);
+        let _following = self.local.follow();
         let follower = Follower {
             schedule: self,
             hold: leadership,

@@ -1,5 +1,6 @@
 //! The options of a schedule, before there is one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Schedule;
@@ -145,6 +146,7 @@ impl ScheduleBuilder {
         Ok(Schedule {
             register: Register::new(self.zk, path),
             rules: self.rules,
+            local: Arc::default(),
         })
     }
 }

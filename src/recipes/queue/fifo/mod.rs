@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::line::{ContenderNames, Line};
 use crate::session::{CleanupToken, Coordinator, Interrupted, Operation, Session, refused};
 use crate::znode::{
-    LedgerOutcome, Ledgers, NodePath, Parents, create, elapsed, ensure_path, list, read, retry_across_sessions,
+    LedgerOutcome, Ledgers, NodePath, Parents, create, elapsed, ensure_path, list, read, retry_across_sessions, until,
     with_deadline,
 };
 
@@ -156,7 +156,18 @@ impl FifoQueue {
     /// # When the session is lost
     /// The future goes on waiting in the next session.
     pub async fn pop(&self) -> Result<Bytes, FifoPopError> {
-        self.pop_witnessed(None).await
+        let zk = &self.shared.zk;
+        let popped = until(zk, zk.shutting_down(), |cleanup| async move {
+            self.pop_witnessed(Some(&cleanup)).await
+        });
+        if let Some(item) = popped.await? {
+            return Ok(item);
+        }
+        // What was being removed when the shutdown began.
+        match self.shared.undelivered.pop() {
+            Some(outcome) => outcome,
+            None => Err(zk.ended().unwrap_or(Error::Closed).into()),
+        }
     }
 
     /// Takes the first item if there is one, as seen by the server that we are connected to. An empty queue costs one

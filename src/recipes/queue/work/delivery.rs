@@ -8,11 +8,10 @@ use bytes::Bytes;
 
 use super::errors::AckError;
 use super::item::NewItem;
-use super::payload::Payload;
 use super::store::{AttemptEnd, ItemId, Outcome};
 use super::tasks::{Assignment, Verdict, check_entries};
 use crate::session::Lost;
-use crate::znode::{FencingToken, Hold};
+use crate::znode::{FencingToken, Hold, Payload};
 
 /// An item that was delivered to this consumer, and to no other while it holds it. It dereferences to [`Hold`].
 ///

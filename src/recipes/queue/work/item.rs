@@ -6,8 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::errors::PushError;
-use super::payload::Payload;
 use super::store::{DEFAULT_PRIORITY, NewEntry};
+#[cfg(feature = "serde")]
+use crate::znode::Json;
+use crate::znode::Payload;
 
 /// How an item is pushed.
 ///
@@ -160,6 +162,13 @@ impl<T: Payload> NewItem<T> {
             expires_after,
             wants_outcome,
         })
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<T> From<Json<T>> for NewItem<Json<T>> {
+    fn from(value: Json<T>) -> Self {
+        Self::of(value)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Three floors, of which none names a higher one:
 //! * `store` – what stands in ZooKeeper
 //! * `tasks` – what runs in this process
-//! * what users see: `builder`, `push`, `pop`, `item`, `payload`, `delivery`, `stream`, `worker`, `status`, `dead`, `stats`,
-//!   `control`; `shared` is what their handles have in common
+//! * what users see: `builder`, `push`, `pop`, `item`, `delivery`, `stream`, `worker`, `status`, `dead`, `stats`,
+//!   `control`, `health`; `shared` is what their handles have in common
 //!
 //! `errors` is beside them.
 
@@ -13,8 +13,8 @@ mod control;
 mod dead;
 mod delivery;
 mod errors;
+mod health;
 mod item;
-mod payload;
 mod pop;
 mod push;
 mod shared;
@@ -34,6 +34,7 @@ use bytes::Bytes;
 use self::shared::Inner;
 use crate::error::Error;
 use crate::session::Coordinator;
+use crate::znode::Payload;
 
 pub use self::builder::WorkQueueBuilder;
 pub use self::dead::{DeadItem, PastAttempt};
@@ -42,9 +43,6 @@ pub use self::errors::{
     AckError, CancelError, DeadItemError, PushError, PushTimeoutError, ResultError, ResultTimeoutError,
 };
 pub use self::item::{NewItem, PushOptions};
-#[cfg(feature = "serde")]
-pub use self::payload::Json;
-pub use self::payload::Payload;
 pub use self::stats::{ClaimInfo, QueueStats};
 pub use self::status::ItemStatus;
 pub use self::store::{InvalidItemId, ItemId, Order, RetryPolicy};

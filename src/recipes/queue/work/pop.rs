@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::payload::Payload;
 use super::tasks::{Assignment, CLAIM_ITEMS, Demand};
 use super::{Delivery, WorkQueue};
 use crate::error::{Error, WaitTimeoutError};
 use crate::session::CleanupToken;
-use crate::znode::{elapsed, with_deadline};
+use crate::znode::{Payload, elapsed, with_deadline};
 
 impl<T: Payload> WorkQueue<T> {
     /// Waits for an item, however long it takes: lost connections, expired sessions and servers that are away are

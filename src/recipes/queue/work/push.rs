@@ -7,11 +7,10 @@ use tokio::sync::oneshot;
 use super::WorkQueue;
 use super::errors::{PushError, PushTimeoutError};
 use super::item::{NewItem, PushOptions};
-use super::payload::Payload;
 use super::store::ItemId;
 use super::tasks::{Push, check_entries};
 use crate::error::Error;
-use crate::znode::elapsed;
+use crate::znode::{Payload, elapsed};
 
 impl<T: Payload> WorkQueue<T> {
     /// Pushes an item, and returns its id once the ensemble has it. Waits while a bounded queue is full.

@@ -81,6 +81,13 @@ impl Inner {
             pending: self.settling.pending.clone(),
             untidy,
         };
+        let (closing, shutting_down) = (self.closing.clone(), self.store.zk.shutting_down());
+        runtime.spawn(async move {
+            tokio::select! {
+                () = shutting_down => drop(closing.send_replace(true)),
+                () = closing.closed() => {}
+            }
+        });
         runtime.spawn(push_all(Arc::clone(&self.store), receivers.pushes));
         runtime.spawn(take_all(popper, receivers.demands));
         runtime.spawn(settle_all(settler, receivers.settlements));

@@ -8,11 +8,12 @@ use tokio::time;
 
 use super::WorkQueue;
 use super::errors::{ResultError, ResultTimeoutError};
-use super::payload::Payload;
 use super::store::{ClaimData, Claimable, DeadData, ItemId, ItemPlace, Lane, Outcome, State, Store, ended};
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
-use crate::znode::{elapsed, list_and_watch, read, read_and_watch, retry_across_sessions, stat_and_watch, sync};
+use crate::znode::{
+    Payload, elapsed, list_and_watch, read, read_and_watch, retry_across_sessions, stat_and_watch, sync,
+};
 
 /// Where an item is on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use futures::{FutureExt, Stream, stream};
 use tokio::sync::oneshot;
 
-use super::payload::Payload;
 use super::tasks::{Assignment, CLAIM_ITEMS};
 use super::{Delivery, WorkQueue};
 use crate::error::Error;
+use crate::znode::Payload;
 
 type Coming = oneshot::Receiver<Result<Vec<Assignment>, Error>>;
 

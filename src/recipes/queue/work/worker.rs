@@ -15,12 +15,12 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::errors::AckError;
-use super::payload::Payload;
 use super::store::{AttemptEnd, Outcome};
 use super::stream::Prefetch;
 use super::tasks::Verdict;
 use super::{Delivery, WorkQueue};
 use crate::error::Error;
+use crate::znode::Payload;
 
 /// A loop that works on the items of a queue: made by [`WorkQueue::worker`].
 ///

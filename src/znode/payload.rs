@@ -1,11 +1,9 @@
-//! [`Payload`]: what the items of a queue are.
+//! [`Payload`]: values that stand in nodes as bytes.
 
 use bytes::Bytes;
 
-#[cfg(feature = "serde")]
-use super::item::NewItem;
-
-/// What the items of a [`WorkQueue`](super::WorkQueue) are: bytes, or values that are written as bytes.
+/// What the items of a [`WorkQueue`](crate::queue::WorkQueue) and the value of a [`SharedValue`](crate::SharedValue) are:
+/// bytes, or values that are written as bytes.
 pub trait Payload: Sized + Send + Sync + 'static {
     /// Writes the value; an error says why it cannot be written.
     ///
@@ -13,10 +11,10 @@ pub trait Payload: Sized + Send + Sync + 'static {
     /// What the caller is told.
     fn encode(&self) -> Result<Bytes, String>;
 
-    /// Reads a value; an error becomes the reason of a dead letter.
+    /// Reads a value; an error becomes the reason of a dead letter, or of an [`Error::Value`](crate::Error::Value).
     ///
     /// # Errors
-    /// What the dead letter says.
+    /// What the dead letter or the error says.
     fn decode(data: Bytes) -> Result<Self, String>;
 }
 
@@ -57,12 +55,5 @@ impl<T> std::ops::Deref for Json<T> {
 
     fn deref(&self) -> &T {
         &self.0
-    }
-}
-
-#[cfg(feature = "serde")]
-impl<T> From<Json<T>> for NewItem<Json<T>> {
-    fn from(value: Json<T>) -> Self {
-        Self::of(value)
     }
 }
