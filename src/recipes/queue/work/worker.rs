@@ -5,6 +5,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ pub struct Summary {
     pub panicked: usize,
     /// Items that their handler rejected.
     pub rejected: usize,
-    /// Items that were lost, or whose end is not known; other consumers have them.
+    /// Items that were lost, which other consumers have, and items whose end the ensemble did not confirm in time.
     pub lost: usize,
     /// Items whose handler was not done when the time to drain was over; they were given back.
     pub aborted: usize,
@@ -165,7 +166,8 @@ impl<T: Payload> Worker<T> {
         self
     }
 
-    /// Sets how long handlers may go on after the shutdown began: 30 seconds unless set.
+    /// Sets how long handlers may go on after the shutdown began: 30 seconds unless set. What they did is written then:
+    /// behind a silent link, the worker waits for that as long again at most.
     pub fn drain(mut self, time: Duration) -> Self {
         self.drain = time;
         self
@@ -206,6 +208,7 @@ impl<T: Payload> Worker<T> {
         let mut shutdown = shutdown.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut source = Prefetch::new(queue.clone(), prefetch.unwrap_or(concurrency));
         let mut jobs: JoinSet<Ending> = JoinSet::new();
+        let unsettled = Arc::new(AtomicUsize::new(0));
         let mut summary = Summary::default();
         let mut begin_at = Instant::now();
         let failure = loop {
@@ -220,7 +223,7 @@ impl<T: Payload> Worker<T> {
                         }
                         let job = Job { delivery: Arc::new(delivery) };
                         let work = catch_unwind(AssertUnwindSafe(|| handler(job.clone())));
-                        jobs.spawn(work_on(job, work.ok()));
+                        jobs.spawn(work_on(job, work.ok(), Arc::clone(&unsettled)));
                     }
                     Err(Error::Closed) => break None,
                     Err(error) => break Some(error),
@@ -228,15 +231,7 @@ impl<T: Payload> Worker<T> {
             }
         };
         drop(source);
-        let drained = async {
-            while let Some(ended) = jobs.join_next().await {
-                summary.add(ended);
-            }
-        };
-        if tokio::time::timeout(drain, drained).await.is_err() {
-            summary.aborted = jobs.len();
-            jobs.shutdown().await;
-        }
+        summary.drain(&mut jobs, drain, &unsettled).await;
         // What is not written by then goes with the session.
         if tokio::time::timeout(drain, queue.inner.settling.flushed())
             .await
@@ -259,8 +254,8 @@ async fn next_at<T: Payload>(begin_at: Instant, source: &mut Prefetch<T>) -> Res
     source.next().await
 }
 
-/// Works on one item, and settles it. A handler that panicked before it returned a future has no work.
-async fn work_on<T, F, R, E>(job: Job<T>, work: Option<F>) -> Ending
+/// Works on one item, and settles it; `unsettled` counts those whose handlers are done. A handler that panicked before it returned a future has no work.
+async fn work_on<T, F, R, E>(job: Job<T>, work: Option<F>, unsettled: Arc<AtomicUsize>) -> Ending
 where
     F: Future<Output = Result<R, E>>,
     R: Into<Completion>,
@@ -295,7 +290,9 @@ where
         Ended::Panicked => failed(None, AttemptEnd::Panicked, "its handler panicked"),
         Ended::Lost => return Ending { ended, settled: Ok(()) },
     };
+    unsettled.fetch_add(1, Ordering::Relaxed);
     let settled = job.delivery.assignment.settle(verdict).await.map(drop);
+    unsettled.fetch_sub(1, Ordering::Relaxed);
     Ending { ended, settled }
 }
 
@@ -306,6 +303,30 @@ struct Ending {
 }
 
 impl Summary {
+    /// Waits for the handlers that still work. Drops them after `time`, which gives their items back.
+    async fn drain(&mut self, jobs: &mut JoinSet<Ending>, time: Duration, unsettled: &AtomicUsize) {
+        let drained = async {
+            while let Some(ended) = jobs.join_next().await {
+                self.add(ended);
+            }
+        };
+        if tokio::time::timeout(time, drained).await.is_ok() {
+            return;
+        }
+        jobs.abort_all();
+        let mut dropped = 0;
+        while let Some(ended) = jobs.join_next().await {
+            match ended {
+                Err(error) if error.is_cancelled() => dropped += 1,
+                ended => self.add(ended),
+            }
+        }
+        // The handlers of these were done, and the answer of the ensemble did not come in time.
+        let unknown = unsettled.load(Ordering::Relaxed).min(dropped);
+        self.lost += unknown;
+        self.aborted += dropped - unknown;
+    }
+
     fn add(&mut self, ended: Result<Ending, tokio::task::JoinError>) {
         let Ok(Ending { ended, settled }) = ended else {
             self.panicked += 1;

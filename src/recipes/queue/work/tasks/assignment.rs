@@ -60,7 +60,7 @@ pub(crate) struct Settling {
     pub(crate) settlements: mpsc::UnboundedSender<Vec<Settlement>>,
     /// How many items of this handle are with the user.
     pub(crate) handed_out: watch::Sender<usize>,
-    /// How many settlements are on their way.
+    /// How many settlements are on their way, and claims that may have to be given back.
     pub(crate) pending: watch::Sender<usize>,
 }
 
@@ -78,7 +78,13 @@ impl Settling {
         self.settlements.send(settlements)
     }
 
-    /// Waits until all that was settled has been written.
+    /// Counts as on its way until it is dropped.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        self.pending.send_modify(|pending| *pending += 1);
+        UnderWay(self.pending.clone())
+    }
+
+    /// Waits until all that was settled has been written, and no claim is on its way that may have to be given back.
     pub(crate) async fn flushed(&self) {
         // It does not fail while this sender is there.
         let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
@@ -88,6 +94,16 @@ impl Settling {
     pub(crate) async fn until_settled(&self) {
         // It does not fail while this sender is there.
         let _ = self.handed_out.subscribe().wait_for(|items| *items == 0).await;
+    }
+}
+
+/// Something that is on its way to the ensemble, or may have to be given back.
+#[derive(Debug)]
+pub(crate) struct UnderWay(watch::Sender<usize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|pending| *pending = pending.saturating_sub(1));
     }
 }
 

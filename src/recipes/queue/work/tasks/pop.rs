@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, debug, info_span};
 
 use super::super::store::{BlockId, Guid, Header, Item, Order, Store};
-use super::assignment::{Assignment, Settling};
+use super::assignment::{Assignment, Settling, UnderWay};
 use super::claim::Claim;
 use super::demand::{Demand, Demands};
 use super::select::{Candidate, CandidateKey};
@@ -18,6 +18,7 @@ use super::view::{Aim, View};
 use crate::error::Error;
 use crate::line::Line;
 use crate::session::{Interrupted, Lost, Session};
+use crate::znode::Ephemeral;
 
 /// An item that came too late for its call belongs to the next pop of this handle for so long.
 const KEEP: Duration = Duration::from_millis(50);
@@ -48,6 +49,8 @@ pub(super) struct Memory {
     pub(super) skipped: Arc<HashMap<CandidateKey, i64>>,
     pub(super) segments: Vec<(Guid, Arc<Vec<Item>>)>,
     pub(super) claims: Vec<Weak<Claim>>,
+    /// A claim that is on its way, until what it brought is handed out or given back.
+    under_way: Option<UnderWay>,
     spare: Vec<Assignment>,
     spare_until: Option<Instant>,
 }
@@ -83,6 +86,9 @@ pub(super) enum Taken {
 pub(crate) async fn take_all(popper: Popper, incoming: mpsc::UnboundedReceiver<Demand>) {
     let (mut demands, mut memory) = (Demands::new(incoming, popper.closing.clone()), Memory::default());
     loop {
+        if memory.spare.is_empty() {
+            memory.under_way = None;
+        }
         let goes_on = tokio::select! {
             some = demands.some() => some,
             () = until(memory.spare_until), if !memory.spare.is_empty() => {
@@ -165,6 +171,27 @@ impl Popper {
             .look(&self.store, session, &self.aim(&header, now, &memory.skipped))
             .await?;
         Ok(())
+    }
+
+    /// Claims what is next for what is wanted by now.
+    pub(super) async fn claim_for(
+        &self,
+        session: &Arc<Session>,
+        place: Option<&Ephemeral>,
+        demands: &mut Demands,
+        memory: &mut Memory,
+    ) -> Result<Taken, Interrupted> {
+        // Before it is looked what is wanted: either the claim is waited for, or it is not made.
+        memory.under_way = Some(self.settling.under_way());
+        demands.refresh();
+        let taken = match demands.is_empty() {
+            true => Ok(Taken::Nothing),
+            false => self.claim(session, place, memory, &demands.wanted()).await,
+        };
+        if !matches!(taken, Ok(Taken::Items(_))) {
+            memory.under_way = None;
+        }
+        taken
     }
 
     /// Whether there is something to be claimed, as far as is known.

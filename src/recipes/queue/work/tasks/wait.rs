@@ -125,7 +125,7 @@ impl Popper {
                 return Ok(Taken::Nothing);
             }
         }
-        let taken = self.claim(session, None, memory, &demands.wanted()).await?;
+        let taken = self.claim_for(session, None, demands, memory).await?;
         if matches!(taken, Taken::Outrun | Taken::Nothing) {
             memory.view.line.clear();
             return Ok(if memory.lines_up { Taken::Nothing } else { Taken::Outrun });
@@ -153,7 +153,7 @@ impl Popper {
             }
             // By the view alone: what was given back since that look may be in it already, and then no watch tells of it.
             if !memory.view.line.is_empty() {
-                match self.claim(session, Some(&place), memory, &demands.wanted()).await? {
+                match self.claim_for(session, Some(&place), demands, memory).await? {
                     Taken::Items(items) => return Ok(items),
                     Taken::Paused => self.until_resumed(session, demands).await?,
                     Taken::Isolated => self.until_settled(session, demands).await?,
