@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Core, wall_clock};
+use super::Core;
 use crate::acl;
 use crate::tree::{Author, Change, Overlay, Tree, Txn, TxnHeader};
 use crate::watch::{ConnectionId, Event, Watches};
@@ -36,7 +36,7 @@ impl Core {
         let zxid = self.main.tree.last_zxid() + i64::from(!is_silent);
         let header = TxnHeader {
             zxid,
-            time: wall_clock(),
+            time: self.clock(),
         };
         let (results, events) = self.main.apply(header, &txn);
         self.notify(events);

@@ -64,6 +64,8 @@ pub(crate) struct Core {
     switches: Switches,
     pub(crate) adopt_new_sessions: bool,
     frozen: bool,
+    /// So many milliseconds is the clock ahead that stamps transactions.
+    pub(crate) clock_shift: i64,
     pub(crate) log: Log,
     pub(crate) packets_received: u64,
     pub(crate) packets_sent: u64,
@@ -94,6 +96,7 @@ impl Core {
             switches: Switches::default(),
             adopt_new_sessions: false,
             frozen: false,
+            clock_shift: 0,
             log: Log::default(),
             packets_received: 0,
             packets_sent: 0,
@@ -322,7 +325,7 @@ impl Core {
         if self.frozen {
             return;
         }
-        for path in self.main.tree.reapable(wall_clock()) {
+        for path in self.main.tree.reapable(self.clock()) {
             self.commit(crate::tree::Txn::Delete { path }, None);
         }
     }
@@ -348,6 +351,11 @@ impl Core {
         }
     }
 
+    /// Milliseconds since the epoch, by the clock of this server.
+    pub(super) fn clock(&self) -> i64 {
+        wall_clock().saturating_add(self.clock_shift)
+    }
+
     /// Milliseconds on the clock that sessions are measured with.
     fn now(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
@@ -363,7 +371,7 @@ impl Core {
 }
 
 /// Milliseconds since the epoch.
-pub(super) fn wall_clock() -> i64 {
+fn wall_clock() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -134,6 +134,12 @@ impl Faults {
         self.shared.thawed();
     }
 
+    /// Sets the clock that stamps transactions ahead by so many milliseconds, or back, as that of a new leader may be.
+    /// Sessions are measured by another clock.
+    pub fn shift_clock(&self, millis: i64) {
+        self.core().clock_shift = millis;
+    }
+
     /// Makes `next` the number of the next sequential child of `parent`. False if there is no such node.
     ///
     /// Also changes the `cversion` that clients see, which counts from the same number.
@@ -160,12 +166,13 @@ impl Faults {
         self.shared.listen(true).await
     }
 
-    /// Ends every fault: rules, switches, the adoption of new sessions and a freeze.
+    /// Ends every fault: rules, switches, the adoption of new sessions, a shifted clock and a freeze.
     pub fn clear(&self) {
         let mut core = self.core();
         core.rules.clear();
         core.stop_all_switches();
         core.adopt_new_sessions = false;
+        core.clock_shift = 0;
         drop(core);
         self.thaw();
     }

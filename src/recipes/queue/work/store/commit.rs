@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::{debug, trace};
 use zookeeper_client as zk;
@@ -50,9 +51,10 @@ impl Store {
                     continue;
                 }
             };
+            let sent = Instant::now();
             match self.send(session, &steps).await? {
                 LedgerOutcome::Committed(receipt) => {
-                    self.committed(session, &steps, level, &receipt).await;
+                    self.committed(session, &steps, level, &receipt, sent).await;
                     return Ok(Committed::Done(value, receipt));
                 }
                 LedgerOutcome::Indeterminate { ledger } => {
@@ -99,10 +101,11 @@ impl Store {
     }
 
     /// Asks for the ensemble's clock.
-    pub(super) async fn tick(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
+    pub(crate) async fn tick(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
+        let sent = Instant::now();
         match self.send(session, &[]).await? {
             LedgerOutcome::Committed(receipt) => {
-                self.set_clock(receipt.ledger.mtime);
+                self.set_clock(receipt.ledger.mtime, sent);
                 Ok(())
             }
             LedgerOutcome::Refused(_, source) => Err(Error::from_answer(self.path(), source).into()),
@@ -202,10 +205,11 @@ impl Store {
         steps: &[(Operation, Role)],
         level: Option<Level>,
         receipt: &Receipt,
+        sent: Instant,
     ) {
         // A reply that was lost tells an old time.
         if !receipt.results.is_empty() {
-            self.set_clock(receipt.ledger.mtime);
+            self.set_clock(receipt.ledger.mtime, sent);
         }
         let mut full = Vec::new();
         {

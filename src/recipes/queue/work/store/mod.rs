@@ -53,6 +53,9 @@ pub(crate) use self::tally::{AttemptEnd, AttemptRecord, EndedAttempt, Tally, bit
 /// After this time the ensemble's clock is asked for again.
 const CLOCK_AGE: Duration = Duration::from_secs(60);
 
+/// So many milliseconds may our idea of the ensemble's clock be ahead of it, for clocks do not run alike.
+const CLOCK_ERROR: i64 = 100;
+
 /// How many lanes are remembered; the others are asked for again.
 const LANES: usize = 1024;
 
@@ -94,7 +97,8 @@ impl Store {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The ensemble's clock, in milliseconds; never ahead of it, and about a link's delay behind.
+    /// The ensemble's clock, in milliseconds: about a link's delay behind, and not ahead of it unless it was set back since
+    /// the last reply.
     pub(crate) async fn now(&self, session: &Arc<Session>) -> Result<i64, Interrupted> {
         // Nothing is put below a node that is no queue.
         self.header(session).await?;
@@ -116,11 +120,15 @@ impl Store {
         (age < CLOCK_AGE).then_some(time + passed)
     }
 
-    /// A reply said that the ensemble's clock showed `time`.
-    fn set_clock(&self, time: i64) {
-        // Each reply is a lower bound, since it may have been long on its way; the largest one is the best.
-        let known = self.clock().unwrap_or(time);
-        self.seen().clock = Some((Instant::now(), known.max(time)));
+    /// A reply to what was sent at `sent` said that the ensemble's clock showed `time`.
+    fn set_clock(&self, time: i64, sent: Instant) {
+        let mut seen = self.seen();
+        let now = Instant::now();
+        let latest = match seen.clock {
+            Some(known) => newer_clock(known, time, sent, now),
+            None => time,
+        };
+        seen.clock = Some((now, latest));
     }
 
     /// What the queue's node says, as far as is known; it is made if there is none.
@@ -283,7 +291,47 @@ impl Store {
     }
 }
 
+/// What the ensemble's clock shows `now`, from what it was known to show at a moment, and from a reply to what was sent at
+/// `sent`, which said `time`.
+///
+/// Each reply is a lower bound, since it may have been long on its way; the largest one is the best. But a clock that shows
+/// less than it was thought to show before that was sent has been set back.
+fn newer_clock((at, known): (Instant, i64), time: i64, sent: Instant, now: Instant) -> i64 {
+    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4);
+    let then = match sent.checked_duration_since(at) {
+        Some(later) => known.saturating_add(millis(later)),
+        None => known.saturating_sub(millis(at.saturating_duration_since(sent))),
+    };
+    if time < then.saturating_sub(CLOCK_ERROR) {
+        return time;
+    }
+    time.max(known.saturating_add(millis(now.saturating_duration_since(at))))
+}
+
 pub(crate) fn ended(session: &Session) -> Interrupted {
     let reason = session.end_reason().unwrap_or(LossReason::SessionExpired);
     Lost { reason }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_follows_the_ensemble_both_ways() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let known = (at(0), 10_000);
+        // A reply that was long on its way tells less than what is known by then.
+        assert_eq!(newer_clock(known, 10_400, at(300), at(2_000)), 12_000);
+        // One that was quick tells more.
+        assert_eq!(newer_clock(known, 10_900, at(300), at(800)), 10_900);
+        // One that was sent before what is known came.
+        assert_eq!(newer_clock((at(500), 10_500), 10_300, at(200), at(600)), 10_600);
+        // A clock that was set back, or ahead.
+        assert_eq!(newer_clock(known, 5_350, at(300), at(400)), 5_350);
+        assert_eq!(newer_clock(known, 15_350, at(300), at(400)), 15_350);
+        // Clocks do not run alike.
+        assert_eq!(newer_clock(known, 10_250, at(300), at(400)), 10_400);
+    }
 }

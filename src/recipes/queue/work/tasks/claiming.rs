@@ -8,13 +8,13 @@ use futures::future;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::super::store::{ClaimData, Committed, Guid, Header, Item, Order, Role, Taking, decode_items, ended};
+use super::super::store::{ClaimData, Committed, Guid, Header, Item, Order, Role, State, Taking, decode_items, ended};
 use super::bury::bury_lost;
 use super::group::group_of;
 use super::pop::{Memory, Popper, Taken};
 use super::prepare::Prepared;
 use super::random_index;
-use super::select::choose;
+use super::select::{Candidate, choose};
 use super::view::{Aim, View};
 use crate::error::Error;
 use crate::session::{Interrupted, LossReason, Lost, Session};
@@ -44,7 +44,6 @@ impl Popper {
     ) -> Result<Taken, Interrupted> {
         for _ in 0..RELEASES {
             let header = self.store.header(session).await?;
-            let now = self.store.now(session).await?;
             if header.paused {
                 self.store.load_header(session).await?;
                 if self.store.header(session).await?.paused {
@@ -54,6 +53,12 @@ impl Popper {
             }
             let order = header.options.order;
             let chosen = choose(&memory.view.line, wanted.len(), order, random_index());
+            let is_overdue = |candidate: &Candidate| matches!(candidate.range.state, State::Claimed { .. });
+            if chosen.iter().any(|(candidate, _)| is_overdue(candidate)) {
+                // A claim is taken over by what the clock shows now, for it may have been set back since the last reply.
+                self.store.tick(session).await?;
+            }
+            let now = self.store.now(session).await?;
             let prepared = Prepared::of(&self.store, session, &chosen, wanted, &header, now).await?;
             memory.skip(&prepared.skipped);
             if prepared.takings.is_empty() && !prepared.skipped.is_empty() {

@@ -155,7 +155,7 @@ impl Prepared {
 pub(super) enum Unusable {
     /// It is not as it was seen.
     Outdated,
-    /// Its claim was extended, or what stands there cannot be read.
+    /// Its claim was extended, or the clock was set back, or what stands there cannot be read.
     Until(i64),
 }
 
@@ -173,12 +173,23 @@ pub(super) async fn known(
         State::Free => None,
         // A claim without a deadline is never taken over.
         State::Claimed { deadline: None, .. } => return Ok(Err(Unusable::Outdated)),
-        State::Claimed { epoch, deadline } => Some(Claimable { epoch, deadline, ..at }.claim_path(&store.layout)),
+        State::Claimed {
+            epoch,
+            deadline: Some(deadline),
+        } => Some((
+            Claimable {
+                epoch,
+                deadline: Some(deadline),
+                ..at
+            }
+            .claim_path(&store.layout),
+            deadline,
+        )),
     };
     let opened = at.opened_path(&store.layout);
     let claim = async {
         match &over {
-            Some(path) => read(session, path).await.map(Some),
+            Some((path, _)) => read(session, path).await.map(Some),
             None => Ok(None),
         }
     };
@@ -200,8 +211,9 @@ pub(super) async fn known(
         Some(None) => return Ok(Err(Unusable::Outdated)),
         Some(Some((data, stat))) => {
             let extended = ClaimData::decode(&data).map_or(0, |data| data.deadline);
-            if extended > now - MARGIN {
-                return Ok(Err(Unusable::Until(extended)));
+            let until = extended.max(over.map_or(0, |(_, deadline)| deadline));
+            if until > now - MARGIN {
+                return Ok(Err(Unusable::Until(until)));
             }
             Some(stat.version)
         }
