@@ -124,6 +124,31 @@ pub(super) async fn check(fixture: &Fixture, queue: &WorkQueue, books: &Books) {
     );
 }
 
+/// Of each group, no item was delivered before all that were pushed ahead of it had ended.
+pub(super) fn check_groups(books: &Books, group_of: impl Fn(usize) -> Option<String>) {
+    let doubtful = books.doubtful.iter().flatten().map(|(id, number)| (id, *number));
+    let known = books.pushed.iter().map(|(id, number)| (id, *number)).chain(doubtful);
+    let mut groups: BTreeMap<String, BTreeMap<usize, &BTreeMap<i64, (u32, End)>>> = BTreeMap::new();
+    for (id, number) in known {
+        if let (Some(group), Some(deliveries)) = (group_of(number), books.deliveries.get(id)) {
+            groups.entry(group).or_default().insert(number, deliveries);
+        }
+    }
+    for (group, items) in &groups {
+        let mut ahead = None;
+        for (number, deliveries) in items {
+            let first = deliveries.first_key_value().map(|(token, _)| *token);
+            assert!(
+                first > ahead,
+                "{group}: {number} was delivered at {first:?}, before {ahead:?}"
+            );
+            ahead = deliveries.last_key_value().map(|(token, _)| *token);
+        }
+    }
+    let items: usize = groups.values().map(BTreeMap::len).sum();
+    println!("{items} items of {} groups were delivered in order", groups.len());
+}
+
 /// Which delivery did an item, by the result that it left.
 async fn results(fixture: &Fixture) -> BTreeMap<ItemId, i64> {
     let mut results = BTreeMap::new();

@@ -1,8 +1,9 @@
 //! Whatever strikes, every item that was pushed is done exactly once, or dead.
 //!
-//! Three producers and six consumers over six sessions, whose links are cut in the middle of transactions, whose sessions
-//! are taken away, which vanish in mid-work, and whose server is killed. `WORK_QUEUE_ITEMS` says how many items go through
-//! (2,000 unless set), `WORK_QUEUE_SEED` repeats a run.
+//! Four producers and six consumers over six sessions, whose links are cut in the middle of transactions, whose sessions
+//! are taken away, which vanish in mid-work, and whose server is killed. A quarter of the items belongs to groups. A
+//! consumer waits a tenth of a second for an item, or as long as it takes for many; now and then it holds one for longer
+//! than its claim. `WORK_QUEUE_ITEMS` says how many items go through (2,000 unless set), `WORK_QUEUE_SEED` repeats a run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,19 +15,29 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zookeeper_recipes::queue::{AckError, Delivery, NewItem, Order, PushOptions, WorkQueue};
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
-use zookeeper_recipes::{Coordinator, FencedWriteError};
+use zookeeper_recipes::{Coordinator, FencedWriteError, TimeoutError};
 use zookeeper_testkit::{Fixture, Op, Proxy, When, eventually, within};
 
-use super::books::{Books, EFFECTS, End, check};
+use super::books::{Books, EFFECTS, End, check, check_groups};
 use super::{PATH, built};
 use crate::sessions::session_of;
 use crate::support::connect_to;
 
-const PRODUCERS: usize = 3;
+const PRODUCERS: usize = 4;
+const GROUPS: usize = 17;
 const CONSUMERS: [usize; 4] = [2, 2, 1, 1];
 const WAVE: usize = 50;
 const TIMEOUT: Duration = Duration::from_secs(2);
-const LIMIT: Duration = Duration::from_secs(240);
+/// What a consumer holds for longer may be taken over.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(3);
+/// One of so many items is held for too long at its first attempt.
+const STUCK: usize = 997;
+const LIMIT: Duration = Duration::from_secs(400);
+
+/// The group of an item, if it has one.
+fn group_of(number: usize) -> Option<String> {
+    (number % PRODUCERS == 3).then(|| format!("group {}", number / PRODUCERS % GROUPS))
+}
 
 struct Stage {
     order: Order,
@@ -63,7 +74,7 @@ impl Stage {
         }
     }
 
-    /// Pushes its share of the items in one of three manners, never far ahead of the consumers.
+    /// Pushes its share of the items in one of four manners, never far ahead of the consumers.
     async fn produce(&self, queue: &WorkQueue, who: usize, mut random: Rng) {
         let mine: Vec<usize> = (0..self.items).filter(|number| number % PRODUCERS == who).collect();
         let mut settled = self.settled.subscribe();
@@ -82,10 +93,15 @@ impl Stage {
                         }
                     }
                 }
-                1 => {
-                    let pushes = numbers
-                        .iter()
-                        .map(|number| queue.push(item(number, PushOptions::new())));
+                1 | 3 => {
+                    let pushes = numbers.iter().map(|number| {
+                        let options = PushOptions::new();
+                        let options = match group_of(*number) {
+                            Some(group) => options.group(group),
+                            None => options,
+                        };
+                        queue.push(item(number, options))
+                    });
                     for (number, pushed) in numbers.iter().zip(future::join_all(pushes).await) {
                         self.books().note_push(&[*number], pushed.map(|id| vec![id]), false);
                     }
@@ -105,8 +121,19 @@ impl Stage {
     async fn consume(&self, queue: &WorkQueue, mut random: Rng) {
         let mut over = self.over.subscribe();
         loop {
+            let (most, short) = (random.usize(1..=128), random.u8(..) < 64);
+            let taking = async {
+                if !short {
+                    return queue.pop_batch(most).await.unwrap();
+                }
+                match queue.pop_timeout(Duration::from_millis(100)).await {
+                    Ok(delivery) => vec![delivery],
+                    Err(TimeoutError::Elapsed { .. }) => Vec::new(),
+                    Err(error) => panic!("{error}"),
+                }
+            };
             let batch = tokio::select! {
-                batch = queue.pop_batch(random.usize(1..=128)) => batch.unwrap(),
+                batch = taking => batch,
                 _ = over.wait_for(|over| *over) => return,
             };
             for delivery in &batch {
@@ -128,6 +155,22 @@ impl Stage {
                 Ok(_) | Err(FencedWriteError::Lost(_) | FencedWriteError::Indeterminate) => {}
                 Err(error) => panic!("{path}: {error}"),
             }
+        }
+        if number.is_multiple_of(STUCK) && delivery.attempt() == 1 {
+            // Another item of its claim may put the end off.
+            within(LIMIT, "the claim ends", delivery.lost()).await;
+            let held = delivery.is_held();
+            let late = delivery.ack().await;
+            assert!(
+                !held && matches!(late, Err(AckError::Lost(_))),
+                "{id} is held for too long: {late:?}"
+            );
+            self.books().note_end((&id, token), End::NotDone);
+            return;
+        }
+        if (24..32).contains(&chance) {
+            // An error is told again when it is settled.
+            let _ = delivery.extend(CLAIM_TIMEOUT).await;
         }
         let settled = match chance {
             0..8 => delivery.nack().await.map(|()| false),
@@ -220,7 +263,35 @@ async fn strike(stage: &Arc<Stage>, sites: &mut [Site], random: &mut Rng) -> BTr
 
 /// The queue, of which an item has eight attempts.
 fn eight(zk: &Coordinator, order: Order) -> WorkQueue {
-    built(zk, |queue| queue.max_attempts(8).order(order))
+    built(zk, |queue| {
+        queue.max_attempts(8).claim_timeout(CLAIM_TIMEOUT).order(order)
+    })
+}
+
+/// Without faults, what is pushed to a strict queue is delivered in that order, whichever consumer takes it.
+async fn check_order(stage: &Stage, bystander: &WorkQueue) {
+    let pushes = (0..LAST).map(|number| bystander.push(number.to_string()));
+    future::try_join_all(pushes).await.unwrap();
+    let taken = Mutex::new(BTreeMap::new());
+    let consumers = future::join_all((0..4).map(|_| connect_to_stage(stage))).await;
+    future::join_all(consumers.iter().map(|queue| async {
+        while let Some(delivery) = within(LIMIT, "an answer", queue.try_pop()).await.unwrap() {
+            let number: usize = std::str::from_utf8(delivery.payload()).unwrap().parse().unwrap();
+            assert_eq!(delivery.attempt(), 1, "{number}");
+            taken.lock().unwrap().insert(delivery.token().as_i64(), number);
+            delivery.ack().await.unwrap();
+        }
+    }))
+    .await;
+    let order: Vec<usize> = taken.into_inner().unwrap().into_values().collect();
+    assert_eq!(order, (0..LAST).collect::<Vec<_>>(), "by token");
+}
+
+/// So many items go through in order at the end.
+const LAST: usize = 200;
+
+async fn connect_to_stage(stage: &Stage) -> WorkQueue {
+    eight(&connect_to(&stage.fixture.connect_string(), TIMEOUT).await, stage.order)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,7 +327,7 @@ async fn every_item_is_done_once_or_dead(order: Order) {
         sites.push(stage.site(consumers, &mut random).await);
     }
     let mut producers = Vec::new();
-    for sessions in [vec![0, 1], vec![2]] {
+    for sessions in [vec![0, 1], vec![2, 3]] {
         let site = stage.site(0, &mut random).await;
         for who in sessions {
             let (stage, queue, random) = (Arc::clone(&stage), eight(&site.zk, stage.order), random.fork());
@@ -281,6 +352,10 @@ async fn every_item_is_done_once_or_dead(order: Order) {
     }
     let books = std::mem::take(&mut *stage.books());
     check(&stage.fixture, &bystander, &books).await;
+    check_groups(&books, group_of);
+    if order == Order::Strict {
+        check_order(&stage, &bystander).await;
+    }
     println!("{:?} in all", started.elapsed());
     drop(sites);
     drop(bystander);

@@ -6,6 +6,8 @@ mod basics;
 mod books;
 mod bounded;
 mod cancel;
+mod clocks;
+mod counts;
 mod faults;
 mod features;
 mod history;
@@ -16,6 +18,7 @@ mod review;
 mod rows;
 mod rows_claims;
 mod strikes;
+mod terminated;
 #[cfg(feature = "serde")]
 mod typed;
 mod wakeups;
@@ -55,6 +58,19 @@ async fn wait_in_line(fixture: &Fixture, queue: &WorkQueue, place: usize) -> Joi
     let popping = tokio::spawn(async move { queue.pop().await });
     fixture.until_children(&format!("{PATH}/consumers"), place).await;
     popping
+}
+
+/// So many items, in as few pops as it takes.
+async fn batch(queue: &WorkQueue, items: usize) -> Vec<Delivery> {
+    let mut held = Vec::new();
+    while held.len() < items {
+        held.extend(
+            within(PATIENCE, "items", queue.pop_batch(items - held.len()))
+                .await
+                .unwrap(),
+        );
+    }
+    held
 }
 
 async fn popped(popping: JoinHandle<Result<Delivery, Error>>) -> Delivery {

@@ -3,25 +3,13 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, future};
-use zookeeper_recipes::queue::{Delivery, ItemStatus, NewItem, PushOptions, WorkQueue};
+use zookeeper_recipes::queue::{Delivery, ItemStatus, PushOptions};
 use zookeeper_recipes::{Error, LossReason};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
-use super::{PATH, built, claims, clean, drain, pop, popped, queue, text, wait_in_line};
+use super::{batch, built, clean, drain, pop, popped, queue, text, wait_in_line};
 use crate::sessions::session_of;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
-
-async fn batch(queue: &WorkQueue, items: usize) -> Vec<Delivery> {
-    let mut held = Vec::new();
-    while held.len() < items {
-        held.extend(
-            within(PATIENCE, "items", queue.pop_batch(items - held.len()))
-                .await
-                .unwrap(),
-        );
-    }
-    held
-}
 
 /// t23: the deadline of a claim is part of its hold, also behind a silent link.
 #[tokio::test]
@@ -236,64 +224,6 @@ async fn an_idle_time_does_not_change_the_order() {
     clean(&fixture, [ours, theirs]).await;
 }
 
-/// t13, 500 last attempts: nothing of it is a claim for each.
-#[tokio::test]
-async fn failures_are_not_isolated_at_their_last_attempt() {
-    const ITEMS: usize = 500;
-    let fixture = Fixture::new("t13").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let ours = built(&connect_to(&servers, LONG).await, |queue| queue.max_attempts(2));
-    ours.push_all((0..ITEMS).map(|number| number.to_string()))
-        .await
-        .unwrap();
-    for attempt in 1..=2 {
-        proxy.reset_counts();
-        let held = batch(&ours, ITEMS).await;
-        let claimed = proxy.requests().of(Op::Multi);
-        assert!(
-            claimed <= 20,
-            "{claimed} transactions for {ITEMS} items at attempt {attempt}"
-        );
-        assert!(held.iter().all(|delivery| delivery.attempt() == attempt));
-        future::try_join_all(held.into_iter().map(Delivery::nack))
-            .await
-            .unwrap();
-    }
-    assert_eq!(ours.purge_all().await.unwrap(), ITEMS);
-    clean(&fixture, [ours]).await;
-}
-
-/// What is lost at the last attempt is put to the dead letters by the consumer that looks next, many at once.
-#[tokio::test]
-async fn items_lost_at_their_last_attempt_become_dead_letters() {
-    const ITEMS: usize = 100;
-    let fixture = Fixture::new("lost last").await;
-    let zk = connect(&fixture).await;
-    let ours = built(&zk, |queue| queue.max_attempts(1));
-    for number in 0..ITEMS {
-        ours.push(number.to_string()).await.unwrap();
-    }
-    let held = batch(&ours, ITEMS).await;
-    fixture.expire(&session_of(&zk).await).await;
-    drop(held);
-    let counted = crate::budget::Counted::connect(&fixture).await;
-    let theirs = queue(&counted.zk);
-    eventually(PATIENCE, "all are dead", || async {
-        assert!(theirs.try_pop().await.unwrap().is_none());
-        theirs.dead_letters().await.unwrap().len() == ITEMS
-    })
-    .await;
-    let multis = counted.proxy.requests().of(Op::Multi);
-    assert!(multis <= 20, "{multis} transactions");
-    let dead = theirs.dead_letters().await.unwrap();
-    assert!(
-        dead.iter()
-            .all(|letter| letter.attempts == 1 && letter.reason.contains("lost"))
-    );
-    assert_eq!(theirs.purge_all().await.unwrap(), ITEMS);
-    clean(&fixture, [ours, theirs]).await;
-}
-
 /// A poison item that kills its consumers takes no other item with it.
 #[tokio::test]
 async fn an_item_that_was_lost_gets_its_last_attempt_alone() {
@@ -357,67 +287,6 @@ async fn closing_spends_no_attempt_of_what_was_fetched_ahead() {
     assert!(matches!(ours.pop().await, Err(Error::Closed)));
     assert!(ours.push("late").await.is_err());
     clean(&fixture, [ours, theirs]).await;
-}
-
-/// t18: the claims of a dead consumer need no recovery.
-#[tokio::test]
-async fn a_thousand_claims_of_a_dead_consumer_are_free_at_once() {
-    const ITEMS: usize = 1_000;
-    let fixture = Fixture::new("t18").await;
-    let zk = connect(&fixture).await;
-    let ours = queue(&zk);
-    for part in 0..10 {
-        future::try_join_all((0..100).map(|number| {
-            let ours = &ours;
-            async move { ours.push(format!("{}", part * 100 + number)).await }
-        }))
-        .await
-        .unwrap();
-    }
-    let mut held = Vec::new();
-    while held.len() < ITEMS {
-        held.extend(within(PATIENCE, "items", ours.pop_batch(1)).await.unwrap());
-    }
-    fixture.expire(&session_of(&zk).await).await;
-    eventually(PATIENCE, "the claims are gone", || async {
-        claims(&fixture, PATH).await == 0
-    })
-    .await;
-    drop(held);
-    let counted = crate::budget::Counted::connect(&fixture).await;
-    let theirs = queue(&counted.zk);
-    let items = batch(&theirs, ITEMS).await;
-    let multis = counted.proxy.requests().of(Op::Multi);
-    assert!(multis <= 20 + ITEMS / 32, "{multis} transactions");
-    assert!(items.iter().all(|delivery| delivery.attempt() == 2));
-    future::try_join_all(items.into_iter().map(Delivery::ack))
-        .await
-        .unwrap();
-    clean(&fixture, [ours, theirs]).await;
-}
-
-/// t10, t11: many open claims, first keys and first results cost a request each at most, and mostly far less.
-#[tokio::test]
-async fn first_keys_and_first_results_share_their_requests() {
-    const ITEMS: usize = 1_000;
-    let fixture = Fixture::new("t11").await;
-    let counted = crate::budget::Counted::connect(&fixture).await;
-    let ours = queue(&counted.zk);
-    ours.push("warm").await.unwrap();
-    pop(&ours).await.ack().await.unwrap();
-    counted.requests(0).await;
-    let keyed = (0..ITEMS).map(|number| NewItem::new("x").with(PushOptions::new().key(number.to_string())));
-    ours.push_all(keyed).await.unwrap();
-    let counts = counted.requests(1).await.without_heartbeats();
-    assert!(counts.total() <= 12, "1,000 first keys: {counts}");
-    let held = batch(&ours, ITEMS).await;
-    counted.requests(0).await;
-    future::try_join_all(held.into_iter().map(|delivery| delivery.ack_with("r")))
-        .await
-        .unwrap();
-    let counts = counted.requests(1).await.without_heartbeats();
-    assert!(counts.total() <= 60, "1,000 first results: {counts}");
-    clean(&fixture, [ours]).await;
 }
 
 /// t12: slots that are emptied are cleared away off the path of a pop.

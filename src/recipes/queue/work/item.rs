@@ -19,12 +19,13 @@ use crate::znode::Payload;
 /// use std::time::Duration;
 /// use zookeeper_recipes::queue::PushOptions;
 ///
-/// // Once per order, in order and one at a time per account, at the earliest in a minute.
-/// let options = PushOptions::new()
-///     .key("order 4711")
-///     .group("account 17")
-///     .delay(Duration::from_secs(60));
+/// // Once per order, in order and one at a time per account.
+/// let options = PushOptions::new().key("order 4711").group("account 17");
 /// recharges.push_with("+491701234567 10.00", options).await?;
+///
+/// // At the earliest in a minute, and ahead of what is less urgent then.
+/// let options = PushOptions::new().delay(Duration::from_secs(60)).priority(50);
+/// recharges.push_with("+491707654321 5.00", options).await?;
 /// # Ok(())
 /// # }
 /// ```

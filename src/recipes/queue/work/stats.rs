@@ -11,7 +11,7 @@ use super::WorkQueue;
 use super::store::{BlockId, ClaimData, Claimable, Kind, Lane, Picture, Range, State, Store, Tally, numbers};
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
-use crate::znode::{list, read, retry_across_sessions};
+use crate::znode::{list, read, retry_across_sessions, stat};
 
 /// What a queue holds at about one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +79,24 @@ impl<T> WorkQueue<T> {
 
 impl Store {
     async fn count(&self, session: &Arc<Session>, all: bool) -> Result<QueueStats, Interrupted> {
+        let path = self.layout.bell();
+        let rung = async || Ok::<_, Interrupted>(stat(session, &path).await?.map(|bell| bell.version));
+        let mut before = rung().await?;
+        loop {
+            let stats = self.count_once(session, all).await?;
+            if stats.ready + stats.delayed + stats.claimed > 0 {
+                return Ok(stats);
+            }
+            // What was moved from one block to another meanwhile may have been seen in neither; each move rings.
+            let after = rung().await?;
+            if before == after {
+                return Ok(stats);
+            }
+            before = after;
+        }
+    }
+
+    async fn count_once(&self, session: &Arc<Session>, all: bool) -> Result<QueueStats, Interrupted> {
         let header = self.header(session).await?;
         let now = self.now(session).await?;
         let mut stats = QueueStats {
