@@ -81,6 +81,9 @@ async fn main() {
             peak() / 1024,
             before / 1024,
         );
+        assert!(inspector.most_in_flight() <= 64, "more than 64 requests were in flight");
+        assert!(peak() / 1024 < 100, "it needed 100 MB or more");
+        assert!(took.as_secs() < 10, "it took 10 s or more");
     }
     let mut deletes = FuturesUnordered::new();
     zk.close().await;

@@ -16,6 +16,8 @@ main() {
     local tests=(cargo test --quiet --features _ensemble-tests --test ensemble)
     # Built before the servers are there, to which a busy machine would look like a fault.
     "${tests[@]}" --no-run
+    cargo build --quiet --package zookeeper-recipes-cli
+    export ZKR=${ZKR:-${CARGO_TARGET_DIR:-$PWD/target}/debug/zkr}
     if [ $# -eq 0 ]; then
         cargo build --quiet --package demos
     fi

@@ -22,6 +22,7 @@ main() {
 
     step "tests on the embedded server" on embedded "$@"
     step "tests on a real ZooKeeper" on real --test it "$@"
+    step "tests of the feature metrics" cargo test --features metrics --test metrics "$@"
     step "tests of zkr, the demos, the embedded server and the testkit" members "$@"
     if [ $# -eq 0 ]; then
         all_else

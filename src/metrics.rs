@@ -1,11 +1,16 @@
 //! Metrics, through the facade crate [`metrics`](https://docs.rs/metrics): what this crate counts and measures.
 //!
 //! With the feature `metrics`, install an exporter of your choice and call [`describe`]. Without an exporter each one costs a
-//! few nanoseconds. Names have dots; exporters write `_` where they must. Labels are `recipe`, `outcome`, `operation` and
-//! `error.type`, of which there are a few values each: **never a path, a session, an identity**. So the number of series is
-//! bounded, however many locks there are.
+//! few nanoseconds. Names have dots; exporters write `_` where they must. Labels are `recipe`, `outcome`, `operation`, `state`
+//! and `error.type`, of which there are a few values each, and `name`, which is what
+//! [`Coordinator::named`](crate::Coordinator::named) was given, empty by default: **never a path, a session, an identity**.
+//! So the number of series is bounded, however many locks there are.
 //!
 //! All of them are in [`TABLE`] and in [docs/metrics.md](https://github.com/zookeeper-recipes/zookeeper-recipes/blob/main/docs/metrics.md).
+
+mod record;
+
+pub(crate) use self::record::{AcquireTimer, GaugeGuard, UserName, count, observe, set};
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +65,24 @@ pub(crate) const SLOW_WAITS: &str = "zookeeper_recipes.slow_waits";
 pub(crate) const REQUEST_DURATION: &str = "zookeeper_recipes.request.duration";
 pub(crate) const REQUESTS_IN_FLIGHT: &str = "zookeeper_recipes.requests.inflight";
 pub(crate) const REQUEST_RETRIES: &str = "zookeeper_recipes.request.retries";
+pub(crate) const SESSIONS: &str = "zookeeper_recipes.sessions";
+pub(crate) const SESSION_ENDS: &str = "zookeeper_recipes.session.ends";
+pub(crate) const SESSION_DISCONNECTS: &str = "zookeeper_recipes.session.disconnects";
+pub(crate) const LEASE_REMAINING: &str = "zookeeper_recipes.lease.remaining";
+pub(crate) const PROOF_DURATION: &str = "zookeeper_recipes.proof.duration";
+pub(crate) const CLEANUP_BACKLOG: &str = "zookeeper_recipes.cleanup.backlog";
+pub(crate) const ELECTION_LEADING: &str = "zookeeper_recipes.election.leading";
+pub(crate) const ELECTION_CHANGES: &str = "zookeeper_recipes.election.changes";
+pub(crate) const ELECTION_READY_DURATION: &str = "zookeeper_recipes.election.ready.duration";
+pub(crate) const SCHEDULE_RUNS: &str = "zookeeper_recipes.schedule.runs";
+pub(crate) const SCHEDULE_LATENESS: &str = "zookeeper_recipes.schedule.lateness";
+pub(crate) const QUEUE_ITEMS: &str = "zookeeper_recipes.queue.items";
+pub(crate) const QUEUE_OLDEST_AGE: &str = "zookeeper_recipes.queue.oldest.age";
+pub(crate) const QUEUE_PUSHED: &str = "zookeeper_recipes.queue.pushed";
+pub(crate) const QUEUE_DELIVERED: &str = "zookeeper_recipes.queue.delivered";
+pub(crate) const QUEUE_SETTLED: &str = "zookeeper_recipes.queue.settled";
+pub(crate) const QUEUE_ATTEMPTS: &str = "zookeeper_recipes.queue.attempts";
+pub(crate) const QUEUE_PROCESS_DURATION: &str = "zookeeper_recipes.queue.process.duration";
 
 /// All metrics that this crate records.
 pub const TABLE: &[Metric] = &[
@@ -67,35 +90,35 @@ pub const TABLE: &[Metric] = &[
         ACQUIRE_DURATION,
         MetricKind::Histogram,
         "s",
-        &["recipe", "outcome"],
+        &["recipe", "name", "outcome"],
         "How long a call waited for its place; outcome: granted, timeout, contended, cancelled, error",
     ),
     metric(
         WAITERS,
         MetricKind::Gauge,
         "{waiter}",
-        &["recipe"],
+        &["recipe", "name"],
         "How many calls wait for a place at this moment",
     ),
     metric(
         HOLD_DURATION,
         MetricKind::Histogram,
         "s",
-        &["recipe", "outcome"],
+        &["recipe", "name", "outcome"],
         "How long a place was held; outcome: released, dropped, lost",
     ),
     metric(
         HOLDS,
         MetricKind::Gauge,
         "{hold}",
-        &["recipe"],
+        &["recipe", "name"],
         "How many guards live at this moment",
     ),
     metric(
         LOSSES,
         MetricKind::Counter,
         "{hold}",
-        &["recipe", "error.type"],
+        &["recipe", "name", "error.type"],
         "Holds that were lost, counted when the guard is dropped; error.type: session_expired, lease_lapsed, node_removed, \
          revoked, closed, given_up",
     ),
@@ -103,7 +126,7 @@ pub const TABLE: &[Metric] = &[
         SLOW_WAITS,
         MetricKind::Counter,
         "{wait}",
-        &["recipe"],
+        &["recipe", "name"],
         "How often a wait was longer than ConnectOptions::long_wait; the log names the holder",
     ),
     metric(
@@ -127,6 +150,132 @@ pub const TABLE: &[Metric] = &[
         &[],
         "How many requests were sent again",
     ),
+    metric(
+        SESSIONS,
+        MetricKind::Gauge,
+        "{session}",
+        &[],
+        "How many sessions are open",
+    ),
+    metric(
+        SESSION_ENDS,
+        MetricKind::Counter,
+        "{session}",
+        &["error.type"],
+        "Sessions that were lost; error.type: session_expired, lease_lapsed, given_up",
+    ),
+    metric(
+        SESSION_DISCONNECTS,
+        MetricKind::Counter,
+        "{disconnect}",
+        &[],
+        "How often a session lost its connection",
+    ),
+    metric(
+        LEASE_REMAINING,
+        MetricKind::Histogram,
+        "s",
+        &[],
+        "How much of the lease of a session that holds something was left when it was prolonged",
+    ),
+    metric(
+        PROOF_DURATION,
+        MetricKind::Histogram,
+        "s",
+        &[],
+        "How long a request took that was committed and so prolongs the lease",
+    ),
+    metric(
+        CLEANUP_BACKLOG,
+        MetricKind::Gauge,
+        "{node}",
+        &[],
+        "How many abandoned nodes have yet to be removed",
+    ),
+    metric(
+        ELECTION_LEADING,
+        MetricKind::Gauge,
+        "{leadership}",
+        &["name"],
+        "How many leaderships this process has; over all processes of one election it is 1",
+    ),
+    metric(
+        ELECTION_CHANGES,
+        MetricKind::Counter,
+        "{leadership}",
+        &["name"],
+        "How many leaderships this process has begun",
+    ),
+    metric(
+        ELECTION_READY_DURATION,
+        MetricKind::Histogram,
+        "s",
+        &["name"],
+        "How long a leader took from its election to LeaderElection::ready",
+    ),
+    metric(
+        SCHEDULE_RUNS,
+        MetricKind::Counter,
+        "{run}",
+        &["name", "outcome"],
+        "Due times; outcome: started, skipped, dropped",
+    ),
+    metric(
+        SCHEDULE_LATENESS,
+        MetricKind::Histogram,
+        "s",
+        &["name"],
+        "How long behind its due time a run started",
+    ),
+    metric(
+        QUEUE_ITEMS,
+        MetricKind::Gauge,
+        "{item}",
+        &["name", "state"],
+        "Depth, as WorkQueue::stats saw it last; state: ready, delayed, claimed, dead",
+    ),
+    metric(
+        QUEUE_OLDEST_AGE,
+        MetricKind::Gauge,
+        "s",
+        &["name"],
+        "Age of the oldest item that could be delivered, as WorkQueue::stats saw it last",
+    ),
+    metric(
+        QUEUE_PUSHED,
+        MetricKind::Counter,
+        "{item}",
+        &["name"],
+        "Items that were pushed",
+    ),
+    metric(
+        QUEUE_DELIVERED,
+        MetricKind::Counter,
+        "{item}",
+        &["name"],
+        "Items that were handed out",
+    ),
+    metric(
+        QUEUE_SETTLED,
+        MetricKind::Counter,
+        "{item}",
+        &["name", "outcome"],
+        "What became of items; outcome: done, failed, rejected, lost",
+    ),
+    metric(
+        QUEUE_ATTEMPTS,
+        MetricKind::Histogram,
+        "{attempt}",
+        &["name"],
+        "How many attempts an item took that is done or rejected",
+    ),
+    metric(
+        QUEUE_PROCESS_DURATION,
+        MetricKind::Histogram,
+        "s",
+        &["name", "outcome"],
+        "How long a handler of a Worker took; outcome: done, failed, panicked, lost",
+    ),
 ];
 
 /// Registers names, units and descriptions of all metrics with the recorder that is installed. Call it once, behind the
@@ -143,83 +292,5 @@ pub fn describe() {
             MetricKind::Gauge => ::metrics::describe_gauge!(metric.name, unit, metric.description),
             MetricKind::Histogram => ::metrics::describe_histogram!(metric.name, unit, metric.description),
         }
-    }
-}
-
-/// Values of labels.
-pub(crate) type Labels<'a> = &'a [(&'static str, &'static str)];
-
-#[cfg(feature = "metrics")]
-pub(crate) fn count(name: &'static str, labels: Labels<'_>) {
-    ::metrics::counter!(name, labels).increment(1);
-}
-
-#[cfg(feature = "metrics")]
-pub(crate) fn observe(name: &'static str, labels: Labels<'_>, value: std::time::Duration) {
-    ::metrics::histogram!(name, labels).record(value);
-}
-
-#[cfg(feature = "metrics")]
-fn add(name: &'static str, labels: Labels<'_>, difference: f64) {
-    ::metrics::gauge!(name, labels).increment(difference);
-}
-
-#[cfg(not(feature = "metrics"))]
-pub(crate) fn count(_: &'static str, _: Labels<'_>) {}
-
-#[cfg(not(feature = "metrics"))]
-pub(crate) fn observe(_: &'static str, _: Labels<'_>, _: std::time::Duration) {}
-
-#[cfg(not(feature = "metrics"))]
-fn add(_: &'static str, _: Labels<'_>, _: f64) {}
-
-/// One more, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct GaugeGuard {
-    name: &'static str,
-    label: Option<(&'static str, &'static str)>,
-}
-
-impl GaugeGuard {
-    pub(crate) fn new(name: &'static str, label: Option<(&'static str, &'static str)>) -> Self {
-        add(name, label.as_slice(), 1.0);
-        Self { name, label }
-    }
-}
-
-impl Drop for GaugeGuard {
-    fn drop(&mut self) {
-        add(self.name, self.label.as_slice(), -1.0);
-    }
-}
-
-/// Measures one call that waits for a place. Dropped without an outcome, the call was cancelled.
-#[derive(Debug)]
-pub(crate) struct AcquireTimer {
-    recipe: &'static str,
-    began: std::time::Instant,
-    outcome: &'static str,
-    _waiters: GaugeGuard,
-}
-
-impl AcquireTimer {
-    pub(crate) fn start(recipe: &'static str) -> Self {
-        Self {
-            recipe,
-            began: std::time::Instant::now(),
-            outcome: "cancelled",
-            _waiters: GaugeGuard::new(WAITERS, Some(("recipe", recipe))),
-        }
-    }
-
-    pub(crate) fn ended(mut self, outcome: &'static str) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for AcquireTimer {
-    fn drop(&mut self) {
-        let labels = [("recipe", self.recipe), ("outcome", self.outcome)];
-        observe(ACQUIRE_DURATION, &labels, self.began.elapsed());
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use zookeeper_embedded::Server;
 use zookeeper_recipes::metrics::{MetricKind, TABLE, describe};
-use zookeeper_recipes::{FairLock, LeaderElection, RwLock, Semaphore};
+use zookeeper_recipes::queue::WorkQueue;
+use zookeeper_recipes::{Coordinator, Error, FairLock, LeaderElection, RwLock, Schedule, Semaphore, Timetable};
 
 /// Remembers all series and descriptions.
 #[derive(Debug, Default)]
@@ -102,6 +103,44 @@ fn the_docs_and_the_descriptions_name_the_same_metrics() {
     assert_eq!(rows, TABLE.len(), "docs/metrics.md has a row for what is not recorded");
 }
 
+/// An election, a schedule, a queue and its worker.
+async fn one_of_the_others(zk: &Coordinator) {
+    let lock = FairLock::new(zk, "/named").unwrap();
+    lock.acquire().await.unwrap().release().await.unwrap();
+    let leadership = LeaderElection::new(zk, "/jobs").unwrap().campaign("a").await.unwrap();
+    leadership.ready().await.unwrap();
+    let schedule = Schedule::new(zk, "/nightly", Timetable::every(Duration::from_millis(50)).unwrap()).unwrap();
+    let (ran, mut runs) = tokio::sync::mpsc::unbounded_channel();
+    let until = async {
+        runs.recv().await;
+    };
+    let work = |_| {
+        ran.send(()).unwrap();
+        async {}
+    };
+    schedule.run_until(&leadership, until, work).await.unwrap();
+    leadership.resign().await.unwrap();
+
+    let queue = WorkQueue::new(zk, "/orders").unwrap();
+    for payload in ["a", "b", "c"] {
+        queue.push(payload).await.unwrap();
+    }
+    queue.pop().await.unwrap().ack().await.unwrap();
+    queue.pop().await.unwrap().reject("not JSON").await.unwrap();
+    let (done, worked) = tokio::sync::oneshot::channel::<()>();
+    let done = Mutex::new(Some(done));
+    let handler = |_| {
+        done.lock().unwrap().take();
+        async { Ok::<_, Error>(()) }
+    };
+    let shutdown = async {
+        let _ = worked.await;
+    };
+    queue.worker().shutdown(shutdown).run(handler).await.unwrap();
+    assert_eq!(queue.stats().await.unwrap().dead, 1);
+    queue.close().await;
+}
+
 #[tokio::test]
 async fn ten_thousand_paths_give_a_bounded_number_of_series() {
     let recorded = recorded();
@@ -133,6 +172,7 @@ async fn ten_thousand_paths_give_a_bounded_number_of_series() {
     contended.try_acquire().await.unwrap_err();
     contended.acquire_timeout(Duration::from_millis(50)).await.unwrap_err();
     held.release().await.unwrap();
+    one_of_the_others(&zk.named("settlement")).await;
     for numbers in (1..10_000).collect::<Vec<_>>().chunks(100) {
         futures::future::join_all(numbers.iter().map(|number| one_of_each(*number))).await;
     }
@@ -140,7 +180,7 @@ async fn ten_thousand_paths_give_a_bounded_number_of_series() {
 
     let series = recorded.series.lock().unwrap();
     let count: usize = series.values().map(BTreeSet::len).sum();
-    assert!(count < 60, "{count} series: {series:?}");
+    assert!(count < 80, "{count} series: {series:?}");
     assert!(!format!("{series:?}").contains('/'), "a label is a path: {series:?}");
     let recipes = &series["zookeeper_recipes.hold.duration"];
     for recipe in ["lock", "rwlock", "election", "semaphore"] {
@@ -150,6 +190,33 @@ async fn ten_thousand_paths_give_a_bounded_number_of_series() {
                 .any(|labels| labels.contains(&format!("recipe={recipe},"))),
             "{recipes:?}"
         );
+    }
+    for (metric, wanted) in [
+        ("hold.duration", "recipe=lock,outcome=released"),
+        ("election.changes", ""),
+        ("election.leading", ""),
+        ("election.ready.duration", ""),
+        ("schedule.runs", "outcome=started"),
+        ("schedule.lateness", ""),
+        ("queue.items", "state=dead"),
+        ("queue.oldest.age", ""),
+        ("queue.pushed", ""),
+        ("queue.delivered", ""),
+        ("queue.settled", "outcome=done"),
+        ("queue.settled", "outcome=rejected"),
+        ("queue.attempts", ""),
+        ("queue.process.duration", "outcome=done"),
+    ] {
+        let wanted = format!("name=settlement,{wanted}");
+        let seen = &series[&format!("zookeeper_recipes.{metric}")];
+        let wanted = wanted.trim_end_matches(',');
+        assert!(
+            seen.iter().any(|labels| labels == wanted),
+            "{metric} {wanted}: {seen:?}"
+        );
+    }
+    for metric in ["sessions", "proof.duration", "lease.remaining", "cleanup.backlog"] {
+        assert!(series.contains_key(&format!("zookeeper_recipes.{metric}")), "{metric}");
     }
     let outcomes = &series["zookeeper_recipes.acquire.duration"];
     for outcome in ["granted", "timeout", "contended"] {

@@ -194,7 +194,8 @@ impl<'a> Enrolled<'a> {
 
     /// Says in the log for whom we have been waiting so long.
     async fn warn_of_long_wait(&self, blocker: &str, patience: &mut Patience) -> Result<(), Interrupted> {
-        metrics::count(metrics::SLOW_WAITS, &[("recipe", self.line.recipe())]);
+        let user = self.line.zk.metrics_name();
+        metrics::count(metrics::SLOW_WAITS, Some(user), &[("recipe", self.line.recipe())], 1);
         let holder = read(self.node.session(), blocker).await?;
         let (identity, session) = holder.map_or_else(Default::default, |(data, stat)| {
             let identity = String::from_utf8_lossy(own_data(&data)).into_owned();

@@ -235,7 +235,9 @@ impl Line {
             enrolled.granted().await
         };
         // A call with a limit is measured where the limit is known.
-        let timer = cleanup.is_none().then(|| AcquireTimer::start(self.recipe()));
+        let timer = cleanup
+            .is_none()
+            .then(|| AcquireTimer::start(self.recipe(), self.zk.metrics_name()));
         let span = info_span!("acquire", otel.kind = "client", recipe = self.recipe(), path = %self.path);
         let acquired = place_across_sessions(&self.zk, (self.path.as_str(), 1), attempt)
             .instrument(span)
@@ -285,7 +287,7 @@ impl Line {
         limit: Duration,
     ) -> Result<Hold, AcquireTimeoutError> {
         let (lines, path) = (std::slice::from_ref(self), self.path.as_str());
-        let timer = AcquireTimer::start(self.recipe());
+        let timer = AcquireTimer::start(self.recipe(), self.zk.metrics_name());
         let acquired = acquire_within(&self.zk, lines, path, limit, |ahead, cleanup| {
             let enrolment = enrolment.noting(&ahead);
             async move { self.acquire(&enrolment, Some(&cleanup)).await }
@@ -302,7 +304,7 @@ impl Line {
     /// Takes the place if it is free: looks first, so that a place that is taken costs one read and no write.
     pub(crate) async fn try_acquire(&self, enrolment: &Enrolment) -> Result<Option<Hold>, Error> {
         let attempt = |session| async move { self.try_in(&session, enrolment).await };
-        let timer = AcquireTimer::start(self.recipe());
+        let timer = AcquireTimer::start(self.recipe(), self.zk.metrics_name());
         let acquired = place_across_sessions(&self.zk, (self.path.as_str(), 1), attempt).await;
         timer.ended(match &acquired {
             Ok(Some(_)) => "granted",

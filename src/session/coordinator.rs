@@ -23,6 +23,7 @@ use super::state::{SessionState, lock};
 use super::stats::{Counters, Stats};
 use super::{chroot, runtime};
 use crate::error::Error;
+use crate::metrics::UserName;
 use crate::observer::Observer;
 
 /// A connection to an ensemble that outlives its sessions; a cheap handle to share and clone.
@@ -50,6 +51,7 @@ use crate::observer::Observer;
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     inner: Arc<CoordinatorInner>,
+    metrics_name: UserName,
 }
 
 #[derive(Debug)]
@@ -106,6 +108,7 @@ impl Coordinator {
                 states,
                 path_states: PathStates::default(),
             }),
+            metrics_name: UserName::default(),
         })
     }
 
@@ -113,6 +116,30 @@ impl Coordinator {
     /// [`Hold::lost`](crate::Hold::lost).
     pub fn states(&self) -> Observer<SessionState> {
         Observer::new(self.inner.states.clone())
+    }
+
+    /// Returns this coordinator under a name: the sessions are the same, and what is made with it carries the label `name`
+    /// in [metrics](crate::metrics). Give a few names, such as those of services: each is a series of its own.
+    ///
+    /// ```no_run
+    /// # async fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), zookeeper_recipes::Error> {
+    /// use zookeeper_recipes::FairLock;
+    ///
+    /// let settlement = zk.named("settlement");
+    /// let lock = FairLock::new(&settlement, "/accounts/17")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn named(&self, name: &str) -> Self {
+        Self {
+            metrics_name: UserName::new(name),
+            ..self.clone()
+        }
+    }
+
+    /// The label `name`.
+    pub(crate) fn metrics_name(&self) -> &UserName {
+        &self.metrics_name
     }
 
     /// What the coordinator has and does at this moment, in numbers: a cheap snapshot that costs no request, for metrics,

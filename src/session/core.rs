@@ -25,6 +25,7 @@ use super::shutdown::Draining;
 use super::state::{End, Lease, LossReason, Lost, lock};
 use super::stats::{Counted, Counters};
 use crate::error::Error;
+use crate::metrics::{self, GaugeGuard};
 
 /// How many sessions are remembered as having been ours; the ensemble has long forgotten older ones.
 const PAST_SESSIONS: usize = 64;
@@ -97,6 +98,8 @@ pub(crate) struct Session {
     registry: Registry,
     end: End,
     attention: Notify,
+    /// Until the session ends.
+    measured: Mutex<Option<GaugeGuard>>,
     warned_of_slow_proofs: AtomicBool,
 }
 
@@ -138,6 +141,7 @@ impl Session {
             registry,
             end: End::new(),
             attention: Notify::new(),
+            measured: Mutex::new(Some(GaugeGuard::new(metrics::SESSIONS, None, None))),
             warned_of_slow_proofs: AtomicBool::new(false),
         });
         let mut sessions = lock(&session.config.sessions);
@@ -220,10 +224,12 @@ impl Session {
         if !self.end.set(reason) {
             return;
         }
+        drop(lock(&self.measured).take());
         match reason {
             LossReason::Closed => info!(session = format_args!("{:#x}", self.id), %reason, "session ended"),
             _ => {
                 self.config.counters.sessions_lost.fetch_add(1, Ordering::Relaxed);
+                metrics::count(metrics::SESSION_ENDS, None, &[("error.type", reason.label())], 1);
                 warn!(session = format_args!("{:#x}", self.id), %reason, "session ended");
             }
         }
@@ -344,7 +350,15 @@ impl Session {
     /// A request sent at `sent` was committed. It counts only if the session is known to be ours.
     pub(crate) fn proved(&self, sent: Moment) {
         if self.is_verified() {
-            lock(&self.lease).proved(sent, Moment::now());
+            let now = Moment::now();
+            let mut lease = lock(&self.lease);
+            if lease.is_held() {
+                let left = lease.remaining(now).as_secs_f64();
+                metrics::observe(metrics::LEASE_REMAINING, None, &[], left);
+            }
+            lease.proved(sent, now);
+            drop(lease);
+            metrics::observe(metrics::PROOF_DURATION, None, &[], (now - sent).as_secs_f64());
             self.proofs.send_replace(());
         }
     }

@@ -25,6 +25,7 @@ use super::request::Reply;
 use super::retry::Backoff;
 use super::state::Lost;
 use crate::error::Error;
+use crate::metrics::{self, GaugeGuard};
 
 /// How many removals are on their way at once.
 const IN_FLIGHT: usize = 128;
@@ -35,6 +36,7 @@ pub(crate) struct Orphan {
     owner: Arc<Session>,
     key: NodeKey,
     backoff: Backoff,
+    _measured: GaugeGuard,
 }
 
 impl Orphan {
@@ -44,6 +46,7 @@ impl Orphan {
             owner: Arc::clone(owner),
             key,
             backoff: Backoff::default(),
+            _measured: GaugeGuard::new(metrics::CLEANUP_BACKLOG, None, None),
         }
     }
 

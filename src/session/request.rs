@@ -249,7 +249,7 @@ impl RequestMeter {
             operation,
             began: Instant::now(),
             error: OnceLock::new(),
-            _in_flight: GaugeGuard::new(metrics::REQUESTS_IN_FLIGHT, None),
+            _in_flight: GaugeGuard::new(metrics::REQUESTS_IN_FLIGHT, None, None),
         }
     }
 
@@ -262,7 +262,8 @@ impl Drop for RequestMeter {
     fn drop(&mut self) {
         let error = self.error.get().copied().unwrap_or("cancelled");
         let labels = [("operation", self.operation), ("error.type", error)];
-        metrics::observe(metrics::REQUEST_DURATION, &labels, self.began.elapsed());
+        let took = self.began.elapsed().as_secs_f64();
+        metrics::observe(metrics::REQUEST_DURATION, None, &labels, took);
     }
 }
 

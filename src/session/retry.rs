@@ -87,7 +87,7 @@ impl<'a> Retry<'a> {
 
     async fn pause(&mut self) -> Result<(), Lost> {
         self.session.counters().retries.fetch_add(1, Ordering::Relaxed);
-        metrics::count(metrics::REQUEST_RETRIES, &[]);
+        metrics::count(metrics::REQUEST_RETRIES, None, &[], 1);
         let delay = self.session.retry_budget().delay(Instant::now());
         self.session.sleep(self.backoff.next() + delay).await
     }

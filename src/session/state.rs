@@ -71,6 +71,21 @@ pub enum LossReason {
     Released,
 }
 
+impl LossReason {
+    /// The label of metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::SessionExpired => "session_expired",
+            Self::LeaseLapsed => "lease_lapsed",
+            Self::NodeRemoved => "node_removed",
+            Self::Revoked => "revoked",
+            Self::Closed => "closed",
+            Self::GivenUp => "given_up",
+            Self::Released => "released",
+        }
+    }
+}
+
 impl fmt::Display for LossReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -20,6 +20,7 @@ use super::reaper;
 use super::retry::Backoff;
 use super::state::{LossReason, SessionState, States};
 use crate::error::Error;
+use crate::metrics;
 
 /// Each is told whether the ensemble has confirmed the end.
 type CloseRequests = mpsc::UnboundedReceiver<oneshot::Sender<bool>>;
@@ -145,6 +146,7 @@ impl Supervisor {
                 None
             }
             zk::SessionState::Disconnected | zk::SessionState::ConnectedReadOnly => {
+                metrics::count(metrics::SESSION_DISCONNECTS, None, &[], 1);
                 self.tell(SessionState::Suspended);
                 None
             }

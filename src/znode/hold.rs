@@ -9,7 +9,7 @@ use super::fenced::CheckWriter;
 use super::name::recipe_of;
 use super::token::FencingToken;
 use crate::error::{Error, classify};
-use crate::metrics::{self, GaugeGuard};
+use crate::metrics::{self, GaugeGuard, UserName};
 use crate::session::{Coordinator, End, Interrupted, LossReason, Lost, LostSignal, Session, SessionLease};
 
 /// A place that is held: what the guards of all recipes dereference to.
@@ -58,7 +58,7 @@ impl Hold {
     /// Turns nodes that were created together, and that were all found to be granted, into one hold.
     pub(crate) fn of_all(node: Ephemeral, others: Vec<Ephemeral>, zk: Coordinator) -> Self {
         let hold = Self {
-            _measured: HoldTimer::start(&node),
+            _measured: HoldTimer::start(&node, zk.metrics_name()),
             node,
             others,
             _zk: zk,
@@ -72,6 +72,11 @@ impl Hold {
     /// The fencing token, which is larger than that of every earlier hold on this path. Costs no request.
     pub fn token(&self) -> FencingToken {
         FencingToken::from(self.node.czxid())
+    }
+
+    /// The name that metrics carry.
+    pub(crate) fn metrics_name(&self) -> &UserName {
+        self._zk.metrics_name()
     }
 
     /// Path of the node that stands for this hold, from the chroot; of the first one, where several locks are held.
@@ -211,18 +216,20 @@ impl Hold {
 struct HoldTimer {
     end: Arc<End>,
     recipe: &'static str,
+    user: UserName,
     began: Instant,
     _holds: GaugeGuard,
 }
 
 impl HoldTimer {
-    fn start(node: &Ephemeral) -> Self {
+    fn start(node: &Ephemeral, user: &UserName) -> Self {
         let recipe = recipe_of(node.name());
         Self {
             end: Arc::clone(node.end()),
             recipe,
+            user: user.clone(),
             began: Instant::now(),
-            _holds: GaugeGuard::new(metrics::HOLDS, Some(("recipe", recipe))),
+            _holds: GaugeGuard::new(metrics::HOLDS, Some(user), Some(("recipe", recipe))),
         }
     }
 }
@@ -232,23 +239,18 @@ impl Drop for HoldTimer {
         let (outcome, lost) = match self.end.reason() {
             None => ("dropped", None),
             Some(LossReason::Released) => ("released", None),
-            Some(LossReason::SessionExpired) => ("lost", Some("session_expired")),
-            Some(LossReason::LeaseLapsed) => ("lost", Some("lease_lapsed")),
-            Some(LossReason::NodeRemoved) => ("lost", Some("node_removed")),
-            Some(LossReason::Revoked) => ("lost", Some("revoked")),
-            Some(LossReason::Closed) => ("lost", Some("closed")),
-            Some(LossReason::GivenUp) => ("lost", Some("given_up")),
-            #[allow(unreachable_patterns, reason = "further reasons may come")]
-            Some(_) => ("lost", Some("other")),
+            Some(reason) => ("lost", Some(reason.label())),
         };
         let recipe = ("recipe", self.recipe);
         metrics::observe(
             metrics::HOLD_DURATION,
+            Some(&self.user),
             &[recipe, ("outcome", outcome)],
-            self.began.elapsed(),
+            self.began.elapsed().as_secs_f64(),
         );
         if let Some(reason) = lost {
-            metrics::count(metrics::LOSSES, &[recipe, ("error.type", reason)]);
+            let labels = [recipe, ("error.type", reason)];
+            metrics::count(metrics::LOSSES, Some(&self.user), &labels, 1);
         }
     }
 }

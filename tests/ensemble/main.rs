@@ -19,6 +19,7 @@ mod cut_client;
 mod cut_follower;
 mod ensemble;
 mod faults;
+mod held_command;
 mod recipes;
 mod servers_down;
 mod soak;

@@ -10,6 +10,7 @@ use super::local::LeadingShare;
 use super::marks::Marks;
 use super::rank::Reign;
 use crate::error::{Error, classify};
+use crate::metrics::{self, GaugeGuard};
 use crate::session::{Interrupted, Lost};
 use crate::znode::{Hold, NamedEphemeral, ReleaseError};
 
@@ -38,6 +39,8 @@ pub struct Leadership {
     marks: Marks,
     ready_mark: Mutex<Option<NamedEphemeral>>,
     is_ready: watch::Sender<bool>,
+    elected: std::time::Instant,
+    _measured: GaugeGuard,
     share: LeadingShare,
     reign: Option<Reign>,
 }
@@ -45,11 +48,16 @@ pub struct Leadership {
 impl Leadership {
     pub(super) fn new(hold: Hold, election: &LeaderElection, reign: Option<Reign>) -> Self {
         let share = election.leading.begin(&hold);
+        let user = hold.metrics_name();
+        metrics::count(metrics::ELECTION_CHANGES, Some(user), &[], 1);
+        let measured = GaugeGuard::new(metrics::ELECTION_LEADING, Some(user), None);
         Self {
             hold,
             marks: election.marks.clone(),
             ready_mark: Mutex::new(None),
             is_ready: watch::Sender::new(false),
+            elected: std::time::Instant::now(),
+            _measured: measured,
             share,
             reign,
         }
@@ -96,7 +104,15 @@ impl Leadership {
             }
         }
         self.share.ready();
-        self.is_ready.send_replace(true);
+        if !self.is_ready.send_replace(true) {
+            let took = self.elected.elapsed().as_secs_f64();
+            metrics::observe(
+                metrics::ELECTION_READY_DURATION,
+                Some(self.hold.metrics_name()),
+                &[],
+                took,
+            );
+        }
         Ok(())
     }
 

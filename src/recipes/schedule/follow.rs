@@ -14,6 +14,7 @@ use super::record::RunRecord;
 use super::timetable::from_millis;
 use super::{DueRun, Schedule, ScheduleError};
 use crate::error::Error;
+use crate::metrics;
 use crate::session::Retry;
 use crate::znode::{Expected, FencedWriteError, Hold, WriteOutcome, sync};
 
@@ -70,12 +71,17 @@ impl Follower<'_> {
                 }
                 ScheduleStep::Write(record) => {
                     info!(path = self.path(), %record, "due times recorded, none started");
-                    self.write(&mut view, record).await?;
+                    let skipped = record.skipped.saturating_sub(view.record.skipped);
+                    if self.write(&mut view, record).await?.is_some() {
+                        self.count("skipped", skipped);
+                    }
                 }
                 // Nothing waits while the leader is behind, so that no wait would see it.
                 ScheduleStep::Start(_) if shutdown.as_mut().now_or_never().is_some() => return Ok(()),
                 ScheduleStep::Start(record) => {
+                    let skipped = record.skipped.saturating_sub(view.record.skipped);
                     if self.write(&mut view, record).await?.is_some() {
+                        self.count("skipped", skipped);
                         self.start(&mut view, &now, &mut work).await?;
                     }
                 }
@@ -97,6 +103,10 @@ impl Follower<'_> {
             now: from_millis(now.time),
             term: self.hold.token(),
         };
+        self.count("started", 1);
+        let late = Duration::from_millis(u64::try_from(now.time - open.due).unwrap_or(0));
+        let user = self.hold.metrics_name();
+        metrics::observe(metrics::SCHEDULE_LATENESS, Some(user), &[], late.as_secs_f64());
         // Counted from before the ensemble's time was asked for: it ends before the next leader may start.
         let limit = self.schedule.rules.at_most;
         let limit = limit.map(|limit| limit.saturating_sub(now.sent.elapsed()));
@@ -108,6 +118,7 @@ impl Follower<'_> {
             None => work.await,
             Some(limit) => {
                 if self.schedule.register.zk().timeout(limit, work).await.is_none() {
+                    self.count("dropped", 1);
                     warn!(path = self.path(), "a run took longer than at_most and was dropped");
                 }
             }
@@ -186,6 +197,13 @@ impl Follower<'_> {
             if register.write(Expected::Nothing, &first).await? == WriteOutcome::Indeterminate {
                 debug!(path = self.path(), "it is not known whether the record was made");
             }
+        }
+    }
+
+    fn count(&self, outcome: &'static str, by: u64) {
+        if by > 0 {
+            let user = self.hold.metrics_name();
+            metrics::count(metrics::SCHEDULE_RUNS, Some(user), &[("outcome", outcome)], by);
         }
     }
 

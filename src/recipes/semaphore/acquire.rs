@@ -37,7 +37,9 @@ impl Semaphore {
         cleanup: Option<&CleanupToken>,
     ) -> Result<Permit, PermitError> {
         // A call with a limit is measured where the limit is known.
-        let timer = cleanup.is_none().then(|| AcquireTimer::start("semaphore"));
+        let timer = cleanup
+            .is_none()
+            .then(|| AcquireTimer::start("semaphore", self.zk.metrics_name()));
         let acquired = place_across_sessions(&self.zk, self.need(permits), |session| async move {
             self.acquire_in(&session, permits, cleanup).await
         })

@@ -157,7 +157,7 @@ impl Semaphore {
     pub async fn try_acquire_many(&self, permits: u32) -> Result<Permit, TryPermitError> {
         let attempt = |session| async move { self.try_in(&session, permits).await };
         let attempt = place_across_sessions(&self.zk, self.need(permits), attempt);
-        let timer = AcquireTimer::start("semaphore");
+        let timer = AcquireTimer::start("semaphore", self.zk.metrics_name());
         let acquired = attempt.await;
         timer.ended(match &acquired {
             Ok(Some(_)) => "granted",
@@ -192,7 +192,7 @@ impl Semaphore {
         let acquired = with_deadline(&self.zk, limit, |cleanup| async move {
             self.acquire_tracked(permits, Some(&cleanup)).await
         });
-        let timer = AcquireTimer::start("semaphore");
+        let timer = AcquireTimer::start("semaphore", self.zk.metrics_name());
         let acquired = acquired.await;
         timer.ended(match &acquired {
             Ok(Some(_)) => "granted",

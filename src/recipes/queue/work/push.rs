@@ -10,6 +10,7 @@ use super::item::{NewItem, PushOptions};
 use super::store::ItemId;
 use super::tasks::{Push, check_entries};
 use crate::error::Error;
+use crate::metrics;
 use crate::znode::{Payload, elapsed};
 
 impl<T: Payload> WorkQueue<T> {
@@ -103,8 +104,13 @@ impl<T: Payload> WorkQueue<T> {
         if self.inner.pushes.send(push).is_err() {
             return Err(Error::Closed.into());
         }
-        pushed
+        let pushed = pushed
             .await
-            .unwrap_or_else(|_| Err(PushError::Indeterminate { ids: Vec::new() }))
+            .unwrap_or_else(|_| Err(PushError::Indeterminate { ids: Vec::new() }));
+        if let Ok(ids) = &pushed {
+            let (user, items) = (self.inner.store.zk.metrics_name(), ids.len() as u64);
+            metrics::count(metrics::QUEUE_PUSHED, Some(user), &[], items);
+        }
+        pushed
     }
 }

@@ -10,6 +10,7 @@ use super::WorkQueue;
 
 use super::store::{BlockId, ClaimData, Claimable, Kind, Lane, Picture, Range, State, Store, Tally, numbers};
 use crate::error::Error;
+use crate::metrics::{self, UserName};
 use crate::session::{Interrupted, Session};
 use crate::znode::{list, read, retry_across_sessions, stat};
 
@@ -45,6 +46,23 @@ pub struct ClaimInfo {
     pub items: usize,
 }
 
+impl QueueStats {
+    fn record(&self, user: &UserName) {
+        let states = [
+            ("ready", self.ready),
+            ("delayed", self.delayed),
+            ("claimed", self.claimed),
+            ("dead", self.dead),
+        ];
+        for (state, items) in states {
+            let items = f64::from(u32::try_from(items).unwrap_or(u32::MAX));
+            metrics::set(metrics::QUEUE_ITEMS, Some(user), &[("state", state)], items);
+        }
+        let age = self.oldest.unwrap_or_default().as_secs_f64();
+        metrics::set(metrics::QUEUE_OLDEST_AGE, Some(user), &[], age);
+    }
+}
+
 impl<T> WorkQueue<T> {
     /// Returns how many items wait, delayed ones included and claimed ones not: a list for each block of some 192
     /// pushes.
@@ -73,7 +91,10 @@ impl<T> WorkQueue<T> {
     /// As [`len`](Self::len).
     pub async fn stats(&self) -> Result<QueueStats, Error> {
         let store = &self.inner.store;
-        retry_across_sessions(&store.zk, |session| async move { store.count(&session, true).await }).await
+        let stats =
+            retry_across_sessions(&store.zk, |session| async move { store.count(&session, true).await }).await?;
+        stats.record(store.zk.metrics_name());
+        Ok(stats)
     }
 }
 

@@ -21,6 +21,7 @@ use super::stream::Prefetch;
 use super::tasks::Verdict;
 use super::{Delivery, WorkQueue};
 use crate::error::Error;
+use crate::metrics;
 use crate::znode::Payload;
 
 /// A loop that works on the items of a queue: made by [`WorkQueue::worker`].
@@ -261,6 +262,7 @@ where
     R: Into<Completion>,
     E: Display,
 {
+    let began = Instant::now();
     let ended = match work {
         None => Ended::Panicked,
         Some(work) => match job.run_until_lost(AssertUnwindSafe(work).catch_unwind()).await {
@@ -270,6 +272,19 @@ where
             Ok(Ok(Err(error))) => Ended::Failed(error.to_string()),
         },
     };
+    let outcome = match &ended {
+        Ended::Completed(_) => "done",
+        Ended::Failed(_) => "failed",
+        Ended::Panicked => "panicked",
+        Ended::Lost => "lost",
+    };
+    let (user, took) = (job.delivery.assignment.user(), began.elapsed().as_secs_f64());
+    metrics::observe(
+        metrics::QUEUE_PROCESS_DURATION,
+        Some(user),
+        &[("outcome", outcome)],
+        took,
+    );
     let failed = |delay, how, reason: &str| Verdict::Failed {
         delay,
         how,

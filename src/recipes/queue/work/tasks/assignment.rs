@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::super::errors::AckError;
 use super::super::store::{AttemptEnd, Item, ItemId, NewEntry, Outcome};
 use super::claim::Claim;
+use crate::metrics::{self, UserName};
 use crate::session::{LossReason, Lost};
 
 /// What becomes of an item.
@@ -37,6 +38,16 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// What is counted once it is written.
+    fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Self::Done { .. } => Some("done"),
+            Self::Failed { .. } => Some("failed"),
+            Self::Rejected { .. } => Some("rejected"),
+            _ => None,
+        }
+    }
+
     /// Whether the item stays with the claim.
     pub(crate) fn keeps(&self) -> bool {
         matches!(self, Self::Note | Self::Extend(_) | Self::Progress(_))
@@ -155,8 +166,23 @@ impl Assignment {
         }
         *self.stage() = Stage::HandedOut;
         self.claim.open().handed_out.insert(self.index);
+        metrics::count(metrics::QUEUE_DELIVERED, Some(self.user()), &[], 1);
         self.settling.handed_out.send_modify(|items| *items += 1);
         Ok(())
+    }
+
+    /// The label `name` of metrics.
+    pub(crate) fn user(&self) -> &UserName {
+        self.claim.hold.metrics_name()
+    }
+
+    /// Counts what became of the item.
+    fn count(&self, outcome: &'static str) {
+        let user = Some(self.user());
+        metrics::count(metrics::QUEUE_SETTLED, user, &[("outcome", outcome)], 1);
+        if matches!(outcome, "done" | "rejected") {
+            metrics::observe(metrics::QUEUE_ATTEMPTS, user, &[], f64::from(self.attempt()));
+        }
     }
 
     fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
@@ -191,6 +217,7 @@ impl Assignment {
             }
             .into());
         }
+        let outcome = verdict.outcome();
         let (reply, settled) = oneshot::channel();
         if self.settling.send(vec![self.settlement(verdict, Some(reply))]).is_err() {
             // The task is gone with its runtime, and the session with it.
@@ -198,12 +225,21 @@ impl Assignment {
             return Err(Lost { reason }.into());
         }
         // An error means the same, maybe while this was on its way.
-        settled.await.unwrap_or(Err(AckError::Indeterminate))
+        let settled = settled.await.unwrap_or(Err(AckError::Indeterminate));
+        match (&settled, outcome) {
+            (Ok(_), Some(outcome)) => self.count(outcome),
+            (Err(AckError::Lost(_)), Some(_)) => self.count("lost"),
+            _ => {}
+        }
+        settled
     }
 
     /// Settles the item in the background.
     pub(crate) fn settle_soon(&self, verdict: Verdict) {
         if self.leave() {
+            if let Some(outcome) = verdict.outcome() {
+                self.count(outcome);
+            }
             // An error means that the task is gone with its runtime: then the item goes back with the session.
             let _ = self.settling.send(vec![self.settlement(verdict, None)]);
         }
