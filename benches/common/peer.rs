@@ -2,11 +2,17 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A peer that has not answered by then hangs.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 const JARS: [&str; 7] = [
     "curator-recipes",
@@ -22,7 +28,7 @@ const JARS: [&str; 7] = [
 pub(crate) struct Peer {
     process: Child,
     orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    answers: Receiver<String>,
     classes: Option<PathBuf>,
 }
 
@@ -61,8 +67,11 @@ impl Peer {
     pub(crate) fn start(command: &mut Command) -> Result<Self, Failure> {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = process.stdin.take().ok_or("no input")?;
-        let answers = BufReader::new(process.stdout.take().ok_or("no output")?);
-        let mut peer = Self {
+        let lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
+        let (answer, answers) = mpsc::channel();
+        // It ends with the process.
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| answer.send(line)));
+        let peer = Self {
             process,
             orders,
             answers,
@@ -72,19 +81,18 @@ impl Peer {
         Ok(peer)
     }
 
-    /// The answer to an order. Blocks the thread until it comes.
+    /// The answer to an order. Blocks the thread until it comes, for [`PATIENCE`] at most.
     pub(crate) fn ask(&mut self, order: &str) -> Result<String, Failure> {
         writeln!(self.orders, "{order}")?;
         self.answer()
     }
 
-    fn answer(&mut self) -> Result<String, Failure> {
-        let mut answer = String::new();
-        if self.answers.read_line(&mut answer)? == 0 {
-            return Err("it has ended".into());
+    fn answer(&self) -> Result<String, Failure> {
+        match self.answers.recv_timeout(PATIENCE) {
+            Ok(answer) => Ok(answer.trim_end().to_owned()),
+            Err(RecvTimeoutError::Timeout) => Err(format!("no answer within {PATIENCE:?}").into()),
+            Err(RecvTimeoutError::Disconnected) => Err("it has ended".into()),
         }
-        answer.truncate(answer.trim_end().len());
-        Ok(answer)
     }
 }
 

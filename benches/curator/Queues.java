@@ -22,6 +22,8 @@ import org.apache.zookeeper.data.Stat;
  */
 public class Queues {
     private static final byte[] PAYLOAD = new byte[100];
+    /** In seconds: a queue that has not gone on by then hangs. */
+    private static final long PATIENCE = 30;
 
     private final CuratorFramework client;
     private final String dir;
@@ -42,7 +44,13 @@ public class Queues {
         for (String order = orders.readLine(); order != null; order = orders.readLine()) {
             String[] words = order.split(" ");
             long started = System.nanoTime();
-            queues.run(words[0], words[1].equals("push"), Integer.parseInt(words[2]));
+            try {
+                queues.run(words[0], words[1].equals("push"), Integer.parseInt(words[2]));
+            } catch (Exception failure) {
+                failure.printStackTrace();
+                // Not by a return: threads of a queue that hangs would keep the process.
+                System.exit(1);
+            }
             System.out.println(System.nanoTime() - started);
         }
         client.close();
@@ -95,16 +103,35 @@ public class Queues {
                     public void stateChanged(CuratorFramework client, ConnectionState state) {}
                 };
         try (DistributedQueue<byte[]> queue = build(path, consumer, executor)) {
-            left.await();
+            if (!left.await(PATIENCE, TimeUnit.SECONDS)) {
+                throw new IllegalStateException(left.getCount() + " of " + items + " items do not come");
+            }
             // Until the last one and its lock are deleted.
             awaitEmpty(path);
             awaitEmpty(path + "-locks");
         }
+        clear(path + "-locks");
+    }
+
+    /**
+     * Removes what a queue left. Its close interrupts its thread, maybe while that deletes the lock of an item that it
+     * looked at once more; such a lock stays as long as the session, and without this the next run waits for it.
+     */
+    private void clear(String path) throws Exception {
+        if (client.checkExists().forPath(path) != null) {
+            for (String name : client.getChildren().forPath(path)) {
+                client.delete().quietly().forPath(path + "/" + name);
+            }
+        }
     }
 
     private void awaitEmpty(String path) throws Exception {
+        long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
         Stat stat = client.checkExists().forPath(path);
         while (stat != null && stat.getNumChildren() > 0) {
+            if (System.nanoTime() > until) {
+                throw new IllegalStateException(stat.getNumChildren() + " children stay in " + path);
+            }
             Thread.sleep(1);
             stat = client.checkExists().forPath(path);
         }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use zookeeper_client::Client;
 use zookeeper_recipes::Coordinator;
 use zookeeper_recipes::queue::WorkQueue;
+use zookeeper_testkit::{Op, Proxy};
 
 use crate::ours::{connect, consume, consume_exactly, push};
 use crate::server::BenchServer;
@@ -99,6 +101,8 @@ pub(crate) async fn show(server: &BenchServer, dir: &str, items: usize) -> Resul
     claims(&format!("at {SMALL} items"), &queue).await?;
     print_sizes(server).await;
 
+    dead_consumer(server, &cluster, &queue).await?;
+
     let started = Instant::now();
     fill(&queue, items - SMALL).await?;
     rate("pushed, in push_all of 512", items - SMALL, started);
@@ -124,6 +128,65 @@ pub(crate) async fn show(server: &BenchServer, dir: &str, items: usize) -> Resul
     fresh.close().await;
     zk.close().await;
     Ok(())
+}
+
+/// Shows what the claims of a dead consumer cost: when others have its items after the end of its session, and how many
+/// transactions they send for that.
+async fn dead_consumer(server: &BenchServer, cluster: &str, queue: &WorkQueue) -> Result<(), Failure> {
+    let Some(own) = server.own() else { return Ok(()) };
+    let dead = connect(cluster).await?;
+    let consumer = WorkQueue::new(&dead, queue.path())?;
+    let mut held = Vec::new();
+    for _ in 0..SMALL {
+        held.push(consumer.pop().await?);
+    }
+    let (_, chroot) = cluster.split_at(cluster.find('/').unwrap_or(cluster.len()));
+    let proxy = Proxy::start_with_chroot(own.addr(), chroot).await;
+    let living = connect(&format!("{}{chroot}", proxy.addr())).await?;
+    let others = WorkQueue::new(&living, queue.path())?;
+    // It knows the queue, and waits.
+    let waiting = tokio::spawn({
+        let others = others.clone();
+        async move { others.pop_batch(SMALL).await }
+    });
+    while proxy.requests().total() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    proxy.reset_counts();
+    end_session(cluster, &dead).await?;
+    let ended = Instant::now();
+    let mut taken = waiting.await??;
+    let first = ended.elapsed();
+    while taken.len() < SMALL {
+        taken.extend(others.pop_batch(SMALL - taken.len()).await?);
+    }
+    println!(
+        "{SMALL} claims of a dead consumer: the first are another's {} after the end of its session, all after {}, with {} transactions",
+        micros(first.as_secs_f64()),
+        micros(ended.elapsed().as_secs_f64()),
+        proxy.requests().of(Op::Multi),
+    );
+    drop(held);
+    for delivery in taken {
+        delivery.nack_after(Duration::ZERO).await?;
+    }
+    living.close().await;
+    Ok(())
+}
+
+/// Ends a session behind the back of its client: another client takes it over and closes it.
+async fn end_session(cluster: &str, zk: &Coordinator) -> Result<(), Failure> {
+    let session = zk.client().await?.into_session();
+    loop {
+        let connector = Client::connector().with_session(session.clone()).with_fail_eagerly();
+        match connector.connect(cluster).await {
+            Ok(client) => drop(client),
+            Err(zookeeper_client::Error::SessionExpired) => return Ok(()),
+            Err(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn fill(queue: &WorkQueue, items: usize) -> Result<(), Failure> {

@@ -117,7 +117,7 @@ async fn measure(cluster: &str, dir: &str, effort: Effort) -> Result<(), Failure
     let floor = Floor::set_up(cluster, dir).await?;
     let ours = Ours::connect(cluster, dir).await?;
     let mut peers = Peers::start(cluster, dir);
-    peers.run(effort.warm_up)?;
+    peers.run(effort.warm_up);
 
     let mut table = Table::default();
     for _ in 0..effort.rounds {
@@ -131,7 +131,7 @@ async fn measure(cluster: &str, dir: &str, effort: Effort) -> Result<(), Failure
             table.note(name, ours.work(effort.items / 2, sessions, order).await?);
         }
         table.note(OURS_SERIAL, ours.one_by_one(effort.peer_items).await?);
-        for (name, rates) in peers.run(effort.peer_items)? {
+        for (name, rates) in peers.run(effort.peer_items) {
             table.note(name, rates);
         }
     }

@@ -15,6 +15,17 @@ pub(crate) const SAFE: &str = "Curator DistributedQueue, lockPath";
 const KAZOO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/kazoo/locking_queue.py");
 const KAZOO_VERSION: &str = "2.11.0";
 
+/// What each queue is, and how its peer knows it.
+const CURATOR: [(&str, &str); 3] = [
+    (SAFE, "safe"),
+    ("  the same with an executor of 8 threads", "safe8"),
+    ("Curator SimpleDistributedQueue, unsafe", "simple"),
+];
+const LOCKING: [(&str, &str); 2] = [
+    ("kazoo LockingQueue", "put"),
+    ("  the same with put_all of 100", "put_all"),
+];
+
 /// Of those that can be had here.
 pub(crate) struct Peers {
     curator: Option<Peer>,
@@ -43,23 +54,29 @@ impl Peers {
         }
     }
 
-    /// All queues of all peers: what they are, and their rates.
-    pub(crate) fn run(&mut self, items: usize) -> Result<Vec<(&'static str, Rates)>, Failure> {
-        let mut rates = Vec::new();
-        if let Some(curator) = &mut self.curator {
-            rates.push((SAFE, run(curator, "safe", items)?));
-            rates.push((
-                "  the same with an executor of 8 threads",
-                run(curator, "safe8", items)?,
-            ));
-            rates.push(("Curator SimpleDistributedQueue, unsafe", run(curator, "simple", items)?));
-        }
-        if let Some(kazoo) = &mut self.kazoo {
-            rates.push(("kazoo LockingQueue", run(kazoo, "put", items)?));
-            rates.push(("  the same with put_all of 100", run(kazoo, "put_all", items)?));
-        }
-        Ok(rates)
+    /// All queues of all peers: what they are, and their rates. A peer that fails, or hangs, is left out from then on.
+    pub(crate) fn run(&mut self, items: usize) -> Vec<(&'static str, Rates)> {
+        let curator = run_all(&mut self.curator, &CURATOR, items);
+        curator
+            .into_iter()
+            .chain(run_all(&mut self.kazoo, &LOCKING, items))
+            .collect()
     }
+}
+
+fn run_all(peer: &mut Option<Peer>, queues: &[(&'static str, &str)], items: usize) -> Vec<(&'static str, Rates)> {
+    let mut rates = Vec::new();
+    for (name, queue) in queues {
+        let Some(running) = peer else { break };
+        match run(running, queue, items) {
+            Ok(measured) => rates.push((*name, measured)),
+            Err(error) => {
+                println!("{}, from here on without: {error}", name.trim());
+                *peer = None;
+            }
+        }
+    }
+    rates
 }
 
 fn run(peer: &mut Peer, queue: &str, items: usize) -> Result<Rates, Failure> {
