@@ -104,7 +104,8 @@
 //! | `sasl` | `ConnectOptions::sasl`; needs the headers of Kerberos to build |
 //!
 //! # Servers
-//! ZooKeeper 3.5 and newer. The README says on which versions the tests run.
+//! ZooKeeper 3.5 and newer. The README says on which versions the tests run, `docs/connecting.md` what is done for servers
+//! that know no containers, or replace sessions silently.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -51,7 +51,7 @@ pub use log::{LoggedRequest, Requests};
 pub use server::{Builder, Server};
 pub use session::SessionId;
 pub use watch::WatchModes;
-pub use wire::Op;
+pub use wire::{ErrorCode, Op};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

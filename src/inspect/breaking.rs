@@ -7,10 +7,9 @@ use tracing::warn;
 use super::Inspector;
 use super::cycles::Cycle;
 use super::recognise::Shape;
-use super::walk::is_ephemeral;
 use crate::error::Error;
 use crate::line::Contender;
-use crate::session::{Interrupted, Operation, Retry, Session, refused};
+use crate::session::{Interrupted, Operation, Retry, Session, owning_session, refused};
 use crate::znode::{FencingToken, Transaction, commit, read, retry_across_sessions, sync};
 
 impl Inspector {
@@ -104,7 +103,7 @@ async fn remove(session: &Arc<Session>, path: &str, expected: FencingToken) -> R
         if stat.czxid != expected.as_i64() {
             return Ok(sent);
         }
-        if !is_ephemeral(stat.ephemeral_owner) {
+        if owning_session(&stat) == 0 {
             let reason = "it is no ephemeral node and belongs to no session; remove it by hand if it has to go";
             return Err(Error::layout(path, reason).into());
         }

@@ -4,6 +4,7 @@ use super::place::{PlaceInfo, PlaceKind};
 use super::reading::{ReadNode, Reader};
 use crate::error::Error;
 use crate::line::{Contender, Mode, ReadContender, contenders_of};
+use crate::session::owning_session;
 use crate::znode::{ChildName, Sequence, Tag};
 
 /// Whose children stand in one line; of a place with doubts all that may.
@@ -112,7 +113,7 @@ impl Reader {
             .await?;
         let mut nodes: Vec<_> = nodes
             .into_iter()
-            .filter(|node| node.stat.ephemeral_owner != 0)
+            .filter(|node| owning_session(&node.stat) != 0)
             .collect();
         nodes.sort_by_key(|node| node.stat.czxid);
         let members = nodes.into_iter().enumerate();

@@ -8,6 +8,7 @@ use super::place::{Detail, PlaceInfo, PlaceKind};
 use super::reading::{ListedChildren, Reader};
 use super::recognise::{Recognised, Shape, permits, recognise};
 use crate::error::Error;
+use crate::session::owning_session;
 use crate::znode::Sequence;
 
 /// More data than any recipe puts beside its children is not read.
@@ -79,7 +80,7 @@ impl Reader {
         (names, stat): ListedChildren,
         wanted: WantedPlaces,
     ) -> Result<Option<(PlaceInfo, Vec<String>)>, Error> {
-        if is_ephemeral(stat.ephemeral_owner) {
+        if owning_session(&stat) != 0 {
             return Ok(None);
         }
         let data = match stat.data_length {
@@ -119,7 +120,7 @@ impl Reader {
         let Some((first, others)) = names.split_first() else {
             return Ok(false);
         };
-        let is_member = |node: &super::reading::ReadNode| is_ephemeral(node.stat.ephemeral_owner);
+        let is_member = |node: &super::reading::ReadNode| owning_session(&node.stat) != 0;
         let first = self.read_all(vec![join(path, first)]).await?;
         if names.len() > MEMBERS || !first.first().is_some_and(is_member) {
             return Ok(false);
@@ -129,12 +130,6 @@ impl Reader {
             .await?;
         Ok(others.iter().all(is_member))
     }
-}
-
-/// Containers and nodes with a time to live have owners as well.
-pub(super) fn is_ephemeral(owner: i64) -> bool {
-    const TTL: i64 = 0xff;
-    owner != 0 && owner != i64::MIN && (owner >> 56) & 0xff != TTL
 }
 
 fn below(path: &str, names: &[String]) -> Vec<String> {

@@ -11,6 +11,7 @@ use tokio::time;
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
+use super::containers::Containers;
 use super::core::{Session, SessionConfig};
 use super::lease::LeaseClock;
 use super::moment::Moment;
@@ -95,6 +96,7 @@ impl Coordinator {
             request_limit: options.request_limit,
             max_sessions: options.max_sessions,
             retries: RetryBudget::default(),
+            containers: Containers::default(),
             draining: Draining::default(),
             last_problem: Mutex::default(),
             sessions: Mutex::default(),

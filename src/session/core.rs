@@ -12,6 +12,7 @@ use tokio::time::{self, Sleep};
 use tracing::{info, warn};
 use zookeeper_client as zk;
 
+use super::containers::Containers;
 use super::lease::LeaseClock;
 use super::link::Link;
 use super::moment::Moment;
@@ -54,6 +55,8 @@ pub(crate) struct SessionConfig {
     /// How many sessions there may be at once.
     pub(super) max_sessions: usize,
     pub(crate) retries: RetryBudget,
+    /// Whether the servers know containers.
+    pub(super) containers: Containers,
     /// Whether the coordinator is being shut down.
     pub(super) draining: Draining,
     /// Why the last attempt to open a session failed.
@@ -167,6 +170,10 @@ impl Session {
     /// The negotiated session timeout.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    pub(super) fn config(&self) -> &Arc<SessionConfig> {
+        &self.config
     }
 
     pub(crate) fn identity(&self) -> &[u8] {

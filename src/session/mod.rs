@@ -11,6 +11,7 @@
 //! * `link` – what a connection has shown, and what is on its way; `retry` – the one retry policy
 //! * `interrupted` – how an attempt in one session ends without a result
 //! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it; `moment` – the clock it counts in
+//! * `containers` – directories where a server knows no containers
 //! * `registry` and `reaper` – the nodes we own, and their removal once no guard or future does
 //! * `stats` – [`Stats`], what a coordinator has and does, in numbers
 //! * `health` – [`Health`], whether something works; `shutdown` and `scope` – the ways to an end in good order
@@ -18,6 +19,7 @@
 
 mod chroot;
 mod cluster;
+mod containers;
 mod coordinator;
 mod core;
 mod current;
@@ -49,6 +51,7 @@ pub use self::shutdown::ShutdownReport;
 pub use self::state::{LossReason, Lost, LostSignal, SessionState};
 pub use self::stats::{SessionKind, SessionStats, Stats};
 
+pub(crate) use self::containers::{NoContainers, owning_session};
 pub(crate) use self::core::{Session, SessionLease};
 pub(crate) use self::health::{Seconds, count};
 pub(crate) use self::heartbeat::HeartbeatError;

@@ -11,6 +11,7 @@ use zookeeper_client as zk;
 
 use super::chroot;
 use super::cluster::Cluster;
+use super::containers::remove_empty;
 use super::core::{Lineage, Session, SessionConfig};
 use super::current::{CurrentSession, Slot};
 use super::lease::LeaseClock;
@@ -215,7 +216,13 @@ impl Supervisor {
         // Those that lapsed before are still there for their guards.
         let retired = self.config.retired_sessions(&self.lineage);
         let all = retired.iter().chain(session);
-        let closed = time::timeout(bound, future::join_all(all.map(close_session))).await;
+        // With the first session, and after the nodes in them; what further sessions leave in them stays.
+        let directories = match self.first {
+            None => self.config.containers.take(),
+            Some(_) => Vec::new(),
+        };
+        let closing = all.map(|session| close_session(session, &directories));
+        let closed = time::timeout(bound, future::join_all(closing)).await;
         if closed.is_err() {
             warn!("the ensemble did not confirm the end of the session in time; it will expire");
         }
@@ -273,7 +280,7 @@ pub(super) async fn open(
 
 /// Deletes every node of the session by name and closes it. The nodes come first because clones of the client that
 /// the user keeps would keep the session, and with it the nodes, alive.
-async fn close_session(session: &Arc<Session>) {
+async fn close_session(session: &Arc<Session>, directories: &[String]) {
     // Guards hear of it first: the work under them may end before their nodes go.
     session.begin_close();
     let registry = session.registry();
@@ -291,6 +298,9 @@ async fn close_session(session: &Arc<Session>) {
         if let Err(error) = removed {
             debug!(?location, %error, "left to the end of the session");
         }
+    }
+    if !directories.is_empty() {
+        remove_empty(&client, directories).await;
     }
     drop(client);
     while !states.changed().await.is_terminated() {}

@@ -6,7 +6,7 @@ use zookeeper_client as zk;
 
 use super::path::NodePath;
 use super::request::create;
-use crate::session::{Interrupted, Session, refused};
+use crate::session::{Interrupted, NoContainers, Reply, Retry, Session, Unanswered, refused};
 
 /// What kind of nodes parents are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,51 @@ async fn create_one(
     path: &str,
     parents: Parents,
 ) -> Result<Result<(), zk::Error>, Interrupted> {
-    if parents == Parents::Containers {
-        match create(session, path, &[], zk::CreateMode::Container).await? {
-            // A server that knows no containers.
-            Err(zk::Error::Unimplemented) => {}
-            answer => return Ok(answer),
+    if parents == Parents::Persistent {
+        return create(session, path, &[], zk::CreateMode::Persistent).await;
+    }
+    if session.may_know_containers() {
+        match create_container(session, path).await? {
+            Container::Answer(answer) => return Ok(answer),
+            Container::Unknown(shown) => session.knows_no_containers(shown),
         }
     }
-    create(session, path, &[], zk::CreateMode::Persistent).await
+    let made = create(session, path, &[], zk::CreateMode::Persistent).await?;
+    if made.is_ok() {
+        session.made_directory(path);
+    }
+    Ok(made)
+}
+
+/// What asking for a container brought.
+enum Container {
+    Answer(Result<(), zk::Error>),
+    Unknown(NoContainers),
+}
+
+/// How many connections may break at a request for a container, until a server is taken for one that knows none.
+const BREAKS: usize = 2;
+
+async fn create_container(session: &Arc<Session>, path: &str) -> Result<Container, Interrupted> {
+    let options = &zk::CreateMode::Container.with_acls(session.acls());
+    let mut retry = Retry::new(session, path, 0);
+    let mut breaks = 0;
+    loop {
+        let send = |client: zk::Client| async move { client.create(path, &[], options).await.map(|_| ()) };
+        match session.write(send).await? {
+            Reply::Answer(()) => return Ok(Container::Answer(Ok(()))),
+            // ClickHouse Keeper says that the arguments are bad.
+            Reply::Refused(zk::Error::Unimplemented | zk::Error::BadArguments(_)) => {
+                return Ok(Container::Unknown(NoContainers::Refused));
+            }
+            Reply::Refused(source) => return Ok(Container::Answer(Err(source))),
+            Reply::Unanswered(unanswered) => {
+                breaks += usize::from(unanswered == Unanswered::Unknown { blamed: true });
+                if breaks == BREAKS {
+                    return Ok(Container::Unknown(NoContainers::Closed));
+                }
+                retry.after(unanswered).await?;
+            }
+        }
+    }
 }

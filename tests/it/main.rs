@@ -43,6 +43,7 @@ mod long_lines;
 mod lost_replies;
 mod multi_lock;
 mod operator;
+mod other_servers;
 mod overflow;
 mod pages;
 mod partition;

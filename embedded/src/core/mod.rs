@@ -164,8 +164,11 @@ impl Core {
         let now = self.now();
         self.sessions.touch(session, now);
         let answer = match request {
-            Ok(_) if action == Some(Action::Throttle) => Answer::Reply(self.throttled(id, header)),
-            Ok(request) => self.execute(id, session, header.xid, request),
+            Ok(request) => match action {
+                Some(Action::Throttle) => Answer::Reply(self.refused(id, header, ErrorCode::Throttled)),
+                Some(Action::Refuse(error)) => Answer::Reply(self.refused(id, header, error)),
+                _ => self.execute(id, session, header.xid, request),
+            },
             Err(_) => Answer::Reply(self.marshalling_error(id, header)),
         };
         if let Some(connection) = self.connections.get_mut(&id) {
@@ -189,7 +192,7 @@ impl Core {
             }
             // The events of the request's own transaction are as lost as its reply.
             Some(Action::DropAfterApply | Action::BlackHoleAfterApply) => connection.mute = true,
-            Some(Action::DelayReply(_) | Action::Throttle) | None => {}
+            Some(Action::DelayReply(_) | Action::Throttle | Action::Refuse(_)) | None => {}
         }
         None
     }
@@ -261,8 +264,8 @@ impl Core {
         Answer::Reply(response::reply(xid, 0, |_| {}))
     }
 
-    fn throttled(&self, id: ConnectionId, header: RequestHeader) -> Bytes {
-        response::error_reply(header.xid, self.last_zxid_of(id), ErrorCode::Throttled)
+    fn refused(&self, id: ConnectionId, header: RequestHeader, error: ErrorCode) -> Bytes {
+        response::error_reply(header.xid, self.last_zxid_of(id), error)
     }
 
     /// A request whose body cannot be read fails; a write takes a zxid all the same.

@@ -122,6 +122,12 @@ impl Faults {
         self.core().adopt_new_sessions = on;
     }
 
+    /// While on, the state of containers that are made shows an owner, the smallest number there is, as ClickHouse Keeper
+    /// shows it.
+    pub fn show_container_owners(&self, on: bool) {
+        self.core().main.tree.shows_container_owners = on;
+    }
+
     /// Stops everything as SIGSTOP would: nothing is read, written or expired; connections are accepted by the system
     /// and find no answer.
     pub fn freeze(&self) {
@@ -173,6 +179,7 @@ impl Faults {
         core.stop_all_switches();
         core.adopt_new_sessions = false;
         core.clock_shift = 0;
+        core.main.tree.shows_container_owners = false;
         drop(core);
         self.thaw();
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::Faults;
 use crate::log::LoggedRequest;
 use crate::session::SessionId;
-use crate::wire::Op;
+use crate::wire::{ErrorCode, Op};
 
 type Predicate = Arc<dyn Fn(&LoggedRequest) -> bool + Send + Sync>;
 
@@ -20,6 +20,7 @@ pub(crate) enum Action {
     DropAfterApply,
     DelayReply(Duration),
     Throttle,
+    Refuse(ErrorCode),
     BlackHoleBeforeApply,
     BlackHoleAfterApply,
 }
@@ -127,6 +128,12 @@ impl RuleBuilder {
     /// Answers that the server is busy (`THROTTLEDOP`) instead of applying the request. Pings and handshakes pass.
     pub fn throttle(self) -> Rule {
         self.without_pings().install(Action::Throttle)
+    }
+
+    /// Answers with an error instead of applying the request, as a server does that knows no such request. Pings and
+    /// handshakes pass.
+    pub fn refuse(self, error: ErrorCode) -> Rule {
+        self.without_pings().install(Action::Refuse(error))
     }
 
     /// Swallows the request and all that follows on its connection, which stays open until the client gives up or the

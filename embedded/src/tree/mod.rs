@@ -25,6 +25,8 @@ pub(crate) struct Tree {
     /// Containers and nodes with a time to live.
     reapable: BTreeSet<Arc<str>>,
     last_zxid: i64,
+    /// Whether the state of containers that are made from now on shows an owner.
+    pub(crate) shows_container_owners: bool,
 }
 
 impl Tree {
@@ -35,6 +37,7 @@ impl Tree {
             ephemerals: BTreeMap::new(),
             reapable: BTreeSet::new(),
             last_zxid: 0,
+            shows_container_owners: false,
         };
         for (path, children) in [
             ("/", &["zookeeper"][..]),
@@ -198,7 +201,8 @@ impl Tree {
     }
 
     /// Returns the access control list of the parent.
-    fn insert(&mut self, path: &str, node: Node, creations: i32, zxid: i64) -> AclList {
+    fn insert(&mut self, path: &str, mut node: Node, creations: i32, zxid: i64) -> AclList {
+        node.shows_owner = self.shows_container_owners;
         let mut parent_acl = acl::open();
         let path: Arc<str> = path.into();
         if let Some((parent, name)) = path::split(&path) {

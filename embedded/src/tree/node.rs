@@ -24,7 +24,12 @@ pub(crate) struct Node {
     pub(crate) aversion: i32,
     /// How many children were ever created: the next sequence number. Clients see another number, see [`Node::stat`].
     pub(crate) creations: i32,
+    /// Whether the state of a container shows an owner.
+    pub(crate) shows_owner: bool,
 }
+
+/// The owner that some servers show of a container.
+const CONTAINER_OWNER: i64 = i64::MIN;
 
 /// What ends the life of a node, besides a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,7 @@ impl Node {
             version: 0,
             aversion: 0,
             creations: 0,
+            shows_owner: false,
         }
     }
 
@@ -70,6 +76,7 @@ impl Node {
             aversion: self.aversion,
             ephemeral_owner: match self.owner {
                 Owner::Session(session) => session,
+                Owner::Container if self.shows_owner => CONTAINER_OWNER,
                 _ => 0,
             },
             data_length: self

@@ -9,7 +9,7 @@ use futures::future;
 use super::Group;
 use crate::error::Error;
 use crate::observer::Observer;
-use crate::session::{Interrupted, Session};
+use crate::session::{Interrupted, Session, owning_session};
 use crate::znode::{NodeData, NodePath, Observe, WatchContext, Watched, list, observe, reads, retry_across_sessions};
 
 /// One member of a group, as seen at one moment.
@@ -84,10 +84,11 @@ impl Group {
 impl Member {
     /// None for a node that is not ephemeral: it is no member.
     fn new(id: &str, node: &NodeData) -> Option<Self> {
-        (node.stat.ephemeral_owner != 0).then(|| Self {
+        let session_id = owning_session(&node.stat);
+        (session_id != 0).then(|| Self {
             id: id.to_owned(),
             data: node.data.clone(),
-            session_id: node.stat.ephemeral_owner,
+            session_id,
             joined: node.stat.czxid,
         })
     }

@@ -11,7 +11,7 @@ use super::super::request::stat_and_watch;
 use super::super::watch::NodeWatch;
 use super::cleanup::CleanupGuard;
 use super::{Creation, Ephemeral};
-use crate::session::{CleanupToken, End, Interrupted, Retry, Session, refused};
+use crate::session::{CleanupToken, End, Interrupted, Retry, Session, owning_session, refused};
 
 /// An ephemeral node whose name is chosen, not unique: it is ours if the session that created it owns it. Dropping it
 /// hands it to the reaper, which removes it only while that session does.
@@ -65,7 +65,7 @@ impl NamedEphemeral {
             }
             let own = session.registry().named(path.as_str());
             let (stat, mut watch) = stat_and_watch(session, path.as_str()).await?;
-            let Some(owner) = stat.map(|stat| stat.ephemeral_owner) else {
+            let Some(owner) = stat.map(|stat| owning_session(&stat)) else {
                 // It was there a moment ago: on its way out, or on a server that is ahead of ours.
                 retry.raced().await?;
                 continue;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time;
 
-use crate::clock::Clock;
 use crate::signal;
 use demos::BoxError;
 use demos::log::Log;
@@ -18,14 +17,11 @@ const QUIET: Duration = Duration::from_secs(3);
 /// Supervises all, and returns when a leader has seen the last job run and all processes have ended.
 pub(crate) async fn run(cluster: &str, ledger: &Path) -> Result<(), BoxError> {
     let log = Log::start();
-    let clock = Clock::start_now();
     let mut processes = Processes::new(log);
     for number in 1..=PROCESSES {
         let name = format!("scheduler-{number}");
         let mut command = processes::myself()?;
-        command
-            .args(["--process", &name, cluster, &clock.to_text()])
-            .arg(ledger);
+        command.args(["--process", &name, cluster]).arg(ledger);
         processes.start(&name, &mut command)?;
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use crate::MINUTE;
 use demos::{BoxError, database};
 
 /// One connection to the ledger. Every process has its own.
@@ -47,6 +48,19 @@ impl Ledger {
         }
         transaction.commit()?;
         Ok(is_newest)
+    }
+
+    /// The number of the minute that is due at this time, in milliseconds: the first one that was asked for is 0.
+    pub(crate) fn minute(&mut self, due: i64) -> Result<u32> {
+        let transaction = database::begin(&mut self.db)?;
+        transaction.execute(
+            "INSERT INTO midnight SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM midnight)",
+            [due],
+        )?;
+        let midnight: i64 = transaction.query_row("SELECT due FROM midnight", [], |row| row.get(0))?;
+        transaction.commit()?;
+        let minute = i64::try_from(MINUTE.as_millis()).unwrap_or(i64::MAX);
+        Ok(u32::try_from((due - midnight) / minute).unwrap_or(u32::MAX))
     }
 
     /// Records that `worker` ran `job` for the leader of `term`.
@@ -105,6 +119,11 @@ fn has_run(db: &Connection, job: &str, minute: u32) -> Result<bool> {
 }
 
 const SCHEMA: &str = "
+    -- When the first minute was due.
+    CREATE TABLE midnight (
+        due INTEGER NOT NULL
+    ) STRICT;
+
     CREATE TABLE term (
         term   INTEGER NOT NULL,
         leader TEXT NOT NULL

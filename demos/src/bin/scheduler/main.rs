@@ -7,12 +7,14 @@
 //! ```
 //!
 //! Four processes (the demo starts itself) are members of a `Group`, with the address at which they take jobs as
-//! their data, and candidates of a `LeaderElection`. The one that leads reads the crontab and hands each job that is due
-//! to a live member (`process`), which runs it and records the run in a SQLite database (`worker`, `ledger`). A minute
-//! takes a fifth of a second (`clock`). Three things keep the record right:
+//! their data, and candidates of a `LeaderElection`. The one that leads follows a `Schedule` of minutes, by the clock of
+//! the ensemble, and hands each job that is due to a live member (`process`), which runs it and records the run in a SQLite
+//! database (`worker`, `ledger`). A minute takes a fifth of a second. Four things keep the record right:
 //!
-//! * the election: one leader at a time, and another within seconds when it is gone; the new one first has run what was
-//!   due in the meantime, so that nothing is missed;
+//! * the election: one leader at a time, and another within seconds when it is gone;
+//! * the schedule: each minute is recorded once, by the leader. Those that fell between two leaders are run first
+//!   (`Misfire::RunAll`), and the one in whose middle a leader was lost is run again (`Starts::AtLeastOnce`), so that nothing
+//!   is missed;
 //! * the **term**, the leader's fencing token: the ledger refuses records of a term older than the newest it has seen;
 //! * job and minute: a run that is ordered again, because no answer came, is recorded no second time.
 //!
@@ -23,7 +25,6 @@
 //! `ZOOKEEPER_CONNECT` names the ensemble; without it the demo starts an embedded server. How a session is opened, with
 //! `ConnectOptions`, is in `demos/src/session.rs`. `RUST_LOG=debug` shows what the crate does.
 
-mod clock;
 mod crontab;
 mod director;
 mod ledger;
@@ -33,8 +34,8 @@ mod worker;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use self::clock::Clock;
 use self::crontab::Crontab;
 use self::ledger::Ledger;
 use self::process::Assignment;
@@ -46,6 +47,8 @@ use demos::{BoxError, shown, start};
 const CRONTAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/crontab");
 /// For how long the crontab is followed.
 const MINUTES: u32 = 120;
+/// How long a minute of the demo takes.
+const MINUTE: Duration = Duration::from_millis(200);
 
 const HELP: Help = Help {
     name: "scheduler",
@@ -55,19 +58,18 @@ const HELP: Help = Help {
 
 fn main() -> ExitCode {
     start::main(HELP, |arguments| match *arguments {
-        ["--process", name, cluster, clock, ledger] => {
-            start::process("scheduler", be_process(name, cluster, clock, Path::new(ledger)))
+        ["--process", name, cluster, ledger] => {
+            start::process("scheduler", be_process(name, cluster, Path::new(ledger)))
         }
         _ => start::demo_with_ledger("scheduler", arguments, schedule),
     })
 }
 
-async fn be_process(name: &str, cluster: &str, clock: &str, ledger: &Path) -> Result<(), BoxError> {
+async fn be_process(name: &str, cluster: &str, ledger: &Path) -> Result<(), BoxError> {
     let assignment = Assignment {
         name,
         cluster,
         ledger,
-        clock: Clock::parse(clock).ok_or("not a time")?,
         crontab: Crontab::read(Path::new(CRONTAB))?,
     };
     process::run(&assignment).await

@@ -4,22 +4,26 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, watch};
 use tokio::time;
-use zookeeper_recipes::{Coordinator, Group, GroupObserver, LeaderElection, Leadership, Membership};
+use zookeeper_recipes::{
+    Coordinator, DueRun, Group, GroupObserver, LeaderElection, Leadership, Membership, Misfire, Schedule, Starts,
+    Timetable,
+};
 
-use crate::clock::Clock;
 use crate::crontab::Crontab;
 use crate::ledger::{Entry, Ledger};
-use crate::{MINUTES, signal, worker};
+use crate::{MINUTE, MINUTES, signal, worker};
 use demos::commands::Commands;
 use demos::print::say;
 use demos::{BoxError, session};
 
 const LEADER: &str = "/leader";
 const WORKERS: &str = "/workers";
+const MINUTES_OF_DAY: &str = "/minutes";
 
 /// What a process needs to know.
 #[derive(Debug)]
@@ -27,7 +31,6 @@ pub(crate) struct Assignment<'a> {
     pub(crate) name: &'a str,
     pub(crate) cluster: &'a str,
     pub(crate) ledger: &'a Path,
-    pub(crate) clock: Clock,
     pub(crate) crontab: Crontab,
 }
 
@@ -71,10 +74,15 @@ async fn follow_commands(stall: &AtomicBool) -> Result<(), BoxError> {
 async fn lead_when_elected(zk: &Coordinator, assignment: &Assignment<'_>, stall: &AtomicBool) -> Result<(), BoxError> {
     let election = LeaderElection::new(zk, LEADER)?;
     let workers = Group::new(zk, WORKERS)?;
+    // What fell between two leaders is run, one minute after the other; one in whose middle a leader was lost, again.
+    let minutes = Schedule::builder(zk, MINUTES_OF_DAY, Timetable::every(MINUTE)?)
+        .misfire(Misfire::RunAll)
+        .starts(Starts::AtLeastOnce)
+        .build()?;
     let work = |leadership: Arc<Leadership>| {
-        let workers = &workers;
+        let (workers, minutes) = (&workers, &minutes);
         async move {
-            match lead(&leadership, workers, assignment, stall).await {
+            match lead(&leadership, workers, minutes, assignment, stall).await {
                 Ok(()) => ControlFlow::Break(Ok(())),
                 // The lead is lost, though we do not know it yet.
                 Err(Stop::Refused) => ControlFlow::Continue(()),
@@ -105,6 +113,7 @@ impl<E: Into<BoxError>> From<E> for Stop {
 async fn lead(
     leadership: &Leadership,
     workers: &Group,
+    minutes: &Schedule,
     assignment: &Assignment<'_>,
     stall: &AtomicBool,
 ) -> Result<(), Stop> {
@@ -114,24 +123,80 @@ async fn lead(
         return Err(Stop::Refused);
     }
     say!("leads {term}");
-    let mut dispatch = Dispatch::new(workers, term).await?;
-    for minute in 0..MINUTES {
-        assignment.clock.wait_for(minute).await;
-        for job in assignment.crontab.due(minute) {
-            if ledger.has_run(job, minute)? {
+    let dispatch = Dispatch::new(workers, term).await?;
+    let leader = Mutex::new(Leader {
+        leadership,
+        assignment,
+        stall,
+        ledger,
+        dispatch,
+    });
+    let (end, ended) = watch::channel(None);
+    let run = |run: DueRun| {
+        let (leader, end) = (&leader, &end);
+        async move {
+            match leader.lock().await.run(run.due).await {
+                Ok(true) => {}
+                Ok(false) => drop(end.send_replace(Some(Ok(())))),
+                Err(stop) => drop(end.send_replace(Some(Err(stop)))),
+            }
+        }
+    };
+    let over = async {
+        // The sender outlives this.
+        let _ = ended.clone().wait_for(Option::is_some).await;
+    };
+    let followed = minutes.run_until(leadership, over, run).await;
+    match (end.send_replace(None), followed) {
+        (Some(end), _) => end,
+        // The next leader goes on.
+        (None, Err(error)) if error.is_lost() => Err(Stop::Refused),
+        (None, followed) => Ok(followed?),
+    }
+}
+
+/// What a leader works with.
+struct Leader<'a> {
+    leadership: &'a Leadership,
+    assignment: &'a Assignment<'a>,
+    stall: &'a AtomicBool,
+    ledger: Ledger,
+    dispatch: Dispatch,
+}
+
+impl Leader<'_> {
+    /// Has the jobs of one minute run; false if there are no more minutes.
+    async fn run(&mut self, due: SystemTime) -> Result<bool, Stop> {
+        let due = due.duration_since(UNIX_EPOCH)?.as_millis();
+        let minute = self.ledger.minute(i64::try_from(due)?)?;
+        if minute >= MINUTES {
+            return Ok(false);
+        }
+        if minute.is_multiple_of(15) {
+            say!("has run {minute} of {MINUTES} minutes");
+        }
+        for job in self.assignment.crontab.due(minute) {
+            // Run by a leader that was lost before it could say so.
+            if self.ledger.has_run(job, minute)? {
                 continue;
             }
-            let entry = if stall.swap(false, Ordering::Relaxed) && leadership.is_held() {
-                record_after_stall(&mut ledger, assignment, job, minute, term)?
+            let entry = if self.stall.swap(false, Ordering::Relaxed) && self.leadership.is_held() {
+                record_after_stall(
+                    &mut self.ledger,
+                    self.assignment,
+                    job,
+                    minute,
+                    self.leadership.token().as_i64(),
+                )?
             } else {
-                dispatch.run(job, minute).await?
+                self.dispatch.run(job, minute).await?
             };
             if let Entry::Refused { .. } = entry {
                 return Err(Stop::Refused);
             }
         }
+        Ok(minute + 1 < MINUTES)
     }
-    Ok(())
 }
 
 /// Hands jobs to the workers, to each in its turn.
