@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Shows what a backlog of a million items costs, once, on a real ZooKeeper of its own whose transactions wait for the
-# disk: how fast the items come and go, the server's memory and largest reply, and the time of a claim beside that at a
-# thousand, and what the claims of a consumer that died cost the others. Takes some minutes, and some 3 GB of memory and of disk. docs/queue.md has the figures.
+# disk: how fast the items come and go, the server's memory and largest reply, the time of a claim beside that at a
+# thousand, and what the claims of a consumer that died cost the others. Takes some minutes, and some 3 GB of memory and
+# of disk. docs/queue.md has the figures.
 #
 #   scripts/backlog.sh [ITEMS]
 set -euo pipefail

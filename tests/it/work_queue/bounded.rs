@@ -8,7 +8,8 @@ use zookeeper_recipes::Error;
 use zookeeper_recipes::queue::{NewItem, PushError, PushOptions, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, built, clean, drain, pop, queue, text};
+use super::{PATH, built, clean, drain, pop, queue, text, until_silent};
+use crate::budget::Counted;
 use crate::support::{PATIENCE, connect, elapsed};
 
 const CAPACITY: usize = 10;
@@ -115,6 +116,48 @@ async fn waiting_producers_are_woken_as_room_comes() {
     }
     assert_eq!(drain(&queues[0]).await, ["later", "later"]);
     clean(&fixture, queues).await;
+}
+
+/// An item that leaves a full queue wakes the producer that waits longest, and costs the others nothing.
+#[tokio::test]
+async fn room_wakes_one_producer_in_the_order_of_their_line() {
+    const PRODUCERS: usize = 6;
+    let fixture = Fixture::new("line of producers").await;
+    let ours = built(&connect(&fixture).await, |queue| queue.capacity(1));
+    ours.push("first").await.unwrap();
+    let mut producers = Vec::new();
+    for number in 0..PRODUCERS {
+        let counted = Counted::connect(&fixture).await;
+        let theirs = queue(&counted.zk);
+        let pushing = tokio::spawn(async move { theirs.push(number.to_string()).await });
+        fixture.until_children(&format!("{PATH}/producers"), number + 1).await;
+        until_silent(&counted.proxy).await;
+        producers.push((counted, pushing));
+    }
+    for next in 0..PRODUCERS {
+        for (counted, _) in &producers {
+            counted.requests(0).await;
+        }
+        pop(&ours).await.ack().await.unwrap();
+        within(PATIENCE, "it is pushed", &mut producers[next].1)
+            .await
+            .unwrap()
+            .unwrap();
+        // The one behind it comes to the head, and looks.
+        fixture
+            .until_children(&format!("{PATH}/producers"), PRODUCERS - next - 1)
+            .await;
+        if let Some((counted, _)) = producers.get(next + 1) {
+            until_silent(&counted.proxy).await;
+        }
+        for (counted, _) in producers.iter().skip(next + 2) {
+            let counts = counted.requests(0).await.without_heartbeats();
+            assert_eq!(counts.total(), 0, "a producer far behind: {counts}");
+        }
+    }
+    assert_eq!(drain(&ours).await, [(PRODUCERS - 1).to_string()]);
+    drop(producers);
+    clean(&fixture, [ours]).await;
 }
 
 #[tokio::test]

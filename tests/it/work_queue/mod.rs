@@ -91,7 +91,7 @@ async fn drain(queue: &WorkQueue) -> Vec<String> {
 async fn clean<T>(fixture: &Fixture, queues: impl IntoIterator<Item = WorkQueue<T>>) {
     drop(queues.into_iter().collect::<Vec<_>>());
     let directory = |name: &str| format!("{PATH}/{name}");
-    let directories = ["consumers", "ledgers"].map(directory);
+    let directories = ["consumers", "producers", "ledgers"].map(directory);
     let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
     fixture.assert_no_nodes_left(&directories).await;
     eventually(PATIENCE, "no item is left", || async {

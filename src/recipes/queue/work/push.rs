@@ -16,6 +16,10 @@ use crate::znode::{Payload, elapsed};
 impl<T: Payload> WorkQueue<T> {
     /// Pushes an item, and returns its id once the ensemble has it. Waits while a bounded queue is full.
     ///
+    /// # Fairness
+    /// Pushes of one process keep their order. Processes wait for room in line; one that pushes when there is room does
+    /// not join the line, and takes it.
+    ///
     /// # Errors
     /// * [`PushError::Indeterminate`]: the session ended before the reply arrived; with a [key](PushOptions::key) only if
     ///   the coordinator has ended as well.

@@ -1,6 +1,6 @@
 //! What runs in this process: it talks to the store, and knows no user.
 //!
-//! * `push`, `keys` – pushing
+//! * `push`, `keys`, `room` – pushing, and waiting for room
 //! * `view`, `select` – what was last seen of the queue, and what of it comes next
 //! * `demand`, `pop`, `wait` – taking items, and waiting for them
 //! * `prepare`, `bury`, `claiming`, `holding` – a claim, from what has to be known for it to the items that are held
@@ -20,6 +20,7 @@ mod keys;
 mod pop;
 mod prepare;
 mod push;
+mod room;
 mod select;
 mod settle;
 mod tidy;

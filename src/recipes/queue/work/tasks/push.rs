@@ -10,9 +10,10 @@ use zookeeper_client as zk;
 use super::super::errors::PushError;
 use super::super::store::{Committed, ItemId, Level, NewEntry, OVERHEAD, Role, Store};
 use super::keys::Batch;
+use super::room::Room;
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
-use crate::znode::{NodeWatch, read_and_watch, sync};
+use crate::znode::sync;
 
 /// How many items are pushed in one transaction, and how many bytes it carries, about; more if one push has more.
 const PUSHED_ITEMS: usize = 1024;
@@ -59,9 +60,10 @@ enum Pushed {
 /// Pushes what comes, in the order in which it comes, until nothing more can come.
 pub(crate) async fn push_all(store: Arc<Store>, mut incoming: mpsc::UnboundedReceiver<Push>) {
     let mut waiting = VecDeque::new();
-    let mut full = false;
+    let (mut room, mut full) = (Room::new(&store), false);
     loop {
         if waiting.is_empty() {
+            room.leave();
             match incoming.recv().await {
                 Some(push) => waiting.push_back(push),
                 None => return,
@@ -90,12 +92,13 @@ pub(crate) async fn push_all(store: Arc<Store>, mut incoming: mpsc::UnboundedRec
             }
         };
         match push_in(&store, &session, batch).await {
-            Pushed::Answered => {}
+            // The next in line has its turn.
+            Pushed::Answered => room.leave(),
             Pushed::Again(batch) => batch.into_iter().rev().for_each(|push| waiting.push_front(push)),
             Pushed::Full(batch) => {
                 batch.into_iter().rev().for_each(|push| waiting.push_front(push));
                 full = true;
-                until_room(&store, &session, &mut waiting, &mut incoming).await;
+                until_room(&mut room, &session, &mut waiting, &mut incoming).await;
             }
         }
     }
@@ -276,7 +279,7 @@ async fn make_room(store: &Store, session: &Arc<Session>, batch: Vec<Push>, seen
 
 /// Waits until the first of those that wait finds room, or has gone, or until one comes that does not wait.
 async fn until_room(
-    store: &Store,
+    room: &mut Room,
     session: &Arc<Session>,
     waiting: &mut VecDeque<Push>,
     incoming: &mut mpsc::UnboundedReceiver<Push>,
@@ -285,29 +288,13 @@ async fn until_room(
     let needed = first.needed;
     tokio::select! {
         () = first.reply.closed() => {}
-        () = room(store, session, needed) => {}
+        () = room.wait(session, needed) => {}
         Some(push) = incoming.recv() => {
             // It goes ahead only if it does not wait, and then to be told at once.
             match push.waits {
                 true => waiting.push_back(push),
                 false => waiting.push_front(push),
             }
-        }
-    }
-}
-
-/// Waits until there is room for so many items, or the session ends.
-async fn room(store: &Store, session: &Arc<Session>, needed: u64) {
-    loop {
-        let watched = read_and_watch(session, &store.layout.level()).await;
-        let Ok(Some((data, _, watch))) = watched else { return };
-        let mut watch: NodeWatch = watch;
-        if Level::decode(&data).is_none_or(|level| level.room() >= needed) {
-            return;
-        }
-        watch.changed().await;
-        if session.end_reason().is_some() {
-            return;
         }
     }
 }

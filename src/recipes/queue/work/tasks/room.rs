@@ -1,0 +1,78 @@
+//! [`Room`]: waiting for room in a bounded queue. The producers of one process stand in line once, and the first in line
+//! looks, so that an item that leaves wakes one process and not all.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::super::store::{Level, Store};
+use crate::line::{ContenderNames, Line};
+use crate::session::Session;
+use crate::znode::{Ephemeral, read_and_watch};
+
+/// The place of this process in the line of producers.
+pub(super) struct Room {
+    store: Arc<Store>,
+    line: Arc<Line>,
+    /// At the head of the line; kept until something was pushed.
+    place: Option<Ephemeral>,
+    entering: Option<Pin<Box<dyn Future<Output = Option<Ephemeral>> + Send>>>,
+}
+
+impl Room {
+    pub(super) fn new(store: &Arc<Store>) -> Self {
+        let line = Line::new(
+            store.zk.clone(),
+            store.layout.directory("producers"),
+            ContenderNames::CURATOR_LOCK,
+        );
+        Self {
+            store: Arc::clone(store),
+            line: Arc::new(line),
+            place: None,
+            entering: None,
+        }
+    }
+
+    /// Leaves the line, in the background.
+    pub(super) fn leave(&mut self) {
+        self.place = None;
+        self.entering = None;
+    }
+
+    /// Waits until this process is the first in line and there is room for so many items, or until its session or its
+    /// place ends. What it has waited for stays if the future is dropped.
+    pub(super) async fn wait(&mut self, session: &Arc<Session>, needed: u64) {
+        let is_ours = |place: &Ephemeral| Arc::ptr_eq(place.session(), session) && place.end().reason().is_none();
+        if !self.place.as_ref().is_some_and(is_ours) {
+            self.place = None;
+            let entering = self.entering.get_or_insert_with(|| {
+                let (line, session) = (Arc::clone(&self.line), Arc::clone(session));
+                Box::pin(async move {
+                    let reached = line.enter_turnstile(&session, None).await;
+                    reached.ok().map(|reached| reached.node)
+                })
+            });
+            let reached = entering.await;
+            self.entering = None;
+            self.place = reached;
+        }
+        let Some(place) = &mut self.place else { return };
+        place.watch();
+        loop {
+            let watched = read_and_watch(session, &self.store.layout.level()).await;
+            let Ok(Some((data, _, mut watch))) = watched else {
+                return;
+            };
+            if Level::decode(&data).is_none_or(|level| level.room() >= needed) {
+                return;
+            }
+            tokio::select! {
+                () = watch.changed() => {}
+                _ = place.end().reached() => return,
+            }
+            if session.end_reason().is_some() {
+                return;
+            }
+        }
+    }
+}
