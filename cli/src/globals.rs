@@ -78,6 +78,15 @@ pub(crate) struct Globals {
         requires = "tls_cert"
     )]
     tls_key: Option<std::path::PathBuf>,
+    /// Ask the servers who is connected: off, auto (AdminServers at port 8080, else four-letter words), or URLs
+    #[arg(
+        long,
+        global = true,
+        env = "ZKR_ADMIN",
+        value_name = "off|auto|URL,...",
+        default_value = "off"
+    )]
+    pub(crate) admin: String,
     /// Print JSON, as cli/schema describes it
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -172,6 +181,16 @@ impl Globals {
                 "no server of {cluster} answered within {} ms; is ZooKeeper running there?",
                 limit.as_millis()
             ))),
+        }
+    }
+
+    /// The same, with another session timeout; the time to connect stays as it is.
+    pub(crate) fn asking_for(&self, session_timeout: Duration) -> Self {
+        Self {
+            connect_timeout: Some(self.connect_timeout.unwrap_or(self.session_timeout)),
+            lease_margin: None,
+            session_timeout,
+            ..self.clone()
         }
     }
 

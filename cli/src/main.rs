@@ -1,5 +1,6 @@
 //! `zkr`: runs commands under ZooKeeper locks, shows who holds and who waits, drives work queues.
 
+mod admin;
 mod args;
 mod commands;
 mod failure;
@@ -55,7 +56,10 @@ fn main() -> ExitCode {
 async fn run(cli: &Cli) -> Result<u8, Failure> {
     let globals = &cli.globals;
     match &cli.command {
-        Command::Lock(args) => hold::run::run(globals, &args.hold, &Place::Lock(args.layout)).await,
+        Command::Lock(args) => {
+            let (layout, also) = (args.layout, args.also.clone());
+            hold::run::run(globals, &args.hold, &Place::Lock { layout, also }).await
+        }
         Command::Read(args) => hold::run::run(globals, args, &Place::Read).await,
         Command::Write(args) => hold::run::run(globals, args, &Place::Write).await,
         Command::Permit(args) => {

@@ -12,21 +12,39 @@ use crate::time::parse_duration;
 /// What is held.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
-    Lock(LockLayout),
+    /// Of further paths all are held, or none.
+    Lock {
+        layout: LockLayout,
+        also: Vec<String>,
+    },
     Read,
     Write,
-    Permit { of: u32, take: u32 },
-    Elect { layout: ElectLayout, again: bool },
+    Permit {
+        of: u32,
+        take: u32,
+    },
+    Elect {
+        layout: ElectLayout,
+        again: bool,
+    },
 }
 
 impl Place {
     /// The value of `ZK_LOCK_MODE`.
     pub(crate) fn mode(&self) -> &'static str {
         match self {
-            Self::Lock(_) | Self::Write => "exclusive",
+            Self::Lock { .. } | Self::Write => "exclusive",
             Self::Read => "shared",
             Self::Permit { .. } => "permit",
             Self::Elect { .. } => "leader",
+        }
+    }
+
+    /// The paths that are held beside the first one.
+    pub(crate) fn also(&self) -> &[String] {
+        match self {
+            Self::Lock { also, .. } => also,
+            _ => &[],
         }
     }
 }
@@ -65,6 +83,9 @@ pub(crate) struct LockArgs {
     /// Whose node names to use
     #[arg(long, value_enum, default_value_t)]
     pub(crate) layout: LockLayout,
+    /// A further lock: all are acquired together, or none. Repeat it for more; two zkr can not dead-lock by their order
+    #[arg(long, value_name = "PATH", value_parser = parse_path)]
+    pub(crate) also: Vec<String>,
     #[command(flatten)]
     pub(crate) hold: HoldArgs,
 }

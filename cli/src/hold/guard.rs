@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use zookeeper_recipes::{
     AcquireTimeoutError, Coordinator, ElectionLayout, FairLock, FairLockGuard, Hold, Layout, LeaderElection,
-    Leadership, Permit, PermitError, PermitTimeoutError, ReleaseError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    Semaphore, TimeoutError, TryAcquireError, TryPermitError,
+    Leadership, MultiLock, MultiLockGuard, Permit, PermitError, PermitTimeoutError, ReleaseError, RwLock,
+    RwLockReadGuard, RwLockWriteGuard, Semaphore, TimeoutError, TryAcquireError, TryPermitError,
 };
 
 use super::args::{ElectLayout, LockLayout, Place};
@@ -15,6 +15,7 @@ use crate::failure::{Failure, chain};
 #[derive(Debug)]
 pub(super) enum Guard {
     Lock(FairLockGuard),
+    All(MultiLockGuard),
     Read(RwLockReadGuard),
     Write(RwLockWriteGuard),
     Permit(Permit),
@@ -25,6 +26,7 @@ impl Guard {
     pub(super) fn hold(&self) -> &Hold {
         match self {
             Self::Lock(guard) => guard,
+            Self::All(guard) => guard,
             Self::Read(guard) => guard,
             Self::Write(guard) => guard,
             Self::Permit(guard) => guard,
@@ -35,6 +37,7 @@ impl Guard {
     pub(super) async fn release(self) -> Result<(), ReleaseError> {
         match self {
             Self::Lock(guard) => guard.release().await,
+            Self::All(guard) => guard.release().await,
             Self::Read(guard) => guard.release().await,
             Self::Write(guard) => guard.release().await,
             Self::Permit(guard) => guard.release().await,
@@ -57,6 +60,7 @@ macro_rules! because {
 #[derive(Debug)]
 pub(super) enum Recipe {
     Lock(FairLock),
+    All(MultiLock),
     Read(RwLock),
     Write(RwLock),
     Permit(Semaphore, u32),
@@ -66,12 +70,16 @@ pub(super) enum Recipe {
 impl Recipe {
     pub(super) fn new(zk: &Coordinator, path: &str, place: &Place, id: &str) -> Result<Self, Failure> {
         Ok(match place {
-            Place::Lock(layout) => {
+            Place::Lock { layout, also } => {
                 let layout = match layout {
                     LockLayout::Curator => Layout::Curator,
                     LockLayout::Kazoo => Layout::Kazoo,
                 };
-                Self::Lock(FairLock::builder(zk, path).layout(layout).build()?)
+                let all = std::iter::once(path).chain(also.iter().map(String::as_str));
+                match also.is_empty() {
+                    true => Self::Lock(FairLock::builder(zk, path).layout(layout).build()?),
+                    false => Self::All(MultiLock::builder(zk, all).layout(layout).build()?),
+                }
             }
             Place::Read => Self::Read(RwLock::new(zk, path)?),
             Place::Write => Self::Write(RwLock::new(zk, path)?),
@@ -99,6 +107,7 @@ impl Recipe {
     async fn wait(&self, why: Option<&str>) -> Result<Guard, Failure> {
         Ok(match self {
             Self::Lock(lock) => Guard::Lock(because!(why, lock, acquire, acquire_as)?),
+            Self::All(lock) => Guard::All(because!(why, lock, acquire, acquire_as)?),
             Self::Read(lock) => Guard::Read(because!(why, lock, read, read_as)?),
             Self::Write(lock) => Guard::Write(because!(why, lock, write, write_as)?),
             Self::Permit(semaphore, take) => {
@@ -116,6 +125,9 @@ impl Recipe {
         match self {
             Self::Lock(lock) => because!(why, lock, try_acquire, try_acquire_as)
                 .map(Guard::Lock)
+                .map_err(contended),
+            Self::All(lock) => because!(why, lock, try_acquire, try_acquire_as)
+                .map(Guard::All)
                 .map_err(contended),
             Self::Read(lock) => because!(why, lock, try_read, try_read_as)
                 .map(Guard::Read)
@@ -139,6 +151,9 @@ impl Recipe {
         match self {
             Self::Lock(lock) => because!(why, lock, acquire_timeout, acquire_timeout_as, limit)
                 .map(Guard::Lock)
+                .map_err(elapsed),
+            Self::All(lock) => because!(why, lock, acquire_timeout, acquire_timeout_as, limit)
+                .map(Guard::All)
                 .map_err(elapsed),
             Self::Read(lock) => because!(why, lock, read_timeout, read_timeout_as, limit)
                 .map(Guard::Read)
@@ -166,6 +181,7 @@ impl Recipe {
             Self::Lock(lock) => lock.contenders().await.ok()?.into_iter().map(seen).collect(),
             Self::Read(lock) | Self::Write(lock) => lock.contenders().await.ok()?.into_iter().map(seen).collect(),
             Self::Permit(..) => return Some("no permits are free".to_owned()),
+            Self::All(_) => return Some("one of its paths is held; zkr who tells by whom".to_owned()),
             Self::Elect(election, _) => {
                 let leader = election.leader().await.ok()??;
                 return Some(format!("{} leads", crate::output::clean(&leader.value)));

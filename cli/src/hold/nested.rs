@@ -28,12 +28,20 @@ pub(crate) fn check(ensemble: &str, path: &str, mode: &str) -> Result<(), Failur
     Ok(())
 }
 
-/// The variable for a command that runs under one more hold.
-pub(crate) fn with(ensemble: &str, path: &str, mode: &str, token: i64) -> (&'static str, String) {
+/// The variable for a command that runs under one more hold, which may be of several paths.
+pub(crate) fn with(
+    ensemble: &str,
+    (path, also): (&String, &[String]),
+    mode: &str,
+    token: i64,
+) -> (&'static str, String) {
     let mut all = held_by_ancestors();
-    all.push(json!({
-        "ensemble": normal(ensemble), "path": path, "mode": mode, "token": token, "pid": std::process::id(),
-    }));
+    let held = std::iter::once(path).chain(also).map(|path| {
+        json!({
+            "ensemble": normal(ensemble), "path": path, "mode": mode, "token": token, "pid": std::process::id(),
+        })
+    });
+    all.extend(held);
     (VARIABLE, Value::from(all).to_string())
 }
 

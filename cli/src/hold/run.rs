@@ -29,7 +29,9 @@ pub(crate) async fn run(globals: &Globals, args: &HoldArgs, place: &Place) -> Re
 
 async fn once(globals: &Globals, args: &HoldArgs, place: &Place) -> Result<u8, Failure> {
     let cluster = globals.cluster()?;
-    nested::check(cluster, &args.path, place.mode())?;
+    for path in std::iter::once(&args.path).chain(place.also()) {
+        nested::check(cluster, path, place.mode())?;
+    }
     let mut signals = Signals::ending().map_err(|error| Failure::internal(format!("no signals: {error}")))?;
     let began = Instant::now();
     let (zk, guard) = match hold(globals, args, place, &mut signals).await {
@@ -98,7 +100,7 @@ async fn with_command(
             ("ZK_LOCK_TOKEN", token.to_string()),
             ("ZK_LOCK_NODE", node.clone()),
             ("ZK_LOCK_MODE", place.mode().to_owned()),
-            nested::with(globals.cluster()?, &args.path, place.mode(), token),
+            nested::with(globals.cluster()?, (&args.path, place.also()), place.mode(), token),
         ],
         input: None,
         captures: false,

@@ -265,3 +265,30 @@ async fn credentials_are_not_inherited() {
         assert_eq!(end(child).await.out, got);
     }
 }
+
+#[tokio::test]
+async fn several_locks_are_held_together() {
+    let fixture = Fixture::new("several_locks_are_held_together").await;
+    let exe = env!("CARGO_BIN_EXE_zkr");
+    let both = ["lock", "/a", "--also", "/b", "--"];
+    let mut tries = both.to_vec();
+    tries.extend(["sh", "-c", "ZK_LOCKS= exec $0 lock /b -n -- true", exe]);
+    let refused = zkr(&fixture, &tries).await;
+    assert_eq!(refused.status, 1, "{refused:?}");
+    let mut nested = both.to_vec();
+    nested.extend([exe, "lock", "/b", "--", "true"]);
+    let refused = zkr(&fixture, &nested).await;
+    assert_eq!(refused.status, 64, "{refused:?}");
+    // None where one is held.
+    let all_or_none = [
+        "lock",
+        "/b",
+        "--",
+        "sh",
+        "-c",
+        "ZK_LOCKS= $0 lock /a --also /b -n -- true; echo $?",
+        exe,
+    ];
+    assert_eq!(zkr_ok(&fixture, &all_or_none).await, "1\n");
+    fixture.assert_no_nodes_left(&["/a", "/b"]).await;
+}

@@ -239,3 +239,118 @@ async fn a_dead_lock_is_found_and_broken() {
     }
     fixture.assert_no_nodes_left(&paths).await;
 }
+
+#[tokio::test]
+async fn a_session_is_shown_with_all_that_it_has() {
+    let fixture = Fixture::new("a_session_is_shown_with_all_that_it_has").await;
+    let zk = connect(&fixture.connect_string()).await.expect("it serves");
+    let mut guards = Vec::new();
+    for path in ["/s/a", "/s/b"] {
+        let lock = FairLock::new(&zk, path).expect("a path");
+        guards.push(lock.acquire().await.expect("it serves"));
+    }
+    let who = zkr_json(&fixture, &["who", "/s/a"], 0).await;
+    let session = who["contenders"][0]["session"].as_str().expect("text");
+    let all = zkr_json(&fixture, &["who", "--session", session], 0).await;
+    assert_eq!(all["contenders"].as_array().map(Vec::len), Some(2), "{all}");
+    let text = zkr_ok(&fixture, &["who", "/s", "--session", session]).await;
+    assert!(text.contains("/s/a") && text.contains("/s/b"), "{text}");
+    assert_eq!(zkr(&fixture, &["who", "--session", "0x7"]).await.status, 1);
+    assert_eq!(zkr(&fixture, &["who", "--session", "seven"]).await.status, 64);
+    assert_eq!(zkr(&fixture, &["who"]).await.status, 64);
+    for guard in guards {
+        guard.release().await.expect("it is held");
+    }
+    zk.close().await;
+}
+
+#[tokio::test]
+async fn the_servers_tell_where_a_holder_is_connected() {
+    let fixture = Fixture::new("the_servers_tell_where_a_holder_is_connected").await;
+    let scratch = Scratch::new();
+    let line = a_line(&fixture, &scratch).await;
+    let unasked = zkr_json(&fixture, &["who", "/pay/l"], 0).await;
+    assert!(unasked["contenders"][0].get("connection").is_none(), "{unasked}");
+    let asked = zkr_json(&fixture, &["--admin", "auto", "who", "/pay/l"], 0).await;
+    let remote = asked["contenders"][0]["connection"]["remote"].as_str();
+    assert!(remote.is_some_and(|remote| remote.contains("127.0.0.1:")), "{asked}");
+    let text = zkr_ok(&fixture, &["--admin", "auto", "who", "/pay/l"]).await;
+    assert!(text.contains("#0 connected from"), "{text}");
+
+    // An AdminServer that knows only the waiter.
+    let session = asked["contenders"][1]["session"].as_str().expect("text");
+    let body =
+        format!("{{\"connections\":[{{\"remote_socket_address\":\"10.0.0.7:51234\",\"session_id\":\"{session}\"}}]}}");
+    let admin = admin_server(body).await;
+    let text = zkr_ok(&fixture, &["--admin", &admin, "who", "/pay/l"]).await;
+    assert!(text.contains("#0 no server has a connection of its session"), "{text}");
+    assert!(text.contains("#1 connected from 10.0.0.7:51234"), "{text}");
+    let silent = zkr(&fixture, &["--admin", "http://127.0.0.1:1", "who", "/pay/l"]).await;
+    assert_eq!(silent.status, 69, "{silent:?}");
+    for child in line.into_iter().rev() {
+        signal(&child, "TERM");
+        let _ = end(child).await;
+    }
+}
+
+/// Answers each request with this body; returns its URL.
+async fn admin_server(body: String) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            assert!(request[..read].starts_with(b"GET /commands/connections "));
+            let answer = format!("HTTP/1.0 200 OK\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn one_who_makes_way_is_not_broken() {
+    let fixture = Fixture::new("one_who_makes_way_is_not_broken").await;
+    let scratch = Scratch::new();
+    let [holder, waiter] = a_line(&fixture, &scratch).await;
+    let who = zkr_json(&fixture, &["who", "/pay/l"], 0).await;
+    let token = who["contenders"][0]["token"].to_string();
+    let broken = zkr_ok(
+        &fixture,
+        &["break", "/pay/l", "--token", &token, "--ask", "20s", "--yes"],
+    )
+    .await;
+    assert_eq!(broken, "it made way; nothing was removed\n");
+    // As its command ended by the signal, and not as one whose place was lost.
+    assert_eq!(end(holder).await.status, 143);
+    assert_eq!(end(waiter).await.status, 0);
+    fixture.assert_no_nodes_left(&["/pay/l"]).await;
+}
+
+#[tokio::test]
+async fn a_probe_tells_timeouts_and_the_clock() {
+    let fixture = Fixture::new("a_probe_tells_timeouts_and_the_clock").await;
+    let probed = zkr_json(&fixture, &["doctor", "--probe"], 0).await;
+    let of = |name: &str| probed["probe"][name].as_f64().expect("a number");
+    assert!(
+        of("smallest_timeout_s") <= 10.0 && of("largest_timeout_s") >= 10.0,
+        "{probed}"
+    );
+    assert!(of("clock_ahead_s").abs() < 1.0, "{probed}");
+    let text = zkr_ok(&fixture, &["doctor", "--probe"]).await;
+    assert!(
+        text.contains("timeouts  the ensemble grants") && text.contains("clock"),
+        "{text}"
+    );
+    assert!(
+        fixture
+            .children("/")
+            .await
+            .iter()
+            .all(|name| !name.starts_with("zkr-probe"))
+    );
+}

@@ -50,7 +50,7 @@ pub(crate) async fn run(globals: &Globals, args: &AskArgs) -> Result<u8, Failure
 }
 
 /// How often a holder that was asked is looked for.
-const EVERY: Duration = Duration::from_millis(200);
+pub(super) const EVERY: Duration = Duration::from_millis(200);
 
 async fn ask(globals: &Globals, zk: &Coordinator, args: &AskArgs) -> Result<u8, Failure> {
     let (path, out) = (&args.path, globals.output());
@@ -123,7 +123,7 @@ async fn ask(globals: &Globals, zk: &Coordinator, args: &AskArgs) -> Result<u8, 
 }
 
 /// Those who do not listen are not written to.
-fn check(place: &PlaceInfo, one: &Contender) -> Result<(), Failure> {
+pub(super) fn check(place: &PlaceInfo, one: &Contender) -> Result<(), Failure> {
     let is_lock = matches!(place.kind, PlaceKind::Lock | PlaceKind::ReadWriteLock);
     let listens = match one.layout {
         ContenderLayout::Ours => is_lock || place.kind == PlaceKind::Election,
@@ -141,7 +141,7 @@ fn check(place: &PlaceInfo, one: &Contender) -> Result<(), Failure> {
     .at(path))
 }
 
-async fn request(zk: &Coordinator, place: &PlaceInfo, one: &Contender, reason: &str) -> Result<bool, Error> {
+pub(super) async fn request(zk: &Coordinator, place: &PlaceInfo, one: &Contender, reason: &str) -> Result<bool, Error> {
     match place.kind {
         PlaceKind::ReadWriteLock => RwLock::new(zk, &place.path)?.request_revocation(one, reason).await,
         PlaceKind::Election => {

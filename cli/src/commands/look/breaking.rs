@@ -1,18 +1,21 @@
 //! `zkr break`: removes one contender, named by its token.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use tokio::time::Instant;
 use zookeeper_recipes::inspect::{Inspector, PlaceInfo};
 use zookeeper_recipes::{Contender, ContenderLayout, Coordinator, FencingToken};
 
-use super::ask::parse_token;
+use super::ask::{self, parse_token};
 use super::{contender, held, name};
+use crate::admin::Connections;
 use crate::failure::Failure;
 use crate::globals::{Globals, parse_path};
 use crate::output::session;
-use crate::time::show_age;
+use crate::time::{parse_duration, show_age};
 
 #[derive(Args, Debug)]
 pub(crate) struct BreakArgs {
@@ -22,6 +25,9 @@ pub(crate) struct BreakArgs {
     /// The contender; `zkr who` prints it
     #[arg(long, value_name = "T", value_parser = parse_token)]
     token: FencingToken,
+    /// Ask it to make way first, and remove it only when so much time has passed
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    ask: Option<Duration>,
     /// Show what would be done, and do nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
@@ -59,6 +65,9 @@ async fn plan_and_do(globals: &Globals, zk: &Coordinator, args: &BreakArgs) -> R
     }
     let is_told = target.layout == ContenderLayout::Ours;
     explain(globals, &place, &target, is_told);
+    if let Some(connections) = Connections::ask(globals).await? {
+        out.say(&connections.text(target.session_id));
+    }
     if args.dry_run {
         if out.json {
             let target = contender(&place, &target);
@@ -77,6 +86,12 @@ async fn plan_and_do(globals: &Globals, zk: &Coordinator, args: &BreakArgs) -> R
         .at(path));
     }
     confirm(args)?;
+    if let Some(wait) = args.ask
+        && ask_first(globals, zk, (&place, &target), wait).await?
+    {
+        out.line("it made way; nothing was removed");
+        return Ok(0);
+    }
     // What was shown is what is broken.
     let again = look(globals, &inspector, path).await?;
     let head = |place: &PlaceInfo| place.contenders.first().map(|one| one.token);
@@ -91,6 +106,32 @@ async fn plan_and_do(globals: &Globals, zk: &Coordinator, args: &BreakArgs) -> R
     }
     report(globals, args, &place, &target, look(globals, &inspector, path).await?);
     Ok(0)
+}
+
+/// Asks the target to make way; whether it did in time.
+async fn ask_first(
+    globals: &Globals,
+    zk: &Coordinator,
+    (place, target): (&PlaceInfo, &Contender),
+    wait: Duration,
+) -> Result<bool, Failure> {
+    ask::check(place, target)?;
+    let reason = "it is broken otherwise";
+    globals
+        .bounded(async { Ok(ask::request(zk, place, target, reason).await?) })
+        .await?;
+    let inspector = Inspector::new(zk);
+    let began = Instant::now();
+    loop {
+        let seen = look(globals, &inspector, &place.path).await?;
+        if seen.is_none_or(|seen| seen.contender(target.token).is_none()) {
+            return Ok(true);
+        }
+        if began.elapsed() >= wait {
+            return Ok(false);
+        }
+        tokio::time::sleep(ask::EVERY).await;
+    }
 }
 
 async fn look(globals: &Globals, inspector: &Inspector, path: &str) -> Result<Option<PlaceInfo>, Failure> {

@@ -8,7 +8,7 @@ use zookeeper_recipes::inspect::Inspector;
 use zookeeper_recipes::inspect::doctor::{Check, Diagnosis, Doctor, Finding, Severity};
 
 use super::super::look;
-use super::{contender, name};
+use super::{contender, name, probe};
 use crate::failure::Failure;
 use crate::globals::{Globals, parse_path};
 use crate::output::{Output, clean, session, write_out};
@@ -40,6 +40,9 @@ pub(crate) struct DoctorArgs {
     /// Unlikely circles as well
     #[arg(long)]
     all: bool,
+    /// Open two short sessions that ask for the smallest and the largest timeout, and make one ephemeral node for the clock
+    #[arg(long)]
+    probe: bool,
     /// From which severity on the exit status is 1
     #[arg(long, value_enum, default_value_t)]
     fail_on: FailOn,
@@ -87,17 +90,33 @@ pub(crate) async fn run(globals: &Globals, args: &DoctorArgs) -> Result<u8, Fail
         Ok(doctor.diagnose(&args.tree).await?)
     })
     .await?;
+    let probed = match args.probe {
+        true => Some(globals.bounded(probe::probe(globals)).await?),
+        false => None,
+    };
     match args.format {
         Format::Dot => write_out(found.graph.to_dot().as_bytes()),
         Format::Mermaid => write_out(found.graph.to_mermaid().as_bytes()),
-        Format::Text if !globals.json => print(globals, &found),
-        Format::Text | Format::Json => globals.output().object("doctor", object(args, &found)),
+        Format::Text if !globals.json => {
+            if let Some(probed) = &probed {
+                probed.print(globals.output());
+            }
+            print(globals, &found);
+        }
+        Format::Text | Format::Json => {
+            let mut object = object(args, &found);
+            if let Some(probed) = &probed {
+                object["probe"] = probed.object();
+            }
+            globals.output().object("doctor", object);
+        }
     }
     let least = match args.fail_on {
         FailOn::Warn => Severity::Warn,
         FailOn::Error => Severity::Error,
     };
-    Ok(u8::from(found.worst().is_some_and(|worst| worst >= least)))
+    let is_skewed = probed.is_some_and(|probed| probed.ahead.abs() > probe::SKEW) && least == Severity::Warn;
+    Ok(u8::from(is_skewed || found.worst().is_some_and(|worst| worst >= least)))
 }
 
 fn object(args: &DoctorArgs, found: &Diagnosis) -> Value {

@@ -111,7 +111,9 @@ pub(super) fn between(old: Option<&PlaceInfo>, new: Option<&PlaceInfo>) -> Vec<E
     let gone = old.contenders.iter().filter(|one| !there.contains(&one.token));
     let mut events: Vec<Event> = gone.map(|one| left(old, one)).collect();
     events.extend(arrivals(new, &before));
-    if old.kind != new.kind && new.kind != PlaceKind::Node {
+    // The first contender makes a lock of a mere directory.
+    let is_node = [old.kind, new.kind].contains(&PlaceKind::Node);
+    if old.kind != new.kind && !is_node {
         events.push(Event::of_place("kind", new.kind.to_string()));
     }
     if new.contenders.is_empty() && old.contenders.is_empty() {

@@ -5,6 +5,7 @@ pub(crate) mod breaking;
 pub(crate) mod doctor;
 mod events;
 pub(crate) mod ls;
+mod probe;
 pub(crate) mod watch;
 pub(crate) mod who;
 
