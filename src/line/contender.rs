@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future;
 use tracing::{debug, warn};
 
@@ -27,6 +28,8 @@ pub(crate) struct Enrolled<'a> {
     pub(super) line: &'a Line,
     pub(super) node: Ephemeral,
     pub(super) mode: Mode,
+    /// The data of the node, where it is not the coordinator's identity.
+    data: Option<Bytes>,
     ahead: Option<Ahead>,
     /// The line as listed last, unless it has to be listed again.
     listed: Option<Arc<Places>>,
@@ -103,6 +106,7 @@ impl<'a> Enrolled<'a> {
             line,
             node,
             mode: enrolment.mode,
+            data: enrolment.data.clone(),
             ahead: enrolment.ahead.clone(),
             listed: listed.map(|children| Arc::new(Places::new(children))),
             directory: None,
@@ -183,6 +187,7 @@ impl<'a> Enrolled<'a> {
                  lost guard before you acquire again"
             );
         }
+        self.tell_of_ghost(&path).await?;
         loop {
             tokio::select! {
                 told = watch.outcome() => return Ok(told),
@@ -190,6 +195,11 @@ impl<'a> Enrolled<'a> {
                 _ = session.sleep(patience.left()) => self.warn_of_long_wait(&path, patience).await?,
             }
         }
+    }
+
+    /// Whether our node says the same of us, a campaign's value for example.
+    pub(super) fn is_alike(&self, data: &[u8]) -> bool {
+        self.data.as_deref().is_some_and(|own| !own.is_empty() && own == data)
     }
 
     /// Says in the log for whom we have been waiting so long.

@@ -10,6 +10,7 @@
 //! * `turnstile` – a place that is passed on for something else
 //! * `together` – a place in each of several lines, all or nothing
 //! * `blocker` – the contender that is waited for, pure; `overflow` – the order once the sequence numbers are used up
+//! * `ghost` – a contender of a former session of this process
 //! * `listing` – all contenders with their identities
 //! * `head` – the first of them, as it changes
 //! * `layout` and `errors` – what users choose and what they are told
@@ -17,6 +18,7 @@
 mod ahead;
 mod contender;
 mod errors;
+mod ghost;
 mod head;
 mod head_mark;
 #[cfg(test)]

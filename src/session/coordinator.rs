@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future;
 use tokio::runtime::Handle;
@@ -84,6 +84,8 @@ impl Coordinator {
         };
         let config = Arc::new(SessionConfig {
             identity: options.identity.clone(),
+            has_own_identity: options.has_own_identity,
+            began: Instant::now(),
             acls: options.acls.clone(),
             lease_margin: options.lease_margin,
             connection_timeout: LeaseClock::connection_timeout(timeout),

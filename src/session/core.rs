@@ -35,6 +35,9 @@ const PAST_SESSIONS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct SessionConfig {
     pub(crate) identity: Bytes,
+    /// Whether the user chose it, so that it may be the same after a restart; and when the coordinator began.
+    pub(super) has_own_identity: bool,
+    pub(super) began: Instant,
     pub(crate) acls: Vec<zk::Acl>,
     pub(crate) lease_margin: Option<Duration>,
     /// What every client is configured with.
@@ -294,6 +297,17 @@ impl Session {
     pub(crate) fn is_held_by_us(&self, path: &str) -> bool {
         let sessions = self.config.known_sessions();
         sessions.iter().any(|session| session.registry.holds(path))
+    }
+
+    /// Whether a former session of this process may still be there: the process has an identity that outlives it, and has
+    /// not run for long. Twice the session timeout, since the server may have been away.
+    pub(crate) fn may_have_ghost(&self) -> bool {
+        self.config.has_own_identity && self.config.began.elapsed() < self.timeout * 2
+    }
+
+    /// Whether this process has or had the session with this id.
+    pub(crate) fn is_one_of_ours(&self, id: i64) -> bool {
+        self.succeeds(id) || self.config.known_sessions().iter().any(|session| session.id == id)
     }
 
     /// How long a wait is before a warning names what it waits for.

@@ -45,6 +45,8 @@ pub struct ConnectOptions {
     pub(super) auths: Vec<Auth>,
     pub(super) acls: Vec<zk::Acl>,
     pub(super) identity: Bytes,
+    /// Whether the user chose the identity.
+    pub(super) has_own_identity: bool,
     pub(super) request_limit: usize,
     pub(super) max_sessions: usize,
     pub(super) long_wait: Duration,
@@ -88,6 +90,7 @@ impl ConnectOptions {
             auths: Vec::new(),
             acls: zk::Acls::anyone_all().to_vec(),
             identity: default_identity(),
+            has_own_identity: false,
             request_limit: DEFAULT_REQUEST_LIMIT,
             max_sessions: 16,
             long_wait: Duration::from_secs(30),
@@ -137,8 +140,14 @@ impl ConnectOptions {
     ///
     /// It is the data of the node of each of our contenders. Others see it in
     /// [`contenders`](crate::FairLock::contenders).
+    ///
+    /// An identity that stays the same over a restart lets a process recognise the node of its former session, behind
+    /// which it waits until that session expires: the log says so, for locks, elections and all that stands in a line,
+    /// during the first two session timeouts. That node is never taken over and never removed, since the process that
+    /// looks dead may be frozen. For groups see [`join_when_free`](crate::Group::join_when_free).
     pub fn identity(mut self, identity: impl Into<Vec<u8>>) -> Self {
         self.identity = Bytes::from(identity.into());
+        self.has_own_identity = true;
         self
     }
 

@@ -1,7 +1,9 @@
 //! `LeaderElection` with Curator's `LeaderLatch`, with its `LeaderSelector`, and with kazoo's `Election`.
 
-use zookeeper_recipes::{Coordinator, ElectionLayout, FairLock, Layout, LeaderElection, Leadership};
-use zookeeper_testkit::{Fixture, within};
+use std::time::Duration;
+
+use zookeeper_recipes::{Coordinator, ElectionLayout, FairLock, Layout, LeaderElection, Leadership, Participant};
+use zookeeper_testkit::{Fixture, eventually, within};
 
 use crate::line::{Contender, is_served_in_order, still_waits, survives_the_end_of_sessions};
 use crate::peer::{Actor, Peer};
@@ -234,6 +236,88 @@ async fn a_request_to_make_way_makes_the_latch_of_curators_right_behind_miss_its
             .expect("it leads");
     })
     .await;
+}
+
+/// Ranks and ready states stand beside the line, so that a candidate of Curator's misses no turn: behind a leader that says
+/// it is ready, that makes way to one of higher rank, and behind candidates of ours that step back.
+#[tokio::test]
+async fn curators_candidates_miss_no_turn_among_ranks_and_ready_states() {
+    for (recipe, layout) in [
+        ("latch", ElectionLayout::LeaderLatch),
+        ("selector", ElectionLayout::LeaderSelector),
+    ] {
+        let fixture = Fixture::new("ranks_and_ready_states_with_curator").await;
+        let curator = Peer::curator();
+        let (java_1, java_2) = (
+            candidate(&curator, &fixture, recipe, &["java-1"]).await,
+            candidate(&curator, &fixture, recipe, &["java-2"]).await,
+        );
+        let (low, high) = (connect(&fixture).await, connect(&fixture).await);
+        let (low, high) = (ranked(&low, layout, 1), ranked(&high, layout, 2));
+
+        // Ours leads with a rank and is ready; Curator is right behind, then another of lower rank, Curator, a higher one.
+        let leadership = within(PATIENCE, "leads", low.campaign("low")).await.expect("granted");
+        leadership.ready().await.expect("it leads");
+        let first = java_1.tell("campaign");
+        fixture.until_children(PATH, 2).await;
+        let stepping = tokio::spawn({
+            let low = low.clone();
+            async move { low.campaign("low again").await }
+        });
+        fixture.until_children(PATH, 3).await;
+        let second = java_2.tell("campaign");
+        fixture.until_children(PATH, 4).await;
+        let preferred = tokio::spawn({
+            let high = high.clone();
+            async move { high.campaign("high").await }
+        });
+        within(PATIENCE, "asked to make way", leadership.outranked())
+            .await
+            .expect("it leads");
+        // The one of lower rank goes behind the preferred one, and the order of the others stays.
+        let stepped_back = || async {
+            let order = names(&high).await;
+            order == ["low", "java-1", "java-2", "high", "low again"]
+        };
+        eventually(PATIENCE, "the lower one steps back", stepped_back).await;
+        leadership.resign().await.expect("held until now");
+
+        // Nobody misses a turn: Curator's, though it has no rank, then the preferred one, then the lower one.
+        assert_eq!(within(PATIENCE, "java-1 leads", first.done()).await, "leads");
+        assert!(
+            !high.leader().await.expect("asked").expect("one leads").is_ready,
+            "Curator is never ready"
+        );
+        java_1.ask("resign").await;
+        assert_eq!(within(PATIENCE, "java-2 leads", second.done()).await, "leads");
+        java_2.ask("resign").await;
+        let preferred = within(PATIENCE, "the preferred one leads", preferred)
+            .await
+            .expect("no panic");
+        let preferred = preferred.expect("granted");
+        preferred.ready().await.expect("it leads");
+        let again = java_1.tell("campaign");
+        fixture.until_children(PATH, 3).await;
+        preferred.resign().await.expect("held until now");
+        let stepped = within(PATIENCE, "the lower one leads", stepping)
+            .await
+            .expect("no panic");
+        stepped.expect("granted").resign().await.expect("held until now");
+        assert_eq!(within(PATIENCE, "java-1 leads again", again.done()).await, "leads");
+        java_1.ask("resign").await;
+        fixture.assert_no_nodes_left(&[PATH, "/leader-__election__"]).await;
+    }
+}
+
+fn ranked(zk: &Coordinator, layout: ElectionLayout, rank: u32) -> LeaderElection {
+    let builder = LeaderElection::builder(zk, PATH).layout(layout).rank(rank);
+    builder.hold_down(Duration::ZERO).build().expect("a valid path")
+}
+
+async fn names(election: &LeaderElection) -> Vec<String> {
+    let participants = election.participants().await.expect("listed").into_iter();
+    let name = |one: Participant| String::from_utf8_lossy(&one.value).into_owned();
+    participants.map(name).collect()
 }
 
 async fn a_latch_misses_its_turn_after(change: impl AsyncFnOnce(&LeaderElection, &Leadership)) {

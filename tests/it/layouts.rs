@@ -1,6 +1,6 @@
 //! The names in the lock's directory: Curator's, kazoo's, and both in one line.
 
-use zookeeper_recipes::{Coordinator, FairLock, FairLockGuard, Layout, TryAcquireError};
+use zookeeper_recipes::{Coordinator, FairLock, FairLockGuard, Layout, NodePath, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually};
 
 use crate::support::{PATIENCE, acquire, connect, granted, join_line, lock};
@@ -118,14 +118,12 @@ fn layouts_are_read_as_they_are_shown() {
 /// An id with a slash is one lock, and not one below another.
 #[tokio::test]
 async fn any_text_names_one_node() {
-    use zookeeper_recipes::NodePath;
-
     let fixture = Fixture::new("segments").await;
-    let zk = crate::support::connect(&fixture).await;
+    let zk = connect(&fixture).await;
     let files = NodePath::new("/files").unwrap();
     for name in ["a/b", "..", "", "100%", "\u{1f512}\u{0}", "name"] {
         let path = files.join(name).unwrap();
-        let guard = crate::support::acquire(&crate::support::lock(&zk, &path)).await;
+        let guard = acquire(&lock(&zk, &path)).await;
         assert_eq!(guard.path().matches('/').count(), 3, "{}", guard.path());
         guard.release().await.unwrap();
     }

@@ -31,6 +31,7 @@ mod errors;
 mod exclusion;
 mod expiry;
 mod fifo_queue;
+mod ghosts;
 mod group;
 mod guard;
 mod inspect;

@@ -1,6 +1,7 @@
 //! Schedules: what is due is recorded once, whatever process leads, and started as the options say.
 
 mod basics;
+mod clocks;
 mod history;
 
 use std::time::Duration;
