@@ -107,7 +107,7 @@ pub enum Error {
     /// ensemble down, which then does not start again (ZOOKEEPER-4306).
     #[error(
         "{path}: the session owns {nodes} ephemeral nodes, whose paths take {bytes} of the {limit} bytes that an ensemble \
-         survives (ZOOKEEPER-4306); release some, use shorter paths, or connect a further coordinator"
+         survives (ZOOKEEPER-4306); release some, use shorter paths, or take fewer at once"
     )]
     TooManyEphemerals {
         /// Path that the node was meant for, or its directory.

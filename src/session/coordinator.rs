@@ -22,6 +22,7 @@ use super::retry::RetryBudget;
 use super::shutdown::{Draining, Unfinished};
 use super::state::{SessionState, lock};
 use super::stats::{Counters, Stats};
+use super::watching::WatchingSession;
 use super::{chroot, runtime};
 use crate::error::Error;
 use crate::metrics::UserName;
@@ -103,6 +104,7 @@ impl Coordinator {
             last_problem: Mutex::default(),
             sessions: Mutex::default(),
             counters: Counters::default(),
+            watching: WatchingSession::new(&options, &cluster, &runtime),
         });
         let (pool, states) = Pool::new(options, cluster, Arc::clone(&config), first);
         Ok(Self {
@@ -197,6 +199,7 @@ impl Coordinator {
             close.send(done).ok().map(|()| closed)
         });
         let closing: Vec<_> = closing.collect();
+        self.inner.config.watching.close();
         let confirmed = future::join_all(closing).await;
         confirmed.into_iter().all(|confirmed| confirmed.unwrap_or(true))
     }

@@ -25,6 +25,7 @@ use super::runtime;
 use super::shutdown::Draining;
 use super::state::{End, Lease, LossReason, Lost, lock};
 use super::stats::{Counted, Counters};
+use super::watching::{WATCHED_BYTES, WatchBudget, WatchingSession};
 use crate::error::Error;
 use crate::metrics::{self, GaugeGuard};
 
@@ -67,6 +68,8 @@ pub(crate) struct SessionConfig {
     /// All sessions that are still in use.
     pub(super) sessions: Mutex<Vec<Weak<Session>>>,
     pub(super) counters: Counters,
+    /// What watches beyond what the sessions above may.
+    pub(super) watching: Arc<WatchingSession>,
 }
 
 /// What one session after the other has in common, of which one is current.
@@ -102,6 +105,7 @@ pub(crate) struct Session {
     /// Tells of each proof.
     proofs: watch::Sender<()>,
     registry: Registry,
+    watched: WatchBudget,
     end: End,
     attention: Notify,
     /// Until the session ends.
@@ -129,12 +133,8 @@ impl Session {
         past.truncate(PAST_SESSIONS - 1);
         past.push_front(id);
         drop(past);
-        // Three quarters of what one transaction may hold, where that is less than the default.
-        let limit = match config.request_limit < DEFAULT_REQUEST_LIMIT {
-            true => EPHEMERAL_BYTES.min(config.request_limit / 4 * 3),
-            false => EPHEMERAL_BYTES,
-        };
-        let registry = Registry::new(config.chroot_len, limit);
+        let registry = Registry::new(config.chroot_len, config.at_most(EPHEMERAL_BYTES));
+        let watched = WatchBudget::new(config.at_most(WATCHED_BYTES));
         let session = Arc::new(Self {
             id,
             timeout,
@@ -145,6 +145,7 @@ impl Session {
             lease: Mutex::new(LeaseClock::new(timeout, margin.length, silence, opened)),
             proofs: watch::Sender::new(()),
             registry,
+            watched,
             end: End::new(),
             attention: Notify::new(),
             measured: Mutex::new(Some(GaugeGuard::new(metrics::SESSIONS, None, None))),
@@ -313,6 +314,25 @@ impl Session {
     /// How long a wait is before a warning names what it waits for.
     pub(crate) fn long_wait(&self) -> Duration {
         self.config.long_wait
+    }
+
+    /// What this session may watch itself.
+    pub(super) fn watched(&self) -> &WatchBudget {
+        &self.watched
+    }
+
+    /// What watches beyond that.
+    pub(crate) fn watching(&self) -> &Arc<WatchingSession> {
+        &self.config.watching
+    }
+
+    pub(super) fn chroot_len(&self) -> usize {
+        self.config.chroot_len
+    }
+
+    /// Counts a request that is sent beside the session's own.
+    pub(super) fn count_request(&self) {
+        self.config.counters.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many contenders may stand in one line.
@@ -511,6 +531,14 @@ impl SessionConfig {
     /// Keeps why no session could be opened, for [`Coordinator::health`](super::Coordinator::health).
     pub(super) fn note_problem(&self, problem: &dyn std::fmt::Display) {
         *lock(&self.last_problem) = Some(problem.to_string());
+    }
+
+    /// So many bytes of paths, or three quarters of what one request may hold where that is less than the default.
+    pub(super) fn at_most(&self, bytes: usize) -> usize {
+        match self.request_limit < DEFAULT_REQUEST_LIMIT {
+            true => bytes.min(self.request_limit / 4 * 3),
+            false => bytes,
+        }
     }
 
     /// The sessions that are still in use, those that have ended included.

@@ -43,6 +43,7 @@ mod shutdown;
 mod state;
 mod stats;
 mod supervisor;
+mod watching;
 
 pub use self::coordinator::Coordinator;
 pub use self::health::Health;
@@ -66,6 +67,7 @@ pub(crate) use self::registry::{CleanupToken, CleanupWait, NodeKey, NodeLocation
 pub(crate) use self::request::{Applied, Commit, CreatedNode, Reply, Unanswered};
 pub(crate) use self::retry::{Retry, refused};
 pub(crate) use self::state::{End, lock};
+pub(crate) use self::watching::{EyeWatch, WatchShare, WatchedFor};
 
 /// Connects to `cluster`, given as `host:port,host:port/chroot`, with default options.
 ///

@@ -161,13 +161,15 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets how many sessions the coordinator may open. The default is 16.
+    /// Sets how many sessions the coordinator may open that own nodes. The default is 16.
     ///
-    /// One is enough for most processes, and is all that they have. After a reconnect a session has to set its watches
-    /// again in one request, which bounds what it can own: some 800 places that are held, or 400 that are waited for, with
-    /// paths of 60 bytes. What exceeds that gets a further session, by itself and unseen. Each is a connection, of which a
-    /// server takes 60 from one address by default (`maxClientCnxns`). One that owns nothing is closed after a session
-    /// timeout.
+    /// One is enough for most processes, and is all that they have. Its nodes take at most 786,432 bytes of paths: some
+    /// 6,500 places with paths of 60 bytes (ZOOKEEPER-4306). What exceeds that gets a further session, by itself and
+    /// unseen. Each is a connection, of which a server takes 60 from one address by default (`maxClientCnxns`). One that
+    /// owns nothing is closed after a session timeout.
+    ///
+    /// A session watches some 800 of these nodes itself. All others are watched by one more session, which owns nothing
+    /// and is replaced when it loses its server. It sends a `sync` five times per session timeout.
     ///
     /// Locks, elections, relays and permits are spread over sessions, each with all its nodes in one of them. Members of
     /// groups and barriers and claims of queues are in the first one. Beyond this many sessions a place is refused with

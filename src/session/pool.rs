@@ -1,6 +1,6 @@
 //! [`Pool`]: the sessions in which a coordinator owns nodes.
 //!
-//! What one session may own and watch is bounded, so a coordinator with very many places has several. An operation is
+//! What one session may own is bounded, so a coordinator with very many places has several. An operation is
 //! placed in the first one that has room, with all its nodes; if none has, a further session is opened. Each of them is
 //! looked after by a supervisor and a reaper of its own, as the first one is: what holds in one does not depend on
 //! another.
@@ -19,7 +19,7 @@ use super::current::{CurrentSession, Slot};
 use super::moment::Moment;
 use super::options::ConnectOptions;
 use super::reaper;
-use super::registry::{EPHEMERAL_BYTES, PLACED_BYTES, node_bytes};
+use super::registry::{EPHEMERAL_BYTES, node_bytes};
 use super::state::{SessionState, States, lock};
 use super::supervisor::{self, Supervisor};
 
@@ -133,7 +133,7 @@ impl Pool {
     /// [`Error::AuthFailed`].
     pub(super) async fn place(self: &Arc<Self>, path: &str, nodes: usize) -> Result<Room, Error> {
         let bytes = nodes.saturating_mul(node_bytes(self.config.chroot_len, path));
-        if bytes > EPHEMERAL_BYTES {
+        if bytes > self.config.at_most(EPHEMERAL_BYTES) {
             // More than any session may own. Where it belongs it is refused, and says why.
             let session = self.first().clone().current().await?;
             return Ok(Room { session, bytes: 0 });
@@ -236,7 +236,7 @@ impl Pool {
             sessions: self.count(),
             max_sessions: self.config.max_sessions,
             bytes,
-            limit: PLACED_BYTES,
+            limit: self.config.at_most(EPHEMERAL_BYTES),
         }
     }
 }

@@ -93,13 +93,6 @@ struct RegisteredNode {
 /// ensemble down, and it does not start again (ZOOKEEPER-4306): see `scripts/ephemeral-limit.sh`.
 pub(crate) const EPHEMERAL_BYTES: usize = 786_432;
 
-/// How many bytes of paths are placed in a session, where further sessions can be opened.
-///
-/// After a reconnect a client sets all its watches again, in a request of at most 131,072 bytes of paths: with more, the
-/// session never comes back, and all its holds are lost. Each node is watched, and a waiter watches the one ahead as well.
-/// A quarter is left for observers, and for users of the session's client.
-pub(super) const PLACED_BYTES: usize = 98_304;
-
 /// How many bytes a node at most counts whose directory is `path`.
 pub(super) fn node_bytes(chroot_len: usize, path: &str) -> usize {
     chroot_len + path.len() + LONGEST_NAME + NODE_OVERHEAD
@@ -128,8 +121,6 @@ struct RegistryState {
     /// Those whose path is known.
     by_path: HashMap<String, NodeKey>,
     bytes: usize,
-    /// How many of these are of nodes on which something is held.
-    held_bytes: usize,
     /// What operations that are under way may come to own.
     reserved: usize,
     /// Nothing is placed here any more.
@@ -219,14 +210,11 @@ impl Registry {
     }
 
     /// Reserves room for nodes of so many bytes, until it is [given back](Self::give_back): for as long as they are waited
-    /// for. They count twice until then, since a waiter watches the node ahead as well. What would not fit into any
-    /// session gets one that owns nothing.
+    /// for. Those that are created by then count twice, since it is not known which of them are of this reservation.
     pub(crate) fn reserve(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
-        let limit = PLACED_BYTES.min(self.limit);
-        let load = state.load();
-        let fits = load == 0 || load.saturating_add(bytes.saturating_mul(2)) <= limit;
-        let is_reserved = fits && !state.closed;
+        let load = state.bytes.saturating_add(state.reserved);
+        let is_reserved = load.saturating_add(bytes) <= self.limit && !state.closed;
         if is_reserved {
             state.reserved = state.reserved.saturating_add(bytes);
         }
@@ -262,7 +250,6 @@ impl Registry {
             entries,
             by_path,
             bytes,
-            held_bytes,
             ..
         } = &mut *state;
         let Some(node) = entries.get_mut(&key) else { return };
@@ -271,9 +258,6 @@ impl Registry {
             by_path.insert(path.to_owned(), key);
             let now = self.chroot_len + path.len() + NODE_OVERHEAD;
             *bytes = *bytes - node.bytes + now;
-            if node.held {
-                *held_bytes = *held_bytes - node.bytes + now;
-            }
             node.bytes = now;
         }
     }
@@ -295,7 +279,6 @@ impl Registry {
                 state.by_path.remove(path);
             }
             state.bytes -= removed.as_ref().map_or(0, |node| node.bytes);
-            state.held_bytes -= removed.as_ref().map_or(0, RegisteredNode::held_bytes);
             removed
         });
         // Outside the lock: the end may hold a share in a lease.
@@ -306,9 +289,7 @@ impl Registry {
     pub(crate) fn set_held(&self, key: NodeKey, held: bool) {
         self.update(|state| {
             if let Some(node) = state.entries.get_mut(&key) {
-                let before = node.held_bytes();
                 node.held = held;
-                state.held_bytes = state.held_bytes - before + node.held_bytes();
             }
         });
     }
@@ -408,19 +389,7 @@ impl Registry {
     }
 }
 
-impl RegisteredNode {
-    fn held_bytes(&self) -> usize {
-        if self.held { self.bytes } else { 0 }
-    }
-}
-
 impl RegistryState {
-    /// How many bytes of paths are watched at most, once every operation under way has created its nodes.
-    fn load(&self) -> usize {
-        let created = self.bytes.saturating_add(self.reserved);
-        created.max(self.held_bytes.saturating_add(self.reserved.saturating_mul(2)))
-    }
-
     fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.reserved == 0
     }
@@ -479,34 +448,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_counts_twice_and_what_is_held_once() {
-        let registry = Registry::new(0, EPHEMERAL_BYTES);
-        let bytes = node_bytes(0, "/a");
-        let placed = std::iter::from_fn(|| registry.reserve(bytes).then_some(())).count();
-        assert_eq!(placed, PLACED_BYTES / (2 * bytes));
-        let path = NodeLocation::Path(format!("/a/{}", "n".repeat(bytes - NODE_OVERHEAD - 3)));
-        let insert = || registry.insert(path.clone(), None, Arc::new(End::new())).unwrap();
-        let keys: Vec<_> = (0..placed)
-            .map(|_| {
-                let key = insert();
-                assert!(!registry.reserve(bytes));
-                key
-            })
-            .collect();
-        for key in keys {
-            registry.set_held(key, true);
-            registry.give_back(bytes);
-        }
-        let further = std::iter::from_fn(|| registry.reserve(bytes).then_some(())).count();
-        assert_eq!(further, (PLACED_BYTES - placed * bytes) / (2 * bytes));
-    }
-
-    #[test]
-    fn what_fits_into_no_session_gets_one_that_owns_nothing() {
-        let registry = Registry::new(0, EPHEMERAL_BYTES);
-        assert!(registry.reserve(PLACED_BYTES));
-        assert!(!registry.reserve(1));
-        registry.give_back(PLACED_BYTES);
+    fn no_more_is_placed_than_may_be_owned() {
+        let registry = Registry::new(0, 1_000);
+        assert!(registry.reserve(600));
+        let node = NodeLocation::Path("n".repeat(300 - NODE_OVERHEAD));
+        let key = registry.insert(node, None, Arc::new(End::new())).unwrap();
+        assert!(!registry.reserve(101) && registry.reserve(100));
+        registry.give_back(700);
+        assert!(!registry.close_if_idle());
+        registry.remove(key);
         assert!(registry.close_if_idle());
         assert!(!registry.reserve(1));
     }

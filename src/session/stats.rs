@@ -53,6 +53,8 @@ pub struct SessionStats {
     pub bytes: usize,
     /// How many bytes they may take.
     pub bytes_limit: usize,
+    /// How many bytes the paths take that the recipes watch through it, the chroot included.
+    pub watched: usize,
 }
 
 /// What a session is for.
@@ -62,6 +64,8 @@ pub struct SessionStats {
 pub enum SessionKind {
     /// It owns the nodes of holds, of waiters and of members.
     Holding,
+    /// It owns nothing, and watches what is beyond the limit of the others. There is one at most, while it is needed.
+    Watching,
 }
 
 /// What is counted as it happens, for all sessions of a coordinator.
@@ -94,7 +98,8 @@ impl SessionConfig {
     pub(super) fn stats(&self) -> Stats {
         let (now, counters) = (Moment::now(), &self.counters);
         let open = self.open_sessions();
-        let sessions: Vec<_> = open.iter().map(SessionStats::of).collect();
+        let watching = self.watching.stats();
+        let sessions: Vec<_> = open.iter().map(SessionStats::of).chain(watching).collect();
         let proofs = open
             .iter()
             .map(|session| now - session.with_lease(|lease| lease.latest()));
@@ -122,6 +127,7 @@ impl SessionStats {
             nodes,
             bytes,
             bytes_limit: session.registry().limit(),
+            watched: session.watched().used(),
         }
     }
 }

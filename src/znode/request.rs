@@ -7,8 +7,10 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use zookeeper_client as zk;
 
 use super::path::NodePath;
-use super::watch::NodeWatch;
-use crate::session::{Applied, Commit, Interrupted, Operation, Reply, Retry, Session, Unanswered, owned_stat, refused};
+use super::watch::{NodeWatch, PlacedWatch};
+use crate::session::{
+    Applied, Commit, Interrupted, Operation, Reply, Retry, Session, Unanswered, WatchedFor, owned_stat, refused,
+};
 
 /// Sends `read` about `path`, and again if no answer comes; `None` if the answer is that there is no such node.
 pub(crate) async fn request<T, F: Future<Output = Result<T, zk::Error>>>(
@@ -122,8 +124,8 @@ pub(super) async fn stat_and_watcher(
 
 /// Watches the node at `path` if it exists.
 pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result<Option<NodeWatch>, Interrupted> {
-    let (stat, watch) = stat_and_watch(session, path).await?;
-    Ok(stat.map(|_| watch))
+    let placed = PlacedWatch::set(session, path, WatchedFor::Wait).await?;
+    Ok(placed.map(|(_, watch)| watch.spawn(session, path)))
 }
 
 /// Makes sure that what is read next is not older than this call, whatever server answers.

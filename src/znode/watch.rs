@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use zookeeper_client as zk;
 
-use crate::session::Session;
+use super::request::{stat_and_watcher, sync};
+use crate::session::{EyeWatch, Interrupted, Session, WatchShare, WatchedFor};
 
 /// What a watch told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,65 @@ impl NodeWatch {
     pub(crate) async fn outcome(&mut self) -> WatchOutcome {
         // An error means that the runtime of the session is gone, and the session with it.
         (&mut self.event).await.unwrap_or(WatchOutcome::Unknown)
+    }
+}
+
+/// A watch on an existing node that has no task of its own, set by the session that owns the nodes or, where that
+/// watches enough already, by the watching session.
+pub(super) enum PlacedWatch {
+    Own(zk::OneshotWatcher, WatchShare),
+    Elsewhere(EyeWatch),
+}
+
+impl PlacedWatch {
+    /// The state of the node at `path` and a watch on it, if it is there.
+    pub(super) async fn set(
+        session: &Arc<Session>,
+        path: &str,
+        reason: WatchedFor,
+    ) -> Result<Option<(zk::Stat, Self)>, Interrupted> {
+        if let Some(share) = session.watch_share(path) {
+            let (stat, watcher) = stat_and_watcher(session, path).await?;
+            return Ok(stat.map(|stat| (stat, Self::Own(watcher, share))));
+        }
+        match session.watch_elsewhere(path, reason).await? {
+            Some((stat, watch)) => Ok(Some((stat, Self::Elsewhere(watch)))),
+            None => {
+                // So that the session's own next look shows no older state.
+                sync(session, path).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the watch tells.
+    pub(super) async fn outcome(self, session: &Session) -> WatchOutcome {
+        let event = async {
+            match self {
+                Self::Own(watcher, _share) => Some(watcher.changed().await.event_type),
+                Self::Elsewhere(watch) => watch.event().await,
+            }
+        };
+        // The client of a session that has ended may go on for a while, and its watches tell nothing then.
+        match session.while_alive(event).await {
+            Ok(Some(zk::EventType::NodeDeleted)) => WatchOutcome::Deleted,
+            _ => WatchOutcome::Unknown,
+        }
+    }
+
+    /// As [`NodeWatch`]: once it tells, the session's own next look shows nothing older.
+    pub(super) fn spawn(self, session: &Arc<Session>, path: &str) -> NodeWatch {
+        let (owner, path) = (Arc::clone(session), path.to_owned());
+        let event = session.runtime().spawn(async move {
+            let is_elsewhere = matches!(self, Self::Elsewhere(_));
+            let outcome = self.outcome(&owner).await;
+            if is_elsewhere {
+                // An error means that the session has ended, which is seen next.
+                let _ = sync(&owner, &path).await;
+            }
+            outcome
+        });
+        NodeWatch { event }
     }
 }
 

@@ -9,6 +9,7 @@ mod stats;
 mod strike;
 mod support;
 mod warnings;
+mod watching;
 
 mod access;
 mod auto_traits;

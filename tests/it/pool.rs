@@ -3,6 +3,7 @@
 //! Paths of some 800 bytes, so that a hundred fill a session.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::future;
 use tracing::Level;
@@ -11,13 +12,25 @@ use zookeeper_testkit::{Fixture, eventually, within};
 
 use crate::events;
 use crate::sessions::{assert_expired, expire};
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock};
+use crate::support::{LONG, PATIENCE, acquire, granted, join_line, lock};
 
-/// What a session takes before the next one is opened.
+/// What a session takes before the next one is opened, where requests are limited.
 const LIMIT: usize = 98_304;
 
+/// A coordinator whose sessions own no more than that.
+async fn connect(fixture: &Fixture) -> Coordinator {
+    connect_small(&fixture.connect_string(), LONG, 16).await
+}
+
+async fn connect_small(servers: &str, timeout: Duration, sessions: usize) -> Coordinator {
+    events::record();
+    let options = ConnectOptions::new().session_timeout(timeout).max_sessions(sessions);
+    let connecting = options.request_limit(LIMIT / 3 * 4).connect(servers);
+    within(PATIENCE, "a session", connecting).await.unwrap()
+}
+
 /// A path of 700 bytes and more.
-fn long(name: &str, number: usize) -> String {
+pub(crate) fn long(name: &str, number: usize) -> String {
     format!("/{}/{name}-{number:04}", "p".repeat(700))
 }
 
@@ -30,7 +43,7 @@ async fn take(zk: &Coordinator, name: &str, locks: usize) -> Vec<Result<FairLock
     within(4 * PATIENCE, "an answer to each", future::join_all(taking)).await
 }
 
-async fn take_all(zk: &Coordinator, name: &str, locks: usize) -> Vec<FairLockGuard> {
+pub(crate) async fn take_all(zk: &Coordinator, name: &str, locks: usize) -> Vec<FairLockGuard> {
     let taken = take(zk, name, locks).await;
     taken
         .into_iter()
@@ -73,10 +86,7 @@ async fn places_that_do_not_fit_into_one_session_get_further_ones() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_too_many_is_refused_with_what_to_do() {
     let fixture = Fixture::new("pool is full").await;
-    let options = ConnectOptions::new().session_timeout(LONG).max_sessions(2);
-    let zk = within(PATIENCE, "a session", options.connect(&fixture.connect_string()))
-        .await
-        .unwrap();
+    let zk = connect_small(&fixture.connect_string(), LONG, 2).await;
     let (mut guards, mut refused) = (Vec::new(), Vec::new());
     for taken in take(&zk, "full", 400).await {
         match taken {
@@ -120,7 +130,7 @@ async fn a_place_too_many_is_refused_with_what_to_do() {
 async fn a_cut_of_all_connections_costs_no_hold_and_no_place() {
     let fixture = Fixture::new("pool is cut").await;
     let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let zk = connect_small(&servers, LONG, 16).await;
     let mut guards = take_all(&zk, "cut", 300).await;
     let contended = guards.remove(0);
     let waiter = join_line(&fixture, &lock(&zk, &long("cut", 0)), 2).await;
@@ -198,7 +208,7 @@ async fn the_nodes_of_one_operation_are_in_one_session() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_further_session_that_owns_nothing_is_closed() {
     let fixture = Fixture::new("pool shrinks").await;
-    let zk = connect_to(&fixture.connect_string(), std::time::Duration::from_secs(4)).await;
+    let zk = connect_small(&fixture.connect_string(), Duration::from_secs(4), 16).await;
     let guards = take_all(&zk, "idle", 150).await;
     assert!(zk.stats().sessions.len() > 1);
     drop(guards);

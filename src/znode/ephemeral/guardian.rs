@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::sync::watch;
 use tracing::warn;
-use zookeeper_client as zk;
 
-use super::super::request::stat_and_watcher;
-use crate::session::{End, Interrupted, LossReason, Session};
+use super::super::request::own_stat;
+use super::super::watch::{PlacedWatch, WatchOutcome};
+use crate::session::{End, Interrupted, LossReason, Session, WatchedFor};
 
 /// How long a hold goes unwatched. What is shorter costs no watch.
 const MOMENT: Duration = Duration::from_millis(20);
@@ -39,18 +39,8 @@ pub(super) fn spawn_soon(session: &Arc<Session>, path: String, end: Arc<End>, ve
 
 async fn watch(session: Arc<Session>, path: String, end: Arc<End>, version: watch::Sender<i32>) {
     while end.reason().is_none() {
-        // A release does not interrupt the request: the watch is used up by the delete, while taking it back would cost
-        // one more request.
-        match stat_and_watcher(&session, &path).await {
-            Ok((Some(stat), watcher)) if stat.ephemeral_owner == session.id() => {
-                version.send_if_modified(|seen| std::mem::replace(seen, stat.version) != stat.version);
-                match watcher.changed().await.event_type {
-                    zk::EventType::NodeDeleted => return removed(&path, &end),
-                    zk::EventType::Session => return,
-                    _ => {}
-                }
-            }
-            Ok(_) => return removed(&path, &end),
+        match watch_once(&session, &path, &end, &version).await {
+            Ok(()) => {}
             Err(Interrupted::Lost(_)) => return,
             Err(Interrupted::Failed(error)) => {
                 warn!(error = &error as &dyn std::error::Error, "cannot watch our own node");
@@ -60,6 +50,30 @@ async fn watch(session: Arc<Session>, path: String, end: Arc<End>, version: watc
             }
         }
     }
+}
+
+/// Watches the node until it is gone, which sets its end, or until it is to be looked at again.
+async fn watch_once(
+    session: &Arc<Session>,
+    path: &str,
+    end: &End,
+    version: &watch::Sender<i32>,
+) -> Result<(), Interrupted> {
+    // A release does not interrupt the request: the watch is used up by the delete, while taking it back would cost one
+    // more request.
+    let seen = PlacedWatch::set(session, path, WatchedFor::Hold).await?;
+    if let Some((stat, watch)) = seen.filter(|(stat, _)| stat.ephemeral_owner == session.id()) {
+        version.send_if_modified(|seen| std::mem::replace(seen, stat.version) != stat.version);
+        if let WatchOutcome::Deleted = watch.outcome(session).await {
+            removed(path, end);
+        }
+        return Ok(());
+    }
+    // Another session may have seen it: the owner has the last word.
+    if end.reason().is_none() && own_stat(session, path).await?.is_none() {
+        removed(path, end);
+    }
+    Ok(())
 }
 
 fn removed(path: &str, end: &End) {

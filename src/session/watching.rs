@@ -1,0 +1,384 @@
+//! [`WatchingSession`]: a session that owns nothing, and watches what the sessions of a coordinator may not.
+//!
+//! After a reconnect `zookeeper-client` sets its watches again, in requests that share one id. With more than 131,072 bytes
+//! of paths there is more than one request, and the session never comes back. So a session that owns nodes watches
+//! [`WATCHED_BYTES`] itself. All further watches are set in this one, which is replaced whenever it loses its server: that
+//! costs nothing but looking again.
+//!
+//! **What this session sees is a hint.** Its server may lag behind that of the owner of a node, or be cut off from the
+//! leader. So holds are granted by what the owner reads, behind a `sync` after each hint. While anything relies on this
+//! session, it asks the leader for a `sync` each [`PROBES`]th of the coordinator's session timeout, and is replaced if no
+//! answer comes.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{self, Instant};
+use tracing::{debug, info};
+use zookeeper_client as zk;
+
+use super::cluster::Cluster;
+use super::core::Session;
+use super::interrupted::Interrupted;
+use super::options::ConnectOptions;
+use super::retry::Backoff;
+use super::state::lock;
+use super::stats::{SessionKind, SessionStats};
+use super::supervisor;
+use crate::error::Error;
+
+/// How many bytes of paths a session that owns nodes watches for the recipes. A quarter of what a reconnect can restore
+/// is left for observers, and for those who use the client of the session.
+pub(super) const WATCHED_BYTES: usize = 98_304;
+
+/// It owns nothing, and a client that is given up goes on for as long: a part of the coordinator's session timeout is
+/// asked for, but no less than this.
+const SHORTEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often within the coordinator's session timeout the leader is asked.
+const PROBES: u32 = 5;
+
+/// How many held nodes are looked at at a time, after a loss.
+const LOOKS_IN_FLIGHT: usize = 256;
+
+/// Who needs a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WatchedFor {
+    /// A contender that waits: it looks first after a loss.
+    Wait,
+    /// A hold, of which there may be very many.
+    Hold,
+}
+
+/// Opens a session when the first watch needs it, and another one when that is lost.
+#[derive(Debug)]
+pub(crate) struct WatchingSession {
+    options: ConnectOptions,
+    cluster: Cluster,
+    runtime: Handle,
+    stage: watch::Sender<Stage>,
+    closed: watch::Sender<bool>,
+    looks: Semaphore,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Idle,
+    Opening,
+    Open(Arc<Eye>),
+    Over(Error),
+}
+
+/// One session that watches.
+#[derive(Debug)]
+struct Eye {
+    client: Mutex<Option<zk::Client>>,
+    id: i64,
+    lost: watch::Sender<bool>,
+    watched: WatchBudget,
+}
+
+/// Why one session that watches has ended.
+#[derive(PartialEq, Eq)]
+enum EyeEnd {
+    Lost,
+    Unused,
+    Over,
+}
+
+/// A watch that was set through the watching session.
+#[derive(Debug)]
+pub(crate) struct EyeWatch {
+    eye: Arc<Eye>,
+    watcher: zk::OneshotWatcher,
+    _share: WatchShare,
+}
+
+impl EyeWatch {
+    /// Waits for the event; `None` if the session was lost, and nothing is known.
+    pub(crate) async fn event(self) -> Option<zk::EventType> {
+        let Self { eye, watcher, _share } = self;
+        eye.while_seeing(watcher.changed()).await.map(|event| event.event_type)
+    }
+}
+
+impl WatchingSession {
+    pub(super) fn new(options: &ConnectOptions, cluster: &Cluster, runtime: &Handle) -> Arc<Self> {
+        Arc::new(Self {
+            options: options.clone(),
+            cluster: cluster.clone(),
+            runtime: runtime.clone(),
+            stage: watch::Sender::new(Stage::Idle),
+            closed: watch::Sender::new(false),
+            looks: Semaphore::new(LOOKS_IN_FLIGHT),
+        })
+    }
+
+    /// Closes it for good.
+    pub(super) fn close(&self) {
+        self.closed.send_replace(true);
+        self.stage.send_modify(|stage| {
+            if let Stage::Idle = stage {
+                *stage = Stage::Over(Error::Closed);
+            }
+        });
+    }
+
+    pub(super) fn stats(&self) -> Option<SessionStats> {
+        let stage = self.stage.borrow();
+        let Stage::Open(eye) = &*stage else { return None };
+        Some(SessionStats {
+            id: eye.id,
+            kind: SessionKind::Watching,
+            is_connected: !*eye.lost.borrow(),
+            holds: 0,
+            nodes: 0,
+            bytes: 0,
+            bytes_limit: 0,
+            watched: eye.watched.used(),
+        })
+    }
+
+    /// The session that watches now. It is opened if there is none.
+    async fn open(self: &Arc<Self>) -> Result<Arc<Eye>, Error> {
+        let mut stages = self.stage.subscribe();
+        loop {
+            let stage = stages.borrow_and_update().clone();
+            match stage {
+                Stage::Open(eye) => return Ok(eye),
+                Stage::Over(error) => return Err(error),
+                Stage::Opening => {}
+                Stage::Idle => {
+                    let begin = |stage: &mut Stage| {
+                        let is_idle = matches!(stage, Stage::Idle);
+                        if is_idle {
+                            *stage = Stage::Opening;
+                        }
+                        is_idle
+                    };
+                    if self.stage.send_if_modified(begin) {
+                        self.runtime.spawn(Self::serve(Arc::downgrade(self)));
+                    }
+                    continue;
+                }
+            }
+            // The sender is ours.
+            let _ = stages.changed().await;
+        }
+    }
+
+    /// Opens one session after the other, until none is needed.
+    async fn serve(this: Weak<Self>) {
+        loop {
+            let Some(watching) = this.upgrade() else { return };
+            let timeout = watching.options.session_timeout;
+            let mut options = watching.options.clone();
+            options.session_timeout = (timeout / PROBES).max(SHORTEST_TIMEOUT.min(timeout));
+            let (cluster, mut closed) = (watching.cluster.clone(), watching.closed.subscribe());
+            drop(watching);
+            // An error means that the coordinator is gone.
+            let over = async { drop(closed.wait_for(|closed| *closed).await) };
+            tokio::pin!(over);
+            let opened = tokio::select! {
+                opened = supervisor::open(&options, &cluster, None) => Some(opened),
+                () = over.as_mut() => None,
+            };
+            let (end, next) = match opened {
+                None => (EyeEnd::Over, Stage::Over(Error::Closed)),
+                Some(Err(_)) => (EyeEnd::Over, Stage::Over(Error::AuthFailed)),
+                Some(Ok((client, _))) => {
+                    let states = client.state_watcher();
+                    let eye = Arc::new(Eye::new(client));
+                    let Some(watching) = this.upgrade() else { return };
+                    debug!(session = format_args!("{:#x}", eye.id), "a watching session was opened");
+                    watching.stage.send_replace(Stage::Open(Arc::clone(&eye)));
+                    drop(watching);
+                    let end = tokio::select! {
+                        () = over => EyeEnd::Over,
+                        end = eye.supervise(states, timeout) => end,
+                    };
+                    eye.lose();
+                    let next = match end {
+                        EyeEnd::Lost => Stage::Opening,
+                        EyeEnd::Unused => Stage::Idle,
+                        EyeEnd::Over => Stage::Over(Error::Closed),
+                    };
+                    (end, next)
+                }
+            };
+            let Some(watching) = this.upgrade() else { return };
+            watching.stage.send_replace(next);
+            if end != EyeEnd::Lost {
+                return;
+            }
+        }
+    }
+}
+
+impl Eye {
+    fn new(client: zk::Client) -> Self {
+        Self {
+            id: client.session_id().0,
+            client: Mutex::new(Some(client)),
+            lost: watch::Sender::new(false),
+            watched: WatchBudget::new(usize::MAX),
+        }
+    }
+
+    /// Returns when the session is of no more use.
+    async fn supervise(&self, mut states: zk::StateWatcher, timeout: Duration) -> EyeEnd {
+        let pause = timeout / PROBES;
+        let mut used = Instant::now();
+        loop {
+            tokio::select! {
+                state = states.changed() => {
+                    if state != zk::SessionState::SyncConnected {
+                        info!(?state, watched = self.watched.used(), "the watching session is replaced");
+                        return EyeEnd::Lost;
+                    }
+                }
+                () = time::sleep(pause) => {}
+            }
+            if self.watched.used() > 0 {
+                used = Instant::now();
+            } else if used.elapsed() > timeout {
+                return EyeEnd::Unused;
+            }
+            let Some(client) = lock(&self.client).clone() else {
+                return EyeEnd::Lost;
+            };
+            if !matches!(time::timeout(pause, client.sync("/")).await, Ok(Ok(()))) {
+                info!(
+                    watched = self.watched.used(),
+                    "the watching session has no answer of the leader, and is replaced"
+                );
+                return EyeEnd::Lost;
+            }
+        }
+    }
+
+    /// Ends it: all its watches tell that nothing is known.
+    fn lose(&self) {
+        drop(lock(&self.client).take());
+        self.lost.send_replace(true);
+    }
+
+    /// Waits for `work`; `None` if the session is lost first.
+    async fn while_seeing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut lost = self.lost.subscribe();
+        tokio::select! {
+            biased;
+            _ = lost.wait_for(|lost| *lost) => None,
+            done = work => Some(done),
+        }
+    }
+}
+
+impl Session {
+    /// A share in what this session watches itself; `None` if that is all taken.
+    pub(crate) fn watch_share(&self, path: &str) -> Option<WatchShare> {
+        self.watched().share(self.chroot_len() + path.len())
+    }
+
+    /// The state of the node at `path` and a watch on it, through the watching session, if it is there: at nothing older
+    /// than this call if it is not.
+    pub(crate) async fn watch_elsewhere(
+        self: &Arc<Self>,
+        path: &str,
+        reason: WatchedFor,
+    ) -> Result<Option<(zk::Stat, EyeWatch)>, Interrupted> {
+        let mut backoff = Backoff::default();
+        loop {
+            let eye = self.while_alive(self.watching().open()).await??;
+            let look = async {
+                // The semaphore is never closed.
+                let _paced = match reason {
+                    WatchedFor::Hold => self.watching().looks.acquire().await.ok(),
+                    WatchedFor::Wait => None,
+                };
+                self.look_through(&eye, path).await
+            };
+            match self.while_alive(eye.while_seeing(look)).await? {
+                Some(Ok(found)) => return Ok(found),
+                Some(Err(error)) => debug!(%error, path, "the watching session gave no answer"),
+                None => {}
+            }
+            self.sleep(backoff.next()).await?;
+        }
+    }
+
+    async fn look_through(&self, eye: &Arc<Eye>, path: &str) -> Result<Option<(zk::Stat, EyeWatch)>, zk::Error> {
+        let client = lock(&eye.client).clone().ok_or(zk::Error::ClientClosed)?;
+        // A server that lags behind is asked again.
+        for is_behind_sync in [false, true] {
+            if is_behind_sync {
+                self.count_request();
+                client.sync(path).await?;
+            }
+            let share = eye.watched.share(self.chroot_len() + path.len());
+            self.count_request();
+            let (stat, watcher) = client.check_and_watch_stat(path).await?;
+            if let (Some(stat), Some(_share)) = (stat, share) {
+                let eye = Arc::clone(eye);
+                return Ok(Some((stat, EyeWatch { eye, watcher, _share })));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// How many bytes of paths one session watches, of how many at most.
+#[derive(Debug)]
+pub(super) struct WatchBudget {
+    used: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+/// A part of a [`WatchBudget`], until it is dropped.
+#[derive(Debug)]
+pub(crate) struct WatchShare {
+    used: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl WatchBudget {
+    pub(super) fn new(limit: usize) -> Self {
+        let used = Arc::default();
+        Self { used, limit }
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn share(&self, bytes: usize) -> Option<WatchShare> {
+        let take = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        let used = Arc::clone(&self.used);
+        taken.ok().map(|_| WatchShare { used, bytes })
+    }
+}
+
+impl Drop for WatchShare {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_shared_than_there_is() {
+        let budget = WatchBudget::new(10);
+        let shares = [budget.share(4), budget.share(6), budget.share(1)];
+        assert_eq!(shares.each_ref().map(Option::is_some), [true, true, false]);
+        drop(shares);
+        assert_eq!(budget.used(), 0);
+    }
+}
