@@ -1,9 +1,10 @@
-//! A session that owns too many ephemeral nodes, and the server that cannot start any more once it has ended
-//! (ZOOKEEPER-4306): `scripts/ephemeral-limit.sh`.
+//! A process with very many ephemeral nodes, its end, and a server that cannot start any more after it (ZOOKEEPER-4306):
+//! `scripts/ephemeral-limit.sh`.
 //!
 //! The end of a session is one transaction that names all its ephemeral nodes. Beyond `jute.maxbuffer` the server writes
-//! it and cannot read it back. Both sides ask for as many nodes with paths of 70 bytes in one session: locks of one
-//! coordinator, and the bare client. Then their process is killed, the session expires, and the server is restarted.
+//! it and cannot read it back. Locks of one coordinator, with paths of 70 bytes, are held by one process, which ends by a
+//! close, by an expiry and by SIGKILL, on one server and on an ensemble of three. Then all servers are killed and started
+//! again. The bare client does the same in one session.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -12,16 +13,25 @@ use std::time::{Duration, Instant};
 use futures::stream::{self, StreamExt as _};
 use zookeeper_client::{Acls, Client, CreateMode};
 use zookeeper_recipes::{ConnectOptions, FairLock};
-use zookeeper_testkit::{RealServer, four_letter};
+use zookeeper_testkit::{RealEnsemble, RealServer, four_letter};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const NODES: usize = 36_000;
+const NODES: usize = 20_000;
+const BARE_NODES: usize = 36_000;
 const TRIAL: usize = 500;
 const AT_A_TIME: usize = 256;
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a server may take to serve again. One that can needs a second or two.
 const START: Duration = Duration::from_secs(30);
+
+/// How the process of the locks ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Close,
+    Expiry,
+    Kill,
+}
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Failure> {
@@ -31,64 +41,113 @@ async fn main() -> Result<ExitCode, Failure> {
         [child, cluster, nodes] if child == "bare" => own_bare(cluster, nodes.parse()?).await?,
         others => {
             // Anything but `cargo bench` only wants to see that it runs.
-            let nodes = match others.iter().any(|argument| argument == "--bench") {
-                true => NODES,
-                false => TRIAL,
+            let is_bench = others.iter().any(|argument| argument == "--bench");
+            return match is_bench {
+                true => compare(NODES, BARE_NODES).await,
+                false => compare(TRIAL, TRIAL).await,
             };
-            return compare(nodes).await;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn compare(nodes: usize) -> Result<ExitCode, Failure> {
-    println!("{nodes} ephemeral nodes with paths of 70 bytes asked for in one session");
-    let ours = side("locks", "locks of one coordinator", nodes).await?;
-    let bare = side("bare", "the bare client", nodes).await?;
+async fn compare(nodes: usize, bare_nodes: usize) -> Result<ExitCode, Failure> {
+    let mut serves = true;
+    for end in [End::Close, End::Expiry, End::Kill] {
+        let server = RealServer::options().heap_mib(1_024).start().await;
+        serves &= ours(&[&server], nodes, end).await?;
+        drop(server);
+        let ensemble = RealEnsemble::start_with(3, RealServer::options().heap_mib(1_024)).await;
+        let servers: Vec<_> = ensemble.servers().iter().collect();
+        serves &= ours(&servers, nodes, end).await?;
+    }
+    let server = RealServer::options().heap_mib(1_024).start().await;
+    let bare = bare(&server, bare_nodes).await?;
     println!(
-        "with the bound the server starts again: {}; without one: {}",
-        if ours { "yes" } else { "NO" },
+        "with the bound the servers start again: {}; without one: {}",
+        if serves { "yes" } else { "NO" },
         if bare { "yes" } else { "no" },
     );
-    Ok(if ours { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if serves { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether the server serves again after the process of this side was killed.
-async fn side(child: &str, name: &str, nodes: usize) -> Result<bool, Failure> {
-    let server = RealServer::options().heap_mib(1_024).start().await;
-    let (mut process, said) = start(child, &server.connect_string(), nodes)?;
+/// Whether the servers serve again after the process of the locks has ended, and they were killed.
+async fn ours(servers: &[&RealServer], nodes: usize, end: End) -> Result<bool, Failure> {
+    let name = format!("{} of locks, {} server(s)", format!("{end:?}").to_lowercase(), servers.len());
+    let addresses: Vec<String> = servers.iter().map(|server| server.connect_string()).collect();
+    let (mut process, said) = start("locks", &addresses.join(","), nodes)?;
     println!("{name}: {said}");
-    println!(
-        "{name}: the server counts {} ephemeral nodes",
-        ephemerals(&server).await
-    );
+    match end {
+        End::Close => {
+            writeln!(process.stdin.take().ok_or("no input")?, "close")?;
+            process.wait()?;
+        }
+        End::Expiry => {
+            signal(&process, "STOP")?;
+            forgotten(servers).await?;
+            process.kill()?;
+            process.wait()?;
+        }
+        End::Kill => {
+            process.kill()?;
+            process.wait()?;
+        }
+    }
+    forgotten(servers).await?;
+    restarted(&name, servers).await
+}
+
+async fn bare(server: &RealServer, nodes: usize) -> Result<bool, Failure> {
+    let name = "kill of the bare client, 1 server(s)";
+    let (mut process, said) = start("bare", &server.connect_string(), nodes)?;
+    println!("{name}: {said}");
     process.kill()?;
     process.wait()?;
+    forgotten(&[server]).await?;
+    restarted(name, &[server]).await
+}
 
-    let killed = Instant::now();
-    while ephemerals(&server).await != "0" {
-        if killed.elapsed() > 3 * TIMEOUT {
-            return Err("the session of the killed process does not expire".into());
+/// Waits until no ephemeral node is left.
+async fn forgotten(servers: &[&RealServer]) -> Result<(), Failure> {
+    let began = Instant::now();
+    for server in servers {
+        while ephemerals(server).await != "0" {
+            if began.elapsed() > 3 * TIMEOUT {
+                return Err("the sessions of the process do not end".into());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    println!("{name}: process killed, session expired; restarting the server");
-    server.kill().await;
-    server.relaunch().await;
-    let restarted = Instant::now();
-    loop {
-        if let Some(mode) = four_letter::mode(server.addr()).await {
-            println!(
-                "{name}: the server serves again after {:.1?} ({mode})",
-                restarted.elapsed()
-            );
-            return Ok(true);
+    Ok(())
+}
+
+/// Kills all servers and starts them again; says whether they serve.
+async fn restarted(name: &str, servers: &[&RealServer]) -> Result<bool, Failure> {
+    for server in servers {
+        server.kill().await;
+    }
+    for server in servers {
+        server.relaunch().await;
+    }
+    let began = Instant::now();
+    for server in servers {
+        while four_letter::mode(server.addr()).await.is_none() {
+            if began.elapsed() > START {
+                println!("{name}: a server does not serve again within {START:?}");
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        if restarted.elapsed() > START {
-            println!("{name}: the server does not serve again within {START:?}");
-            return Ok(false);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("{name}: serves again after {:.1?}", began.elapsed());
+    Ok(true)
+}
+
+fn signal(process: &Child, signal: &str) -> Result<(), Failure> {
+    let command = format!("kill -{signal} {}", process.id());
+    match Command::new("sh").args(["-c", &command]).status()?.success() {
+        true => Ok(()),
+        false => Err(command.into()),
     }
 }
 
@@ -96,6 +155,7 @@ async fn side(child: &str, name: &str, nodes: usize) -> Result<bool, Failure> {
 fn start(side: &str, cluster: &str, nodes: usize) -> Result<(Child, String), Failure> {
     let mut process = Command::new(std::env::current_exe()?)
         .args([side, cluster, &nodes.to_string()])
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
     let mut said = String::new();
@@ -112,7 +172,7 @@ async fn ephemerals(server: &RealServer) -> String {
     metrics.get("zk_ephemerals_count").cloned().unwrap_or_default()
 }
 
-/// Holds as many locks of one coordinator as it may, until it is killed.
+/// Holds as many locks of one coordinator as it may, until it is told to close or is killed.
 async fn own_locks(cluster: &str, nodes: usize) -> Result<(), Failure> {
     let zk = ConnectOptions::new().session_timeout(TIMEOUT).connect(cluster).await?;
     let locks = stream::iter(0..nodes).map(|number| {
@@ -126,9 +186,11 @@ async fn own_locks(cluster: &str, nodes: usize) -> Result<(), Failure> {
     let refusal = refusal.map_or("none refused".to_owned(), |error| {
         format!("the others refused: {error}")
     });
-    say(&format!("{held} held, {refusal}"));
-    std::future::pending::<()>().await;
+    let sessions = zk.stats().sessions.len();
+    say(&format!("{held} held in {sessions} sessions, {refusal}"));
+    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
     drop(taken);
+    zk.close().await;
     Ok(())
 }
 

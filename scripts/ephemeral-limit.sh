@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Shows that no session of a coordinator owns more ephemeral nodes than a server can forget at once: 36,000 locks are
-# asked of one coordinator, its process is killed, the session expires, the server is restarted and serves. The bare
-# client does the same beside it, after which the server never starts again (ZOOKEEPER-4306). Takes some minutes, and some
-# 2 GB of memory. The servers are real ones of its own.
+# Shows that no session of a coordinator owns more ephemeral nodes than a server can forget at once: a process holds
+# 20,000 locks and ends by a close, by an expiry and by SIGKILL; one server and three in an ensemble are killed and
+# started again, and serve. The bare client does the same with 36,000 nodes, after which its server never starts again
+# (ZOOKEEPER-4306). Takes some minutes, and some 4 GB of memory. The servers are real ones of its own.
 #
 #   scripts/ephemeral-limit.sh
 set -euo pipefail
