@@ -73,7 +73,11 @@ async fn compare(nodes: usize, bare_nodes: usize) -> Result<ExitCode, Failure> {
 
 /// Whether the servers serve again after the process of the locks has ended, and they were killed.
 async fn ours(servers: &[&RealServer], nodes: usize, end: End) -> Result<bool, Failure> {
-    let name = format!("{} of locks, {} server(s)", format!("{end:?}").to_lowercase(), servers.len());
+    let name = format!(
+        "{} of locks, {} server(s)",
+        format!("{end:?}").to_lowercase(),
+        servers.len()
+    );
     let addresses: Vec<String> = servers.iter().map(|server| server.connect_string()).collect();
     let (mut process, said) = start("locks", &addresses.join(","), nodes)?;
     println!("{name}: {said}");

@@ -24,7 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let numbers: Vec<usize> = std::env::args()
+        .skip(1)
+        .filter_map(|argument| argument.parse().ok())
+        .collect();
     match numbers[..] {
         [holds, waiters] => run(holds, waiters).await?,
         [holds] => run(holds, 0).await?,
@@ -59,14 +62,20 @@ async fn run(holds: usize, waiters: usize) -> Result<(), Failure> {
     for cut in [Duration::from_secs(1), TIMEOUT / 10] {
         recover(&zk, &proxy, cut).await?;
         let lost = guards.iter().chain(&contended).filter(|guard| !guard.is_held()).count();
-        println!("cut for {cut:?}: {lost} holds lost, {} sessions lost", zk.stats().sessions_lost);
+        println!(
+            "cut for {cut:?}: {lost} holds lost, {} sessions lost",
+            zk.stats().sessions_lost
+        );
     }
     let began = Instant::now();
     drop(contended);
     for waiter in waiting {
         waiter.await??;
     }
-    println!("every waiter was granted, {:.1?} after the holders went", began.elapsed());
+    println!(
+        "every waiter was granted, {:.1?} after the holders went",
+        began.elapsed()
+    );
     let began = Instant::now();
     drop(guards);
     zk.close().await;
@@ -89,7 +98,10 @@ async fn hold(zk: &Coordinator, name: &str, count: usize) -> Result<Vec<FairLock
 }
 
 /// Waiters that stand in line when this returns; each gives its place back at once.
-async fn wait(zk: &Coordinator, count: usize) -> Result<Vec<JoinHandle<Result<(), zookeeper_recipes::Error>>>, Failure> {
+async fn wait(
+    zk: &Coordinator,
+    count: usize,
+) -> Result<Vec<JoinHandle<Result<(), zookeeper_recipes::Error>>>, Failure> {
     let mut waiting = Vec::with_capacity(count);
     for number in 0..count {
         let lock = FairLock::new(zk, &path("line", number / LINE))?;
@@ -121,7 +133,9 @@ async fn recover(zk: &Coordinator, proxy: &Proxy, cut: Duration) -> Result<(), F
     let (before, requests) = (watched(zk), zk.stats().requests);
     let watching = |zk: &Coordinator| {
         let sessions = zk.stats().sessions;
-        sessions.into_iter().find(|session| session.kind == SessionKind::Watching)
+        sessions
+            .into_iter()
+            .find(|session| session.kind == SessionKind::Watching)
     };
     let old = watching(zk).map(|session| session.id);
     proxy.refuse().await;

@@ -61,7 +61,8 @@ async fn watch_once(
 ) -> Result<(), Interrupted> {
     // A release does not interrupt the request: the watch is used up by the delete, while taking it back would cost one
     // more request.
-    let seen = PlacedWatch::set(session, path, WatchedFor::Hold).await?;
+    // Boxed, as below, since what waits for months is to be small.
+    let seen = Box::pin(PlacedWatch::set(session, path, WatchedFor::Hold)).await?;
     if let Some((stat, watch)) = seen.filter(|(stat, _)| stat.ephemeral_owner == session.id()) {
         version.send_if_modified(|seen| std::mem::replace(seen, stat.version) != stat.version);
         if let WatchOutcome::Deleted = watch.outcome(session).await {
@@ -70,7 +71,7 @@ async fn watch_once(
         return Ok(());
     }
     // Another session may have seen it: the owner has the last word.
-    if end.reason().is_none() && own_stat(session, path).await?.is_none() {
+    if end.reason().is_none() && Box::pin(own_stat(session, path)).await?.is_none() {
         removed(path, end);
     }
     Ok(())
