@@ -26,7 +26,9 @@ main() {
         --exclude-features _ensemble-tests,_interop-tests,_model --target-dir "$target/features"
     step "Rust versions of what is used" cargo clippy --workspace --lib --all-features -- -D clippy::incompatible_msrv
     step "least versions of the dependencies" least_versions
+    step "packages that need each other" unpack
     step "a crate outside the workspace uses the packages" smoke
+    step "zkr is installed from its package" install_zkr
     printf '==> release check: all green, in %s s\n' "$SECONDS"
 }
 
@@ -100,13 +102,37 @@ least_versions() {
     )
 }
 
-# Unpacks the tarballs and builds README's first example against them.
+# Packs what is published, in one go since the packages need each other, and unpacks the tarballs.
+unpack() {
+    local folder packages=()
+    for folder in $(published); do
+        packages+=(--package "$(name_of "$folder")")
+    done
+    cargo package --quiet --allow-dirty --no-verify "${packages[@]}" --target-dir "$work/packages"
+    for folder in $(published); do
+        tar -xzf "$work/packages/package/$(name_of "$folder")-"[0-9]*.crate -C "$work"
+    done
+}
+
+# Installs the command line from its package, and runs it.
+install_zkr() {
+    local folder name patches=()
+    for folder in $(published); do
+        name=$(name_of "$folder")
+        [ "$name" = zookeeper-recipes-cli ] ||
+            patches+=(--config "patch.crates-io.$name.path=\"$(echo "$work/$name-"[0-9]*)\"")
+    done
+    cargo install --quiet --debug --path "$(echo "$work/zookeeper-recipes-cli-"[0-9]*)" --root "$work/root" \
+        --target-dir "$target/install" "${patches[@]}"
+    local zkr=$work/root/bin/zkr
+    [ "$("$zkr" server start --listen 127.0.0.1:0 -- "$zkr" lock /l -- sh -c 'echo held $ZK_LOCK_PATH')" = "held /l" ]
+}
+
+# Builds README's first example against the unpacked packages.
 smoke() {
     local folder name patches=''
     for folder in $(published); do
         name=$(name_of "$folder")
-        cargo package --quiet --allow-dirty --no-verify --package "$name" --target-dir "$work/packages"
-        tar -xzf "$work/packages/package/$name-"[0-9]*.crate -C "$work"
         patches+="$name = { path = \"$(echo "$work/$name-"[0-9]*)\" }"$'\n'
     done
     mkdir -p "$work/smoke/src"

@@ -79,7 +79,7 @@ async fn a_held_lock_is_not_acquired() {
     let (holder, _) = hold(&fixture, &scratch, "pid", &["lock", "/l", "--id", "batch-1"]).await;
     let refused = zkr(&fixture, &["lock", "/l", "-n", "-E", "9", "--", "true"]).await;
     assert_eq!(refused.status, 9, "{refused:?}");
-    let late = zkr(&fixture, &["lock", "/l", "--wait", "3s", "--", "true"]).await;
+    let late = zkr(&fixture, &["lock", "/l", "--wait", "8s", "--", "true"]).await;
     assert_eq!(late.status, 1, "{late:?}");
     assert!(
         late.err.contains("batch-1") && late.err.starts_with("zkr: /l"),

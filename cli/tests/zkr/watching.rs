@@ -5,7 +5,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use zookeeper_testkit::{Fixture, within};
 
-use crate::harness::{PATIENCE, Scratch, end, signal, start, zkr, zkr_ok};
+use crate::harness::{PATIENCE, Scratch, end, signal, start, zkr_ok};
 use crate::looking::a_line;
 
 type Printed = Lines<BufReader<ChildStdout>>;
@@ -141,7 +141,7 @@ async fn a_watch_ends_with_its_pipe() {
     let (child, mut lines) = watch(&fixture, &["watch", "/l"]);
     assert_eq!(told(&mut lines).await, "empty there is no node");
     drop(lines);
-    assert_eq!(zkr(&fixture, &["lock", "/l", "--", "true"]).await.status, 0);
+    zkr_ok(&fixture, &["value", "set", "/l", "x"]).await;
     let done = end(child).await;
     assert_eq!((done.status, done.err.as_str()), (141, ""));
 }

@@ -159,9 +159,8 @@ fn print(globals: &Globals, found: &Diagnosis) {
         let since = one
             .since
             .map(|since| format!(", since {} ({})", show_clock(since, out.utc), show_duration(age(since))));
-        let likely = one.confidence.map(|likely| format!("{likely}: ")).unwrap_or_default();
         out.prose(&format!(
-            "{}  {}  {likely}{}{}",
+            "{}  {}  {}{}",
             colored(out, one.severity),
             one.check,
             clean(one.message.as_bytes()),

@@ -102,6 +102,7 @@ pub(super) fn between(old: Option<&PlaceInfo>, new: Option<&PlaceInfo>) -> Vec<E
                 events.push(Event::of_place("empty", "the node is gone"));
                 merged(events)
             }
+            (None, Some(new)) if new.kind == PlaceKind::Node && new.stat.data_length > 0 => vec![data(new)],
             (None, Some(new)) => merged(arrivals(new, &HashMap::new())),
             _ => Vec::new(),
         };

@@ -13,8 +13,8 @@ use crate::time::show_precise;
 
 /// More than any ensemble grants.
 const LONG: Duration = Duration::from_secs(24 * 3600);
-/// Less than any ensemble grants.
-const SHORT: Duration = Duration::from_millis(100);
+/// Less than ensembles grant, and enough for a busy server to answer.
+const SHORT: Duration = Duration::from_secs(1);
 /// From here on a difference of the clocks is told as a warning.
 pub(super) const SKEW: f64 = 1.0;
 
@@ -100,7 +100,10 @@ impl Probe {
         out.prose(&format!(
             "info   timeouts  the ensemble grants {} to {}, and {} to this command; with its usual tick of half the smallest, a \
              lease margin of {} or more is safe",
-            show_precise(self.smallest),
+            match self.smallest <= SHORT {
+                true => format!("{} or less", show_precise(self.smallest)),
+                false => show_precise(self.smallest),
+            },
             show_precise(self.largest),
             show_precise(self.granted),
             show_precise(margin)
