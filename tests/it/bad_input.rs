@@ -7,7 +7,7 @@ use zookeeper_recipes::{AcquireTimeoutError, Error, FairLock, RunError, RwLock, 
 use zookeeper_testkit::proxy::When;
 use zookeeper_testkit::{Fixture, Injection, ServerOptions, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, create, granted, join_line, lock};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, create, granted, join_line, lock, start};
 use crate::warnings::Warnings;
 
 /// Every call on `lock` fails with `expected`.
@@ -28,8 +28,7 @@ async fn every_call_fails(lock: &FairLock, expected: &Error) {
 
 #[tokio::test]
 async fn a_bad_path_is_an_error_that_names_it() {
-    let fixture = Fixture::new("bad paths").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("bad paths").await;
     for path in [
         "",
         "a",
@@ -62,8 +61,7 @@ async fn a_bad_path_is_an_error_that_names_it() {
 
 #[tokio::test]
 async fn a_path_that_is_or_goes_through_an_ephemeral_node_is_an_error() {
-    let fixture = Fixture::new("ephemeral parent").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("ephemeral parent").await;
     create(&fixture, "/e", zk::CreateMode::Ephemeral).await;
     for path in ["/e", "/e/below", "/e/far/below"] {
         let lock = lock(&zk, path);
@@ -92,14 +90,17 @@ const FOREIGN: [&str; 8] = [
     "löck-0000000000",
 ];
 
+async fn create_foreign(fixture: &Fixture) {
+    create(fixture, "/l", zk::CreateMode::Persistent).await;
+    for name in FOREIGN {
+        create(fixture, &format!("/l/{name}"), zk::CreateMode::Persistent).await;
+    }
+}
+
 #[tokio::test]
 async fn foreign_children_are_ignored_with_one_warning() {
-    let fixture = Fixture::new("foreign").await;
-    let zk = connect(&fixture).await;
-    create(&fixture, "/l", zk::CreateMode::Persistent).await;
-    for name in FOREIGN {
-        create(&fixture, &format!("/l/{name}"), zk::CreateMode::Persistent).await;
-    }
+    let (fixture, zk) = start("foreign").await;
+    create_foreign(&fixture).await;
     let warnings = Warnings::capture();
     let lock = lock(&zk, "/l");
     for _ in 0..3 {
@@ -121,12 +122,8 @@ async fn foreign_children_are_ignored_with_one_warning() {
 
 #[tokio::test]
 async fn many_looks_at_foreign_children_through_one_handle_warn_once() {
-    let fixture = Fixture::new("warn once").await;
-    let zk = connect(&fixture).await;
-    create(&fixture, "/l", zk::CreateMode::Persistent).await;
-    for name in FOREIGN {
-        create(&fixture, &format!("/l/{name}"), zk::CreateMode::Persistent).await;
-    }
+    let (fixture, zk) = start("warn once").await;
+    create_foreign(&fixture).await;
     let warnings = Warnings::capture();
     let lock = lock(&zk, "/l");
     for _ in 0..5 {
@@ -160,8 +157,7 @@ const AROUND_THE_OVERFLOW: [&str; 5] = ["2147483646", "2147483647", "-2147483648
 
 #[tokio::test]
 async fn contenders_around_the_overflow_are_in_the_order_of_their_creation() {
-    let fixture = Fixture::new("overflow by hand").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("overflow by hand").await;
     create(&fixture, "/l", zk::CreateMode::Persistent).await;
     for sequence in AROUND_THE_OVERFLOW {
         let name = format!("/l/_c_by-hand-lock-{sequence}");
@@ -184,8 +180,7 @@ async fn contenders_around_the_overflow_are_in_the_order_of_their_creation() {
 /// it is not known whether they are to come or long past, are behind.
 #[tokio::test]
 async fn a_waiter_stands_behind_negative_numbers_and_ahead_of_the_largest() {
-    let fixture = Fixture::new("negative by hand").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("negative by hand").await;
     create(&fixture, "/l", zk::CreateMode::Persistent).await;
     for sequence in ["-000000002", "2147483647", "-000000001", "2147480000"] {
         create(

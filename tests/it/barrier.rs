@@ -7,10 +7,13 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Barrier, Coordinator, Error, WaitTimeoutError};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
-use crate::cancellation::poll_times;
-use crate::sessions::expire;
+use crate::cancellation::drop_after;
+use crate::sessions::expire_and_follow;
 use crate::strike::strike_each_request;
-use crate::support::{LONG, PATIENCE, connect, connect_to, create, elapsed, faults, session_id};
+use crate::support::{
+    LONG, PATIENCE, connect, create, elapsed, faults, passes, session_id, stands_still, start, start_each,
+    start_proxied,
+};
 
 const PATH: &str = "/gates/freeze";
 
@@ -25,26 +28,9 @@ fn wait(zk: &Coordinator) -> Waiting {
     tokio::spawn(async move { barrier.wait().await })
 }
 
-async fn passes(waiting: Waiting) {
-    within(PATIENCE, "the waiter passes", waiting).await.unwrap().unwrap();
-}
-
-/// Waits until the session of `zk` has its watch, and it alone: its requests have all been answered.
-async fn stands_still(zk: &Coordinator, waiting: &Waiting) {
-    for _ in 0..3 {
-        eventually(PATIENCE, "an answer", || async {
-            zk.client().await.unwrap().sync("/").await.is_ok()
-        })
-        .await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(!waiting.is_finished(), "passed a closed barrier");
-}
-
 #[tokio::test]
 async fn who_comes_to_a_closed_barrier_waits_until_it_is_lifted() {
-    let fixture = Fixture::new("lifted").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("lifted").await;
     let gate = barrier(&zk);
     assert_eq!(gate.path(), PATH);
     within(PATIENCE, "open", gate.wait()).await.unwrap();
@@ -66,8 +52,7 @@ async fn who_comes_to_a_closed_barrier_waits_until_it_is_lifted() {
 
 #[tokio::test]
 async fn a_barrier_stays_closed_when_the_one_who_closed_it_is_gone() {
-    let fixture = Fixture::new("persistent").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("persistent").await;
     barrier(&zk).set().await.unwrap();
     zk.close().await;
     let waiter = wait(&other);
@@ -83,8 +68,7 @@ async fn a_barrier_stays_closed_when_the_one_who_closed_it_is_gone() {
 /// Curator's and kazoo's barrier is the node itself.
 #[tokio::test]
 async fn a_node_made_and_removed_by_another_client_closes_and_opens_it() {
-    let fixture = Fixture::new("interop").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("interop").await;
     create(&fixture, "/gates", zk::CreateMode::Persistent).await;
     create(&fixture, PATH, zk::CreateMode::Persistent).await;
     let waiter = wait(&zk);
@@ -101,9 +85,8 @@ async fn a_node_made_and_removed_by_another_client_closes_and_opens_it() {
 
 #[tokio::test]
 async fn who_waited_passes_even_if_the_barrier_is_closed_again_at_once() {
-    let fixture = Fixture::new("closed again").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, LONG).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("closed again", LONG).await;
+    let other = connect(&fixture).await;
     for silent in [false, true] {
         barrier(&other).set().await.unwrap();
         let waiter = wait(&zk);
@@ -124,9 +107,8 @@ async fn who_waited_passes_even_if_the_barrier_is_closed_again_at_once() {
 
 #[tokio::test]
 async fn a_waiter_survives_cuts_and_the_end_of_its_session() {
-    let fixture = Fixture::new("survives").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, LONG).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("survives", LONG).await;
+    let other = connect(&fixture).await;
     barrier(&other).set().await.unwrap();
     let waiter = wait(&zk);
     stands_still(&zk, &waiter).await;
@@ -134,12 +116,7 @@ async fn a_waiter_survives_cuts_and_the_end_of_its_session() {
         proxy.cut();
         stands_still(&zk, &waiter).await;
     }
-    let before = session_id(&zk).await;
-    expire(&fixture, &zk).await;
-    eventually(PATIENCE, "another session", || async {
-        session_id(&zk).await != before
-    })
-    .await;
+    expire_and_follow(&fixture, &zk).await;
     stands_still(&zk, &waiter).await;
     barrier(&other).lift().await.unwrap();
     passes(waiter).await;
@@ -148,8 +125,7 @@ async fn a_waiter_survives_cuts_and_the_end_of_its_session() {
 
 #[tokio::test]
 async fn calls_on_a_closed_coordinator_fail_and_bad_paths_are_refused() {
-    let fixture = Fixture::new("closed").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("closed").await;
     barrier(&other).set().await.unwrap();
     let (gate, waiter) = (barrier(&zk), wait(&zk));
     stands_still(&zk, &waiter).await;
@@ -165,9 +141,8 @@ async fn calls_on_a_closed_coordinator_fail_and_bad_paths_are_refused() {
 /// Our delete is applied, its reply is lost, and somebody closes the barrier before we are back.
 #[tokio::test]
 async fn a_lift_whose_reply_is_lost_does_not_open_a_barrier_that_was_closed_since() {
-    let fixture = Fixture::new("lift").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, LONG).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("lift", LONG).await;
+    let other = connect(&fixture).await;
     barrier(&zk).set().await.unwrap();
     let fault = proxy.inject(When::request(Op::Multi), Injection::SilenceReply);
     let lifting = tokio::spawn({
@@ -234,8 +209,7 @@ async fn curator_654_a_wait_that_times_out_leaves_no_watch() {
 /// Whether a call that was dropped has closed or opened the barrier is open; that the next calls do what they say is not.
 #[tokio::test]
 async fn calls_dropped_at_any_await_point_leave_nothing_behind_them() {
-    let fixture = Fixture::new("cancelled").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("cancelled").await;
     let id = session_id(&zk).await;
     let mut rounds = 0;
     for form in ["set", "lift", "wait", "wait_timeout"] {
@@ -245,7 +219,7 @@ async fn calls_dropped_at_any_await_point_leave_nothing_behind_them() {
                 barrier(&other).set().await.unwrap();
             }
             let gate = barrier(&zk);
-            let mut attempt = Box::pin(async move {
+            let attempt = Box::pin(async move {
                 match form {
                     "set" => gate.set().await.unwrap(),
                     "lift" => gate.lift().await.unwrap(),
@@ -253,18 +227,13 @@ async fn calls_dropped_at_any_await_point_leave_nothing_behind_them() {
                     _ => gate.wait_timeout(LONG).await.unwrap(),
                 }
             });
-            // Who waits at the closed barrier waits for ever.
-            let polled = tokio::time::timeout(Duration::from_millis(200), poll_times(attempt.as_mut(), polls));
-            let done = polled.await.unwrap_or(Some(()));
-            drop(attempt);
-            // What was on its way has arrived when this is answered.
-            zk.client().await.unwrap().sync("/").await.unwrap();
+            let is_over = drop_after(polls, attempt, &zk).await;
             let again = barrier(&other);
             again.set().await.unwrap();
             let waiter = wait(&zk);
             again.lift().await.unwrap();
             passes(waiter).await;
-            if done.is_some() {
+            if is_over {
                 break;
             }
         }

@@ -1,5 +1,6 @@
 //! What each step costs, counted by a proxy: every request but pings.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -7,7 +8,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Coordinator, Error, FairLockGuard, TryAcquireError};
 use zookeeper_testkit::{Counts, Fixture, Op, Proxy, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_here, granted, join_line, lock};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_here, granted, join_line, lock, start};
 
 /// A session whose requests are counted.
 pub(crate) struct Counted {
@@ -40,6 +41,27 @@ impl Counted {
         self.proxy.reset_counts();
         counts
     }
+
+    /// Shows that a grant after a wait has cost one list, and a heartbeat at most.
+    pub(crate) async fn assert_one_list_woken(&self) {
+        let counts = self.requests(1).await;
+        let seen = (counts.lists(), counts.without_heartbeats().total());
+        assert_eq!(seen, (1, 1), "{counts}");
+        assert!(counts.heartbeats() <= 1, "{counts}");
+    }
+
+    /// Shows that a call has cost one list and nothing else.
+    pub(crate) async fn assert_one_list(&self) {
+        let counts = self.requests(1).await;
+        assert_eq!((counts.lists(), counts.total()), (1, 1), "{counts}");
+    }
+
+    /// Shows that a release costs one delete and nothing else.
+    pub(crate) async fn assert_one_delete<E: Debug>(&self, release: impl Future<Output = Result<(), E>>) {
+        release.await.unwrap();
+        let counts = self.requests(1).await;
+        assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+    }
 }
 
 pub(crate) async fn make_dir(fixture: &Fixture, path: &str) {
@@ -64,9 +86,7 @@ async fn an_uncontended_acquire_and_release_are_four_requests() {
         assert_eq!(counts.requests()[2].paths, [guard.path()], "{counts}");
         assert_eq!(counts.total(), 3, "{counts}");
 
-        guard.release().await.unwrap();
-        let counts = counted.requests(1).await;
-        assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+        counted.assert_one_delete(guard.release()).await;
     }
     fixture.assert_no_nodes_left(&["/l"]).await;
 }
@@ -100,8 +120,7 @@ async fn a_contended_try_acquire_is_one_read_and_no_write() {
             lock(&counted.zk, "/l").try_acquire().await.unwrap_err(),
             TryAcquireError::Contended
         );
-        let counts = counted.requests(1).await;
-        assert_eq!((counts.lists(), counts.total()), (1, 1), "{counts}");
+        counted.assert_one_list().await;
     }
     guard.release().await.unwrap();
     granted(waiter).await.release().await.unwrap();
@@ -124,13 +143,7 @@ async fn a_waiter_is_four_requests_and_its_turn_one_list_and_at_most_one_heartbe
 
     guard.release().await.unwrap();
     let guard = granted(waiter).await;
-    let counts = counted.requests(1).await;
-    assert_eq!(
-        (counts.lists(), counts.without_heartbeats().total()),
-        (1, 1),
-        "{counts}"
-    );
-    assert!(counts.heartbeats() <= 1, "{counts}");
+    counted.assert_one_list_woken().await;
     guard.release().await.unwrap();
     fixture.assert_no_nodes_left(&["/l"]).await;
 }
@@ -142,8 +155,7 @@ type Waiter = JoinHandle<Result<FairLockGuard, Error>>;
 async fn sixty_idle_waiters_cost_nothing_and_a_release_wakes_one() {
     const SESSIONS: usize = 4;
     const WAITERS: usize = 60;
-    let fixture = Fixture::new("idle").await;
-    let other = connect(&fixture).await;
+    let (fixture, other) = start("idle").await;
     let mut guard = acquire(&lock(&other, "/l")).await;
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {

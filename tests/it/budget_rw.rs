@@ -5,7 +5,7 @@ use zookeeper_recipes::{Coordinator, Error, MultiLock, RwLock, RwLockReadGuard, 
 use zookeeper_testkit::{Fixture, Op, eventually, within};
 
 use crate::budget::{Counted, make_dir};
-use crate::support::{PATIENCE, acquire, connect, lock};
+use crate::support::{PATIENCE, acquire, connect, lock, start};
 
 fn rw(zk: &Coordinator) -> RwLock {
     RwLock::new(zk, "/rw").unwrap()
@@ -21,17 +21,13 @@ async fn an_uncontended_read_or_write_and_its_release_are_four_requests() {
         let counts = counted.requests(3).await;
         let seen = (counts.creates(), counts.lists(), counts.of(Op::Exists), counts.total());
         assert_eq!(seen, (1, 1, 1, 3), "{counts}");
-        reader.release().await.unwrap();
-        let counts = counted.requests(1).await;
-        assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+        counted.assert_one_delete(reader.release()).await;
 
         let writer = rw(&counted.zk).write().await.unwrap();
         let counts = counted.requests(3).await;
         let seen = (counts.creates(), counts.lists(), counts.of(Op::Exists), counts.total());
         assert_eq!(seen, (1, 1, 1, 3), "{counts}");
-        writer.release().await.unwrap();
-        let counts = counted.requests(1).await;
-        assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+        counted.assert_one_delete(writer.release()).await;
     }
     fixture.assert_no_nodes_left(&["/rw"]).await;
 }
@@ -46,9 +42,7 @@ async fn a_downgrade_is_one_transaction_and_one_watch() {
     let counts = counted.requests(2).await;
     let seen = (counts.of(Op::Multi), counts.of(Op::Exists), counts.total());
     assert_eq!(seen, (1, 1, 2), "{counts}");
-    reader.release().await.unwrap();
-    let counts = counted.requests(1).await;
-    assert_eq!((counts.of(Op::Delete), counts.total()), (1, 1), "{counts}");
+    counted.assert_one_delete(reader.release()).await;
     fixture.assert_no_nodes_left(&["/rw"]).await;
 }
 
@@ -61,16 +55,14 @@ async fn a_contended_try_is_one_read_and_no_write() {
         rw(&counted.zk).try_write().await.unwrap_err(),
         TryAcquireError::Contended
     );
-    let counts = counted.requests(1).await;
-    assert_eq!((counts.lists(), counts.total()), (1, 1), "{counts}");
+    counted.assert_one_list().await;
     reader.release().await.unwrap();
     let writer = rw(&other).write().await.unwrap();
     assert_eq!(
         rw(&counted.zk).try_read().await.unwrap_err(),
         TryAcquireError::Contended
     );
-    let counts = counted.requests(1).await;
-    assert_eq!((counts.lists(), counts.total()), (1, 1), "{counts}");
+    counted.assert_one_list().await;
     writer.release().await.unwrap();
     fixture.assert_no_nodes_left(&["/rw"]).await;
 }
@@ -80,8 +72,7 @@ async fn a_contended_try_is_one_read_and_no_write() {
 async fn the_release_of_a_writer_wakes_a_hundred_readers_which_share_lists() {
     const SESSIONS: usize = 4;
     const READERS: usize = 100;
-    let fixture = Fixture::new("a hundred readers").await;
-    let other = connect(&fixture).await;
+    let (fixture, other) = start("a hundred readers").await;
     let writer = rw(&other).write().await.unwrap();
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
@@ -170,13 +161,7 @@ async fn a_multi_lock_is_one_transaction_and_a_list_and_a_watch_for_each_path() 
     assert_eq!(seen, [1, 4, 5, 10], "transactions, lists, watches, in all");
     holder.release().await.unwrap();
     let guard = within(PATIENCE, "granted", waiting).await.unwrap().unwrap();
-    let counts = counted.requests(1).await;
-    assert_eq!(
-        (counts.lists(), counts.without_heartbeats().total()),
-        (1, 1),
-        "{counts}"
-    );
-    assert!(counts.heartbeats() <= 1, "{counts}");
+    counted.assert_one_list_woken().await;
     guard.release().await.unwrap();
     fixture.assert_no_nodes_left(&paths).await;
 }

@@ -10,7 +10,9 @@ use tokio::runtime::{Builder, Runtime};
 use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard, LossReason, RunError, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_here, granted, join_line, lock, session_id};
+use crate::support::{
+    LONG, PATIENCE, acquire, connect, connect_here, granted, join_line, lock, loss, session_id, start_each,
+};
 
 /// How long a future must be silent to be taken for one that waits.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -30,7 +32,19 @@ pub(crate) async fn poll_times<F: Future + ?Sized>(mut future: Pin<&mut F>, poll
     .await
 }
 
-/// Who is in front of the one that is cancelled.
+/// Polls `attempt` as [`poll_times`] does, for a moment at most, and drops it. Returns once everything that was on its way
+/// has arrived; says whether more polls would come to nothing more: it was done, or waited for something.
+pub(crate) async fn drop_after<F>(polls: usize, mut attempt: Pin<Box<F>>, zk: &Coordinator) -> bool
+where
+    F: Future<Output = ()> + ?Sized,
+{
+    let polled = tokio::time::timeout(SILENCE, poll_times(attempt.as_mut(), polls)).await;
+    drop(attempt);
+    zk.client().await.unwrap().sync("/").await.unwrap();
+    !matches!(polled, Ok(None))
+}
+
+/// What is in front of the contender that is cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Front {
     Nobody,
@@ -62,12 +76,7 @@ struct Line {
 
 impl Line {
     async fn new(name: &str) -> Self {
-        let fixture = Fixture::new(name).await;
-        let (mine, front, behind) = (
-            connect(&fixture).await,
-            connect(&fixture).await,
-            connect(&fixture).await,
-        );
+        let (fixture, [mine, front, behind]) = start_each(name).await;
         Self {
             mine: (mine.clone(), session_id(&mine).await),
             front: lock(&front, "/l"),
@@ -360,7 +369,7 @@ async fn when_the_runtime_of_the_coordinator_is_shut_down_all_calls_end_and_the_
     line.fixture.until_children("/l", 3).await;
 
     own.shutdown_background();
-    within(PATIENCE, "the holder is told", guard.lost()).await;
+    loss(&guard).await;
     assert!(!guard.is_held());
     let failed = within(PATIENCE, "the waiter is told", here).await.unwrap();
     assert_eq!(failed.unwrap_err(), Error::Closed);

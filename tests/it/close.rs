@@ -8,12 +8,11 @@ use zookeeper_recipes::{
 };
 use zookeeper_testkit::{Fixture, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, granted, join_line, lock, session_id};
+use crate::support::{LONG, PATIENCE, acquire, connect, granted, join_line, lock, session_id, start_each};
 
 #[tokio::test]
 async fn close_frees_everything_at_once() {
-    let fixture = Fixture::new("close").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("close").await;
     let (guard, second) = (acquire(&lock(&zk, "/l")).await, acquire(&lock(&zk, "/m")).await);
     // Clones of handles and the guards themselves keep nothing alive.
     let clone = zk.clone();
@@ -60,8 +59,7 @@ async fn close_frees_everything_at_once() {
 /// A kept client keeps the session open at the server, but no node of ours.
 #[tokio::test]
 async fn close_frees_everything_at_once_also_when_a_client_is_kept() {
-    let fixture = Fixture::new("close with client").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("close with client").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let next = join_line(&fixture, &lock(&other, "/l"), 2).await;
     let client = zk.client().await.unwrap();

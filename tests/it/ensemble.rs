@@ -8,7 +8,7 @@ use zookeeper_recipes::{FairLockGuard, LossReason, Lost, ReleaseError};
 use zookeeper_testkit::{Backend, History, Mode, RealEnsemble, ServerTruth, eventually, within};
 
 use crate::sessions::{Acquiring, session_timeout};
-use crate::support::{PATIENCE, acquire, connect_to, lock};
+use crate::support::{PATIENCE, acquire, connect_to, lock, loss};
 
 const LOCK: &str = "/lock";
 
@@ -70,7 +70,7 @@ async fn a_holder_at_a_frozen_leader_is_told_before_the_others_give_the_lock_awa
 
     let last_good = Instant::now();
     leading.freeze().await;
-    let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
+    let reason = loss(&guard).await;
     let lost_after = last_good.elapsed();
     belief.end();
     assert_eq!(reason, LossReason::LeaseLapsed);

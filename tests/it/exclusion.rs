@@ -14,7 +14,7 @@ use zookeeper_recipes::{Coordinator, FairLock, FairLockGuard, Layout, SessionSta
 use zookeeper_testkit::{Fixture, Grant, History, Mode, Proxy, ServerTruth, eventually, within};
 
 use crate::sessions::expire;
-use crate::support::{PATIENCE, acquire, connect, connect_to, lock, session_id};
+use crate::support::{PATIENCE, acquire, connect, connect_to, lock, session_id, start};
 
 const LOCK: &str = "/lock";
 const CONTENDERS: usize = 8;
@@ -76,8 +76,7 @@ fn curator_347_a_guard_is_released_by_another_thread_on_another_runtime() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     let first = runtime();
     let (fixture, zk, guard) = first.block_on(async {
-        let fixture = Fixture::new("exclusion-thread").await;
-        let zk = connect(&fixture).await;
+        let (fixture, zk) = start("exclusion-thread").await;
         let guard = acquire(&lock(&zk, LOCK)).await;
         (fixture, zk, guard)
     });

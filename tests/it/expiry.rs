@@ -33,7 +33,7 @@ use zookeeper_recipes::{ConnectOptions, LossReason, Lost, ReleaseError, SessionS
 use zookeeper_testkit::{Fixture, Injection, When, eventually, eventually_some, within};
 
 use crate::sessions::{Acquiring, expire, expire_unseen};
-use crate::support::{PATIENCE, connect_to, lock, session_id};
+use crate::support::{PATIENCE, connect_to, lock, loss, session_id, start_proxied};
 
 const LOCK: &str = "/lock";
 /// Long: these sessions end because they are taken away.
@@ -76,16 +76,14 @@ async fn a_waiter_whose_session_expires_joins_again_at_the_tail() {
 
 #[tokio::test]
 async fn curator_206_a_holder_whose_session_expires_is_told_and_never_holds_again() {
-    let fixture = Fixture::new("expiry-holder").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, TIMEOUT).await;
+    let (fixture, proxy, zk) = start_proxied("expiry-holder", TIMEOUT).await;
     let lock = lock(&zk, LOCK);
     let guard = lock.acquire().await.unwrap();
     let kept = guard.lost();
     assert!(guard.is_held());
 
     expire_unseen(&fixture, &proxy, &zk).await;
-    let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
+    let reason = loss(&guard).await;
     assert_eq!(reason, LossReason::SessionExpired);
     assert!(!guard.is_held());
     assert_eq!(guard.remaining(), Duration::ZERO);
@@ -125,9 +123,7 @@ async fn a_drop_of_a_lost_guard_does_not_release_the_next_one() {
 
 #[tokio::test]
 async fn protected_work_is_dropped_when_the_session_expires() {
-    let fixture = Fixture::new("expiry-run").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, TIMEOUT).await;
+    let (fixture, proxy, zk) = start_proxied("expiry-run", TIMEOUT).await;
     let lock = lock(&zk, LOCK);
     let (started, running) = tokio::sync::oneshot::channel();
     let run = lock.run(|_| async {
@@ -147,9 +143,7 @@ async fn protected_work_is_dropped_when_the_session_expires() {
 
 #[tokio::test]
 async fn curator_696_a_contender_that_expires_while_enrolling_enrols_in_the_next_session() {
-    let fixture = Fixture::new("expiry-enrolling").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, Duration::from_secs(2)).await;
+    let (fixture, proxy, zk) = start_proxied("expiry-enrolling", Duration::from_secs(2)).await;
     let old = session_id(&zk).await;
     let lock = lock(&zk, LOCK);
     make_directory(&fixture).await;
@@ -175,9 +169,7 @@ async fn curator_696_a_contender_that_expires_while_enrolling_enrols_in_the_next
 
 #[tokio::test]
 async fn curator_498_a_node_found_after_a_lost_create_is_ours_only_if_our_session_owns_it() {
-    let fixture = Fixture::new("expiry-foreign").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, TIMEOUT).await;
+    let (fixture, proxy, zk) = start_proxied("expiry-foreign", TIMEOUT).await;
     let lock = lock(&zk, LOCK);
     make_directory(&fixture).await;
     let silenced = proxy.inject(When::create().path("lock-"), Injection::SilenceReply);
@@ -302,7 +294,7 @@ mod adopted {
         let guard = lock.acquire().await.unwrap();
         server.faults().adopt_new_sessions(true);
         server.faults().cut(Scope::All);
-        let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
+        let reason = loss(&guard).await;
         assert_eq!(reason, LossReason::SessionExpired);
         assert!(!guard.is_held());
         let next = within(PATIENCE, "the old session is over", lock.acquire())
@@ -396,7 +388,7 @@ async fn holders_are_told_and_waiters_served_when_the_server_was_away_for_longer
     let waiting = Acquiring::start_at(&fixture, &waiter, 1).await;
 
     fixture.server().kill().await;
-    let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
+    let reason = loss(&guard).await;
     assert_eq!(reason, LossReason::LeaseLapsed);
     assert!(!guard.is_held());
     let again = Acquiring::start(&lock);

@@ -8,7 +8,7 @@ use zookeeper_recipes::zookeeper_client::{self as zk, MultiWriteResult};
 use zookeeper_recipes::{FencedWriteError, LossReason, Lost, ReleaseError, RunError, TryAcquireError};
 use zookeeper_testkit::{Fixture, within};
 
-use crate::support::{PATIENCE, acquire, connect, connect_to, faults, lock, session_id};
+use crate::support::{PATIENCE, acquire, connect, connect_to, faults, lock, session_id, start, start_each};
 
 const PERSISTENT: zk::CreateMode = zk::CreateMode::Persistent;
 
@@ -33,8 +33,7 @@ async fn a_guard_is_good_when_all_other_handles_are_dropped() {
 
 #[tokio::test]
 async fn run_until_lost_prefers_the_loss_to_a_finished_result() {
-    let fixture = Fixture::new("biased").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("biased").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     assert_eq!(guard.run_until_lost(future::ready(7)).await, Ok(7));
     let lost = guard.lost();
@@ -52,8 +51,7 @@ async fn exists(fixture: &Fixture, path: &str) -> bool {
 
 #[tokio::test]
 async fn fenced_writes_commit_as_a_whole_while_held() {
-    let fixture = Fixture::new("fenced").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("fenced").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let mut write = guard.fenced();
     write
@@ -97,8 +95,7 @@ async fn fenced_writes_commit_as_a_whole_while_held() {
 
 #[tokio::test]
 async fn fenced_writes_are_refused_after_the_loss() {
-    let fixture = Fixture::new("fenced late").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("fenced late").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let reason = LossReason::NodeRemoved;
     fixture.raw().delete(guard.path(), None).await.unwrap();
@@ -147,8 +144,7 @@ async fn a_fenced_write_is_refused_though_the_guard_believes_to_hold() {
 
 #[tokio::test]
 async fn run_gives_the_work_a_token_returns_its_output_and_releases() {
-    let fixture = Fixture::new("run").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("run").await;
     let (mine, theirs) = (lock(&zk, "/l"), lock(&other, "/l"));
     let work = mine.run(|token| async move {
         let contended = theirs.try_acquire().await.unwrap_err();
@@ -230,8 +226,7 @@ async fn run_deletes_the_node_only_after_the_work_is_dropped() {
 
 #[tokio::test]
 async fn run_drops_the_work_at_the_loss() {
-    let fixture = Fixture::new("run lost").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("run lost").await;
     let lock = lock(&zk, "/l");
     let (dropped, is_dropped) = tokio::sync::oneshot::channel::<()>();
     let raw = fixture.raw().clone();

@@ -5,13 +5,15 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Coordinator, CountDownLatch, Error, LatchError, LatchTimeoutError};
-use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
+use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use crate::budget::Counted;
-use crate::cancellation::poll_times;
-use crate::sessions::expire;
+use crate::cancellation::drop_after;
+use crate::sessions::expire_and_follow;
 use crate::strike::strike_each_request;
-use crate::support::{LONG, PATIENCE, connect, connect_to, create, elapsed, session_id};
+use crate::support::{
+    LONG, PATIENCE, connect, create, elapsed, passes, session_id, stands_still, start, start_each, start_proxied,
+};
 
 const PATH: &str = "/reports/settled";
 
@@ -26,21 +28,6 @@ fn wait(zk: &Coordinator, count: u32) -> Waiting {
     tokio::spawn(async move { latch.wait().await })
 }
 
-async fn passes(waiting: Waiting) {
-    within(PATIENCE, "the waiter passes", waiting).await.unwrap().unwrap();
-}
-
-async fn stands_still(zk: &Coordinator, waiting: &Waiting) {
-    for _ in 0..3 {
-        eventually(PATIENCE, "an answer", || async {
-            zk.client().await.unwrap().sync("/").await.is_ok()
-        })
-        .await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(!waiting.is_finished(), "passed a closed latch");
-}
-
 /// Removes the latch, and shows that it leaves nothing.
 async fn finish(fixture: &Fixture, latch: &CountDownLatch) {
     latch.remove().await.unwrap();
@@ -49,8 +36,7 @@ async fn finish(fixture: &Fixture, latch: &CountDownLatch) {
 
 #[tokio::test]
 async fn it_opens_with_the_last_count_and_stays_open() {
-    let fixture = Fixture::new("opens").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("opens").await;
     let settled = latch(&zk, 3);
     assert_eq!(settled.path(), PATH);
     assert_eq!(settled.count().await.unwrap(), 3);
@@ -74,8 +60,7 @@ async fn it_opens_with_the_last_count_and_stays_open() {
 
 #[tokio::test]
 async fn a_count_with_an_id_counts_once() {
-    let fixture = Fixture::new("ids").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("ids").await;
     for _ in 0..3 {
         assert_eq!(latch(&zk, 2).count_down_as("share-7").await.unwrap(), 1);
         assert_eq!(latch(&other, 2).count_down_as("share-7").await.unwrap(), 1);
@@ -93,8 +78,7 @@ async fn a_count_with_an_id_counts_once() {
 
 #[tokio::test]
 async fn counts_stay_when_the_one_who_counted_is_gone() {
-    let fixture = Fixture::new("stay").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("stay").await;
     let waiter = wait(&other, 2);
     latch(&zk, 2).count_down().await.unwrap();
     zk.close().await;
@@ -106,8 +90,7 @@ async fn counts_stay_when_the_one_who_counted_is_gone() {
 
 #[tokio::test]
 async fn another_number_is_a_mismatch_and_other_data_an_error() {
-    let fixture = Fixture::new("mismatch").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("mismatch").await;
     latch(&zk, 3).count_down().await.unwrap();
     let mismatch = LatchError::Mismatch {
         path: PATH.to_owned(),
@@ -131,8 +114,7 @@ async fn another_number_is_a_mismatch_and_other_data_an_error() {
 
 #[tokio::test]
 async fn a_latch_of_nothing_is_open_and_an_empty_node_is_a_new_latch() {
-    let fixture = Fixture::new("empty").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("empty").await;
     latch(&zk, 0).wait().await.unwrap();
     assert_eq!(latch(&zk, 0).count_down().await.unwrap(), 0);
     latch(&zk, 0).remove().await.unwrap();
@@ -144,18 +126,12 @@ async fn a_latch_of_nothing_is_open_and_an_empty_node_is_a_new_latch() {
 
 #[tokio::test]
 async fn a_timeout_elapses_and_waits_survive_the_end_of_their_session() {
-    let fixture = Fixture::new("timeout").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("timeout").await;
     let after = Duration::from_millis(100);
     assert_eq!(elapsed(latch(&zk, 1).wait_timeout(after).await), Some(after));
     let waiter = wait(&zk, 1);
     stands_still(&zk, &waiter).await;
-    let before = session_id(&zk).await;
-    expire(&fixture, &zk).await;
-    eventually(PATIENCE, "another session", || async {
-        session_id(&zk).await != before
-    })
-    .await;
+    expire_and_follow(&fixture, &zk).await;
     stands_still(&zk, &waiter).await;
     latch(&other, 1).count_down().await.unwrap();
     passes(waiter).await;
@@ -164,8 +140,7 @@ async fn a_timeout_elapses_and_waits_survive_the_end_of_their_session() {
 
 #[tokio::test]
 async fn a_latch_that_was_removed_counts_anew_and_keeps_its_waiters() {
-    let fixture = Fixture::new("removed").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("removed").await;
     let waiter = wait(&zk, 2);
     let settled = latch(&zk, 2);
     settled.count_down_as("a").await.unwrap();
@@ -204,9 +179,7 @@ async fn many_count_at_once() {
 
 #[tokio::test]
 async fn a_count_whose_reply_is_lost_is_counted_once() {
-    let fixture = Fixture::new("lost count").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("lost count", LONG).await;
     let settled = latch(&zk, 4);
     for (missing, injection) in [(3, Injection::LoseReply), (2, Injection::CutBefore)] {
         let fault = proxy.inject(When::request(Op::Multi), injection);
@@ -221,26 +194,20 @@ async fn a_count_whose_reply_is_lost_is_counted_once() {
 /// With its id a count that was dropped is made up for, and counted once.
 #[tokio::test]
 async fn calls_dropped_at_any_await_point_count_once_or_not_at_all() {
-    let fixture = Fixture::new("cancelled").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("cancelled").await;
     let id = session_id(&zk).await;
     let (mut counted, mut not) = (0, 0);
     for form in ["count_down_as", "wait", "wait_timeout"] {
         for polls in 0.. {
             let ours = latch(&zk, 2);
-            let mut attempt = Box::pin(async move {
+            let attempt = Box::pin(async move {
                 match form {
                     "count_down_as" => assert_eq!(ours.count_down_as("a").await.unwrap(), 1),
                     "wait" => ours.wait().await.unwrap(),
                     _ => ours.wait_timeout(LONG).await.unwrap(),
                 }
             });
-            // Who waits at the closed latch waits for ever.
-            let polled = tokio::time::timeout(Duration::from_millis(200), poll_times(attempt.as_mut(), polls));
-            let done = polled.await.unwrap_or(Some(()));
-            drop(attempt);
-            // What was on its way has arrived when this is answered.
-            zk.client().await.unwrap().sync("/").await.unwrap();
+            let is_over = drop_after(polls, attempt, &zk).await;
             let settled = latch(&other, 2);
             other.client().await.unwrap().sync("/").await.unwrap();
             match settled.count().await.unwrap() {
@@ -255,7 +222,7 @@ async fn calls_dropped_at_any_await_point_count_once_or_not_at_all() {
             assert_eq!(settled.count_down_as("b").await.unwrap(), 0);
             passes(waiter).await;
             finish(&fixture, &settled).await;
-            if done.is_some() {
+            if is_over {
                 break;
             }
         }

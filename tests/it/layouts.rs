@@ -3,7 +3,7 @@
 use zookeeper_recipes::{Coordinator, FairLock, FairLockGuard, Layout, NodePath, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually};
 
-use crate::support::{PATIENCE, acquire, connect, granted, join_line, lock};
+use crate::support::{PATIENCE, acquire, connect, granted, join_line, lock, start, start_each};
 
 fn kazoo_lock(zk: &Coordinator, path: &str) -> FairLock {
     FairLock::builder(zk, path).layout(Layout::Kazoo).build().unwrap()
@@ -21,8 +21,7 @@ fn has_layout(name: &str, prefix: &str, groups: &[usize], tag: &str) -> bool {
 
 #[tokio::test]
 async fn each_layout_writes_the_names_of_its_client() {
-    let fixture = Fixture::new("names").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("names").await;
     let curator = acquire(&lock(&zk, "/curator/l")).await;
     let kazoo = acquire(&kazoo_lock(&zk, "/kazoo/l")).await;
     let name = |guard: &FairLockGuard| guard.path().rsplit('/').next().unwrap().to_owned();
@@ -64,8 +63,7 @@ async fn the_directory_of_a_lock_vanishes_when_it_is_no_longer_used() {
 
 #[tokio::test]
 async fn contenders_of_both_layouts_stand_in_one_line() {
-    let fixture = Fixture::new("mixed").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("mixed").await;
     let curator = lock(&zk, "/l");
     let kazoo = kazoo_lock(&other, "/l");
     let line = [&curator, &kazoo, &kazoo, &curator, &kazoo];
@@ -118,8 +116,7 @@ fn layouts_are_read_as_they_are_shown() {
 /// An id with a slash is one lock, and not one below another.
 #[tokio::test]
 async fn any_text_names_one_node() {
-    let fixture = Fixture::new("segments").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("segments").await;
     let files = NodePath::new("/files").unwrap();
     for name in ["a/b", "..", "", "100%", "\u{1f512}\u{0}", "name"] {
         let path = files.join(name).unwrap();

@@ -7,12 +7,13 @@ use zookeeper_recipes::zookeeper_client::{self as zk};
 use zookeeper_recipes::{ConnectOptions, LossReason, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, elapsed, granted, join_line, lock, session_id};
+use crate::support::{
+    LONG, PATIENCE, acquire, connect, connect_to, elapsed, granted, join_line, lock, session_id, start, start_each,
+};
 
 #[tokio::test]
 async fn a_lock_is_held_from_acquire_to_release() {
-    let fixture = Fixture::new("held").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("held").await;
     let lock = lock(&zk, "/locks/a");
     assert_eq!(lock.path(), "/locks/a");
 
@@ -37,8 +38,7 @@ async fn a_lock_is_held_from_acquire_to_release() {
 
 #[tokio::test]
 async fn a_dropped_guard_gives_the_lock_to_the_waiter() {
-    let fixture = Fixture::new("dropped guard").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("dropped guard").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let waiter = join_line(&fixture, &lock(&other, "/l"), 2).await;
     assert!(!waiter.is_finished());
@@ -110,8 +110,7 @@ async fn tokens_grow_also_when_the_directory_and_its_sequence_begin_anew() {
 
 #[tokio::test]
 async fn try_acquire_takes_a_free_lock_and_never_waits() {
-    let fixture = Fixture::new("try").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("try").await;
     let (mine, theirs) = (lock(&zk, "/l"), lock(&other, "/l"));
     let guard = within(PATIENCE, "a free lock is taken", mine.try_acquire())
         .await
@@ -191,8 +190,7 @@ async fn an_acquire_that_times_out_has_removed_its_node_when_it_returns() {
 
 #[tokio::test]
 async fn an_acquire_that_times_out_while_it_is_granted_is_either() {
-    let fixture = Fixture::new("timeout race").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("timeout race").await;
     let (holder, waiter) = (lock(&zk, "/l"), lock(&other, "/l"));
     let (mut granted, mut timed_out) = (0, 0);
     for round in 0..40 {

@@ -8,8 +8,8 @@ use zookeeper_testkit::{Fixture, Op, eventually, within};
 
 use crate::budget::{Counted, make_dir};
 use crate::support::{
-    LONG, PATIENCE, Pending, acquire, assert_waits, connect, connect_each, connect_to, granted, join_line, lock,
-    stand_in_line,
+    LONG, PATIENCE, Pending, acquire, assert_waits, connect, connect_each, granted, join_line, lock, stand_in_line,
+    start_each, start_proxied,
 };
 
 /// Enough for a line to be long while a few hand-offs are looked at.
@@ -137,8 +137,7 @@ async fn a_mark_loses_against_a_write_after_the_read() {
 
 #[tokio::test]
 async fn a_changed_node_ahead_is_not_taken_for_a_deleted_one() {
-    let fixture = Fixture::new("changed").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("changed").await;
     let (guard, mut waiters) = long_line(&fixture, [&one, &two]).await;
     let guard = hand_on(guard, &mut waiters, 2).await;
     until_marked(&fixture, &guard).await;
@@ -195,9 +194,7 @@ async fn a_directory_that_takes_no_mark_is_handed_on_with_lists() {
 #[tokio::test]
 async fn a_thousand_waiters_of_a_process_share_lists_and_are_served_in_order() {
     const WAITERS: usize = 1_000;
-    let fixture = Fixture::new("k").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("k", LONG).await;
     let guard = acquire(&lock(&zk, "/l")).await;
     proxy.reset_counts();
     let (sender, mut tokens) = tokio::sync::mpsc::unbounded_channel();

@@ -9,7 +9,7 @@ use zookeeper_recipes::{Coordinator, FairLock, LossReason};
 use zookeeper_testkit::proxy::When;
 use zookeeper_testkit::{Fault, Fixture, Injection, Op, Proxy, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock, session_id};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock, loss, session_id};
 
 /// A session behind a proxy, and one beside it.
 struct Rig {
@@ -135,10 +135,7 @@ async fn a_holders_lost_watch_is_set_again() {
         let guard = acquire(&rig.lock).await;
         fault.fired().await;
         rig.fixture.raw().delete(guard.path(), None).await.unwrap();
-        assert_eq!(
-            within(PATIENCE, "the holder is told", guard.lost()).await,
-            LossReason::NodeRemoved
-        );
+        assert_eq!(loss(&guard).await, LossReason::NodeRemoved);
     }
     rig.finish().await;
 }

@@ -3,23 +3,19 @@
 use std::time::{Duration, Instant};
 
 use zookeeper_recipes::{LossReason, Lost, ReleaseError};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::Fixture;
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock};
+use crate::support::{LONG, acquire, connect, granted, join_line, lock, loss, start, start_each, start_proxied};
 
 #[tokio::test]
 async fn the_holder_of_a_deleted_node_knows_within_a_second() {
-    let fixture = Fixture::new("holder deleted").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("holder deleted").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let waiter = join_line(&fixture, &lock(&other, "/l"), 2).await;
 
     fixture.raw().delete(guard.path(), None).await.unwrap();
     let deleted = Instant::now();
-    assert_eq!(
-        within(PATIENCE, "the holder is told", guard.lost()).await,
-        LossReason::NodeRemoved
-    );
+    assert_eq!(loss(&guard).await, LossReason::NodeRemoved);
     let noticed = deleted.elapsed();
     assert!(noticed < Duration::from_secs(1), "noticed after {noticed:?}");
     assert!(!guard.is_held());
@@ -36,8 +32,7 @@ async fn the_holder_of_a_deleted_node_knows_within_a_second() {
 /// A guard granted after a wait is watched as well as one granted at once.
 #[tokio::test]
 async fn the_holder_of_a_deleted_node_knows_also_when_it_had_to_wait() {
-    let fixture = Fixture::new("waited, then deleted").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("waited, then deleted").await;
     let first = acquire(&lock(&zk, "/l")).await;
     let waiter = join_line(&fixture, &lock(&other, "/l"), 2).await;
     first.release().await.unwrap();
@@ -45,10 +40,7 @@ async fn the_holder_of_a_deleted_node_knows_also_when_it_had_to_wait() {
 
     fixture.raw().delete(guard.path(), None).await.unwrap();
     let deleted = Instant::now();
-    assert_eq!(
-        within(PATIENCE, "the holder is told", guard.lost()).await,
-        LossReason::NodeRemoved
-    );
+    assert_eq!(loss(&guard).await, LossReason::NodeRemoved);
     assert!(deleted.elapsed() < Duration::from_secs(1));
     drop(guard);
     fixture.assert_no_nodes_left(&["/l"]).await;
@@ -56,12 +48,7 @@ async fn the_holder_of_a_deleted_node_knows_also_when_it_had_to_wait() {
 
 #[tokio::test]
 async fn a_waiter_whose_node_is_deleted_joins_again_at_the_tail() {
-    let fixture = Fixture::new("waiter deleted").await;
-    let (zk, second, third) = (
-        connect(&fixture).await,
-        connect(&fixture).await,
-        connect(&fixture).await,
-    );
+    let (fixture, [zk, second, third]) = start_each("waiter deleted").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let deleted = join_line(&fixture, &lock(&second, "/l"), 2).await;
     let behind = join_line(&fixture, &lock(&third, "/l"), 3).await;
@@ -91,27 +78,21 @@ async fn a_waiter_whose_node_is_deleted_joins_again_at_the_tail() {
 
 #[tokio::test]
 async fn a_holders_node_deleted_while_it_is_disconnected_is_a_loss_at_the_reconnect() {
-    let fixture = Fixture::new("deleted behind a cut").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("deleted behind a cut", LONG).await;
     let guard = acquire(&lock(&zk, "/l")).await;
 
     proxy.refuse().await;
     fixture.raw().delete(guard.path(), None).await.unwrap();
     assert!(guard.is_held(), "the lease runs");
     proxy.accept().await;
-    assert_eq!(
-        within(PATIENCE, "the holder is told", guard.lost()).await,
-        LossReason::NodeRemoved
-    );
+    assert_eq!(loss(&guard).await, LossReason::NodeRemoved);
     drop(guard);
     fixture.assert_no_nodes_left(&["/l"]).await;
 }
 
 #[tokio::test]
 async fn a_node_written_to_by_hand_is_held_on_and_still_watched() {
-    let fixture = Fixture::new("written").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("written").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     for version in 0..5 {
         fixture
@@ -123,10 +104,7 @@ async fn a_node_written_to_by_hand_is_held_on_and_still_watched() {
         assert!(guard.is_held());
     }
     fixture.raw().delete(guard.path(), None).await.unwrap();
-    assert_eq!(
-        within(PATIENCE, "the holder is told", guard.lost()).await,
-        LossReason::NodeRemoved
-    );
+    assert_eq!(loss(&guard).await, LossReason::NodeRemoved);
     drop(guard);
     fixture.assert_no_nodes_left(&["/l"]).await;
 }
@@ -154,10 +132,7 @@ async fn a_directory_removed_under_its_waiters_is_made_again() {
     deleteall.add_delete("/dir", None).unwrap();
     deleteall.commit().await.unwrap();
 
-    assert_eq!(
-        within(PATIENCE, "the holder is told", guard.lost()).await,
-        LossReason::NodeRemoved
-    );
+    assert_eq!(loss(&guard).await, LossReason::NodeRemoved);
     drop(guard);
     // In whatever order they came back.
     let releases = waiters

@@ -2,26 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::layers::sources;
 
 /// What fits on a screen.
 const EXAMPLE_LINES: usize = 70;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// The identifier at the start of the text.
@@ -113,7 +102,7 @@ fn exported(lib: &str) -> BTreeSet<&str> {
 #[test]
 fn public_methods_have_an_example() {
     let mut docs = Docs::default();
-    for file in rust_files(&root().join("src")) {
+    for file in sources(&root().join("src")) {
         docs.read(&fs::read_to_string(file).unwrap());
     }
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
@@ -134,7 +123,7 @@ fn the_scan_sees_a_missing_example() {
 
 #[test]
 fn examples_fit_on_a_screen() {
-    let mut examples = rust_files(&root().join("examples"));
+    let mut examples = sources(&root().join("examples"));
     // For its dependencies, one lives with the demos.
     examples.push(root().join("demos/src/bin/http_payment.rs"));
     assert!(examples.len() > 12, "only {} examples", examples.len());
@@ -152,7 +141,7 @@ fn names(cell: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn recipes_are_found_by_their_peers_names() {
-    let sources: Vec<_> = rust_files(&root().join("src"))
+    let files: Vec<_> = sources(&root().join("src"))
         .iter()
         .map(|file| fs::read_to_string(file).unwrap())
         .collect();
@@ -167,7 +156,7 @@ fn recipes_are_found_by_their_peers_names() {
         for peer in names(curator).chain(names(kazoo)) {
             seen += 1;
             let alias = format!("#[doc(alias = \"{peer}\")]");
-            if recipe != Some(peer) && !sources.iter().any(|source| source.contains(&alias)) {
+            if recipe != Some(peer) && !files.iter().any(|text| text.contains(&alias)) {
                 missing.push((recipe, peer));
             }
         }

@@ -9,7 +9,7 @@ use zookeeper_recipes::{Coordinator, FairLockGuard, LossReason, Lost, ReleaseErr
 use zookeeper_testkit::{Fixture, History, Injection, Mode, ServerTruth, When, background, eventually, within};
 
 use crate::sessions::{Acquiring, reached, session_timeout, told};
-use crate::support::{PATIENCE, acquire, connect, connect_here, connect_to, elapsed, lock, session_id};
+use crate::support::{PATIENCE, acquire, connect, connect_here, connect_to, elapsed, lock, session_id, start_proxied};
 
 const LOCK: &str = "/lock";
 /// Of sessions that shall outlive all that the test does.
@@ -88,9 +88,7 @@ async fn a_silence_longer_than_the_lease_ends_the_hold_before_the_waiter_gets_it
 
 #[tokio::test]
 async fn a_cut_longer_than_the_session_ends_the_hold_and_a_new_session_follows() {
-    let fixture = Fixture::new("partition-long").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, Duration::from_secs(2)).await;
+    let (fixture, proxy, zk) = start_proxied("partition-long", Duration::from_secs(2)).await;
     let lock = lock(&zk, LOCK);
     let guard = acquire(&lock).await;
     let session = session_id(&zk).await;
@@ -112,9 +110,7 @@ async fn a_cut_longer_than_the_session_ends_the_hold_and_a_new_session_follows()
 
 #[tokio::test]
 async fn a_session_given_up_is_not_used_again_though_it_lives_and_its_node_is_removed() {
-    let fixture = Fixture::new("partition-fail-stop").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, Duration::from_secs(8)).await;
+    let (fixture, proxy, zk) = start_proxied("partition-fail-stop", Duration::from_secs(8)).await;
     let lock = lock(&zk, LOCK);
     let guard = acquire(&lock).await;
     // Keeps the session alive, and shows that it lives.
@@ -167,9 +163,7 @@ async fn curator_559_a_timeout_bounds_the_call_on_a_silent_link() {
 
 #[tokio::test]
 async fn a_timeout_bounds_the_call_without_a_connection() {
-    let fixture = Fixture::new("partition-timeout-cut").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("partition-timeout-cut", LONG).await;
     proxy.refuse().await;
     reached(&mut zk.states(), SessionState::Suspended).await;
     assert_bounded("cut", &zk).await;
@@ -179,9 +173,7 @@ async fn a_timeout_bounds_the_call_without_a_connection() {
 
 #[tokio::test]
 async fn a_timeout_bounds_the_call_of_a_waiter_whose_link_falls_silent() {
-    let fixture = Fixture::new("partition-timeout-waiter").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("partition-timeout-waiter", LONG).await;
     let holder = acquire(&lock(&connect(&fixture).await, LOCK)).await;
     tokio::join!(assert_bounded("waiting", &zk), async {
         fixture.until_children(LOCK, 2).await;
@@ -226,9 +218,7 @@ async fn work_that_ends_after_a_stop_longer_than_the_lease_has_no_result() {
 
 #[tokio::test]
 async fn work_that_ends_at_the_moment_of_the_loss_has_no_result() {
-    let fixture = Fixture::new("partition-work").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, Duration::from_secs(2)).await;
+    let (fixture, proxy, zk) = start_proxied("partition-work", Duration::from_secs(2)).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
     proxy.black_hole();
     // Both wait for the same moment; the loss is to win, whoever is woken first.

@@ -7,7 +7,7 @@ use zookeeper_recipes::{LossReason, SessionState};
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use crate::sessions::{Acquiring, cut_for_a_moment, reached, told};
-use crate::support::{PATIENCE, acquire, connect, connect_to, lock, session_id};
+use crate::support::{PATIENCE, acquire, connect, connect_to, lock, session_id, start_proxied};
 
 const LOCK: &str = "/lock";
 /// Of sessions that shall outlive all that the test does.
@@ -15,9 +15,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_hold_survives_a_cut_that_is_shorter_than_its_lease() {
-    let fixture = Fixture::new("partition-short").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("partition-short", LONG).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
     let (token, session) = (guard.token(), session_id(&zk).await);
     for _ in 0..3 {
@@ -64,9 +62,7 @@ async fn curator_653_waiters_keep_their_nodes_over_reconnects() {
 
 #[tokio::test]
 async fn curator_724_a_waiter_whose_node_vanished_during_a_cut_enrols_again() {
-    let fixture = Fixture::new("partition-vanished").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("partition-vanished", LONG).await;
     let holder = acquire(&lock(&connect(&fixture).await, LOCK)).await;
     let waiting = Acquiring::start_at(&fixture, &lock(&zk, LOCK), 1).await;
     proxy.refuse().await;
@@ -86,9 +82,7 @@ async fn curator_724_a_waiter_whose_node_vanished_during_a_cut_enrols_again() {
 
 #[tokio::test]
 async fn a_holder_whose_node_vanished_during_a_cut_is_told() {
-    let fixture = Fixture::new("partition-removed").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("partition-removed", LONG).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
     proxy.refuse().await;
     reached(&mut zk.states(), SessionState::Suspended).await;
@@ -102,9 +96,7 @@ async fn a_holder_whose_node_vanished_during_a_cut_is_told() {
 
 #[tokio::test]
 async fn curator_202_a_release_during_a_cut_is_made_good() {
-    let fixture = Fixture::new("partition-release").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("partition-release", LONG).await;
     let session = session_id(&zk).await;
     let guards = [
         acquire(&lock(&zk, "/released")).await,
@@ -131,9 +123,7 @@ async fn curator_202_a_release_during_a_cut_is_made_good() {
 
 #[tokio::test]
 async fn curator_678_a_failed_delete_is_repeated_and_the_next_acquire_gets_the_lock() {
-    let fixture = Fixture::new("partition-delete").await;
-    let (proxy, cluster) = fixture.proxied().await;
-    let zk = connect_to(&cluster, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("partition-delete", LONG).await;
     let lock = lock(&zk, LOCK);
     for injection in [Injection::CutBefore, Injection::LoseReply] {
         let guard = acquire(&lock).await;

@@ -7,7 +7,9 @@ use zookeeper_recipes::{LossReason, SharedCounter, SharedCounterError};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use crate::budget::make_dir;
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, faults, granted, join_line, lock, session_id};
+use crate::support::{
+    LONG, PATIENCE, acquire, connect, connect_to, faults, granted, join_line, lock, loss, session_id,
+};
 
 #[tokio::test]
 async fn a_holder_whose_session_is_silently_replaced_learns_that_it_expired() {
@@ -20,7 +22,7 @@ async fn a_holder_whose_session_is_silently_replaced_learns_that_it_expired() {
 
     faults(&fixture).adopt_new_sessions(true);
     faults(&fixture).cut(session_id(&zk).await);
-    let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
+    let reason = loss(&guard).await;
     assert_eq!(reason, LossReason::SessionExpired);
     assert!(!guard.is_held());
     faults(&fixture).adopt_new_sessions(false);

@@ -10,7 +10,7 @@ use zookeeper_recipes::{
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use crate::budget::{Counted, make_dir};
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock};
+use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock, start, start_each};
 
 pub(crate) const CURATORS: &[u8] = b"__REVOKE__";
 
@@ -93,8 +93,7 @@ async fn a_later_request_replaces_an_earlier_one() {
 /// What Curator's `Revoker.attemptRevoke` writes.
 #[tokio::test]
 async fn curators_request_is_understood() {
-    let fixture = Fixture::new("from Curator").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("from Curator").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     fixture.raw().set_data(guard.path(), CURATORS, None).await.unwrap();
     assert_eq!(asked(&guard).await, (None, None));
@@ -106,8 +105,7 @@ async fn curators_request_is_understood() {
 /// Curator compares the whole data with `__REVOKE__`.
 #[tokio::test]
 async fn a_holder_that_runs_curator_is_asked_the_way_curator_asks() {
-    let fixture = Fixture::new("to Curator").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("to Curator").await;
     acquire(&lock(&zk, "/l")).await.release().await.unwrap();
     let options = zk::CreateMode::EphemeralSequential.with_acls(zk::Acls::anyone_all());
     let prefix = "/l/_c_2c3b1a4e-9f4b-4a57-8a58-7a1d2c9b0e11-lock-";
@@ -162,8 +160,7 @@ async fn a_request_made_while_the_connection_is_away_is_not_missed() {
 
 #[tokio::test]
 async fn other_data_in_the_node_is_no_request() {
-    let fixture = Fixture::new("other data").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("other data").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let looking = guard.revocation();
     let asking = async {
@@ -265,8 +262,7 @@ async fn a_request_costs_the_asker_a_read_and_a_write_and_the_holder_what_it_loo
 
 #[tokio::test]
 async fn revocable_work_is_dropped_for_whoever_asks_and_gives_the_lock_back() {
-    let fixture = Fixture::new("revocable").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("revocable").await;
     let (started, running) = tokio::sync::oneshot::channel();
     let dropped = Arc::new(());
     let work = tokio::spawn({
@@ -300,8 +296,7 @@ async fn revocable_work_is_dropped_for_whoever_asks_and_gives_the_lock_back() {
 
 #[tokio::test]
 async fn a_contender_that_we_may_not_write_is_an_error() {
-    let fixture = Fixture::new("denied").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("denied").await;
     acquire(&lock(&zk, "/l")).await.release().await.unwrap();
     let options = zk::CreateMode::EphemeralSequential.with_acls(zk::Acls::anyone_read());
     let (_, sequence) = fixture.raw().create("/l/lock-", b"x", &options).await.unwrap();

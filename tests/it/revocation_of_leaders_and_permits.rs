@@ -8,7 +8,7 @@ use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use crate::budget::Counted;
 use crate::revocation::{CURATORS, asked, by, connect_as};
-use crate::support::{LONG, PATIENCE, connect, connect_to, create};
+use crate::support::{LONG, PATIENCE, connect, connect_to, create, start, start_each};
 
 const LEADER: &str = "/leader";
 const BANK: &str = "/bank";
@@ -107,8 +107,7 @@ async fn a_candidate_that_is_asked_in_line_learns_of_it_when_it_leads() {
 /// The way that the documentation shows.
 #[tokio::test]
 async fn a_leader_in_run_hands_over_when_asked_and_stands_again() {
-    let fixture = Fixture::new("asked in run").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("asked in run").await;
     let running = tokio::spawn(async move {
         let mut terms = Vec::new();
         let ours = election(&zk);
@@ -182,8 +181,7 @@ async fn a_proclamation_leaves_a_request_as_it_is() {
 
 #[tokio::test]
 async fn a_request_and_a_proclamation_at_the_same_moment_are_both_kept() {
-    let fixture = Fixture::new("at the same moment").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("at the same moment").await;
     let (ours, theirs) = (election(&zk), election(&other));
     for round in 0..100 {
         let leadership = lead(&ours, "a").await;
@@ -240,8 +238,7 @@ async fn a_proclamation_behind_a_request_costs_a_read_and_its_lost_reply_changes
 #[tokio::test]
 async fn a_candidate_that_runs_curator_is_not_asked_since_it_would_not_hear() {
     for (layout, kind) in LAYOUTS.into_iter().zip(["latch", "lock"]) {
-        let fixture = Fixture::new("Curator's candidate").await;
-        let zk = connect(&fixture).await;
+        let (fixture, zk) = start("Curator's candidate").await;
         let election = election_of(&zk, layout);
         create(&fixture, LEADER, zk::CreateMode::Persistent).await;
         let path = curators(&fixture, LEADER, kind, b"participant-7").await;
@@ -364,8 +361,7 @@ async fn asking_for_permits_costs_a_read_and_a_write_and_wakes_nobody_but_the_ho
 
 #[tokio::test]
 async fn a_holder_that_runs_curator_is_listed_but_not_asked_since_it_would_not_hear() {
-    let fixture = Fixture::new("Curator's lease").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("Curator's lease").await;
     let ours = semaphore(&zk);
     take(&ours, 1).await.release().await.unwrap();
     let path = curators(&fixture, LEASES, "lease", b"127.0.0.1").await;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use zookeeper_client::SessionInfo;
 use zookeeper_recipes::{Coordinator, Error, FairLock, FairLockGuard, LossReason, Observer, SessionState};
-use zookeeper_testkit::{Fixture, Proxy, within};
+use zookeeper_testkit::{Fixture, Proxy, eventually, within};
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, loss, session_id};
 
 /// Id and password of the current session. The client is not kept, for it would keep the session alive.
 pub(crate) async fn session_of(zk: &Coordinator) -> SessionInfo {
@@ -20,6 +20,12 @@ pub(crate) async fn expire(fixture: &Fixture, zk: &Coordinator) -> i64 {
     let session = session_of(zk).await;
     fixture.expire(&session).await;
     session.id().0
+}
+
+/// As [`expire`], and waits for the next session.
+pub(crate) async fn expire_and_follow(fixture: &Fixture, zk: &Coordinator) {
+    let before = expire(fixture, zk).await;
+    eventually(PATIENCE, "another session", || async { session_id(zk).await != before }).await;
 }
 
 /// What a holder hears after [`expire`]: the server takes the node away with the session, and may tell of the node first.
@@ -80,7 +86,7 @@ pub(crate) async fn session_timeout(zk: &Coordinator) -> Duration {
 
 /// Waits until the guard says that it is lost.
 pub(crate) async fn told(guard: &FairLockGuard) -> (LossReason, Instant) {
-    let reason = within(PATIENCE, "the holder is told", guard.lost()).await;
+    let reason = loss(&guard).await;
     (reason, Instant::now())
 }
 

@@ -5,7 +5,7 @@ use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Coordinator, Error, SharedCounter, SharedCounterError};
 use zookeeper_testkit::{Fixture, Op, When, within};
 
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, start};
 
 const COUNT: &str = "/count";
 
@@ -35,8 +35,7 @@ async fn a_counter_counts_from_zero() {
 
 #[tokio::test]
 async fn the_bytes_are_curators() {
-    let fixture = Fixture::new("count layout").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("count layout").await;
     let (long, int) = (
         SharedCounter::new(&zk, "/long").unwrap(),
         SharedCounter::new_shared_count(&zk, "/int").unwrap(),
@@ -181,8 +180,7 @@ async fn wrong_data_under_the_path_is_an_error_and_stays_as_it_is() {
 
 #[tokio::test]
 async fn a_result_without_room_is_an_error_and_nothing_is_counted() {
-    let fixture = Fixture::new("overflow").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("overflow").await;
     let (long, int) = (
         SharedCounter::new(&zk, "/long").unwrap(),
         SharedCounter::new_shared_count(&zk, "/int").unwrap(),

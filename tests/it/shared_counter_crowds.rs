@@ -8,7 +8,7 @@ use zookeeper_recipes::{Error, SharedCounter, SharedCounterError};
 use zookeeper_testkit::{Fixture, Op, When, within};
 
 use crate::budget::Counted;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect_to, start, start_proxied};
 
 const COUNT: &str = "/count";
 const ENOUGH: Duration = Duration::from_secs(120);
@@ -80,8 +80,7 @@ async fn eight_processes_need_few_transactions_an_addition() {
 /// Whenever a caller is dropped, the additions of the others count once each.
 #[tokio::test]
 async fn a_dropped_addition_disturbs_no_other() {
-    let fixture = Fixture::new("dropped additions").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("dropped additions").await;
     let counter = SharedCounter::new(&zk, COUNT).unwrap();
     let mut kept = BTreeSet::new();
     for polls in 0..20 {
@@ -129,8 +128,7 @@ async fn an_addition_that_is_dropped_before_its_turn_is_not_counted() {
 
 #[tokio::test]
 async fn an_addition_without_room_fails_alone() {
-    let fixture = Fixture::new("no room").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("no room").await;
     let counter = SharedCounter::new_shared_count(&zk, COUNT).unwrap();
     counter.set(i64::from(i32::MAX) - 3).await.unwrap();
     let additions = [1, 5, 1, 1, 1, -2].map(|delta| counter.fetch_add(delta));
@@ -152,9 +150,7 @@ async fn an_addition_without_room_fails_alone() {
 /// The session ends while the reply is on its way: all in the transaction are told that its fate is open.
 #[tokio::test]
 async fn an_open_fate_is_told_to_all_in_the_transaction() {
-    let fixture = Fixture::new("open fate").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("open fate", LONG).await;
     let counter = SharedCounter::new(&zk, COUNT).unwrap();
     counter.set(0).await.unwrap();
     let session = zk.client().await.unwrap().session().clone();
@@ -179,9 +175,7 @@ async fn an_open_fate_is_told_to_all_in_the_transaction() {
 
 #[tokio::test]
 async fn waiting_additions_end_with_the_coordinator() {
-    let fixture = Fixture::new("closed").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (_fixture, proxy, zk) = start_proxied("closed", LONG).await;
     let counter = SharedCounter::new(&zk, COUNT).unwrap();
     counter.fetch_add(1).await.unwrap();
     proxy.black_hole();

@@ -7,7 +7,7 @@ use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Coordinator, Error, SharedValue, SharedValueError, Versioned};
 use zookeeper_testkit::{Fixture, Op, When, eventually, within};
 
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, start, start_proxied};
 
 const VALUE: &str = "/config/value";
 
@@ -182,9 +182,7 @@ async fn a_write_that_the_session_did_not_survive_is_never_reported_wrongly() {
 /// with the same version, gives no event.
 #[tokio::test]
 async fn curator_311_391_an_observer_rereads_after_a_reconnect_and_sees_a_recreated_node() {
-    let fixture = Fixture::new("value observer").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let bystander = connect_to(&servers, LONG).await;
+    let (fixture, proxy, bystander) = start_proxied("value observer", LONG).await;
     let value = value(&connect(&fixture).await);
     value.set("same").await.unwrap();
     let observed = SharedValue::new(&bystander, VALUE).unwrap();
@@ -235,8 +233,7 @@ async fn an_observer_reads_again_behind_a_sync_after_each_reconnect() {
 
 #[tokio::test]
 async fn observers_see_every_latest_value_and_that_there_is_none() {
-    let fixture = Fixture::new("observe value").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("observe value").await;
     let value = value(&zk);
     let mut observer = value.observe().await.unwrap();
     assert_eq!(observer.current(), None, "not even the path exists");
@@ -292,8 +289,7 @@ async fn requests_keep_to_their_budget_and_idle_observers_cost_none() {
 
 #[tokio::test]
 async fn bad_input_is_an_error_that_names_the_path() {
-    let fixture = Fixture::new("value bad input").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("value bad input").await;
     assert!(matches!(SharedValue::new(&zk, "value"), Err(Error::InvalidPath { .. })));
     let large = vec![b'x'; 1024 * 1024 + 1];
     let error = value(&zk).set(large).await.unwrap_err();
@@ -316,8 +312,7 @@ async fn bad_input_is_an_error_that_names_the_path() {
 
 #[tokio::test]
 async fn writes_that_are_dropped_leave_no_mark() {
-    let fixture = Fixture::new("dropped writes").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("dropped writes").await;
     let value = value(&zk);
     value.set("a").await.unwrap();
     for polls in 0..20 {

@@ -1,9 +1,9 @@
 //! The numbers of a coordinator.
 
 use zookeeper_recipes::{Coordinator, FairLock, SessionKind, Stats};
-use zookeeper_testkit::{Fixture, eventually, within};
+use zookeeper_testkit::{eventually, within};
 
-use crate::support::{PATIENCE, connect, session_id};
+use crate::support::{PATIENCE, session_id, start};
 
 fn bytes(stats: &Stats) -> usize {
     stats.sessions.iter().map(|session| session.bytes).sum()
@@ -15,8 +15,7 @@ async fn until(zk: &Coordinator, what: &str, is_reached: impl Fn(&Stats) -> bool
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn holds_waiters_sessions_and_requests_are_counted() {
-    let fixture = Fixture::new("stats").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("stats").await;
     let before = zk.stats();
     assert_eq!((before.holds, before.waiters, bytes(&before)), (0, 0, 0));
     assert_eq!(before.sessions.len(), 1);
@@ -50,8 +49,7 @@ async fn holds_waiters_sessions_and_requests_are_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_session_is_counted() {
-    let fixture = Fixture::new("stats of a loss").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("stats of a loss").await;
     assert_eq!(zk.stats().sessions_lost, 0);
     let lost = crate::sessions::expire(&fixture, &zk).await;
     until(&zk, "another session", |stats| {

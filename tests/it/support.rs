@@ -1,6 +1,6 @@
 //! What the modules share: sessions to contend with, and a bound on everything that is waited for.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::time::Duration;
 
 use futures::future;
@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use zookeeper_embedded::Faults;
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{
-    AcquireTimeoutError, ConnectOptions, Coordinator, Error, FairLock, FairLockGuard, TimeoutError,
+    AcquireTimeoutError, ConnectOptions, Coordinator, Error, FairLock, FairLockGuard, Hold, LossReason, TimeoutError,
 };
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::{Fixture, Proxy, eventually, within};
 
 /// How long anything that has to happen may take on a busy machine. Never what a test asserts on.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +31,28 @@ pub(crate) async fn connect(fixture: &Fixture) -> Coordinator {
 pub(crate) async fn connect_each<const N: usize>(fixture: &Fixture) -> [Coordinator; N] {
     let sessions = future::join_all((0..N).map(|_| connect(fixture))).await;
     sessions.try_into().expect("there are as many")
+}
+
+/// A fresh chroot, and a session of its own in it.
+pub(crate) async fn start(name: &str) -> (Fixture, Coordinator) {
+    let fixture = Fixture::new(name).await;
+    let zk = connect(&fixture).await;
+    (fixture, zk)
+}
+
+/// A fresh chroot, and as many sessions of their own in it as are asked for.
+pub(crate) async fn start_each<const N: usize>(name: &str) -> (Fixture, [Coordinator; N]) {
+    let fixture = Fixture::new(name).await;
+    let sessions = connect_each(&fixture).await;
+    (fixture, sessions)
+}
+
+/// A fresh chroot, and a session in it behind a proxy.
+pub(crate) async fn start_proxied(name: &str, timeout: Duration) -> (Fixture, Proxy, Coordinator) {
+    let fixture = Fixture::new(name).await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_to(&servers, timeout).await;
+    (fixture, proxy, zk)
 }
 
 /// A session that is served by the runtime of the test: it stops where that is blocked, and tells its log there.
@@ -55,10 +77,43 @@ pub(crate) fn lock(zk: &Coordinator, path: &str) -> FairLock {
     FairLock::new(zk, path).unwrap_or_else(|err| panic!("no lock: {err}"))
 }
 
-/// Acquires without anybody in front.
+/// Acquires with no other contender in front.
 pub(crate) async fn acquire(lock: &FairLock) -> FairLockGuard {
     let acquired = within(PATIENCE, "the lock is acquired", lock.acquire()).await;
     acquired.unwrap_or_else(|err| panic!("{} not acquired: {err}", lock.path()))
+}
+
+/// Waits for the loss of a hold.
+#[track_caller]
+pub(crate) fn loss(hold: &Hold) -> impl Future<Output = LossReason> {
+    within(PATIENCE, "the holder is told", hold.lost())
+}
+
+/// Waits until the session has an answer of the server.
+#[track_caller]
+pub(crate) fn answered(zk: &Coordinator) -> impl Future<Output = ()> {
+    eventually(PATIENCE, "an answer", || async {
+        zk.client().await.unwrap().check_stat("/").await.is_ok()
+    })
+}
+
+/// Waits until the session of `zk` has its watch, and it alone: its requests have all been answered.
+pub(crate) async fn stands_still<T>(zk: &Coordinator, waiting: &JoinHandle<T>) {
+    for _ in 0..3 {
+        eventually(PATIENCE, "an answer", || async {
+            zk.client().await.unwrap().sync("/").await.is_ok()
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!waiting.is_finished(), "it did not wait");
+}
+
+/// Waits until the wait in a task is over.
+#[track_caller]
+pub(crate) fn passes<E: Debug>(waiting: JoinHandle<Result<(), E>>) -> impl Future<Output = ()> {
+    let passed = within(PATIENCE, "the waiter passes", waiting);
+    async { passed.await.unwrap().unwrap() }
 }
 
 /// The id of the current session.
@@ -110,7 +165,7 @@ pub(crate) async fn assert_waits<T>(waiting: &JoinHandle<T>) {
     assert!(!waiting.is_finished(), "it went on");
 }
 
-/// Creates a node that anybody may use, as somebody else would.
+/// Creates a node that anybody may use, as another client would.
 pub(crate) async fn create(fixture: &Fixture, path: &str, mode: zk::CreateMode) {
     let options = mode.with_acls(zk::Acls::anyone_all());
     let created = fixture.raw().create(path, b"", &options).await;

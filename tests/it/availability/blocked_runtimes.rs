@@ -1,13 +1,13 @@
 //! A blocked runtime of the user costs no hold, and hides no loss from work that runs elsewhere.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use zookeeper_recipes::{Coordinator, FairLockGuard, Lost};
-use zookeeper_testkit::{Fixture, background, within};
+use zookeeper_recipes::{Coordinator, FairLockGuard};
+use zookeeper_testkit::{Fixture, within};
 
-use super::LOCK;
+use super::{BeatingWork, LOCK};
 use crate::sessions::Acquiring;
 use crate::support::{PATIENCE, acquire, connect, connect_to, lock};
 
@@ -88,23 +88,10 @@ async fn a_real_loss_stops_work_on_another_runtime() {
     let next = Acquiring::start_at(&fixture, &lock(&connect(&fixture).await, LOCK), 1).await;
     let granted = tokio::spawn(async move { (next.granted().await, Instant::now()) });
     proxy.black_hole();
-    let last = Arc::new(Mutex::new(Instant::now()));
-    let beat = Arc::clone(&last);
-    let work = guard.run_until_lost(async move {
-        loop {
-            *beat.lock().unwrap() = Instant::now();
-            background::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    let ended: Result<Result<(), Lost>, _> = tokio::time::timeout(3 * TIMEOUT, work).await;
+    let work = BeatingWork::new();
+    let ended = tokio::time::timeout(3 * TIMEOUT, guard.run_until_lost(work.clone().go_on())).await;
     let (next, granted) = granted.await.unwrap();
-    let last = *last.lock().unwrap();
-    assert!(
-        last < granted,
-        "the work ran {:?} beside the next holder",
-        last - granted
-    );
-    assert!(matches!(ended, Ok(Err(_))), "{ended:?}");
+    work.assert_dropped_before(granted, ended);
     proxy.heal();
     next.release().await.unwrap();
     drop(guard);

@@ -2,15 +2,15 @@
 //!
 //! A runtime that the user has chosen can be paused and shut down, and the session with it.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use zookeeper_recipes::{ConnectOptions, Coordinator, LossReason, Lost};
-use zookeeper_testkit::{Fixture, background, eventually, within};
+use zookeeper_recipes::{ConnectOptions, Coordinator, LossReason};
+use zookeeper_testkit::{Fixture, background, within};
 
-use super::{LOCK, directory};
+use super::{BeatingWork, LOCK, directory, requests_of_an_acquire};
 use crate::sessions::{Acquiring, told};
 use crate::support::{PATIENCE, acquire, connect, lock};
 
@@ -55,15 +55,8 @@ async fn an_acquire_after_a_pause_of_the_session_sends_few_heartbeats() {
         let blocked = block(&runtime);
         background::sleep(timeout / 2).await;
         drop(blocked);
-        eventually(PATIENCE, "an answer after the pause", || async {
-            zk.client().await.unwrap().check_stat("/").await.is_ok()
-        })
-        .await;
-        proxy.reset_counts();
-        let guard = acquire(&lock(&zk, LOCK)).await;
-        let requests = proxy.requests();
+        let requests = requests_of_an_acquire(&zk, &proxy).await;
         assert!(requests.heartbeats() <= 8, "T = {timeout:?}: {requests}");
-        guard.release().await.unwrap();
         fixture.assert_no_nodes_left(&[LOCK]).await;
     }
     background::blocking(move || drop(runtime)).await;
@@ -79,25 +72,12 @@ async fn work_elsewhere_ends_before_a_paused_session_is_followed() {
     let next = Acquiring::start_at(&fixture, &lock(&connect(&fixture).await, LOCK), 1).await;
     let granted = tokio::spawn(async move { (next.granted().await, Instant::now()) });
     let blocked = block(&runtime);
-    let last = Arc::new(Mutex::new(Instant::now()));
-    let beat = Arc::clone(&last);
-    let work = guard.run_until_lost(async move {
-        loop {
-            *beat.lock().unwrap() = Instant::now();
-            background::sleep(Duration::from_millis(5)).await;
-        }
-    });
+    let work = BeatingWork::new();
     // Its timer is one of the runtime of the session, which is blocked: that of the caller has to look as well.
-    let ended: Result<Result<(), Lost>, _> = tokio::time::timeout(3 * TIMEOUT, work).await;
+    let ended = tokio::time::timeout(3 * TIMEOUT, guard.run_until_lost(work.clone().go_on())).await;
     drop(blocked);
     let (next, granted) = granted.await.unwrap();
-    let last = *last.lock().unwrap();
-    assert!(
-        last < granted,
-        "the work ran {:?} beside the next holder",
-        last - granted
-    );
-    assert!(matches!(ended, Ok(Err(_))), "{ended:?}");
+    work.assert_dropped_before(granted, ended);
     next.release().await.unwrap();
     drop(guard);
     fixture.assert_no_nodes_left(&[LOCK]).await;

@@ -3,19 +3,17 @@
 use std::time::Duration;
 
 use zookeeper_recipes::{Group, LossReason, SessionState};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::within;
 
 use super::LOCK;
 use crate::sessions::told;
-use crate::support::{PATIENCE, acquire, connect_to, lock, session_id};
+use crate::support::{PATIENCE, acquire, lock, session_id, start_proxied};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_guard_in_scope_costs_no_session() {
-    let fixture = Fixture::new("dead guard").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, TIMEOUT).await;
+    let (fixture, proxy, zk) = start_proxied("dead guard", TIMEOUT).await;
     let member = Group::new(&zk, "/group").unwrap().join("member", "").await.unwrap();
     let guard = acquire(&lock(&zk, LOCK)).await;
     fixture.raw().delete(guard.path(), None).await.unwrap();

@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt as _};
 use zookeeper_recipes::{Coordinator, Error, Group, JoinError, Membership};
 use zookeeper_testkit::{Fixture, within};
 
-use crate::support::{PATIENCE, connect, session_id};
+use crate::support::{PATIENCE, session_id, start};
 
 const LIMIT: usize = 786_432;
 const AT_A_TIME: usize = 256;
@@ -46,8 +46,7 @@ async fn owned_bytes(fixture: &Fixture, session: i64) -> usize {
 /// Paths of some 800 bytes, so that a thousand are too many.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_ephemeral_too_many_is_refused_with_the_reason() {
-    let fixture = Fixture::new("ephemeral bytes").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("ephemeral bytes").await;
     let session = session_id(&zk).await;
     let (mut guards, refusal) = take(&zk, 1_100, 700).await;
     let refusal = refusal.expect("they are too many");
@@ -72,8 +71,7 @@ async fn one_ephemeral_too_many_is_refused_with_the_reason() {
 /// Creates in flight count: all are sent at once, and no more get through than may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn creates_in_flight_count_as_owned() {
-    let fixture = Fixture::new("ephemeral bytes at once").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("ephemeral bytes at once").await;
     let session = session_id(&zk).await;
     let locks = (0..1_100).map(|number| {
         let group = Group::new(&zk, &format!("/{}", "q".repeat(700))).unwrap();

@@ -14,7 +14,7 @@ use zookeeper_testkit::{Fixture, Proxy, within};
 
 use super::directory;
 use crate::sessions::{Acquiring, reached};
-use crate::support::{PATIENCE, connect, connect_to, lock};
+use crate::support::{PATIENCE, connect, connect_to, lock, loss};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 const LANES: u32 = 10;
@@ -218,7 +218,7 @@ async fn behind_a_black_hole_short_work_ends_first() {
     let next = Acquiring::start_at(&fixture, &lock(&other, "/lock"), 1).await;
     let granted = tokio::spawn(async move { (next.granted().await, Instant::now()) });
     proxy.black_hole();
-    within(PATIENCE, "the holder is told", guard.lost()).await;
+    loss(&guard).await;
     tokio::time::sleep(TIMEOUT / 5).await;
     let ended = Instant::now();
     let (next, granted) = granted.await.unwrap();

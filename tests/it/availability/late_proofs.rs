@@ -4,9 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use zookeeper_recipes::{ConnectOptions, SessionState};
-use zookeeper_testkit::{Fixture, background, eventually, within};
+use zookeeper_testkit::{Fixture, background, within};
 
-use super::{LOCK, directory};
+use super::{LOCK, directory, requests_of_an_acquire};
 use crate::sessions::{Acquiring, reached};
 use crate::support::{PATIENCE, acquire, connect_to, lock};
 
@@ -32,15 +32,8 @@ async fn acquire_after_a_pause(timeout: Duration) {
     background::sleep(timeout).await;
     // All of this process that the test can stop: this thread, and with it the runtime of the test.
     thread::sleep(timeout / 2);
-    eventually(PATIENCE, "an answer after the pause", || async {
-        zk.client().await.unwrap().check_stat("/").await.is_ok()
-    })
-    .await;
-    proxy.reset_counts();
-    let guard = acquire(&lock(&zk, LOCK)).await;
-    let requests = proxy.requests();
+    let requests = requests_of_an_acquire(&zk, &proxy).await;
     assert!(requests.heartbeats() <= FEW, "{requests}");
-    guard.release().await.unwrap();
     fixture.assert_no_nodes_left(&[LOCK]).await;
 }
 

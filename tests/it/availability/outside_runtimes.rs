@@ -13,7 +13,7 @@ use zookeeper_recipes::{
 };
 use zookeeper_testkit::{Fixture, background, within};
 
-use crate::support::{PATIENCE, acquire, connect, connect_each, connect_to, faults, lock, session_id};
+use crate::support::{PATIENCE, acquire, connect, connect_each, connect_to, faults, lock, session_id, start_proxied};
 
 const MOMENT: Duration = Duration::from_millis(50);
 
@@ -187,9 +187,7 @@ async fn a_grant_outside_a_runtime_after_a_pause_does_not_panic() {
 /// The signal is polled by another executor, and fires when the lease has lapsed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loss_is_told_outside_a_runtime() {
-    let fixture = Fixture::new("outside, lost").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, Duration::from_secs(2)).await;
+    let (fixture, proxy, zk) = start_proxied("outside, lost", Duration::from_secs(2)).await;
     let guard = acquire(&lock(&zk, "/lock")).await;
     proxy.black_hole();
     let told = thread::spawn(move || {

@@ -11,7 +11,7 @@ use zookeeper_testkit::{Fixture, within};
 
 use super::LOCK;
 use crate::sessions::reached;
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, join_line, lock};
+use crate::support::{LONG, PATIENCE, acquire, connect, join_line, lock, start_proxied};
 
 const LIMIT: Duration = Duration::from_millis(500);
 
@@ -136,9 +136,7 @@ async fn every_line_names_who_is_ahead() {
 
 #[tokio::test]
 async fn a_timeout_without_a_connection_says_so() {
-    let fixture = Fixture::new("timeout, cut off").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("timeout, cut off", LONG).await;
     proxy.refuse().await;
     reached(&mut zk.states(), SessionState::Suspended).await;
     let error = lock(&zk, LOCK).acquire_timeout(LIMIT).await.unwrap_err();

@@ -10,7 +10,9 @@ use zookeeper_testkit::{Fixture, eventually, within};
 
 use crate::events;
 use crate::sessions::{expire, told};
-use crate::support::{PATIENCE, acquire, assert_waits, connect, connect_to, granted, join_line, lock, session_id};
+use crate::support::{
+    PATIENCE, acquire, assert_waits, connect, granted, join_line, lock, session_id, start, start_each, start_proxied,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -25,9 +27,7 @@ async fn warned(path: &str, word: &str) {
 
 #[tokio::test]
 async fn a_lapsed_hold_is_a_warning() {
-    let fixture = Fixture::new("told, lapsed").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, TIMEOUT).await;
+    let (fixture, proxy, zk) = start_proxied("told, lapsed", TIMEOUT).await;
     let guard = acquire(&lock(&zk, "/told-lapsed")).await;
     proxy.black_hole();
     assert_eq!(told(&guard).await.0, LossReason::LeaseLapsed);
@@ -39,8 +39,7 @@ async fn a_lapsed_hold_is_a_warning() {
 
 #[tokio::test]
 async fn a_removed_hold_is_a_warning() {
-    let fixture = Fixture::new("told, removed").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("told, removed").await;
     let guard = acquire(&lock(&zk, "/told-removed")).await;
     fixture.raw().delete(guard.path(), None).await.unwrap();
     assert_eq!(told(&guard).await.0, LossReason::NodeRemoved);
@@ -70,8 +69,7 @@ async fn an_expired_hold_is_told_as_expired() {
 
 #[tokio::test]
 async fn a_closed_hold_is_told_as_closed() {
-    let fixture = Fixture::new("told, closed").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("told, closed").await;
     let guard = acquire(&lock(&zk, "/told-closed")).await;
     within(PATIENCE, "closed", zk.close()).await;
     assert_eq!(told(&guard).await.0, LossReason::Closed);
@@ -103,8 +101,7 @@ async fn a_normal_life_is_quiet() {
 /// People who come from `InterProcessMutex` expect the second acquire to pass.
 #[tokio::test]
 async fn a_wait_behind_ones_own_process_is_a_warning() {
-    let fixture = Fixture::new("told, reentrant").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("told, reentrant").await;
     let guard = acquire(&lock(&zk, "/told-reentrant")).await;
     let waiter = join_line(&fixture, &lock(&zk, "/told-reentrant"), 2).await;
     warned("/told-reentrant", "not reentrant").await;
@@ -116,9 +113,7 @@ async fn a_wait_behind_ones_own_process_is_a_warning() {
 /// Also behind a lost guard that is still in scope, whose place is kept until it is dropped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_behind_ones_own_lost_guard_is_a_warning() {
-    let fixture = Fixture::new("told, lost guard").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, TIMEOUT).await;
+    let (fixture, proxy, zk) = start_proxied("told, lost guard", TIMEOUT).await;
     let guard = acquire(&lock(&zk, "/told-condemned")).await;
     // Proofs get too slow to prolong the lease, and the session lives.
     proxy.delay(TIMEOUT * 14 / 100);
@@ -135,8 +130,7 @@ async fn a_wait_behind_ones_own_lost_guard_is_a_warning() {
 /// Another process of the same name is another contender, and no cause for a warning.
 #[tokio::test]
 async fn a_wait_behind_another_process_is_no_warning() {
-    let fixture = Fixture::new("told, another").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("told, another").await;
     let guard = acquire(&lock(&zk, "/told-another")).await;
     let waiter = join_line(&fixture, &lock(&other, "/told-another"), 2).await;
     assert_waits(&waiter).await;

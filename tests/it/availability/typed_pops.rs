@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use zookeeper_recipes::WaitTimeoutError;
 use zookeeper_recipes::queue::{Json, WorkQueue};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::within;
 
-use crate::support::{PATIENCE, connect};
+use crate::support::{PATIENCE, start};
 
 #[tokio::test]
 async fn a_typed_pop_that_timed_out_leaves_no_place() {
     let limit = Duration::from_millis(100);
-    let fixture = Fixture::new("typed pop").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("typed pop").await;
     let queue = WorkQueue::new(&zk, "/queue").unwrap().typed::<Json<u32>>();
     for round in 0..20 {
         let popped = within(PATIENCE, "the time is up", queue.pop_timeout(limit)).await;

@@ -5,7 +5,7 @@ use zookeeper_recipes::{DoubleBarrier, Error, ReleaseError};
 use zookeeper_testkit::{Fixture, within};
 
 use super::{PATH, READY, all_inside, all_leave, barrier, enter, entered, is_ready, leave, left};
-use crate::support::{PATIENCE, assert_waits, connect, connect_each};
+use crate::support::{PATIENCE, assert_waits, connect, connect_each, start};
 
 #[tokio::test]
 async fn it_opens_when_all_are_there_and_is_left_when_all_have_left() {
@@ -38,8 +38,7 @@ async fn it_opens_when_all_are_there_and_is_left_when_all_have_left() {
 
 #[tokio::test]
 async fn a_barrier_for_one_or_none_opens_at_once_and_several_of_a_session_may_enter() {
-    let fixture = Fixture::new("one").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("one").await;
     assert_eq!(barrier(&zk, 2).path(), PATH);
     for parties in [0, 1] {
         let inside = within(PATIENCE, "entered", barrier(&zk, parties).enter())

@@ -17,14 +17,13 @@ use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{PATH, READY, all_inside, all_leave, barrier, enter, entered, is_ready, leave, left};
 use crate::sessions::expire;
-use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each, connect_to, create, elapsed};
+use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each, connect_to, create, elapsed, start_proxied};
 
 /// #1290: since 4.1.0 a timed enter returned true on any event, so that one member alone passed.
 #[tokio::test]
 async fn curator_1290_a_wake_that_means_nothing_lets_nobody_pass() {
-    let fixture = Fixture::new("spurious").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, LONG).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("spurious", LONG).await;
+    let other = connect(&fixture).await;
     let entering = tokio::spawn({
         let barrier = barrier(&zk, 2);
         async move { barrier.enter_timeout(2 * PATIENCE).await }

@@ -7,7 +7,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_testkit::{Fixture, within};
 
 use super::{PATH, clean, drain, push, queue, queues};
-use crate::support::{PATIENCE, connect, create, faults, session_id};
+use crate::support::{PATIENCE, create, faults, session_id, start};
 
 /// The counter of a directory is an `int`, and servers stop at its last value.
 #[tokio::test]
@@ -46,8 +46,7 @@ async fn a_queue_keeps_its_order_up_to_the_end_of_its_numbers_and_says_so_there(
 
 #[tokio::test]
 async fn an_item_that_is_too_large_is_refused_with_the_limit_and_one_within_it_passes() {
-    let fixture = Fixture::new("large").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("large").await;
     let queue = queue(&zk);
     let session = session_id(&zk).await;
     let refused = queue.push(vec![0; 2_000_000]).await;
@@ -69,8 +68,7 @@ async fn pop_bytes(queue: &FifoQueue) -> Bytes {
 
 #[tokio::test]
 async fn bad_paths_and_items_that_cannot_be_taken_are_errors_that_name_them() {
-    let fixture = Fixture::new("bad").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("bad").await;
     for path in ["", "a", "/", "/a/", "/a//b", "/🔒"] {
         let refused = FifoQueue::new(&zk, path).unwrap_err();
         assert!(matches!(refused, Error::InvalidPath { .. }), "{path:?}: {refused}");

@@ -8,7 +8,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_testkit::{Fixture, within};
 
 use super::{LINE, PATH, clean, drain, pop, popped, push, queue, queues, wait_in_line};
-use crate::support::{LONG, PATIENCE, connect, create, elapsed};
+use crate::support::{LONG, PATIENCE, connect, create, elapsed, start};
 
 #[tokio::test]
 async fn items_leave_in_the_order_in_which_they_came_whatever_bytes_they_are() {
@@ -129,8 +129,7 @@ async fn children_that_are_no_items_are_ignored() {
 
 #[tokio::test]
 async fn a_closed_coordinator_ends_pops_that_wait() {
-    let fixture = Fixture::new("closed").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("closed").await;
     let queue = queue(&zk);
     let waiting = wait_in_line(&fixture, &queue, 1).await;
     zk.close().await;

@@ -9,7 +9,7 @@ use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 use super::{LINE, PATH, clean, drain, pop, popped, push, queue, queues, text};
 use crate::cancellation::poll_times;
 use crate::sessions::{expire_silent, session_of};
-use crate::support::{LONG, PATIENCE, connect, connect_to, elapsed};
+use crate::support::{LONG, PATIENCE, connect, connect_to, elapsed, start_proxied};
 
 /// Dropped after any number of polls, a pop leaves no node and loses no item, and the order stays.
 #[tokio::test]
@@ -72,9 +72,7 @@ async fn an_item_taken_for_a_dropped_pop_goes_to_another_one_of_the_handle() {
 /// The removal was applied, its caller has given up, and the session ends before anybody knows: the next pop is told.
 #[tokio::test]
 async fn an_item_in_doubt_whose_pop_has_given_up_goes_to_the_next_pop() {
-    let fixture = Fixture::new("doubt kept").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("doubt kept", LONG).await;
     let ours = queue(&zk);
     for item in ["a", "b", "c"] {
         push(&ours, item).await;

@@ -10,7 +10,7 @@ use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 use super::{PATH, clean, drain, pop, popped, push, queue};
 use crate::sessions::{expire_silent, session_of};
 use crate::strike::strike_each_request;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, start_proxied};
 
 /// Curator, row "lost item without lock": its delete is sent again, fails, and is taken for another consumer's.
 #[tokio::test]
@@ -88,9 +88,7 @@ async fn a_pop_that_was_cut_off_does_not_remove_an_item_that_took_the_name_of_th
 #[tokio::test]
 async fn dead_ledgers_cost_no_hold_after_a_reconnect() {
     const LEASE: Duration = Duration::from_secs(12);
-    let fixture = Fixture::new("dead ledgers").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LEASE).await;
+    let (fixture, proxy, zk) = start_proxied("dead ledgers", LEASE).await;
     let lock = FairLock::new(&zk, "/lock").unwrap();
     let hold = within(PATIENCE, "held", lock.acquire()).await.unwrap();
     let mut queues = Vec::new();
@@ -165,9 +163,7 @@ async fn the_reply_of_any_request_may_be_lost() {
 /// The session ends while nobody knows what became of the removal, and the item is gone: the caller is told which.
 #[tokio::test]
 async fn a_pop_that_cannot_be_known_says_which_item_it_is_about() {
-    let fixture = Fixture::new("indeterminate pop").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("indeterminate pop", LONG).await;
     let (ours, producer) = (queue(&zk), queue(&connect(&fixture).await));
     for item in ["a", "b", "c"] {
         push(&producer, item).await;
@@ -203,9 +199,7 @@ async fn a_pop_that_cannot_be_known_says_which_item_it_is_about() {
 
 #[tokio::test]
 async fn a_push_that_cannot_be_known_is_indeterminate() {
-    let fixture = Fixture::new("indeterminate push").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("indeterminate push", LONG).await;
     let queue = queue(&zk);
     push(&queue, "a").await;
     for (injection, expected) in [

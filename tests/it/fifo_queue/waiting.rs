@@ -5,7 +5,7 @@ use zookeeper_testkit::{Fixture, eventually};
 
 use super::{LEDGERS, LINE, PATH, clean, drain, pop, popped, push, queue, queues, wait_in_line};
 use crate::sessions::{expire, expire_unseen};
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, start, start_proxied};
 
 /// Curator's issue 308: `take` hangs when the server reaps the queue's container meanwhile.
 #[tokio::test]
@@ -50,9 +50,7 @@ async fn what_was_listed_before_the_directory_was_made_anew_does_not_jump_the_qu
 /// Curator's issue 623: after a long disconnect the watch is not set again, and the queue stops.
 #[tokio::test]
 async fn curator_623_a_consumer_hears_of_an_item_that_came_while_it_was_cut_off() {
-    let fixture = Fixture::new("long cut").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("long cut", LONG).await;
     let (consumer, producer) = (queue(&zk), queue(&connect(&fixture).await));
     for item in ["a", "b"] {
         let waiting = wait_in_line(&fixture, &consumer, 1).await;
@@ -71,8 +69,7 @@ async fn curator_623_a_consumer_hears_of_an_item_that_came_while_it_was_cut_off(
 
 #[tokio::test]
 async fn a_waiting_consumer_goes_on_in_the_next_session_and_the_next_in_line_takes_its_place() {
-    let fixture = Fixture::new("expired").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("expired").await;
     let (first, second) = (queue(&zk), queue(&connect(&fixture).await));
     let producer = queue(&connect(&fixture).await);
     let waiting_first = wait_in_line(&fixture, &first, 1).await;

@@ -6,7 +6,7 @@ use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{GROUP, changed, group, join, members};
 use crate::budget::make_dir;
-use crate::support::{PATIENCE, connect, connect_each, session_id};
+use crate::support::{PATIENCE, connect, session_id, start, start_each};
 
 #[tokio::test]
 async fn members_come_change_and_go() {
@@ -40,8 +40,7 @@ async fn members_come_change_and_go() {
 
 #[tokio::test]
 async fn the_layout_is_that_of_curators_group_member() {
-    let fixture = Fixture::new("group layout").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("group layout").await;
     let membership = join(&group(&zk), "me", "payload").await;
     let (data, stat) = fixture.raw().get_data("/group/me").await.unwrap();
     assert_eq!(
@@ -81,8 +80,7 @@ async fn an_id_can_be_joined_again_right_after_it_was_dropped() {
 /// close deletes the node of the other.
 #[tokio::test]
 async fn curator_group_member_same_id_is_an_error() {
-    let fixture = Fixture::new("same id").await;
-    let [zk, other] = connect_each(&fixture).await;
+    let (fixture, [zk, other]) = start_each("same id").await;
     let first = join(&group(&zk), "a", "first").await;
     let holder = session_id(&zk).await;
     for zk in [&other, &zk] {
@@ -144,8 +142,7 @@ async fn bad_input_is_an_error_that_names_it() {
 
 #[tokio::test]
 async fn a_closed_coordinator_ends_memberships_and_observers() {
-    let fixture = Fixture::new("closed group").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("closed group").await;
     let membership = join(&group(&zk), "a", "1").await;
     let mut observer = group(&zk).observe().await.unwrap();
     zk.close().await;

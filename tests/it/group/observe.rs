@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use zookeeper_testkit::{Fixture, Op, eventually};
+use zookeeper_testkit::{Op, eventually};
 
 use super::{GROUP, changed, group, join, until};
 use crate::sessions::expire;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, start_proxied};
 
 #[tokio::test]
 async fn an_observer_tells_who_left_and_joined_while_it_was_cut_off() {
-    let fixture = Fixture::new("cut-off group observer").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let bystander = connect_to(&servers, LONG).await;
+    let (fixture, proxy, bystander) = start_proxied("cut-off group observer", LONG).await;
     let members = group(&connect(&fixture).await);
     let (stays, leaves, again) = (
         join(&members, "stays", "1").await,
@@ -45,9 +43,7 @@ async fn an_observer_tells_who_left_and_joined_while_it_was_cut_off() {
 
 #[tokio::test]
 async fn idle_members_and_observers_cost_no_requests() {
-    let fixture = Fixture::new("idle group").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("idle group", LONG).await;
     let memberships = [join(&group(&zk), "a", "1").await, join(&group(&zk), "b", "1").await];
     let mut observer = group(&zk).observe().await.unwrap();
     eventually(PATIENCE, "the watches are set", || async {

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{FairLock, Presence};
-use zookeeper_testkit::{Fixture, Op, When, eventually, within};
+use zookeeper_testkit::{Op, When, eventually, within};
 
 use super::{GROUP, group, join, members, presence, until};
 use crate::sessions::session_of;
-use crate::support::{LONG, PATIENCE, connect, connect_each, connect_to};
+use crate::support::{LONG, PATIENCE, connect, start, start_each, start_proxied};
 
 #[tokio::test]
 async fn a_member_registers_again_in_each_new_session_with_its_latest_data() {
-    let fixture = Fixture::new("register again").await;
-    let [zk, bystander] = connect_each(&fixture).await;
+    let (fixture, [zk, bystander]) = start_each("register again").await;
     let membership = join(&group(&zk), "a", "0").await;
     let mut observer = group(&bystander).observe().await.unwrap();
     for round in 1..4 {
@@ -33,9 +32,7 @@ async fn a_member_registers_again_in_each_new_session_with_its_latest_data() {
 /// CURATOR-190, -154: a data update is lost on a disconnect.
 #[tokio::test]
 async fn curator_154_an_update_across_a_cut_an_expiry_or_a_lost_reply_is_not_lost() {
-    let fixture = Fixture::new("update across").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("update across", LONG).await;
     let membership = join(&group(&zk), "a", "0").await;
     let asking = group(&connect(&fixture).await);
 
@@ -68,9 +65,7 @@ async fn curator_154_an_update_across_a_cut_an_expiry_or_a_lost_reply_is_not_los
 /// CURATOR-620's kind of mistake: the node of the old session taken as own, which then vanishes.
 #[tokio::test]
 async fn curator_620_the_node_of_an_own_dying_session_is_waited_out() {
-    let fixture = Fixture::new("own dying session").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, Duration::from_secs(3)).await;
+    let (fixture, proxy, zk) = start_proxied("own dying session", Duration::from_secs(3)).await;
     // Kept past its session, this client keeps that alive at the server, and the node with it.
     let old = zk.client().await.unwrap();
     let membership = join(&group(&zk), "a", "1").await;
@@ -100,9 +95,7 @@ async fn curator_620_the_node_of_an_own_dying_session_is_waited_out() {
 
 #[tokio::test]
 async fn joining_again_waits_out_the_node_of_an_own_dying_session() {
-    let fixture = Fixture::new("join after lapse").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, Duration::from_secs(3)).await;
+    let (fixture, proxy, zk) = start_proxied("join after lapse", Duration::from_secs(3)).await;
     let old = zk.client().await.unwrap();
     let membership = join(&group(&zk), "a", "1").await;
     let lock = FairLock::new(&zk, "/held").unwrap().acquire().await.unwrap();
@@ -136,9 +129,8 @@ async fn joining_again_waits_out_the_node_of_an_own_dying_session() {
 
 #[tokio::test]
 async fn a_member_whose_id_was_taken_meanwhile_leaves_the_other_alone_and_waits() {
-    let fixture = Fixture::new("displaced").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, LONG).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("displaced", LONG).await;
+    let other = connect(&fixture).await;
     let membership = join(&group(&zk), "a", "old").await;
     let session = session_of(&zk).await;
     proxy.refuse().await;
@@ -167,9 +159,7 @@ async fn a_member_whose_id_was_taken_meanwhile_leaves_the_other_alone_and_waits(
 
 #[tokio::test]
 async fn leaving_never_deletes_the_node_of_another_session() {
-    let fixture = Fixture::new("conditional removal").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("conditional removal", LONG).await;
     let membership = join(&group(&zk), "a", "ours").await;
     // Our link is silent while an operator deletes our node and somebody else takes the id.
     proxy.black_hole();
@@ -190,8 +180,7 @@ async fn leaving_never_deletes_the_node_of_another_session() {
 /// CURATOR-97, -53, -258: a node that is not created again, or no longer watched after the first event.
 #[tokio::test]
 async fn curator_97_53_a_member_that_an_operator_deletes_is_back_every_time() {
-    let fixture = Fixture::new("operator deletes member").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("operator deletes member").await;
     let membership = join(&group(&zk), "a", "1").await;
     for _ in 0..3 {
         let (_, stat) = fixture.raw().get_data("/group/a").await.unwrap();
@@ -209,9 +198,7 @@ async fn curator_97_53_a_member_that_an_operator_deletes_is_back_every_time() {
 /// CURATOR-297: a node left behind by a quick close, or by a create whose reply is lost.
 #[tokio::test]
 async fn curator_297_nothing_is_left_by_a_join_that_is_dropped_or_whose_reply_is_lost() {
-    let fixture = Fixture::new("dropped join").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("dropped join", LONG).await;
     join(&group(&zk), "first", "").await.leave().await;
     for injection in 0..2 {
         let when = When::create().path("/group/a");
@@ -242,8 +229,7 @@ async fn curator_297_nothing_is_left_by_a_join_that_is_dropped_or_whose_reply_is
 /// A process that restarts faster than its former session expires meets its own node.
 #[tokio::test]
 async fn a_fast_restart_waits_for_the_former_session_and_never_takes_its_node() {
-    let fixture = Fixture::new("own ghost").await;
-    let [zk, restarted] = connect_each(&fixture).await;
+    let (fixture, [zk, restarted]) = start_each("own ghost").await;
     let ghost = join(&group(&zk), "ghost-7", "before").await;
     let session = session_of(&zk).await;
     let again = group(&restarted);
@@ -270,8 +256,7 @@ async fn a_fast_restart_waits_for_the_former_session_and_never_takes_its_node() 
 
 #[tokio::test]
 async fn a_node_that_never_goes_is_not_waited_for() {
-    let fixture = Fixture::new("no member").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("no member").await;
     crate::support::create(&fixture, GROUP, CreateMode::Persistent).await;
     crate::support::create(&fixture, &format!("{GROUP}/a"), CreateMode::Persistent).await;
     let taken = within(PATIENCE, "refused", group(&zk).join_when_free("a", "")).await;

@@ -9,7 +9,7 @@ use zookeeper_recipes::{Error, FencingToken, LossReason, MultiLock};
 use zookeeper_testkit::{Fixture, Op, When, within};
 
 use super::{UUID, connect_as, make};
-use crate::support::{PATIENCE, acquire, connect, connect_each, create, granted, join_line, lock};
+use crate::support::{PATIENCE, acquire, connect, create, granted, join_line, lock, start, start_each};
 
 #[tokio::test]
 async fn three_sessions_over_three_locks_are_found_and_one_is_broken() {
@@ -90,8 +90,7 @@ async fn three_sessions_over_three_locks_are_found_and_one_is_broken() {
 
 #[tokio::test]
 async fn multi_locks_and_waits_in_one_direction_give_no_circle() {
-    let fixture = Fixture::new("no dead-lock").await;
-    let [one, other] = connect_each(&fixture).await;
+    let (fixture, [one, other]) = start_each("no dead-lock").await;
     let both = MultiLock::new(&one, ["/t/1", "/t/2"]).unwrap().acquire().await.unwrap();
     let waiting = tokio::spawn({
         let both = MultiLock::new(&other, ["/t/2", "/t/1"]).unwrap();
@@ -108,8 +107,7 @@ async fn multi_locks_and_waits_in_one_direction_give_no_circle() {
 
 #[tokio::test]
 async fn a_process_that_waits_for_itself_is_told() {
-    let fixture = Fixture::new("self-wait").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("self-wait").await;
     let held = acquire(&lock(&zk, "/t/1")).await;
     let waiting = join_line(&fixture, &lock(&zk, "/t/1"), 2).await;
     let diagnosis = Doctor::new(&Inspector::new(&zk)).diagnose("/t").await.unwrap();
@@ -124,8 +122,7 @@ async fn a_process_that_waits_for_itself_is_told() {
 
 #[tokio::test]
 async fn only_the_contender_of_that_token_is_removed() {
-    let fixture = Fixture::new("break by token").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("break by token").await;
     let inspector = Inspector::new(&zk);
     let held = acquire(&lock(&zk, "/t/1")).await;
     let line = inspector.line("/t/1").await.unwrap().unwrap();
@@ -154,8 +151,7 @@ async fn only_the_contender_of_that_token_is_removed() {
 
 #[tokio::test]
 async fn a_break_whose_reply_is_lost_tells_the_truth() {
-    let fixture = Fixture::new("break, reply lost").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("break, reply lost").await;
     let held = acquire(&lock(&zk, "/t/1")).await;
     let (proxy, servers) = fixture.proxied().await;
     let operator = crate::support::connect_to(&servers, crate::support::LONG).await;
@@ -170,8 +166,7 @@ async fn a_break_whose_reply_is_lost_tells_the_truth() {
 
 #[tokio::test]
 async fn names_that_do_not_see_each_other_are_told() {
-    let fixture = Fixture::new("mixed layouts").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("mixed layouts").await;
     make(
         &fixture,
         &[

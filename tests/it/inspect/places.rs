@@ -10,12 +10,11 @@ use zookeeper_recipes::{
 use zookeeper_testkit::Fixture;
 
 use super::{SECOND, connect_as, make, places, told};
-use crate::support::{acquire, connect, join_line, lock};
+use crate::support::{acquire, join_line, lock, start};
 
 #[tokio::test]
 async fn each_of_our_recipes_is_recognised() {
-    let fixture = Fixture::new("inspect our recipes").await;
-    let zk = connect(&fixture).await;
+    let (_fixture, zk) = start("inspect our recipes").await;
     let inspector = Inspector::new(&zk);
     let held = acquire(&lock(&zk, "/t/lock")).await;
     let kazoo = FairLock::builder(&zk, "/t/kazoo")
@@ -115,8 +114,7 @@ async fn a_line_tells_who_holds_who_waits_and_since_when() {
 
 #[tokio::test]
 async fn names_of_others_are_told_apart() {
-    let fixture = Fixture::new("inspect names of others").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("inspect names of others").await;
     make(
         &fixture,
         &[
@@ -188,8 +186,7 @@ async fn names_of_others_are_told_apart() {
 
 #[tokio::test]
 async fn counts_cost_one_list_for_each_directory() {
-    let fixture = Fixture::new("inspect counts").await;
-    let zk = connect(&fixture).await;
+    let (_fixture, zk) = start("inspect counts").await;
     let inspector = Inspector::with_limit(&zk, 4);
     let guards = [
         acquire(&lock(&zk, "/t/a")).await,

@@ -5,7 +5,7 @@ use zookeeper_recipes::{FairLock, MultiLock, RwLock, Semaphore};
 use zookeeper_testkit::{Fixture, within};
 
 use super::connect_as;
-use crate::support::{PATIENCE, acquire, connect, lock};
+use crate::support::{PATIENCE, acquire, lock, start_each};
 
 #[tokio::test]
 async fn others_read_the_reason_of_a_contender() {
@@ -70,8 +70,7 @@ async fn a_reason_survives_a_request_to_make_way() {
 
 #[tokio::test]
 async fn observers_of_a_lock_see_each_holder_and_that_there_is_none() {
-    let fixture = Fixture::new("observe a lock").await;
-    let (one, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [one, other]) = start_each("observe a lock").await;
     let mut holder = FairLock::new(&other, "/fair").unwrap().observe().await.unwrap();
     assert_eq!(holder.current(), None);
     let guard = lock(&one, "/fair").acquire_as("first").await.unwrap();

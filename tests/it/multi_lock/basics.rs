@@ -8,13 +8,12 @@ use zookeeper_testkit::{Fixture, History, Mode, within};
 
 use super::{PATHS, all, counts, join, only_child, take};
 use crate::support::{
-    PATIENCE, acquire, connect, connect_each, connect_to, elapsed, granted, join_line, lock, session_id,
+    PATIENCE, acquire, connect, elapsed, granted, join_line, lock, session_id, start, start_each, start_proxied,
 };
 
 #[tokio::test]
 async fn all_locks_are_held_from_acquire_to_release() {
-    let fixture = Fixture::new("held").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("held").await;
     let guard = take(&all(&one)).await;
     assert!(guard.is_held() && guard.lost().reason().is_none());
     let tree = fixture.tree().await;
@@ -42,8 +41,7 @@ async fn all_locks_are_held_from_acquire_to_release() {
 
 #[tokio::test]
 async fn a_dropped_guard_gives_all_locks_back() {
-    let fixture = Fixture::new("dropped").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("dropped").await;
     let guard = take(&all(&one)).await;
     let next = join(&fixture, all(&two), 2).await;
     drop(guard);
@@ -53,8 +51,7 @@ async fn a_dropped_guard_gives_all_locks_back() {
 
 #[tokio::test]
 async fn paths_are_checked_and_count_once() {
-    let fixture = Fixture::new("paths").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("paths").await;
     assert!(matches!(MultiLock::new(&zk, [""; 0]), Err(Error::InvalidPath { .. })));
     match MultiLock::new(&zk, ["/a", "b"]) {
         Err(Error::InvalidPath { path, .. }) => assert_eq!(path, "b"),
@@ -73,8 +70,7 @@ async fn paths_are_checked_and_count_once() {
 
 #[tokio::test]
 async fn one_path_is_a_multi_lock_too() {
-    let fixture = Fixture::new("one").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("one").await;
     let guard = take(&MultiLock::new(&zk, ["/m/a"]).unwrap()).await;
     guard.release().await.unwrap();
     fixture.assert_no_nodes_left(&PATHS).await;
@@ -124,8 +120,7 @@ async fn overlapping_multi_locks_in_any_order_do_not_deadlock() {
 /// Curator's multi-lock goes on to the next lock after one threw, and tells the last error only.
 #[tokio::test]
 async fn curator_multi_lock_an_error_on_one_path_takes_nothing_and_is_told() {
-    let fixture = Fixture::new("error").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("error").await;
     let ephemeral = zk::CreateMode::Ephemeral.with_acls(zk::Acls::anyone_all());
     fixture.raw().create("/leaf", b"", &ephemeral).await.unwrap();
     let bad = MultiLock::new(&zk, ["/m/a", "/leaf", "/other/c"]).unwrap();
@@ -148,8 +143,7 @@ async fn curator_multi_lock_an_error_on_one_path_takes_nothing_and_is_told() {
 /// Curator's timeout applies to each lock anew.
 #[tokio::test]
 async fn curator_multi_lock_one_timeout_bounds_all_locks_together() {
-    let fixture = Fixture::new("timeout").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("timeout").await;
     let holders = [
         acquire(&lock(&one, PATHS[0])).await,
         acquire(&lock(&one, PATHS[2])).await,
@@ -180,9 +174,8 @@ async fn curator_multi_lock_one_timeout_bounds_all_locks_together() {
 
 #[tokio::test]
 async fn try_acquire_reads_first_and_takes_all_or_none() {
-    let fixture = Fixture::new("try").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, PATIENCE).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("try", PATIENCE).await;
+    let other = connect(&fixture).await;
     let holder = acquire(&lock(&other, PATHS[1])).await;
     proxy.reset_counts();
     assert_eq!(all(&zk).try_acquire().await.unwrap_err(), TryAcquireError::Contended);

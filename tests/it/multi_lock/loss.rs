@@ -8,12 +8,11 @@ use zookeeper_testkit::{Fixture, Op, eventually, within};
 
 use super::{PATHS, all, counts, join, only_child, take};
 use crate::sessions::{assert_expired, expire};
-use crate::support::{PATIENCE, connect, connect_each, connect_to, granted, lock, session_id};
+use crate::support::{PATIENCE, granted, lock, session_id, start, start_each, start_proxied};
 
 #[tokio::test]
 async fn the_loss_of_one_lock_is_the_loss_of_all() {
-    let fixture = Fixture::new("loss of one").await;
-    let [zk, other] = connect_each(&fixture).await;
+    let (fixture, [zk, other]) = start_each("loss of one").await;
     for path in PATHS {
         let guard = take(&all(&zk)).await;
         let next = join(&fixture, all(&other), 2).await;
@@ -43,8 +42,7 @@ async fn all_owned(fixture: &Fixture, session: i64) -> Vec<String> {
 /// A release that comes upon a node that somebody has just deleted is no success, and leaves nothing.
 #[tokio::test]
 async fn a_release_beside_an_operators_delete_leaves_nothing() {
-    let fixture = Fixture::new("release, delete").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("release, delete").await;
     for path in PATHS {
         let guard = take(&all(&zk)).await;
         let own = only_child(&fixture, path).await;
@@ -60,9 +58,7 @@ async fn a_release_beside_an_operators_delete_leaves_nothing() {
 
 #[tokio::test]
 async fn a_fenced_write_checks_all_nodes() {
-    let fixture = Fixture::new("fenced").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, PATIENCE).await;
+    let (fixture, proxy, zk) = start_proxied("fenced", PATIENCE).await;
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
     fixture.raw().create("/data", b"0", &options).await.unwrap();
     let guard = take(&all(&zk)).await;
@@ -98,8 +94,7 @@ async fn a_fenced_write_checks_all_nodes() {
 
 #[tokio::test]
 async fn a_waiter_that_loses_one_place_joins_all_lines_again() {
-    let fixture = Fixture::new("one place").await;
-    let [one, two, three] = connect_each(&fixture).await;
+    let (fixture, [one, two, three]) = start_each("one place").await;
     let holder = take(&all(&one)).await;
     let waiting = join(&fixture, all(&two), 2).await;
     let behind = join(&fixture, all(&three), 3).await;
@@ -126,8 +121,7 @@ async fn a_waiter_that_loses_one_place_joins_all_lines_again() {
 
 #[tokio::test]
 async fn an_expired_waiter_joins_all_lines_again_and_an_expired_holder_is_told() {
-    let fixture = Fixture::new("expiry").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("expiry").await;
     let holder = take(&all(&one)).await;
     let waiting = join(&fixture, all(&two), 2).await;
     let before = session_id(&two).await;

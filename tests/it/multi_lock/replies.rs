@@ -3,7 +3,7 @@
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use super::{PATHS, all, counts, only_child, take};
-use crate::support::{PATIENCE, connect, connect_to, granted};
+use crate::support::{PATIENCE, connect, connect_to, granted, start_proxied};
 
 #[tokio::test]
 async fn contenders_are_created_in_one_transaction_and_found_again_when_its_reply_is_lost() {
@@ -36,9 +36,8 @@ async fn contenders_are_created_in_one_transaction_and_found_again_when_its_repl
 /// lines is broken, so all lines are joined anew.
 #[tokio::test]
 async fn nodes_of_a_lost_reply_of_which_one_was_deleted_are_given_up() {
-    let fixture = Fixture::new("lost reply, delete").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, PATIENCE).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("lost reply, delete", PATIENCE).await;
+    let other = connect(&fixture).await;
     take(&all(&other)).await.release().await.unwrap();
     let fault = proxy.inject(When::request(Op::Multi).path("-lock-"), Injection::SilenceReply);
     let pending = tokio::spawn({

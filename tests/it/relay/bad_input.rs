@@ -5,7 +5,7 @@ use zookeeper_recipes::{CompleteError, Error, Relay, ReleaseError};
 use zookeeper_testkit::{Fixture, within};
 
 use super::{LINE, RESULT, TURN, complete, finish, join, relay, relays, told};
-use crate::support::{PATIENCE, connect, create, session_id};
+use crate::support::{PATIENCE, create, session_id, start};
 
 /// One that has begun anew while it was removed stays whole: at no moment is there a record without its result.
 #[tokio::test]
@@ -43,8 +43,7 @@ async fn a_relay_is_removed_as_a_whole_whatever_is_left_of_it() {
 
 #[tokio::test]
 async fn what_is_no_relay_and_what_is_too_large_are_errors_that_name_the_path() {
-    let fixture = Fixture::new("bad").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("bad").await;
     for path in ["", "a", "/", "/a/", "/a//b", "/🔒"] {
         let refused = Relay::new(&zk, path).unwrap_err();
         assert!(matches!(refused, Error::InvalidPath { .. }), "{path:?}: {refused}");

@@ -6,13 +6,12 @@ use zookeeper_testkit::{Fixture, eventually, within};
 use super::{LINE, complete, finish, join, join_line, relay, relays, told};
 use crate::cancellation::poll_times;
 use crate::sessions::{assert_expired, expire};
-use crate::support::{PATIENCE, connect, connect_each, granted};
+use crate::support::{PATIENCE, connect, granted, start, start_each};
 
 /// In every way in which a turn can end without a result.
 #[tokio::test]
 async fn the_successor_of_a_turn_without_a_result_gets_the_last_one_and_is_told() {
-    let fixture = Fixture::new("lost").await;
-    let [zk, other] = connect_each(&fixture).await;
+    let (fixture, [zk, other]) = start_each("lost").await;
     let (ours, others) = (relay(&zk), relay(&other));
     let mut before: Option<String> = None;
     for (step, way) in ["dropped", "released", "removed", "expired"].into_iter().enumerate() {
@@ -81,8 +80,7 @@ async fn who_leaves_while_waiting_is_not_a_lost_predecessor() {
 
 #[tokio::test]
 async fn a_waiting_participant_goes_on_in_the_next_session() {
-    let fixture = Fixture::new("expired").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("expired").await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     let turn = join(&others).await;
     let waiting = join_line(&fixture, &ours, 2).await;

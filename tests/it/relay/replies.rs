@@ -6,14 +6,12 @@ use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 use super::{TURN, complete, finish, join, relay, told};
 use crate::sessions::{expire_silent, session_of};
 use crate::strike::strike_each_request;
-use crate::support::{LONG, PATIENCE, connect, connect_to, granted};
+use crate::support::{LONG, PATIENCE, connect, connect_to, granted, start_proxied};
 
 /// A holder that is cut off, does not know it and completes later: nothing of it is stored.
 #[tokio::test]
 async fn a_result_that_comes_after_the_loss_is_not_stored() {
-    let fixture = Fixture::new("late").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("late", LONG).await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     complete(join(&others).await, "a").await;
     let turn = join(&ours).await;
@@ -36,9 +34,7 @@ async fn a_result_that_comes_after_the_loss_is_not_stored() {
 /// A result whose reply is lost with the session is found again in the next one, whoever came after it.
 #[tokio::test]
 async fn a_result_whose_reply_is_lost_with_the_session_is_found_again() {
-    let fixture = Fixture::new("found again").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("found again", LONG).await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     for (followers, expected) in [(0, Ok(())), (3, Ok(())), (16, Err(CompleteError::Indeterminate))] {
         let turn = join(&ours).await;
@@ -63,9 +59,7 @@ async fn a_result_whose_reply_is_lost_with_the_session_is_found_again() {
 /// The relay was removed after the result was stored and before its participant knew: nobody can tell any more.
 #[tokio::test]
 async fn a_result_of_a_relay_that_was_removed_since_is_in_doubt() {
-    let fixture = Fixture::new("removed since").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("removed since", LONG).await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     let turn = join(&ours).await;
     let session = session_of(&zk).await;
@@ -110,9 +104,7 @@ async fn a_turn_whose_replies_are_lost_is_begun_and_completed_once() {
 /// lost predecessor. Somebody who really was lost before it is still told of.
 #[tokio::test]
 async fn a_turn_that_began_and_was_never_returned_is_not_a_lost_predecessor_of_its_own_call() {
-    let fixture = Fixture::new("unreturned").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("unreturned", LONG).await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     complete(join(&others).await, "a").await;
     for lost in [false, true] {

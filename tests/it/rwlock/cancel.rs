@@ -3,18 +3,17 @@
 use std::pin::Pin;
 
 use zookeeper_recipes::RwLock;
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::within;
 
 use super::{DIR, rw, write};
 use crate::cancellation::poll_times;
-use crate::support::{PATIENCE, SILENCE, connect_each, session_id};
+use crate::support::{PATIENCE, SILENCE, session_id, start_each};
 
 type Attempt = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Drops `attempt` after every number of polls, with a reader ahead, and shows that whoever is behind has its turn.
 async fn walk(name: &str, attempt: impl Fn(RwLock) -> Attempt) {
-    let fixture = Fixture::new(name).await;
-    let [zk, other] = connect_each(&fixture).await;
+    let (fixture, [zk, other]) = start_each(name).await;
     let id = session_id(&zk).await;
     let mut rounds = 0;
     for blocked in [false, true] {

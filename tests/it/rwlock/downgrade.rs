@@ -5,13 +5,12 @@ use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use super::{DIR, assert_waits, join_reader, join_writer, name, rw, write};
 use crate::sessions::expire;
-use crate::support::{PATIENCE, connect, connect_each, connect_to, granted, session_id};
+use crate::support::{PATIENCE, connect, connect_to, granted, session_id, start, start_each, start_proxied};
 
 /// CUR-621: the reader of a downgraded writer stood behind a writer that waited, which then was granted beside it.
 #[tokio::test]
 async fn cur_621_a_downgraded_writer_keeps_its_place_ahead_of_waiting_writers() {
-    let fixture = Fixture::new("CUR-621").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("CUR-621").await;
     let writer = write(&rw(&one)).await;
     let (token, path, signal) = (writer.token(), writer.path().to_owned(), writer.lost());
     let next = join_writer(&fixture, &two, 2).await;
@@ -42,8 +41,7 @@ async fn cur_621_a_downgraded_writer_keeps_its_place_ahead_of_waiting_writers() 
 
 #[tokio::test]
 async fn a_downgrade_frees_the_readers_behind() {
-    let fixture = Fixture::new("downgrade frees").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("downgrade frees").await;
     let writer = write(&rw(&one)).await;
     let waiting = [
         join_reader(&fixture, &two, 2).await,
@@ -89,8 +87,7 @@ async fn a_downgrade_whose_reply_is_lost_is_resolved() {
 
 #[tokio::test]
 async fn a_downgrade_of_a_lost_lock_is_an_error_and_leaves_nothing() {
-    let fixture = Fixture::new("downgrade, lost").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("downgrade, lost").await;
     let writer = write(&rw(&zk)).await;
     fixture.raw().delete(writer.path(), None).await.unwrap();
     let reason = LossReason::NodeRemoved;
@@ -106,8 +103,7 @@ async fn a_downgrade_of_a_lost_lock_is_an_error_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_downgraded_reader_is_told_when_its_node_is_removed() {
-    let fixture = Fixture::new("downgraded, removed").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("downgraded, removed").await;
     let reader = write(&rw(&zk)).await.downgrade().await.unwrap();
     fixture.raw().delete(reader.path(), None).await.unwrap();
     let reason = within(PATIENCE, "told", reader.lost()).await;
@@ -119,9 +115,7 @@ async fn a_downgraded_reader_is_told_when_its_node_is_removed() {
 /// Half a transaction would show as a moment without any node, or as two: it is one request.
 #[tokio::test]
 async fn a_downgrade_is_one_transaction() {
-    let fixture = Fixture::new("one transaction").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, PATIENCE).await;
+    let (fixture, proxy, zk) = start_proxied("one transaction", PATIENCE).await;
     let writer = write(&rw(&zk)).await;
     proxy.reset_counts();
     let reader = writer.downgrade().await.unwrap();

@@ -5,13 +5,12 @@ use zookeeper_testkit::{Fixture, Injection, When, eventually, within};
 
 use super::{DIR, join_reader, join_writer, read, rw, write};
 use crate::sessions::{assert_expired, expire};
-use crate::support::{PATIENCE, connect_each, connect_to, granted, session_id};
+use crate::support::{PATIENCE, connect_to, granted, session_id, start_each};
 
 /// CUR-307: Curator fails with an index error when its own node has vanished from the list.
 #[tokio::test]
 async fn cur_307_a_waiter_whose_own_node_vanished_joins_again() {
-    let fixture = Fixture::new("CUR-307").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("CUR-307").await;
     let writer = write(&rw(&one)).await;
     let reader = join_reader(&fixture, &two, 2).await;
     let next = join_writer(&fixture, &two, 3).await;
@@ -36,8 +35,7 @@ async fn cur_307_a_waiter_whose_own_node_vanished_joins_again() {
 
 #[tokio::test]
 async fn whoever_loses_its_session_waiting_joins_again_and_holding_is_told() {
-    let fixture = Fixture::new("expiry").await;
-    let [one, two, three] = connect_each(&fixture).await;
+    let (fixture, [one, two, three]) = start_each("expiry").await;
     let holder = read(&rw(&one)).await;
     let waiting = join_writer(&fixture, &two, 2).await;
     let behind = join_writer(&fixture, &three, 3).await;

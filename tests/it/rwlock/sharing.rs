@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Layout, RwLock, TryAcquireError};
-use zookeeper_testkit::Fixture;
 
 use super::{DIR, assert_waits, join_reader, join_writer, name, read, rw, write};
 use crate::budget::make_dir;
-use crate::support::{PATIENCE, connect, connect_each, elapsed, granted};
+use crate::support::{PATIENCE, elapsed, granted, start, start_each};
 
 #[tokio::test]
 async fn readers_share_and_a_writer_has_it_alone() {
-    let fixture = Fixture::new("share").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("share").await;
     let readers = [read(&rw(&one)).await, read(&rw(&two)).await, read(&rw(&one)).await];
     assert!(readers.iter().all(|reader| reader.is_held()));
     let writer = join_writer(&fixture, &two, 4).await;
@@ -35,8 +33,7 @@ async fn readers_share_and_a_writer_has_it_alone() {
 /// Writers do not starve: the lock is read, and yet a reader that comes after a writer has to let it pass.
 #[tokio::test]
 async fn a_reader_behind_a_waiting_writer_waits() {
-    let fixture = Fixture::new("no starvation").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("no starvation").await;
     let first = read(&rw(&one)).await;
     let writer = join_writer(&fixture, &two, 2).await;
     let later = join_reader(&fixture, &one, 3).await;
@@ -51,8 +48,7 @@ async fn a_reader_behind_a_waiting_writer_waits() {
 
 #[tokio::test]
 async fn a_reader_goes_on_when_the_writer_ahead_gives_up() {
-    let fixture = Fixture::new("writer gives up").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("writer gives up").await;
     let first = read(&rw(&one)).await;
     let writer = join_writer(&fixture, &two, 2).await;
     let later = join_reader(&fixture, &one, 3).await;
@@ -65,8 +61,7 @@ async fn a_reader_goes_on_when_the_writer_ahead_gives_up() {
 
 #[tokio::test]
 async fn try_forms_see_those_who_hold_and_those_who_wait() {
-    let fixture = Fixture::new("try").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("try").await;
     let (mine, other) = (rw(&one), rw(&two));
     let reader = mine.try_read().await.unwrap();
     let second = other.try_read().await.unwrap();
@@ -85,8 +80,7 @@ async fn try_forms_see_those_who_hold_and_those_who_wait() {
 
 #[tokio::test]
 async fn on_a_timeout_no_node_is_left() {
-    let fixture = Fixture::new("timeouts").await;
-    let [one, two] = connect_each(&fixture).await;
+    let (fixture, [one, two]) = start_each("timeouts").await;
     let (mine, other) = (rw(&one), rw(&two));
     let after = Duration::from_millis(200);
     let writer = write(&other).await;
@@ -103,8 +97,7 @@ async fn on_a_timeout_no_node_is_left() {
 
 #[tokio::test]
 async fn the_names_are_those_of_curator_or_of_kazoo() {
-    let fixture = Fixture::new("names").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("names").await;
     for (layout, reads, writes) in [
         (Layout::Curator, "-__READ__", "-__WRIT__"),
         (Layout::Kazoo, "__rlock__", "__lock__"),
@@ -125,8 +118,7 @@ async fn the_names_are_those_of_curator_or_of_kazoo() {
 /// Contenders of Curator and kazoo, as their names and kinds of nodes have it, block ours where they should.
 #[tokio::test]
 async fn contenders_of_others_stand_in_the_same_line() {
-    let fixture = Fixture::new("others").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("others").await;
     make_dir(&fixture, DIR).await;
     let options = zk::CreateMode::EphemeralSequential.with_acls(zk::Acls::anyone_all());
     for (prefix, is_reader) in [

@@ -4,11 +4,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use zookeeper_recipes::{Permit, Semaphore};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::within;
 
 use super::{LEASES, LOCKS, finish, semaphore, take};
 use crate::cancellation::poll_times;
-use crate::support::{LONG, PATIENCE, SILENCE, connect, connect_each, session_id};
+use crate::support::{LONG, PATIENCE, SILENCE, session_id, start, start_each};
 
 type Attempt = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;
 
@@ -20,8 +20,7 @@ async fn walk(name: &str, attempt: impl Fn(Semaphore) -> Attempt) {
         HoldAll,
         GiveBack,
     }
-    let fixture = Fixture::new(name).await;
-    let [zk, other] = connect_each(&fixture).await;
+    let (fixture, [zk, other]) = start_each(name).await;
     let id = session_id(&zk).await;
     let (mine, theirs) = (semaphore(&zk, 3), semaphore(&other, 3));
     let (mut rounds, mut most) = (0, 0);
@@ -101,8 +100,7 @@ async fn a_try_acquire_dropped_at_any_await_point_leaves_nothing() {
 
 #[tokio::test]
 async fn a_release_dropped_at_any_await_point_gives_back() {
-    let fixture = Fixture::new("release").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("release").await;
     let mine = semaphore(&zk, 3);
     for polls in 0.. {
         let permit = take(&mine, 2).await;

@@ -7,7 +7,7 @@ use zookeeper_recipes::{Error, LossReason, PermitError, PermitTimeoutError, Sema
 use zookeeper_testkit::{Fixture, within};
 
 use super::{LEASES, LOCKS, PATH, finish, join_line, semaphore, semaphores, take};
-use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each, create, elapsed, faults, granted};
+use crate::support::{LONG, PATIENCE, assert_waits, connect, create, elapsed, faults, granted, start, start_each};
 
 #[tokio::test]
 async fn permits_are_taken_and_given_back() {
@@ -94,8 +94,7 @@ async fn more_than_there_are_is_an_error_at_once() {
 
 #[tokio::test]
 async fn the_number_is_agreed_on_and_another_is_a_mismatch() {
-    let fixture = Fixture::new("mismatch").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("mismatch").await;
     let permit = take(&semaphore(&zk, 3), 1).await;
     assert_eq!(fixture.raw().get_data(PATH).await.unwrap().0, b"3");
     let wrong = semaphore(&zk, 4);
@@ -128,8 +127,7 @@ async fn the_number_is_agreed_on_and_another_is_a_mismatch() {
 
 #[tokio::test]
 async fn growing_lets_waiters_in_and_shrinking_takes_nothing_away() {
-    let fixture = Fixture::new("live").await;
-    let [zk, other] = connect_each(&fixture).await;
+    let (fixture, [zk, other]) = start_each("live").await;
     let (mine, theirs) = (semaphore(&zk, 2), semaphore(&other, 2));
     let first = take(&mine, 2).await;
     let waiter = join_line(&fixture, &theirs, 1, 1).await;
@@ -208,8 +206,7 @@ async fn a_changed_number_outlives_the_idle_semaphore() {
 
 #[tokio::test]
 async fn calls_on_a_closed_coordinator_fail_and_bad_paths_are_refused() {
-    let fixture = Fixture::new("refused").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("refused").await;
     assert!(matches!(Semaphore::new(&zk, "bank", 2), Err(Error::InvalidPath { .. })));
     let mine = semaphore(&zk, 2);
     let permit = take(&mine, 2).await;

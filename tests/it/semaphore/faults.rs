@@ -8,7 +8,7 @@ use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 use super::{PATH, finish, join_line, semaphore, take};
 use crate::sessions::expire;
 use crate::strike::strike_each_request;
-use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each, connect_to, granted};
+use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each, granted, start_proxied};
 
 #[tokio::test]
 async fn waiters_whose_session_expires_stand_in_line_again_at_the_tail() {
@@ -39,9 +39,8 @@ async fn waiters_whose_session_expires_stand_in_line_again_at_the_tail() {
 
 #[tokio::test]
 async fn a_change_of_the_number_whose_reply_is_lost_is_made_once() {
-    let fixture = Fixture::new("lost change").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, LONG).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("lost change", LONG).await;
+    let other = connect(&fixture).await;
     let (mine, theirs) = (semaphore(&zk, 2), semaphore(&other, 2));
     for (permits, injection) in [
         (5, Injection::LoseReply),

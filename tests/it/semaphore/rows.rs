@@ -19,7 +19,9 @@ use zookeeper_testkit::{Fixture, History, Injection, Mode, Op, When, within};
 
 use super::{LEASES, LOCKS, PATH, finish, join_line, semaphore, semaphores, take};
 use crate::sessions::{assert_expired, expire};
-use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each, connect_to, elapsed, granted};
+use crate::support::{
+    LONG, PATIENCE, assert_waits, connect, connect_each, elapsed, granted, start, start_each, start_proxied,
+};
 
 /// Two clients that each ask for two of two: with Curator, none of 80 calls came to an end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -78,9 +80,8 @@ async fn curator_semaphore_convoy_a_big_request_at_the_head_is_not_overtaken() {
 /// A permit is taken and the line is left in one transaction: there is no failure between the two.
 #[tokio::test]
 async fn curator_semaphore_release_failure_and_315_a_lost_reply_loses_no_permit() {
-    let fixture = Fixture::new("lost replies").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, LONG).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("lost replies", LONG).await;
+    let other = connect(&fixture).await;
     let (mine, theirs) = (semaphore(&zk, 3), semaphore(&other, 3));
     take(&mine, 3).await.release().await.unwrap();
     for injection in [Injection::LoseReply, Injection::CutBefore] {
@@ -111,9 +112,8 @@ async fn curator_semaphore_release_failure_and_315_a_lost_reply_loses_no_permit(
 /// A list that fails while permits are waited for, or the watch on them.
 #[tokio::test]
 async fn curator_335_a_failed_list_loses_no_permit() {
-    let fixture = Fixture::new("failed list").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (zk, other) = (connect_to(&servers, LONG).await, connect(&fixture).await);
+    let (fixture, proxy, zk) = start_proxied("failed list", LONG).await;
+    let other = connect(&fixture).await;
     let (mine, theirs) = (semaphore(&zk, 2), semaphore(&other, 2));
     for injection in [Injection::LoseReply, Injection::CutBefore] {
         for nth in 1..=3 {
@@ -136,8 +136,7 @@ async fn curator_335_a_failed_list_loses_no_permit() {
 /// A race lets Curator's acquire return without a permit while the client is closed.
 #[tokio::test]
 async fn curator_376_whoever_is_told_of_a_permit_has_it() {
-    let fixture = Fixture::new("closed").await;
-    let other = connect(&fixture).await;
+    let (fixture, other) = start("closed").await;
     let theirs = semaphore(&other, 1);
     for round in 0..20_u64 {
         let zk = connect(&fixture).await;
@@ -191,8 +190,7 @@ async fn curator_180_a_directory_reaped_in_between_is_made_again() {
 
 #[tokio::test]
 async fn curator_595_the_permits_of_a_lost_session_come_back() {
-    let fixture = Fixture::new("expired").await;
-    let [zk, other] = connect_each(&fixture).await;
+    let (fixture, [zk, other]) = start_each("expired").await;
     let (mine, theirs) = (semaphore(&zk, 3), semaphore(&other, 3));
     for _ in 0..3 {
         let two = take(&mine, 2).await;
