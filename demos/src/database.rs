@@ -8,8 +8,23 @@ use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
 
 use crate::BoxError;
 
+/// A ledger: a database of its own, with tables of its own.
+pub trait Ledger: Sized + From<Connection> {
+    /// What a new one begins with.
+    const SCHEMA: &str;
+
+    /// Makes a new ledger.
+    fn create(path: &Path) -> Result<Self, BoxError> {
+        Ok(create(path, Self::SCHEMA)?.into())
+    }
+
+    fn open(path: &Path) -> Result<Self> {
+        Ok(open(path)?.into())
+    }
+}
+
 /// Makes a new one.
-pub fn create(path: &Path, schema: &str) -> Result<Connection, BoxError> {
+fn create(path: &Path, schema: &str) -> Result<Connection, BoxError> {
     // Not an old one: its tokens and ids may be those of another ensemble.
     File::create_new(path).map_err(|error| format!("{}: {error}; name a new file", path.display()))?;
     let db = open(path)?;
@@ -18,7 +33,7 @@ pub fn create(path: &Path, schema: &str) -> Result<Connection, BoxError> {
     Ok(db)
 }
 
-pub fn open(path: &Path) -> Result<Connection> {
+fn open(path: &Path) -> Result<Connection> {
     let db = Connection::open(path)?;
     db.busy_timeout(Duration::from_secs(30))?;
     // With a write-ahead log this survives a crash of the process, and spares a demo the wait for the disk.

@@ -3,14 +3,12 @@
 //! Each writer shows the fencing token of its lock. The ledger keeps the highest token that each account has seen and
 //! refuses an older one, in the same transaction as the write. A refusal is noted, too.
 
-use std::path::Path;
-
 use rusqlite::{Connection, Result, Transaction, params};
 use zookeeper_recipes::FencingToken;
 
 use demos::books::Books;
+use demos::database;
 use demos::payment::Payment;
-use demos::{BoxError, database};
 
 /// One connection to the ledger. Every worker has its own.
 #[derive(Debug)]
@@ -29,18 +27,17 @@ pub(crate) enum Settlement {
     Refused { newest: FencingToken },
 }
 
+impl From<Connection> for Ledger {
+    fn from(db: Connection) -> Self {
+        Self { db }
+    }
+}
+
+impl database::Ledger for Ledger {
+    const SCHEMA: &str = SCHEMA;
+}
+
 impl Ledger {
-    /// Makes a new ledger.
-    pub(crate) fn create(path: &Path) -> Result<Self, BoxError> {
-        let db = database::create(path, SCHEMA)?;
-        Ok(Self { db })
-    }
-
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let db = database::open(path)?;
-        Ok(Self { db })
-    }
-
     /// The balance of an account in cents, or `None` if the account has seen a token newer than `token`.
     ///
     /// The token is shown here already: from the moment at which a holder reads, no older one may write any more. If it
@@ -145,6 +142,7 @@ const SCHEMA: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
+    use demos::database::Ledger as _;
     use demos::scratch::ScratchDir;
 
     const OLD: FencingToken = FencingToken::from_i64(7);
@@ -182,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payment_is_settled_once_whoever_asks() {
+    fn a_payment_is_settled_once() {
         let (_dir, mut ledger) = ledger();
         assert_eq!(ledger.settle(&request("pay-1", 5), 5, OLD), Ok(Settlement::Settled));
         assert_eq!(ledger.settle(&request("pay-1", 5), 10, OLD), Ok(Settlement::Duplicate));

@@ -1,12 +1,10 @@
 //! The ledger: a SQLite database that trusts no queue. It applies each item once, however often it is delivered.
 
-use std::path::Path;
-
 use rusqlite::{Connection, Result, params};
 
 use demos::books::Books;
+use demos::database;
 use demos::payment::Payment;
-use demos::{BoxError, database};
 
 /// One connection to the ledger. Every process has its own.
 #[derive(Debug)]
@@ -14,18 +12,17 @@ pub(crate) struct Ledger {
     db: Connection,
 }
 
+impl From<Connection> for Ledger {
+    fn from(db: Connection) -> Self {
+        Self { db }
+    }
+}
+
+impl database::Ledger for Ledger {
+    const SCHEMA: &str = SCHEMA;
+}
+
 impl Ledger {
-    /// Makes a new ledger.
-    pub(crate) fn create(path: &Path) -> Result<Self, BoxError> {
-        let db = database::create(path, SCHEMA)?;
-        Ok(Self { db })
-    }
-
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let db = database::open(path)?;
-        Ok(Self { db })
-    }
-
     /// Applies those of these recharges whose items have not been applied before, in one transaction. When it returns,
     /// the items may be acknowledged.
     pub(crate) fn apply<'a>(&mut self, recharges: impl IntoIterator<Item = (&'a str, &'a Payment)>) -> Result<()> {
@@ -96,6 +93,7 @@ const SCHEMA: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
+    use demos::database::Ledger as _;
     use demos::scratch::ScratchDir;
 
     #[test]

@@ -3,12 +3,10 @@
 //! Every record carries the term of the leader that had the job run. The ledger keeps the highest term that it has seen
 //! and refuses an older one, in the same transaction as the record. A refusal is noted, too.
 
-use std::path::Path;
-
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::MINUTE;
-use demos::{BoxError, database};
+use demos::database;
 
 /// One connection to the ledger. Every process has its own.
 #[derive(Debug)]
@@ -27,18 +25,17 @@ pub(crate) enum Entry {
     Refused { newest: i64 },
 }
 
+impl From<Connection> for Ledger {
+    fn from(db: Connection) -> Self {
+        Self { db }
+    }
+}
+
+impl database::Ledger for Ledger {
+    const SCHEMA: &str = SCHEMA;
+}
+
 impl Ledger {
-    /// Makes a new ledger.
-    pub(crate) fn create(path: &Path) -> Result<Self, BoxError> {
-        let db = database::create(path, SCHEMA)?;
-        Ok(Self { db })
-    }
-
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let db = database::open(path)?;
-        Ok(Self { db })
-    }
-
     /// Shows the term of a new leader: from now on no older one is taken. False if this one is old already.
     pub(crate) fn begin_term(&mut self, term: i64, leader: &str) -> Result<bool> {
         let transaction = database::begin(&mut self.db)?;
