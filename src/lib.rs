@@ -75,7 +75,7 @@
 //! | probes, live and ready told apart | [`Coordinator::health`], [`LeaderElection::health`], [`Schedule::health`], [`queue::WorkQueue::health`] |
 //! | lead until a signal, with back-off | [`LeaderElection::run_until`] |
 //! | elected and ready, two states | [`Leadership::ready`], [`LeaderElectionBuilder::ready_within`] |
-//! | who should lead | [`LeaderElectionBuilder::rank`], [`LeaderElectionBuilder::spread_as`] |
+//! | the preferred leader | [`LeaderElectionBuilder::rank`], [`LeaderElectionBuilder::spread_as`] |
 //! | whether this process leads | [`LeaderElection::is_leader`] |
 //! | a job once per due time | [`Schedule`]; [`once_per`] without a leader |
 //!

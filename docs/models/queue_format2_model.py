@@ -266,7 +266,7 @@ class Model:
             mine = node is not None and node[2] == me[SESSION]
             after = self.finished(me, kind, held) if mine else (me[0],) + IDLE
             yield 'claim found' if mine else 'claim not found', (nodes, put(consumers, k, after), *rest)
-        elif kind == 'bury':                           # nobody asks
+        elif kind == 'bury':                           # no caller asks
             yield 'burial forgotten', (nodes, put(consumers, k, (me[0],) + IDLE), *rest)
         elif self.bug == 'no-ledger':                  # the claim is gone: it must have been we
             c = ('c',) + me[HELD][:4]
@@ -308,7 +308,7 @@ class Model:
         names = self.names(there)
         for k, me in enumerate(consumers):
             session, view, read, held, hand, pending, claimed, ok = me
-            who = f'consumer {k}: '
+            actor = f'consumer {k}: '
             if faults:
                 new = (session[0], session[1] + 1)
                 fresh = dict(there)
@@ -316,51 +316,51 @@ class Model:
                 others = put(consumers, k, (new,) + IDLE)
                 gone = {path: node for path, node in fresh.items() if node[2] != session}
                 if held or pending:
-                    yield who + 'session expires', (freeze(gone), others, producer, zombies, ghosts, faults - 1, nacks)
-                    yield who + 'crash', (freeze(fresh), others, producer, zombies + (session,), ghosts, faults - 1, nacks)
+                    yield actor + 'session expires', (freeze(gone), others, producer, zombies, ghosts, faults - 1, nacks)
+                    yield actor + 'crash', (freeze(fresh), others, producer, zombies + (session,), ghosts, faults - 1, nacks)
             if pending:
                 for label, after in self.resolve(state, k):
-                    yield who + label, after
+                    yield actor + label, after
                 continue
             if view != names and (not held or self.fused and hand is not None):
-                yield who + 'look', (nodes, put(consumers, k, put(put(me, VIEW, names), READ, None)), *state[2:])
+                yield actor + 'look', (nodes, put(consumers, k, put(put(me, VIEW, names), READ, None)), *state[2:])
             if held and hand is None and ('c',) + held[:4] not in there and self.bug != 'no-local-deadline':
                 # Its deadline has passed by its own clock, before that by the ensemble's: it is not handed out.
-                yield who + 'lets a claim go', (nodes, put(consumers, k, (session,) + IDLE), *state[2:])
+                yield actor + 'lets a claim go', (nodes, put(consumers, k, (session,) + IDLE), *state[2:])
             elif held and hand is None:
                 item = (held[0], self.first_open(held))
                 ahead = [free for free in self.candidates(names) if free[:2] < item]
                 if self.strict and claimed and ahead and self.bug != 'no-validation':
-                    for label, after in self.commit(state, k, self.release(put(me, VIEW, names), there), 'release: somebody ahead'):
-                        yield who + label, after
+                    for label, after in self.commit(state, k, self.release(put(me, VIEW, names), there), 'release: a consumer ahead'):
+                        yield actor + label, after
                     continue
                 index = self.at[item]
                 need(ghosts[0][index] < held[5][1][item[1] - held[1]][0], f'token of {item} does not grow')
                 need(not self.strict or not claimed or ok or not self.takes[k] == 1, f'{item} handed out while one ahead was free')
                 handed = (put(ghosts[0], index, ghosts[0][index] + 1), ghosts[1])
                 after = (session, names, None, held, item[1], None, False, False)
-                yield who + f'hands {item} out', (nodes, put(consumers, k, after), producer, zombies, handed, faults, nacks)
+                yield actor + f'hands {item} out', (nodes, put(consumers, k, after), producer, zombies, handed, faults, nacks)
             elif held:
                 draft = self.settle(me, there, False)
                 for label, after in self.commit(state, k, draft, 'ack'):
-                    yield who + label, after
+                    yield actor + label, after
                 if self.fused and draft[2] is None:
                     for free in self.candidates(view)[:1]:
                         more = self.claim(session, 1, free, None)
                         if more:
                             both = ('fused', draft[1] + more[1], more[2], draft[3], len(draft[1]))
                             for label, after in self.commit(state, k, both, 'ack and claim'):
-                                yield who + label, after
+                                yield actor + label, after
                 if nacks:
                     fewer = (*state[:6], nacks - 1)
                     for label, after in self.commit(fewer, k, self.settle(me, there, True), 'nack'):
-                        yield who + label, after
+                        yield actor + label, after
             elif view is not None:
                 for g, n in enumerate(self.segments):      # what is left of a segment that is done
                     if n > 1 and ('s', g) in view and not self.ranges(g, view):
                         after, _ = apply(there, [D(('s', g))])
                         if after is not None:
-                            yield who + 'sweeps', (freeze(after), *state[1:])
+                            yield actor + 'sweeps', (freeze(after), *state[1:])
                 free = self.candidates(view)
                 overdue = [] if not (self.timeouts and faults) else \
                     [(p[1], p[2], ('o',) + p[1:4], p) for p in view if p[0] == 'c']
@@ -373,14 +373,14 @@ class Model:
                         known = (nodes, put(consumers, k, put(me, READ, (path, node[0], node[1]) if node else None)), *state[2:])
                         if node is None:
                             known = (nodes, put(consumers, k, put(me, VIEW, None)), *state[2:])
-                        yield who + f'reads {path}', known
+                        yield actor + f'reads {path}', known
                     else:
                         for label, after in self.commit(spent, k, draft, f'claims {draft[2]}' + (' over' if over else '')):
-                            yield who + label, after
+                            yield actor + label, after
 
     def step(self, state):
         for label, after in self.steps(state):
-            if self.strict:                                # whether there was a moment with nobody free ahead
+            if self.strict:                                # whether there was a moment with no free item ahead
                 consumers = after[1]
                 for k, me in enumerate(consumers):
                     if me[HELD] and me[HAND] is None and me[CLAIMED] and not me[OK] and not me[PEND]:
