@@ -115,7 +115,7 @@ async fn remove(session: &Arc<Session>, path: &str, expected: FencingToken) -> R
         match commit(&mut retry, session, &steps).await? {
             Transaction::Applied(_) => return Ok(true),
             Transaction::Refused(_, zookeeper_client::Error::NoNode) => return Ok(sent),
-            // Somebody wrote into it: it is looked at again.
+            // Another client wrote into it: it is looked at again.
             Transaction::Refused(_, zookeeper_client::Error::BadVersion) => retry.raced().await?,
             Transaction::Refused(_, source) => return Err(refused(path, source)),
             Transaction::Unknown => sent = true,

@@ -44,7 +44,7 @@ pub(super) fn number(name: &str) -> Option<Sequence> {
 }
 
 impl Reader {
-    /// Reads who stands at `place`, whose children have `names`.
+    /// Reads the contenders at `place`, whose children have `names`.
     pub(super) async fn fill(&self, place: &mut PlaceInfo, names: &[String]) -> Result<(), Error> {
         match place.kind {
             PlaceKind::Lock | PlaceKind::ReadWriteLock | PlaceKind::Election | PlaceKind::Mixed => {

@@ -60,7 +60,7 @@ pub struct CycleMember {
     pub process: usize,
     /// The place where it is in the way.
     pub holds_at: String,
-    /// What it holds there; rarely, a place in line ahead of the one who waits for it.
+    /// What it holds there; rarely, a place in line ahead of the contender that waits for it.
     pub holds: Contender,
     /// The place where it waits.
     pub waits_at: String,
@@ -85,7 +85,7 @@ impl Cycle {
 impl WaitGraph {
     /// Returns the candidates of dead-locks: of each set of processes that all wait for each other, the shortest circle.
     ///
-    /// One who waits for any of several permits counts only if all their holders wait for it in turn.
+    /// A process that waits for any of several permits counts only if all their holders wait for it in turn.
     pub fn cycles(&self) -> Vec<Cycle> {
         let alive = self.in_circles();
         let component = self.components(&alive);

@@ -96,7 +96,7 @@ fn waiting_in_one_direction_is_no_circle() {
 
 #[test]
 fn a_circle_through_a_waiter_ahead_is_seen() {
-    // 3 waits behind 2, who waits for 1, who waits for what 3 holds.
+    // 3 waits behind 2, 2 waits for 1, and 1 waits for what 3 holds.
     let places = [
         lock("/a", &[(1, 10), (2, 20), (3, 30)]),
         lock("/b", &[(3, 11), (1, 31)]),
@@ -219,7 +219,7 @@ proptest! {
     }
 }
 
-/// By the definition: everybody waits for all who stand ahead; what cannot end is a circle.
+/// By the definition: each contender waits for all that stand ahead; what cannot end is a circle.
 fn has_circle(places: &[PlaceInfo]) -> bool {
     let mut waits: Vec<(i64, i64)> = Vec::new();
     for place in places {

@@ -1,4 +1,4 @@
-//! [`WaitGraph`]: who waits for whom.
+//! [`WaitGraph`]: which process waits for which.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::line::{Contender, Mode};
 /// A contender behind waiters has edges to so many holders; the waiter ahead of it has edges to all.
 const HOLDERS: usize = 8;
 
-/// Who waits for whom: processes and the places where they meet.
+/// Which process waits for which, and the places where they meet.
 ///
 /// A process is a session, or, of this crate, all sessions of one coordinator. It may serve several tasks, and the
 /// graph cannot tell them apart.
@@ -40,9 +40,9 @@ pub struct Wait {
     pub to: usize,
     /// The path of the place.
     pub path: String,
-    /// Who waits.
+    /// The contender that waits.
     pub waiter: Arc<Contender>,
-    /// Whom it waits for: a holder, or a waiter ahead of it.
+    /// The contender that it waits for: a holder, or a waiter ahead of it.
     pub blocker: Arc<Contender>,
     /// The release of any one such blocker may be enough, as of a semaphore's permits.
     pub any: bool,
@@ -92,7 +92,7 @@ impl WaitGraph {
         &self.processes
     }
 
-    /// Returns the waits. In a long line not all are there, but who can be reached from whom is as if they were.
+    /// Returns the waits. In a long line not all are there, but what can be reached from a process is as if they were.
     pub fn waits(&self) -> &[Wait] {
         &self.waits
     }
@@ -103,7 +103,7 @@ impl WaitGraph {
         self.waits.iter().filter(|wait| wait.from == wait.to && wait.is_hard())
     }
 
-    /// Adds those who wait at `place`.
+    /// Adds the waits at `place`.
     pub fn add(&mut self, place: &PlaceInfo) {
         if place.waiters().next().is_none() {
             return;

@@ -203,7 +203,7 @@ impl Inspector {
             .await
     }
 
-    /// Returns who waits for whom at and below `tree`: candidates of dead-locks are its [`cycles`](WaitGraph::cycles).
+    /// Returns the waits at and below `tree`: candidates of deadlocks are its [`cycles`](WaitGraph::cycles).
     ///
     /// It keeps the contenders that wait or are waited for, and nothing else of the tree.
     ///
@@ -227,7 +227,7 @@ impl Inspector {
     ) -> Result<Option<PlaceInfo>, Error> {
         match self.place(path).await? {
             Some(place) if is_it(place.kind) => Ok(Some(place)),
-            // A directory that nobody stands in.
+            // A directory without contenders.
             Some(place) if place.kind == PlaceKind::Node && place.count == 0 => Ok(None),
             Some(place) if place.kind == PlaceKind::NoRights => Err(Error::Denied { path: place.path }),
             Some(place) => Err(Error::layout(&place.path, reason)),

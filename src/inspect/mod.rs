@@ -1,4 +1,4 @@
-//! What stands in an ensemble, read by anybody: locks, lines, elections, queues, and who waits for whom.
+//! What stands in an ensemble, read by any client: locks, lines, elections, queues, and which process waits for which.
 //!
 //! [`Inspector`] reads a tree and recognises recipes by the names and the layout of their nodes: those of this crate, of
 //! Apache Curator, of kazoo and of some others. What it does not recognise is listed as such. Looking never writes.
@@ -10,7 +10,7 @@
 //! * `walk` – a tree, directory by directory
 //! * `observing` – a place that is looked at again when it changes
 //! * `contenders` – the nodes of a place, read and put in order
-//! * `graph` – [`WaitGraph`], who waits for whom; `cycles` – its circles; `drawing` – it as text; all pure
+//! * `graph` – [`WaitGraph`], which process waits for which; `cycles` – its circles; `drawing` – it as text; all pure
 //! * `breaking` – taking one contender out of a line
 //! * [`doctor`] – what is wrong in a tree
 

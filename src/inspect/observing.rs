@@ -21,8 +21,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const WATCHED_HOLDERS: usize = 64;
 
 impl Inspector {
-    /// Observes what stands at `path`, `None` while there is no node: who joins, who is granted, who leaves, who is asked to
-    /// make way.
+    /// Observes what stands at `path`, `None` while there is no node: contenders that join, are granted, leave, or are asked
+    /// to make way.
     ///
     /// # Cost
     /// At first as [`place`](Self::place). Then, for each change, one list, and one read of each contender that is new; at

@@ -101,7 +101,7 @@ impl fmt::Display for PlaceKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Detail {
-    /// One list for each directory: how many stand there, but not who.
+    /// One list for each directory: how many stand there, but not which.
     Counts,
     /// A read for each contender as well.
     #[default]
@@ -122,7 +122,7 @@ pub struct PlaceInfo {
     pub also: Vec<PlaceKind>,
     /// Why it was taken for what it is.
     pub because: &'static str,
-    /// Who holds and who waits, in order; of a semaphore the holders first. Empty with [`Detail::Counts`].
+    /// The holders and the waiters, in order; of a semaphore the holders first. Empty with [`Detail::Counts`].
     pub contenders: Vec<Contender>,
     /// How many stand there: contenders, members, items or, of other nodes, children.
     pub count: usize,
@@ -139,12 +139,12 @@ pub struct PlaceInfo {
 }
 
 impl PlaceInfo {
-    /// Returns those who hold it.
+    /// Returns its holders.
     pub fn holders(&self) -> impl Iterator<Item = &Contender> {
         self.contenders.iter().filter(|one| one.is_holder)
     }
 
-    /// Returns those who wait for it.
+    /// Returns its waiters.
     pub fn waiters(&self) -> impl Iterator<Item = &Contender> {
         self.contenders.iter().filter(|one| !one.is_holder)
     }
@@ -159,7 +159,7 @@ impl PlaceInfo {
         self.contenders.iter().map(|one| one.layout).collect()
     }
 
-    /// Returns since when the one who has waited longest waits, by the ensemble's clock.
+    /// Returns the start of the longest wait, by the ensemble's clock.
     pub fn oldest_wait(&self) -> Option<SystemTime> {
         self.waiters().map(|one| one.since).min()
     }
@@ -169,7 +169,7 @@ impl PlaceInfo {
     ///
     /// No node changes at a grant, so there are only bounds. The two are equal where it joined an empty line.
     pub fn held_since(&self, holder: &Contender) -> (SystemTime, Option<SystemTime>) {
-        // All who were ahead of it had gone by the last change of the directory.
+        // All contenders ahead of it had gone by the last change of the directory.
         let changed = self.stat.pzxid;
         if holder.token.as_i64() == changed {
             return (holder.since, Some(holder.since));

@@ -34,22 +34,11 @@ pub(super) enum Shape<'a> {
     Other,
 }
 
-/// All tags; a longer one before one that it ends with.
-const TAGS: [Tag; 7] = [
-    Tag::Read,
-    Tag::Write,
-    Tag::KazooReadLock,
-    Tag::KazooLock,
-    Tag::Latch,
-    Tag::Lease,
-    Tag::Lock,
-];
-
 const WORK_QUEUE: &str = "zookeeper-recipes work queue ";
 
 impl<'a> Shape<'a> {
     pub(super) fn of(name: &'a str) -> Self {
-        if let Some(child) = ChildName::parse(name, TAGS) {
+        if let Some(child) = ChildName::parse(name, Tag::NUMBERED) {
             return Self::of_contender(&child);
         }
         if is_guid(name) {

@@ -136,7 +136,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets who we are: text or bytes, at most 64 KiB. The default is host name and process id.
+    /// Sets the identity of this process: text or bytes, at most 64 KiB. The default is host name and process id.
     ///
     /// It is the data of the node of each of our contenders. Others see it in
     /// [`contenders`](crate::FairLock::contenders).

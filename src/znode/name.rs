@@ -27,6 +27,17 @@ pub(crate) enum Tag {
 }
 
 impl Tag {
+    /// All that stand before a sequence number; a longer one before one that it ends with.
+    pub(crate) const NUMBERED: [Self; 7] = [
+        Self::Read,
+        Self::Write,
+        Self::KazooReadLock,
+        Self::KazooLock,
+        Self::Latch,
+        Self::Lease,
+        Self::Lock,
+    ];
+
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Lock => "lock-",
@@ -77,16 +88,7 @@ impl Tag {
 
 /// The recipe that named a node, for metrics; `other` where the name has no number.
 pub(crate) fn recipe_of(name: &str) -> &'static str {
-    const TAGS: [Tag; 7] = [
-        Tag::Read,
-        Tag::Write,
-        Tag::KazooReadLock,
-        Tag::KazooLock,
-        Tag::Latch,
-        Tag::Lease,
-        Tag::Lock,
-    ];
-    ChildName::parse(name, TAGS).map_or("other", |name| name.tag.recipe())
+    ChildName::parse(name, Tag::NUMBERED).map_or("other", |name| name.tag.recipe())
 }
 
 /// The same random bits as a UUID of version 8, the one for vendors: others name their nodes with version 4.

@@ -188,7 +188,7 @@ pub struct Diagnosis {
     pub sessions: usize,
     /// How many requests it cost, but for those of work queues.
     pub requests: u64,
-    /// Who waits for whom.
+    /// The waits between processes.
     pub graph: WaitGraph,
 }
 

@@ -138,7 +138,7 @@ fn flapping(place: &PlaceInfo, now: SystemTime) -> Option<Finding> {
     let age = age_of(place, now).as_secs_f64();
     let rate = next / age * HOUR;
     let message = format!("{next:.0} candidacies in {:.1} hours", age / HOUR);
-    let remedy = "see who leaves and why: zkr watch";
+    let remedy = "see which candidate leaves and why: zkr watch";
     let is_told = age > HOUR / 6.0 && rate > TERMS_PER_HOUR;
     is_told.then(|| Finding::new(Check::Flapping, Severity::Warn, &place.path, message, remedy))
 }

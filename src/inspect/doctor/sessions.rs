@@ -88,7 +88,7 @@ impl SessionSums {
     }
 }
 
-/// Those who wait behind themselves.
+/// Processes that wait behind themselves.
 pub(super) fn check_self_waits(graph: &WaitGraph, now: SystemTime, findings: &mut Vec<Finding>) {
     for wait in graph.self_waits() {
         let age = now.duration_since(wait.waiter.since).unwrap_or_default();

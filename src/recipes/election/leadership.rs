@@ -63,7 +63,7 @@ impl Leadership {
         }
     }
 
-    /// Tells all who observe that the leader is ready to serve, and not only elected: see
+    /// Tells all observers that the leader is ready to serve, and not only elected: see
     /// [`Participant::is_ready`](super::Participant::is_ready).
     ///
     /// A standby that has to load its state campaigns first, loads, and then calls this. The mark stands in a node of its
@@ -130,8 +130,8 @@ impl Leadership {
     /// Waits until a candidate of higher [rank](super::LeaderElectionBuilder::rank) asks for the leadership, and may have
     /// it: not before the hold-down is over. What was asked is told again.
     ///
-    /// [`run`](LeaderElection::run) resigns by itself, once the grace is over. Who campaigns by hand resigns when this
-    /// returns. Without a rank it never does.
+    /// [`run`](LeaderElection::run) resigns by itself, once the grace is over. A candidate that campaigns by hand resigns when
+    /// this returns. Without a rank it never does.
     ///
     /// # Errors
     /// [`Lost`] when leadership ends.
@@ -148,7 +148,7 @@ impl Leadership {
         self.hold.run_until_lost(asked).await
     }
 
-    /// Publishes another value for all who observe, in place of the one given to the campaign. When it returns, the
+    /// Publishes another value for all observers, in place of the one given to the campaign. When it returns, the
     /// ensemble has the value. One write, and the watch on the own node is set again. A
     /// [request to resign](crate::LeaderElection::request_revocation) stays, and costs a read and a write more.
     ///
@@ -197,7 +197,7 @@ impl Deref for Leadership {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProclaimError {
-    /// Leadership is lost; somebody else may lead.
+    /// Leadership is lost; another candidate may lead.
     #[error("not proclaimed; another candidate may lead")]
     Lost(#[from] Lost),
     /// The value cannot be published.

@@ -1,11 +1,11 @@
-//! [`LeaderElection`]: one of many leads, and the others know who.
+//! [`LeaderElection`]: one of many candidates leads, and the others know which one.
 //!
 //! * `builder` – [`LeaderElectionBuilder`], the options
 //! * `leadership` – [`Leadership`], what the leader has
 //! * `run` – campaigning, working and resigning again and again, with back-off
-//! * `observe` – who leads and who stands for election, for candidates and bystanders alike
+//! * `observe` – the leader and the candidates, for candidates and bystanders alike
 //! * `local` – whether this process leads, and its health
-//! * `marks` – the nodes beside the line; `rank` – who should lead, and how others make way
+//! * `marks` – the nodes beside the line; `rank` – which candidate should lead, and how others make way
 
 mod builder;
 mod leadership;
@@ -33,7 +33,7 @@ pub use self::builder::{ElectionLayout, LeaderElectionBuilder};
 pub use self::leadership::{Leadership, ProclaimError};
 pub use self::observe::Participant;
 
-/// An election: of all who campaign at a path, one leads, across processes and machines.
+/// An election: of all candidates at a path, one leads, across processes and machines.
 ///
 /// It stands in one line with Curator's `LeaderLatch` or `LeaderSelector` on the same path, as chosen with
 /// [`ElectionLayout`].
@@ -47,7 +47,7 @@ pub use self::observe::Participant;
 /// for as long as its lease runs, a third to a half of the session timeout, and ends before another can lead.
 ///
 /// # Cost
-/// A campaign with nobody in front: create and list, one round trip. Resigning: one delete. A waiting candidate costs
+/// A campaign with no candidate in front: create and list, one round trip. Resigning: one delete. A waiting candidate costs
 /// one watch, on the one right before it, and nothing while it waits. An observer costs two watches, on the leader's node
 /// and on where it says that it is ready.
 /// While a candidate leads, it sends at most eight heartbeats a session timeout.
@@ -166,7 +166,7 @@ impl LeaderElection {
         Leadership::new(hold, self, reign)
     }
 
-    /// Leads if nobody does and nobody waits to. If somebody does, that is found out with one read.
+    /// Leads if there is no leader and no other candidate. Otherwise it fails after one read and no write.
     ///
     /// It waits while there is no connection; bound it with [`tokio::time::timeout`] where that matters.
     ///
@@ -214,7 +214,7 @@ impl LeaderElection {
     ///
     /// ```no_run
     /// # async fn example(election: zookeeper_recipes::LeaderElection) -> Result<(), Box<dyn std::error::Error>> {
-    /// // The one who asks for the leadership:
+    /// // The process that asks for the leadership:
     /// if let Some(leader) = election.leader().await? {
     ///     election.request_revocation(&leader, "this host is to be rebooted").await?;
     /// }

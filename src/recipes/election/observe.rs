@@ -1,4 +1,4 @@
-//! Who leads, and who stands for election.
+//! The leader, and the candidates.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::observer::Observer;
 use crate::session::Interrupted;
 use crate::znode::{FencingToken, NodeData, Observe, WatchContext, Watched, observe, retry_across_sessions, stat};
 
-/// One who leads or stands for election, as seen at one moment.
+/// A leader or a candidate, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Participant {
@@ -18,7 +18,7 @@ pub struct Participant {
     pub value: Bytes,
     /// Its term, should it lead.
     pub term: FencingToken,
-    /// Whether it is the one who leads, in the eyes of the ensemble.
+    /// Whether it leads, in the eyes of the ensemble.
     pub is_leader: bool,
     /// Whether it leads and has said that it is [ready](super::Leadership::ready).
     pub is_ready: bool,
@@ -29,7 +29,7 @@ pub struct Participant {
 }
 
 impl LeaderElection {
-    /// Who leads: the first participant whose node can be read. One list and two reads.
+    /// Returns the leader: the first participant whose node can be read. One list and two reads.
     ///
     /// It is what the ensemble sees: a leader whose process has died is seen until its session expires.
     ///
@@ -43,7 +43,7 @@ impl LeaderElection {
         Ok(Some(Participant::new(head, is_ready)))
     }
 
-    /// Everybody who leads or stands for election, in the order of succession: one list, and one read for each
+    /// Returns the leader and the candidates, in the order of succession: one list, and one read for each
     /// and one more.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl LeaderElection {
         self.leading.observe()
     }
 
-    /// Follows who leads, `None` included, whether the leader is ready, and what it proclaims. Returns with the first
+    /// Follows the leader, `None` included, whether it is ready, and what it proclaims. Returns with the first
     /// value.
     ///
     /// The latest change is never missed, also across lost connections and sessions; while there is no connection,

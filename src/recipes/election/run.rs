@@ -32,7 +32,7 @@ impl LeaderElection {
     ///
     /// Whenever leadership is lost, `work` is dropped at that moment, wherever it was. Only when `work` is done or was
     /// dropped is the node deleted. After a [`ControlFlow::Continue`] the leader hands over to the next candidate, and
-    /// stands again behind all others. So at most one `work` of all who run at this path is running at any time, as far
+    /// stands again behind all others. So at most one `work` of all processes at this path is running at any time, as far
     /// as the ensemble can tell: let what it writes to check [`token`](crate::Hold::token).
     ///
     /// A task that `work` has spawned is its own to end. If it has kept a clone of the leadership, leadership lasts

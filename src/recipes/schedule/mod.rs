@@ -163,7 +163,7 @@ impl Schedule {
     }
 
     /// Runs `work` for each due time while `leadership` is held: a [`Leadership`](crate::Leadership) or another
-    /// [`Hold`], **the same for all who run this schedule**. Due times count from the first call of all.
+    /// [`Hold`], **the same for all processes that run this schedule**. Due times count from the first call of all.
     ///
     /// Returns when the timetable has no further due time.
     ///
