@@ -83,8 +83,8 @@
 //!
 //! # Errors
 //! Trouble that passes is waited out: a lost connection, an ensemble without a leader, an expired session of a waiter. An
-//! error means that a retry would not help, and says what does. Each operation has an enum of its own, which embeds
-//! [`Error`]: the causes that all share.
+//! error means that a retry would not help, and says what does. Each operation has an enum of its own in [`error`], which
+//! embeds [`Error`](error::Error): the causes that all share.
 //!
 //! # Testing
 //! `zookeeper-embedded` is a server inside the test process, with a fault script: lose a reply, expire a session, freeze.
@@ -125,7 +125,7 @@ struct Services;
 #[doc = include_str!("../docs/migration.md")]
 struct Migration;
 
-mod error;
+mod causes;
 pub mod inspect;
 mod line;
 pub mod metrics;
@@ -140,30 +140,50 @@ mod znode;
 pub use bytes;
 pub use zookeeper_client;
 
-pub use self::error::{Error, TimeoutError, WaitTimeoutError};
-pub use self::line::{
-    AcquireTimeoutError, Contender, ContenderLayout, InvalidLayout, Layout, Mode, RunError, TryAcquireError,
+#[doc(no_inline)]
+pub use self::error::Error;
+// The errors of operations are listed in `error`.
+#[doc(hidden)]
+pub use self::error::{
+    AcquireTimeoutError, CompleteError, ConnectError, DowngradeError, FencedWriteError, InvalidLayout, InvalidToken,
+    JoinError, LatchError, LatchTimeoutError, LeaveTimeoutError, OncePerError, PermitError, PermitTimeoutError,
+    ProclaimError, ReleaseError, RunError, ScheduleError, SharedCounterError, SharedValueError, TimeoutError,
+    TryAcquireError, TryPermitError, WaitTimeoutError,
 };
+pub use self::line::{Contender, ContenderLayout, Layout, Mode};
 pub use self::observer::Observer;
 pub use self::recipes::{
-    Barrier, CompleteError, CountDownLatch, DoubleBarrier, DowngradeError, DueRun, ElectionLayout, Entered, FairLock,
-    FairLockBuilder, FairLockGuard, Group, GroupObserver, JoinError, LatchError, LatchTimeoutError, LeaderElection,
-    LeaderElectionBuilder, Leadership, LeaveTimeoutError, Member, MemberChange, Membership, Misfire, MultiLock,
-    MultiLockBuilder, MultiLockGuard, OncePerError, Participant, Permit, PermitError, PermitHolder, PermitTimeoutError,
-    Presence, ProclaimError, Relay, RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard, Schedule,
-    ScheduleBuilder, ScheduleError, ScheduleProgress, Semaphore, SharedCounter, SharedCounterError, SharedValue,
-    SharedValueError, Starts, Timetable, TryPermitError, Turn, Versioned, once_per,
+    Barrier, CountDownLatch, DoubleBarrier, DueRun, ElectionLayout, Entered, FairLock, FairLockBuilder, FairLockGuard,
+    Group, GroupObserver, LeaderElection, LeaderElectionBuilder, Leadership, Member, MemberChange, Membership, Misfire,
+    MultiLock, MultiLockBuilder, MultiLockGuard, Participant, Permit, PermitHolder, Presence, Relay, RwLock,
+    RwLockBuilder, RwLockReadGuard, RwLockWriteGuard, Schedule, ScheduleBuilder, ScheduleProgress, Semaphore,
+    SharedCounter, SharedValue, Starts, Timetable, Turn, Versioned, once_per,
 };
 pub use self::session::{
-    ConnectError, ConnectOptions, Coordinator, Health, LossReason, Lost, LostSignal, SessionKind, SessionState,
-    SessionStats, ShutdownReport, Stats, connect,
+    ConnectOptions, Coordinator, Health, LossReason, Lost, LostSignal, SessionKind, SessionState, SessionStats,
+    ShutdownReport, Stats, connect,
 };
 #[cfg(feature = "serde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 pub use self::znode::Json;
-pub use self::znode::{
-    CheckWriter, FencedWriteError, FencingToken, Hold, InvalidToken, NodePath, Payload, ReleaseError, Revocation,
-};
+pub use self::znode::{CheckWriter, FencingToken, Hold, NodePath, Payload, Revocation};
+
+/// What can go wrong: an error for each operation. Each embeds [`Error`](error::Error), the causes that all share.
+///
+/// `is_timeout`, `is_lost` and `is_closed` tell the natures apart that most code asks for. The errors of queues are in
+/// [`queue`].
+pub mod error {
+    pub(crate) use crate::causes::{Classify, Nature, classify};
+    pub use crate::causes::{Error, TimeoutError, WaitTimeoutError};
+    pub use crate::line::{AcquireTimeoutError, InvalidLayout, RunError, TryAcquireError};
+    pub use crate::recipes::{
+        CompleteError, DowngradeError, JoinError, LatchError, LatchTimeoutError, LeaveTimeoutError, OncePerError,
+        PermitError, PermitTimeoutError, ProclaimError, ScheduleError, SharedCounterError, SharedValueError,
+        TryPermitError,
+    };
+    pub use crate::session::ConnectError;
+    pub use crate::znode::{FencedWriteError, InvalidToken, ReleaseError};
+}
 
 /// Queues: [`WorkQueue`](queue::WorkQueue) for tasks, [`FifoQueue`](queue::FifoQueue) on Curator's znodes.
 pub mod queue {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&str; 5] = ["session", "znode", "line", "recipes", "inspect"];
 
 /// Files that every layer may use, and that therefore use none but the bottom's errors.
-const BESIDE: [&str; 3] = ["error.rs", "metrics.rs", "observer.rs"];
+const BESIDE: [&str; 3] = ["causes.rs", "metrics.rs", "observer.rs"];
 
 fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -91,6 +91,32 @@ fn no_layer_names_a_higher_one() {
     let beside: Vec<PathBuf> = BESIDE.iter().map(|file| src().join(file)).collect();
     found.extend(violations(&beside, &LAYERS));
     assert!(found.is_empty(), "arrows that point up:\n  {}", found.join("\n  "));
+}
+
+/// `crate::error` lists the errors of all layers; a layer takes from it what every layer may use.
+#[test]
+fn no_layer_takes_an_error_of_another_from_the_list() {
+    const COMMON: [&str; 6] = [
+        "Classify",
+        "Error",
+        "Nature",
+        "TimeoutError",
+        "WaitTimeoutError",
+        "classify",
+    ];
+    let mut found = Vec::new();
+    for file in LAYERS.iter().flat_map(|layer| sources(&src().join(layer))) {
+        let text = fs::read_to_string(&file).unwrap();
+        for rest in text.split("crate::error::").skip(1) {
+            let names = match rest.strip_prefix('{') {
+                Some(group) => first_parts(group),
+                None => vec![identifier(rest)],
+            };
+            let other = names.into_iter().filter(|name| !COMMON.contains(&name.as_str()));
+            found.extend(other.map(|name| format!("{} takes crate::error::{name}", file.display())));
+        }
+    }
+    assert!(found.is_empty(), "errors of other layers:\n  {}", found.join("\n  "));
 }
 
 /// What two recipes share belongs into a lower layer.
