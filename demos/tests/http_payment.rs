@@ -1,5 +1,7 @@
 //! Drives the example `http_payment` as its callers and its operator do.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
