@@ -84,11 +84,11 @@
 //! # Errors
 //! Trouble that passes is waited out: a lost connection, an ensemble without a leader, an expired session of a waiter. An
 //! error means that a retry would not help, and says what does. Each operation has an enum of its own in [`error`], which
-//! embeds [`Error`](error::Error): the causes that all share.
+//! embeds [`Error`]: the causes that all share.
 //!
 //! # Testing
 //! `zookeeper-embedded` is a server inside the test process, with a fault script: lose a reply, expire a session, freeze.
-//! A paused clock of tokio (`start_paused`) does not work with a network: timers fire before the answers arrive.
+//! **A paused clock of tokio (`start_paused`) does not work with a network**: timers fire before the answers arrive.
 //!
 //! # Coming from Curator, kazoo, etcd, Redisson, Hazelcast, ShedLock
 //! The search of these pages knows the names of their classes. `docs/migration.md` goes through them class by class, with
@@ -168,7 +168,7 @@ pub use self::session::{
 pub use self::znode::Json;
 pub use self::znode::{CheckWriter, FencingToken, Hold, NodePath, Payload, Revocation};
 
-/// What can go wrong: an error for each operation. Each embeds [`Error`](error::Error), the causes that all share.
+/// What can go wrong: an error for each operation. Each embeds [`Error`], the causes that all share.
 ///
 /// `is_timeout`, `is_lost` and `is_closed` tell the natures apart that most code asks for. The errors of queues are in
 /// [`queue`].

@@ -15,6 +15,10 @@ use crate::znode::{FencingToken, Hold, NodePath, ReleaseError, observe};
 /// It stands in one line with Curator's `InterProcessMutex` on the same path, and with kazoo's `Lock` if that is given
 /// `extra_lock_patterns=["lock-"]`; see [`Layout`].
 ///
+/// The lock is **not reentrant**: a task that acquires it again waits behind itself, and the log warns of it. **What no
+/// lock can give** is protection against a pause inside the protected code: pass the [`token`](Hold::token) on, and let
+/// the database refuse an older one.
+///
 /// # Fairness
 /// Grants follow the order in which the ensemble created the contenders' nodes, over all processes. A waiter whose
 /// session expires joins again at the tail.
@@ -355,7 +359,7 @@ impl FairLockBuilder {
 
 /// The lock is held while this guard lives; it dereferences to [`Hold`].
 ///
-/// Dropping it releases the lock in the background; [`release`](Self::release) waits until it is free.
+/// **Dropping it releases the lock in the background**; [`release`](Self::release) waits until it is free.
 ///
 /// # Examples
 /// ```no_run

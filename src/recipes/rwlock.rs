@@ -27,7 +27,7 @@ use crate::znode::{Hold, NodePath, ReleaseError};
 /// # Downgrade and upgrade
 /// A writer can become a reader without a gap, see [`downgrade`](RwLockWriteGuard::downgrade). There is no way from
 /// reader to writer but to release and then to write: two readers that both waited to become the writer would wait for
-/// each other for ever. Nothing is reentrant: a task that asks for the lock that it holds waits for itself.
+/// each other without end. The lock is **not reentrant**: a task that asks for the lock that it holds waits for itself.
 ///
 /// # Cost
 /// As [`FairLock`](crate::FairLock). The release of a writer wakes all readers up to the next writer, each of which

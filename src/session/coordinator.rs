@@ -34,7 +34,8 @@ use crate::observer::Observer;
 /// session) and one removes abandoned nodes. They run on a thread that all coordinators of the process share, so that a
 /// blocked runtime of yours costs no hold; [`ConnectOptions::runtime`] chooses another one.
 ///
-/// When the last clone is dropped, guards and recipes included, the session is closed in the background.
+/// **Close the coordinator before you exit**, or the others wait until the session expires. When the last clone is dropped,
+/// guards and recipes included, the session is closed in the background; a process that exits does not wait for that.
 ///
 /// # Examples
 /// ```no_run
