@@ -60,13 +60,13 @@ pub(crate) struct WatchingSession {
     options: ConnectOptions,
     cluster: Cluster,
     runtime: Handle,
-    stage: watch::Sender<Stage>,
+    stage: watch::Sender<WatchStage>,
     closed: watch::Sender<bool>,
     looks: Semaphore,
 }
 
 #[derive(Clone, Debug)]
-enum Stage {
+enum WatchStage {
     Idle,
     Opening,
     Open(Arc<Eye>),
@@ -112,7 +112,7 @@ impl WatchingSession {
             options: options.clone(),
             cluster: cluster.clone(),
             runtime: runtime.clone(),
-            stage: watch::Sender::new(Stage::Idle),
+            stage: watch::Sender::new(WatchStage::Idle),
             closed: watch::Sender::new(false),
             looks: Semaphore::new(LOOKS_IN_FLIGHT),
         })
@@ -122,15 +122,15 @@ impl WatchingSession {
     pub(super) fn close(&self) {
         self.closed.send_replace(true);
         self.stage.send_modify(|stage| {
-            if let Stage::Idle = stage {
-                *stage = Stage::Over(Error::Closed);
+            if let WatchStage::Idle = stage {
+                *stage = WatchStage::Over(Error::Closed);
             }
         });
     }
 
     pub(super) fn stats(&self) -> Option<SessionStats> {
         let stage = self.stage.borrow();
-        let Stage::Open(eye) = &*stage else { return None };
+        let WatchStage::Open(eye) = &*stage else { return None };
         Some(SessionStats {
             id: eye.id,
             kind: SessionKind::Watching,
@@ -149,14 +149,14 @@ impl WatchingSession {
         loop {
             let stage = stages.borrow_and_update().clone();
             match stage {
-                Stage::Open(eye) => return Ok(eye),
-                Stage::Over(error) => return Err(error),
-                Stage::Opening => {}
-                Stage::Idle => {
-                    let begin = |stage: &mut Stage| {
-                        let is_idle = matches!(stage, Stage::Idle);
+                WatchStage::Open(eye) => return Ok(eye),
+                WatchStage::Over(error) => return Err(error),
+                WatchStage::Opening => {}
+                WatchStage::Idle => {
+                    let begin = |stage: &mut WatchStage| {
+                        let is_idle = matches!(stage, WatchStage::Idle);
                         if is_idle {
-                            *stage = Stage::Opening;
+                            *stage = WatchStage::Opening;
                         }
                         is_idle
                     };
@@ -188,14 +188,14 @@ impl WatchingSession {
                 () = over.as_mut() => None,
             };
             let (end, next) = match opened {
-                None => (EyeEnd::Over, Stage::Over(Error::Closed)),
-                Some(Err(_)) => (EyeEnd::Over, Stage::Over(Error::AuthFailed)),
+                None => (EyeEnd::Over, WatchStage::Over(Error::Closed)),
+                Some(Err(_)) => (EyeEnd::Over, WatchStage::Over(Error::AuthFailed)),
                 Some(Ok((client, _))) => {
                     let states = client.state_watcher();
                     let eye = Arc::new(Eye::new(client));
                     let Some(watching) = this.upgrade() else { return };
                     debug!(session = format_args!("{:#x}", eye.id), "a watching session was opened");
-                    watching.stage.send_replace(Stage::Open(Arc::clone(&eye)));
+                    watching.stage.send_replace(WatchStage::Open(Arc::clone(&eye)));
                     drop(watching);
                     let end = tokio::select! {
                         () = over => EyeEnd::Over,
@@ -203,9 +203,9 @@ impl WatchingSession {
                     };
                     eye.lose();
                     let next = match end {
-                        EyeEnd::Lost => Stage::Opening,
-                        EyeEnd::Unused => Stage::Idle,
-                        EyeEnd::Over => Stage::Over(Error::Closed),
+                        EyeEnd::Lost => WatchStage::Opening,
+                        EyeEnd::Unused => WatchStage::Idle,
+                        EyeEnd::Over => WatchStage::Over(Error::Closed),
                     };
                     (end, next)
                 }

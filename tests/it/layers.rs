@@ -288,6 +288,11 @@ const SLEEPS: [(&str, usize, &str); 7] = [
         "a job is waited for until it is due; no request is repeated",
     ),
     (
+        "inspect/observing.rs",
+        1,
+        "a view of a busy place looks at it a few times a second at most; no request is repeated",
+    ),
+    (
         "line/contender.rs",
         1,
         "a timer: a wait that takes long is warned of, with one read each time, and no request is repeated",
