@@ -330,7 +330,7 @@ impl Drop for Attempt<'_> {
 }
 
 /// Whether an error leaves it open what became of a request; `None` if the server answered that it was not applied.
-fn classify(error: &zk::Error) -> Option<Unanswered> {
+pub(super) fn classify(error: &zk::Error) -> Option<Unanswered> {
     use zk::Error;
     match error {
         Error::BadArguments(_)

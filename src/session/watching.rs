@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use futures::future;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{self, Instant};
@@ -25,7 +26,8 @@ use super::cluster::Cluster;
 use super::core::Session;
 use super::interrupted::Interrupted;
 use super::options::ConnectOptions;
-use super::retry::Backoff;
+use super::request::classify;
+use super::retry::{Backoff, refused};
 use super::state::lock;
 use super::stats::{SessionKind, SessionStats};
 use super::supervisor;
@@ -248,9 +250,7 @@ impl Eye {
             } else if used.elapsed() > timeout {
                 return EyeEnd::Unused;
             }
-            let Some(client) = lock(&self.client).clone() else {
-                return EyeEnd::Lost;
-            };
+            let Ok(client) = self.client() else { return EyeEnd::Lost };
             if !matches!(time::timeout(pause, client.sync("/")).await, Ok(Ok(()))) {
                 info!(
                     watched = self.watched.used(),
@@ -259,6 +259,10 @@ impl Eye {
                 return EyeEnd::Lost;
             }
         }
+    }
+
+    fn client(&self) -> Result<zk::Client, zk::Error> {
+        lock(&self.client).clone().ok_or(zk::Error::ClientClosed)
     }
 
     /// Ends it: all its watches tell that nothing is known.
@@ -291,19 +295,42 @@ impl Session {
         path: &str,
         reason: WatchedFor,
     ) -> Result<Option<(zk::Stat, EyeWatch)>, Interrupted> {
+        let look = |eye| self.look_through(eye, path);
+        self.through_another(path, reason, look).await
+    }
+
+    /// Data and state of the node at `path` and a watch on it, through the watching session, if it is there: at nothing
+    /// older than this call.
+    pub(crate) async fn read_elsewhere(
+        self: &Arc<Self>,
+        path: &str,
+    ) -> Result<Option<(Vec<u8>, zk::Stat, EyeWatch)>, Interrupted> {
+        let read = |eye| self.read_through(eye, path);
+        self.through_another(path, WatchedFor::Hold, read).await
+    }
+
+    /// Asks through the watching session, and again through the next one.
+    async fn through_another<T, F: Future<Output = Result<Option<T>, zk::Error>>>(
+        self: &Arc<Self>,
+        path: &str,
+        reason: WatchedFor,
+        ask: impl Fn(Arc<Eye>) -> F,
+    ) -> Result<Option<T>, Interrupted> {
         let mut backoff = Backoff::default();
         loop {
             let eye = self.while_alive(self.watching().open()).await??;
-            let look = async {
+            let asked = async {
                 // The semaphore is never closed.
                 let _paced = match reason {
                     WatchedFor::Hold => self.watching().looks.acquire().await.ok(),
                     WatchedFor::Wait => None,
                 };
-                self.look_through(&eye, path).await
+                ask(Arc::clone(&eye)).await
             };
-            match self.while_alive(eye.while_seeing(look)).await? {
+            match self.while_alive(eye.while_seeing(asked)).await? {
                 Some(Ok(found)) => return Ok(found),
+                Some(Err(zk::Error::NoNode)) => return Ok(None),
+                Some(Err(error)) if classify(&error).is_none() => return Err(refused(path, error)),
                 Some(Err(error)) => debug!(%error, path, "the watching session gave no answer"),
                 None => {}
             }
@@ -311,8 +338,8 @@ impl Session {
         }
     }
 
-    async fn look_through(&self, eye: &Arc<Eye>, path: &str) -> Result<Option<(zk::Stat, EyeWatch)>, zk::Error> {
-        let client = lock(&eye.client).clone().ok_or(zk::Error::ClientClosed)?;
+    async fn look_through(&self, eye: Arc<Eye>, path: &str) -> Result<Option<(zk::Stat, EyeWatch)>, zk::Error> {
+        let client = eye.client()?;
         // A server that lags behind is asked again.
         for is_behind_sync in [false, true] {
             if is_behind_sync {
@@ -323,11 +350,28 @@ impl Session {
             self.count_request();
             let (stat, watcher) = client.check_and_watch_stat(path).await?;
             if let (Some(stat), Some(_share)) = (stat, share) {
-                let eye = Arc::clone(eye);
                 return Ok(Some((stat, EyeWatch { eye, watcher, _share })));
             }
         }
         Ok(None)
+    }
+
+    async fn read_through(
+        &self,
+        eye: Arc<Eye>,
+        path: &str,
+    ) -> Result<Option<(Vec<u8>, zk::Stat, EyeWatch)>, zk::Error> {
+        let client = eye.client()?;
+        let Some(_share) = eye.watched.share(self.chroot_len() + path.len()) else {
+            return Ok(None);
+        };
+        self.count_request();
+        self.count_request();
+        // In this order on one connection: the answer is not older than the sync.
+        let (synced, read) = future::join(client.sync(path), client.get_and_watch_data(path)).await;
+        synced?;
+        let (data, stat, watcher) = read?;
+        Ok(Some((data, stat, EyeWatch { eye, watcher, _share })))
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use zookeeper_client as zk;
 
 use super::request::{request, stat_and_watcher, sync};
-use super::watch::NodeWatch;
+use super::watch::{NodeWatch, PlacedWatch};
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::session::{Coordinator, Interrupted, Retry, Session};
@@ -190,11 +190,20 @@ impl WatchContext {
 
     /// The data of the node at `path`, if it exists; else nothing is watched.
     pub(crate) async fn existing(&self, path: &str) -> Result<Option<Watched<NodeData>>, Interrupted> {
-        let answer = request(&self.session, path, |client| async move {
-            client.get_and_watch_data(path).await
-        });
-        let found = answer.await?;
-        Ok(found.map(|(data, stat, watcher)| self.watched(NodeData::new(data, stat), watcher)))
+        let found = match self.session.watch_share(path) {
+            Some(share) => {
+                let answer = request(&self.session, path, |client| async move {
+                    client.get_and_watch_data(path).await
+                });
+                let found = answer.await?;
+                found.map(|(data, stat, watcher)| (data, stat, PlacedWatch::Own(watcher, share)))
+            }
+            None => {
+                let found = self.session.read_elsewhere(path).await?;
+                found.map(|(data, stat, watch)| (data, stat, PlacedWatch::Elsewhere(watch)))
+            }
+        };
+        Ok(found.map(|(data, stat, watch)| self.placed(NodeData::new(data, stat), watch)))
     }
 
     /// The data of the node at `path`, or that there is none.
@@ -241,6 +250,14 @@ impl WatchContext {
     }
 
     fn watched<T>(&self, value: T, watcher: zk::OneshotWatcher) -> Watched<T> {
+        self.guarded(value, |tell| NodeWatch::telling(&self.session, watcher, tell))
+    }
+
+    fn placed<T>(&self, value: T, watch: PlacedWatch) -> Watched<T> {
+        self.guarded(value, |tell| watch.telling(&self.session, tell))
+    }
+
+    fn guarded<T>(&self, value: T, watch: impl FnOnce(Box<dyn FnOnce() + Send>) -> NodeWatch) -> Watched<T> {
         let fired = Arc::new(AtomicBool::new(false));
         let tell = {
             let (fired, wake) = (Arc::clone(&fired), Arc::clone(&self.wake));
@@ -254,7 +271,7 @@ impl WatchContext {
             session: self.session.id(),
             connection: self.connection,
             fired,
-            _watch: NodeWatch::telling(&self.session, watcher, tell),
+            _watch: watch(Box::new(tell)),
         }
     }
 }

@@ -105,6 +105,17 @@ impl PlacedWatch {
         }
     }
 
+    /// As [`NodeWatch::telling`].
+    pub(super) fn telling(self, session: &Arc<Session>, fired: impl FnOnce() + Send + 'static) -> NodeWatch {
+        let owner = Arc::clone(session);
+        let event = session.runtime().spawn(async move {
+            let outcome = self.outcome(&owner).await;
+            fired();
+            outcome
+        });
+        NodeWatch { event }
+    }
+
     /// As [`NodeWatch`]: once it tells, the session's own next look shows nothing older.
     pub(super) fn spawn(self, session: &Arc<Session>, path: &str) -> NodeWatch {
         let (owner, path) = (Arc::clone(session), path.to_owned());

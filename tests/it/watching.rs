@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use zookeeper_recipes::{Coordinator, SessionKind, SessionState, SessionStats};
+use futures::future;
+use zookeeper_recipes::{Coordinator, Group, SessionKind, SessionState, SessionStats};
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use crate::pool::{long, take_all};
@@ -130,4 +131,49 @@ async fn a_watching_session_that_nothing_needs_is_closed() {
     }
     within(PATIENCE, "closed", zk.close()).await;
     fixture.assert_no_nodes_left(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_beyond_the_watch_limit_are_observed_through_a_cut() {
+    const MEMBERS: usize = 150;
+    let fixture = Fixture::new("watching members").await;
+    let zk = connect(&fixture).await;
+    let path = long("members", 0);
+    let group = Group::new(&zk, &path).unwrap();
+    let joining = (0..MEMBERS).map(|number| {
+        let group = group.clone();
+        async move { group.join(&format!("m{number:03}"), "-").await.unwrap() }
+    });
+    let mut members = within(PATIENCE, "all have joined", future::join_all(joining)).await;
+
+    let (proxy, servers) = fixture.proxied().await;
+    let observing = connect_to(&servers, LONG).await;
+    let observed = Group::new(&observing, &path).unwrap();
+    let mut observer = within(PATIENCE, "observed", observed.observe()).await.unwrap();
+    assert_eq!(observer.members().len(), MEMBERS);
+    assert!(watched(&observing, SessionKind::Holding) <= OWN);
+    let before = of_kind(&observing, SessionKind::Watching).unwrap();
+    for cut in 0..2 {
+        for member in [&members[0], &members[MEMBERS - 2]] {
+            member.update(format!("{cut}")).await.unwrap();
+        }
+        let is_new = |seen: &[zookeeper_recipes::Member]| {
+            let new = seen.iter().filter(|member| member.data == format!("{cut}").as_bytes());
+            new.count() == 2
+        };
+        let seen = within(PATIENCE, "the changes are seen", observer.wait_for(is_new)).await;
+        assert_eq!(seen.unwrap().len(), MEMBERS);
+        proxy.cut();
+    }
+    members.pop().unwrap().leave().await;
+    let is_gone = |seen: &[zookeeper_recipes::Member]| seen.len() == MEMBERS - 1;
+    within(PATIENCE, "the leave is seen", observer.wait_for(is_gone))
+        .await
+        .unwrap();
+    assert_ne!(of_kind(&observing, SessionKind::Watching).unwrap().id, before.id);
+    assert_eq!(observing.stats().sessions_lost, 0);
+    drop(members);
+    within(PATIENCE, "closed", observing.close()).await;
+    within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[&path]).await;
 }
