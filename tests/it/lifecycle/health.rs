@@ -4,7 +4,7 @@ use std::future::pending;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use zookeeper_recipes::queue::WorkQueue;
+use zookeeper_recipes::queue::{FifoQueue, WorkQueue};
 use zookeeper_recipes::{Coordinator, Health, LeaderElection, Schedule, Timetable};
 use zookeeper_testkit::{Fixture, eventually, within};
 
@@ -137,6 +137,8 @@ async fn a_queue_is_live_until_it_is_closed() {
         .ack()
         .await
         .unwrap();
+    let fifo = FifoQueue::new(&zk, "/f").unwrap();
+    assert_ready(&fifo.health(), "queue /f: ready; 0 popped items to be handed out");
     queue.close().await;
     let closed = queue.health();
     assert!(!closed.is_live && !closed.is_ready, "{closed}");

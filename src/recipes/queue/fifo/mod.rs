@@ -20,7 +20,7 @@ use self::backlog::{Backlog, PREFIX, sequence};
 use self::undelivered::{Kept, PoppedItem};
 use crate::error::Error;
 use crate::line::{ContenderNames, Line};
-use crate::session::{CleanupToken, Coordinator, Interrupted, Operation, Session, refused};
+use crate::session::{CleanupToken, Coordinator, Health, Interrupted, Operation, Session, count, refused};
 use crate::znode::{
     LedgerOutcome, Ledgers, NodePath, Parents, create, elapsed, ensure_path, list, read, retry_across_sessions, until,
     with_deadline,
@@ -210,6 +210,24 @@ impl FifoQueue {
             Some(outcome) => Ok(outcome?),
             None => Err(elapsed(&self.shared.zk, self.path(), limit)),
         }
+    }
+
+    /// Returns whether this process can push and pop: live unless the coordinator is closed, ready while a server is
+    /// connected. A consumer that waits for items is ready. It costs no request.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &zookeeper_recipes::queue::FifoQueue) {
+    /// // queue /orders: ready; 0 popped items to be handed out
+    /// println!("{}", queue.health());
+    /// # }
+    /// ```
+    pub fn health(&self) -> Health {
+        let queue = &self.shared;
+        let judge = || {
+            let kept = count(queue.undelivered.len(), "popped item");
+            (true, format!("{kept} to be handed out"))
+        };
+        queue.zk.health_of("queue", self.path(), judge)
     }
 
     /// The first item, which stays in the queue. Another consumer may have it before you.

@@ -40,6 +40,10 @@ impl Kept {
         self.lock().pop_front()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// The first item that is known to have been removed.
     pub(super) fn peek(&self) -> Option<Bytes> {
         self.lock().iter().find_map(|outcome| outcome.as_ref().ok().cloned())
