@@ -281,7 +281,7 @@ fn the_scan_sees_a_sessions_end_in_a_select() {
 
 /// Where something sleeps outside the core, how often, and why that is no loop around a request of its own: those pause
 /// in `session/retry.rs` alone.
-const SLEEPS: [(&str, usize, &str); 7] = [
+const SLEEPS: [(&str, usize, &str); 8] = [
     (
         "recipes/schedule/",
         1,
