@@ -394,6 +394,7 @@ fn every_future_of_the_fifo_queue_and_the_relay(zk: Coordinator, turns: [Turn; 2
     future(queue.peek()).lacks_unpin();
     future(queue.len()).lacks_unpin();
     future(queue.is_empty()).lacks_unpin();
+    future(queue.close()).lacks_unpin();
     let relay = Relay::new(&zk, "/r").unwrap();
     future(relay.join()).lacks_unpin();
     future(relay.try_join()).lacks_unpin();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use zookeeper_recipes::Error;
 use zookeeper_recipes::bytes::Bytes;
 use zookeeper_recipes::queue::{FifoPopError, FifoQueue};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
-use super::{LINE, PATH, clean, drain, pop, popped, push, queue, queues, text};
+use super::{LINE, PATH, clean, drain, pop, popped, push, queue, queues, text, wait_in_line};
 use crate::cancellation::poll_times;
 use crate::sessions::{expire_silent, session_of};
 use crate::support::{LONG, PATIENCE, connect, connect_to, elapsed, start_proxied};
@@ -67,6 +68,46 @@ async fn an_item_taken_for_a_dropped_pop_goes_to_another_one_of_the_handle() {
     proxy.heal();
     assert_eq!(popped(other).await, "b");
     clean(&fixture, [ours]).await;
+}
+
+/// A close ends the pops that wait, and hands over what was removed for pops that were dropped.
+#[tokio::test]
+async fn a_close_ends_pops_and_returns_what_was_removed() {
+    let fixture = Fixture::new("closed").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let (ours, other) = (
+        queue(&connect_to(&servers, LONG).await),
+        queue(&connect(&fixture).await),
+    );
+    let waiting = wait_in_line(&fixture, &ours, 1).await;
+    assert_eq!(within(PATIENCE, "it closes", ours.close()).await, []);
+    let ended = within(PATIENCE, "the pop ends", waiting).await.unwrap();
+    assert_eq!(ended, Err(FifoPopError::Error(Error::Closed)));
+    assert_eq!(ours.try_pop().await, Err(FifoPopError::Error(Error::Closed)));
+    assert!(ours.push("late").await.is_err());
+    fixture.until_children(LINE, 0).await;
+
+    let again = queue(&connect_to(&servers, LONG).await);
+    for item in ["a", "b"] {
+        push(&other, item).await;
+    }
+    let fault = proxy.inject(When::request(Op::Multi).path("qn-"), Injection::SilenceReply);
+    let dropped = tokio::spawn({
+        let again = again.clone();
+        async move { again.pop().await }
+    });
+    fault.fired().await;
+    dropped.abort();
+    assert!(within(PATIENCE, "dropped", dropped).await.is_err());
+    let closing = tokio::spawn({
+        let again = again.clone();
+        async move { again.close().await }
+    });
+    proxy.heal();
+    let removed = within(PATIENCE, "it closes", closing).await.unwrap();
+    assert_eq!(removed, [Ok(Bytes::from("a"))]);
+    assert_eq!(pop(&other).await, "b");
+    clean(&fixture, [ours, other, again]).await;
 }
 
 /// The removal was applied, its caller has given up, and the session ends before anybody knows: the next pop is told.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use zookeeper_client as zk;
 
 use self::backlog::{Backlog, PREFIX, sequence};
@@ -95,6 +96,9 @@ struct FifoInner {
     ledgers: Ledgers,
     backlog: Arc<Backlog>,
     undelivered: Arc<Kept>,
+    /// How many items are being removed.
+    removing: watch::Sender<usize>,
+    closed: watch::Sender<bool>,
 }
 
 impl FifoQueue {
@@ -112,6 +116,8 @@ impl FifoQueue {
                 ledgers: Ledgers::new(beside("ledgers")?),
                 backlog: Arc::default(),
                 undelivered: Arc::new(Kept::new(path.as_str())),
+                removing: watch::Sender::new(0),
+                closed: watch::Sender::new(false),
                 path,
             }),
         })
@@ -132,6 +138,7 @@ impl FifoQueue {
     /// Dropping the future leaves open whether the item is in the queue.
     pub async fn push(&self, item: impl Into<Bytes>) -> Result<(), FifoPushError> {
         let (queue, item) = (&self.shared, &item.into());
+        queue.check_open()?;
         queue.zk.check_transaction_size(self.path(), item.len())?;
         retry_across_sessions(&queue.zk, |session| async move { queue.push_in(&session, item).await }).await?
     }
@@ -182,6 +189,7 @@ impl FifoQueue {
     /// As [`pop`](Self::pop).
     pub async fn try_pop(&self) -> Result<Option<Bytes>, FifoPopError> {
         let queue = &self.shared;
+        queue.check_open()?;
         if let Some(outcome) = queue.undelivered.pop() {
             return outcome.map(Some);
         }
@@ -261,20 +269,55 @@ impl FifoQueue {
         Ok(self.len().await? == 0)
     }
 
+    /// Closes the queue for this handle and its clones: their pops end with [`Error::Closed`], and nothing more is pushed
+    /// or popped. Returns what had been removed for pops that were dropped, or may have: it stands in the queue no more,
+    /// and would be lost with the last handle.
+    ///
+    /// **Close before you exit** where pops are dropped, for example in a `select!`. It waits for removals that are on their
+    /// way; bound it with [`tokio::time::timeout`] where the link may be dead.
+    ///
+    /// ```no_run
+    /// # async fn example(mails: zookeeper_recipes::queue::FifoQueue) {
+    /// for mail in mails.close().await.into_iter().flatten() {
+    ///     println!("removed, and not sent: {mail:?}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the queue closed. Another call returns what this one would have returned.
+    pub async fn close(&self) -> Vec<Result<Bytes, FifoPopError>> {
+        let queue = &self.shared;
+        queue.closed.send_replace(true);
+        // It does not fail while this sender is there.
+        let _ = queue.removing.subscribe().wait_for(|removing| *removing == 0).await;
+        std::iter::from_fn(|| queue.undelivered.pop()).collect()
+    }
+
     async fn pop_witnessed(&self, cleanup: Option<&CleanupToken>) -> Result<Bytes, FifoPopError> {
         let queue = &self.shared;
         let waiting = retry_across_sessions(&queue.zk, |session| async move {
             queue.wait_and_take(&session, cleanup).await
         });
+        let mut closed = queue.closed.subscribe();
         tokio::select! {
             biased;
             outcome = queue.undelivered.next() => outcome,
+            // Before the close: what was removed for this pop is not to come after it.
             taken = waiting => taken?.deliver(),
+            _ = closed.wait_for(|closed| *closed) => Err(Error::Closed.into()),
         }
     }
 }
 
 impl FifoInner {
+    fn check_open(&self) -> Result<(), Error> {
+        match *self.closed.borrow() {
+            true => Err(self.zk.ended().unwrap_or(Error::Closed)),
+            false => Ok(()),
+        }
+    }
+
     async fn push_in(&self, session: &Arc<Session>, item: &Bytes) -> Result<Result<(), FifoPushError>, Interrupted> {
         let path = self.path.as_str();
         let create = [Operation::create(

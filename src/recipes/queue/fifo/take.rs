@@ -25,6 +25,24 @@ struct Removing {
     stat: zk::Stat,
 }
 
+/// Counts an item that is being removed.
+struct UnderWay(Arc<FifoInner>);
+
+impl UnderWay {
+    fn new(queue: &Arc<FifoInner>) -> Self {
+        queue.removing.send_modify(|removing| *removing += 1);
+        Self(Arc::clone(queue))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0
+            .removing
+            .send_modify(|removing| *removing = removing.saturating_sub(1));
+    }
+}
+
 impl FifoInner {
     /// Takes the first item; `None` if there is none.
     pub(super) async fn take(
@@ -52,9 +70,11 @@ impl FifoInner {
             // In a task, which goes on if we are dropped: an item that is removed is not lost by that.
             let (reply, removed) = oneshot::channel();
             let (queue, session, cleanup) = (Arc::clone(self), Arc::clone(session), cleanup.cloned());
+            let under_way = UnderWay::new(self);
             session.runtime().clone().spawn(async move {
+                // What nothing takes is kept before it counts as removed.
                 let _ = reply.send(queue.remove(&session, leaving).await);
-                drop(cleanup);
+                drop((under_way, cleanup));
             });
             match removed.await {
                 Ok(Ok(None)) => {}
