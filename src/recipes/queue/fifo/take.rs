@@ -26,16 +26,16 @@ struct Removing {
 }
 
 /// Counts an item that is being removed.
-struct UnderWay(Arc<FifoInner>);
+struct RemovalCount(Arc<FifoInner>);
 
-impl UnderWay {
+impl RemovalCount {
     fn new(queue: &Arc<FifoInner>) -> Self {
         queue.removing.send_modify(|removing| *removing += 1);
         Self(Arc::clone(queue))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for RemovalCount {
     fn drop(&mut self) {
         self.0
             .removing
@@ -70,7 +70,7 @@ impl FifoInner {
             // In a task, which goes on if we are dropped: an item that is removed is not lost by that.
             let (reply, removed) = oneshot::channel();
             let (queue, session, cleanup) = (Arc::clone(self), Arc::clone(session), cleanup.cloned());
-            let under_way = UnderWay::new(self);
+            let under_way = RemovalCount::new(self);
             session.runtime().clone().spawn(async move {
                 // What nothing takes is kept before it counts as removed.
                 let _ = reply.send(queue.remove(&session, leaving).await);

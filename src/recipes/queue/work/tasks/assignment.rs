@@ -125,11 +125,11 @@ pub(crate) struct Assignment {
     pub(crate) index: u8,
     pub(crate) item: Item,
     settling: Settling,
-    state: Mutex<Stage>,
+    state: Mutex<AssignmentStage>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum AssignmentStage {
     Fetched,
     HandedOut,
     Settled,
@@ -142,7 +142,7 @@ impl Assignment {
             index,
             item,
             settling: settling.clone(),
-            state: Mutex::new(Stage::Fetched),
+            state: Mutex::new(AssignmentStage::Fetched),
         }
     }
 
@@ -164,7 +164,7 @@ impl Assignment {
         if self.claim.remaining().is_zero() {
             return Err(self.loss());
         }
-        *self.stage() = Stage::HandedOut;
+        *self.stage() = AssignmentStage::HandedOut;
         self.claim.open().handed_out.insert(self.index);
         metrics::count(metrics::QUEUE_DELIVERED, Some(self.user()), &[], 1);
         self.settling.handed_out.send_modify(|items| *items += 1);
@@ -185,7 +185,7 @@ impl Assignment {
         }
     }
 
-    fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
+    fn stage(&self) -> std::sync::MutexGuard<'_, AssignmentStage> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -247,10 +247,10 @@ impl Assignment {
 
     /// It is with the user no longer; false if it was settled before.
     fn leave(&self) -> bool {
-        match std::mem::replace(&mut *self.stage(), Stage::Settled) {
-            Stage::Settled => false,
-            Stage::Fetched => true,
-            Stage::HandedOut => {
+        match std::mem::replace(&mut *self.stage(), AssignmentStage::Settled) {
+            AssignmentStage::Settled => false,
+            AssignmentStage::Fetched => true,
+            AssignmentStage::HandedOut => {
                 self.settling
                     .handed_out
                     .send_modify(|items| *items = items.saturating_sub(1));
@@ -297,9 +297,9 @@ impl Assignment {
 impl Drop for Assignment {
     fn drop(&mut self) {
         let verdict = match *self.stage() {
-            Stage::Settled => return,
-            Stage::Fetched => Verdict::NotDelivered,
-            Stage::HandedOut => Verdict::Failed {
+            AssignmentStage::Settled => return,
+            AssignmentStage::Fetched => Verdict::NotDelivered,
+            AssignmentStage::HandedOut => Verdict::Failed {
                 delay: Some(Duration::ZERO),
                 how: AttemptEnd::GivenBack,
                 reason: "it was dropped".to_owned(),

@@ -45,7 +45,7 @@ struct Judged {
 
 /// An item on which there is a verdict.
 #[derive(Clone, Copy)]
-struct Place<'i> {
+struct JudgedItem<'i> {
     index: u8,
     /// Its index in the tally; that of a group counts its head alone.
     at: u8,
@@ -144,14 +144,14 @@ impl Judged {
             let index = settlement.index;
             let at = if judged.is_group { 0 } else { index };
             if let Some(item) = open.items.get(&index) {
-                judged.judge(draft, &settlement.verdict, Place { index, at, item }, &open.data);
+                judged.judge(draft, &settlement.verdict, JudgedItem { index, at, item }, &open.data);
             }
         }
         judged
     }
 
-    fn judge(&mut self, draft: &mut Draft<'_>, verdict: &Verdict, place: Place<'_>, data: &ClaimData) {
-        let Place { index, at, item } = place;
+    fn judge(&mut self, draft: &mut Draft<'_>, verdict: &Verdict, of: JudgedItem<'_>, data: &ClaimData) {
+        let JudgedItem { index, at, item } = of;
         let after = &mut self.after;
         let now = draft.known.now;
         match verdict {
@@ -167,7 +167,7 @@ impl Judged {
                     how: *how,
                     reason: reason.clone(),
                 };
-                self.fail(draft, place, failed, *delay);
+                self.fail(draft, of, failed, *delay);
             }
             Verdict::Rejected { reason } => {
                 let rejected = EndedAttempt {
@@ -199,8 +199,8 @@ impl Judged {
     }
 
     /// An attempt failed: the item waits for the next one, or becomes a dead letter.
-    fn fail(&mut self, draft: &mut Draft<'_>, place: Place<'_>, failed: EndedAttempt, delay: Option<Duration>) {
-        let Place { index, at, item } = place;
+    fn fail(&mut self, draft: &mut Draft<'_>, of: JudgedItem<'_>, failed: EndedAttempt, delay: Option<Duration>) {
+        let JudgedItem { index, at, item } = of;
         let after = &mut self.after;
         let reason = because(&failed.reason);
         after.tally.end(at, failed);

@@ -10,7 +10,7 @@ use zookeeper_client as zk;
 use super::super::errors::PushError;
 use super::super::store::{Committed, ItemId, Level, NewEntry, OVERHEAD, Role, Store};
 use super::keys::Batch;
-use super::room::Room;
+use super::room::ProducerLine;
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
 use crate::znode::sync;
@@ -60,7 +60,7 @@ enum Pushed {
 /// Pushes what comes, in the order in which it comes, until nothing more can come.
 pub(crate) async fn push_all(store: Arc<Store>, mut incoming: mpsc::UnboundedReceiver<Push>) {
     let mut waiting = VecDeque::new();
-    let (mut room, mut full) = (Room::new(&store), false);
+    let (mut room, mut full) = (ProducerLine::new(&store), false);
     loop {
         if waiting.is_empty() {
             room.leave();
@@ -279,7 +279,7 @@ async fn make_room(store: &Store, session: &Arc<Session>, batch: Vec<Push>, seen
 
 /// Waits until the first of those that wait finds room, or has gone, or until one comes that does not wait.
 async fn until_room(
-    room: &mut Room,
+    room: &mut ProducerLine,
     session: &Arc<Session>,
     waiting: &mut VecDeque<Push>,
     incoming: &mut mpsc::UnboundedReceiver<Push>,

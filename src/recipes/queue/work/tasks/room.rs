@@ -1,4 +1,4 @@
-//! [`Room`]: waiting for room in a bounded queue. The producers of one process stand in line once, and the first in line
+//! [`ProducerLine`]: waiting for room in a bounded queue. The producers of one process stand in line once, and the first in line
 //! looks, so that an item that leaves wakes one process and not all.
 
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::znode::{Ephemeral, read_and_watch};
 
 /// The place of this process in the line of producers.
-pub(super) struct Room {
+pub(super) struct ProducerLine {
     store: Arc<Store>,
     line: Arc<Line>,
     /// At the head of the line; kept until something was pushed.
@@ -18,7 +18,7 @@ pub(super) struct Room {
     entering: Option<Pin<Box<dyn Future<Output = Option<Ephemeral>> + Send>>>,
 }
 
-impl Room {
+impl ProducerLine {
     pub(super) fn new(store: &Arc<Store>) -> Self {
         let line = Line::new(
             store.zk.clone(),
