@@ -51,7 +51,7 @@ pub(crate) use self::ledger::{AfterLoss, LedgerOutcome, Ledgers, Receipt};
 pub(crate) use self::name::{ChildName, Sequence, Tag};
 pub(crate) use self::observe::{NodeData, Observe, WatchContext, Watched, observe};
 pub(crate) use self::parents::{Parents, ensure as ensure_path};
-pub(crate) use self::reason::{split_reason, with_reason};
+pub(crate) use self::reason::{split_reason, split_value, value_with_reason, with_reason};
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, UpdateOutcome, WriteOutcome};
 pub(crate) use self::request::{
     Transaction, children, children_and_watch, children_at, commit, create, delete, delete_if_exists, list,

@@ -117,7 +117,10 @@ impl Recipe {
                 };
                 Guard::Permit(permits.map_err(permit)?)
             }
-            Self::Elect(election, id) => Guard::Leader(election.campaign(id.clone()).await?),
+            Self::Elect(election, id) => Guard::Leader(match why {
+                Some(why) => election.campaign_as(id.clone(), why).await?,
+                None => election.campaign(id.clone()).await?,
+            }),
         })
     }
 
@@ -136,7 +139,10 @@ impl Recipe {
                 .map(Guard::Write)
                 .map_err(contended),
             Self::Elect(election, id) => {
-                let campaign = election.try_campaign(id.clone()).await;
+                let campaign = match why {
+                    Some(why) => election.try_campaign_as(id.clone(), why).await,
+                    None => election.try_campaign(id.clone()).await,
+                };
                 campaign.map(Guard::Leader).map_err(contended)
             }
             Self::Permit(semaphore, take) => match semaphore.try_acquire_many(*take).await {
@@ -162,7 +168,10 @@ impl Recipe {
                 .map(Guard::Write)
                 .map_err(elapsed),
             Self::Elect(election, id) => {
-                let campaign = election.campaign_timeout(id.clone(), limit).await;
+                let campaign = match why {
+                    Some(why) => election.campaign_timeout_as(id.clone(), why, limit).await,
+                    None => election.campaign_timeout(id.clone(), limit).await,
+                };
                 campaign.map(Guard::Leader).map_err(elapsed)
             }
             Self::Permit(semaphore, take) => {

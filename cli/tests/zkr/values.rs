@@ -78,6 +78,11 @@ async fn leaders_and_members_are_shown() {
     )
     .await;
     assert_eq!(led["leader"]["identity"]["text"], "s-1");
+    let because = ["elect", "/e", "--id", "s-1", "--reason", "deploy", "--", exe];
+    let who = zkr_ok(&fixture, &[&because[..], &["who", "/e"]].concat()).await;
+    assert!(who.contains("#0 deploy"), "{who}");
+    let led = zkr_ok(&fixture, &[&because[..], &["leader", "/e"]].concat()).await;
+    assert_eq!(led, "s-1\n");
 
     let zk = connect(&fixture.connect_string()).await.expect("it serves");
     let group = Group::new(&zk, "/g").expect("a path");

@@ -189,6 +189,7 @@ impl LeaderElectionBuilder {
             options,
             leading: LocalLeader::new(),
             flaps: Arc::default(),
+            reason: None,
         })
     }
 }

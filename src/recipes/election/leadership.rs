@@ -1,14 +1,15 @@
 //! [`Leadership`]: what the winner of an election has.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, watch};
 
-use super::LeaderElection;
 use super::local::LeadingShare;
 use super::marks::Marks;
 use super::rank::Reign;
+use super::{LeaderElection, candidate_data};
 use crate::error::{Error, classify};
 use crate::metrics::{self, GaugeGuard};
 use crate::session::{Interrupted, Lost};
@@ -40,6 +41,7 @@ pub struct Leadership {
     ready_mark: Mutex<Option<NamedEphemeral>>,
     is_ready: watch::Sender<bool>,
     elected: std::time::Instant,
+    reason: Option<Arc<str>>,
     _measured: GaugeGuard,
     share: LeadingShare,
     reign: Option<Reign>,
@@ -57,6 +59,7 @@ impl Leadership {
             ready_mark: Mutex::new(None),
             is_ready: watch::Sender::new(false),
             elected: std::time::Instant::now(),
+            reason: election.reason.clone(),
             _measured: measured,
             share,
             reign,
@@ -163,7 +166,7 @@ impl Leadership {
     /// Dropping the future leaves open whether the value is published.
     pub async fn proclaim(&self, value: impl Into<Bytes>) -> Result<(), ProclaimError> {
         self.hold
-            .set_data(&value.into())
+            .set_data(&candidate_data(&value.into(), self.reason.as_deref()))
             .await
             .map_err(|interrupted| match interrupted {
                 Interrupted::Lost(lost) => ProclaimError::Lost(lost),

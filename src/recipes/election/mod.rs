@@ -27,7 +27,7 @@ use self::rank::{Flaps, Reign};
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Enrolment, Line, Mode, TryAcquireError};
 use crate::session::{CleanupToken, Coordinator};
-use crate::znode::{Hold, check_listener};
+use crate::znode::{Hold, check_listener, value_with_reason};
 
 pub use self::builder::{ElectionLayout, LeaderElectionBuilder};
 pub use self::leadership::{Leadership, ProclaimError};
@@ -96,6 +96,8 @@ pub struct LeaderElection {
     options: ElectionOptions,
     leading: Arc<LocalLeader>,
     flaps: Arc<Mutex<Flaps>>,
+    /// Why its candidates stand.
+    reason: Option<Arc<str>>,
 }
 
 impl LeaderElection {
@@ -147,7 +149,7 @@ impl LeaderElection {
     /// What is left to be removed of a campaign that is dropped holds a token of `cleanup`.
     async fn campaign_with(&self, value: Bytes, cleanup: Option<&CleanupToken>) -> Result<Leadership, Error> {
         let _candidate = self.leading.stand();
-        let enrolment = enrolment(value);
+        let enrolment = self.enrolment(&value);
         let Some(rank) = self.options.rank.rank else {
             let hold = self.line.acquire(&enrolment, cleanup).await?;
             return Ok(self.elected(hold));
@@ -177,7 +179,7 @@ impl LeaderElection {
     /// As [`campaign`](Self::campaign).
     pub async fn try_campaign(&self, value: impl Into<Bytes>) -> Result<Leadership, TryAcquireError> {
         self.line
-            .try_acquire(&enrolment(value.into()))
+            .try_acquire(&self.enrolment(&value.into()))
             .await?
             .map(|hold| self.elected(hold))
             .ok_or(TryAcquireError::Contended)
@@ -199,8 +201,70 @@ impl LeaderElection {
         limit: Duration,
     ) -> Result<Leadership, AcquireTimeoutError> {
         let _candidate = self.leading.stand();
-        let hold = self.line.acquire_timeout(&enrolment(value.into()), limit).await?;
+        let hold = self.line.acquire_timeout(&self.enrolment(&value.into()), limit).await?;
         Ok(self.elected(hold))
+    }
+
+    /// As [`campaign`](Self::campaign), and says why: the reason stands behind the value in the candidate's node, where
+    /// operators ([`Contender::reason`](crate::Contender::reason)) and other candidates ([`Participant::reason`]) read it.
+    /// Curator's `LeaderLatch` takes both together for the id of the participant.
+    ///
+    /// ```no_run
+    /// # async fn example(election: zookeeper_recipes::LeaderElection) -> Result<(), Box<dyn std::error::Error>> {
+    /// let leadership = election.campaign_as("scheduler-7", "release of Tuesday").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`campaign`](Self::campaign).
+    ///
+    /// # Cancel safety
+    /// As [`campaign`](Self::campaign).
+    pub async fn campaign_as(&self, value: impl Into<Bytes>, reason: &str) -> Result<Leadership, Error> {
+        self.because(reason).campaign(value).await
+    }
+
+    /// As [`try_campaign`](Self::try_campaign), and says why, as [`campaign_as`](Self::campaign_as) does.
+    ///
+    /// # Errors
+    /// As [`try_campaign`](Self::try_campaign).
+    ///
+    /// # Cancel safety
+    /// As [`campaign`](Self::campaign).
+    pub async fn try_campaign_as(&self, value: impl Into<Bytes>, reason: &str) -> Result<Leadership, TryAcquireError> {
+        self.because(reason).try_campaign(value).await
+    }
+
+    /// As [`campaign_timeout`](Self::campaign_timeout), and says why, as [`campaign_as`](Self::campaign_as) does.
+    ///
+    /// # Errors
+    /// As [`campaign_timeout`](Self::campaign_timeout).
+    ///
+    /// # Cancel safety
+    /// As [`campaign`](Self::campaign).
+    pub async fn campaign_timeout_as(
+        &self,
+        value: impl Into<Bytes>,
+        reason: &str,
+        limit: Duration,
+    ) -> Result<Leadership, AcquireTimeoutError> {
+        self.because(reason).campaign_timeout(value, limit).await
+    }
+
+    fn because(&self, reason: &str) -> Self {
+        Self {
+            reason: Some(reason.into()),
+            ..self.clone()
+        }
+    }
+
+    fn enrolment(&self, value: &Bytes) -> Enrolment {
+        Enrolment {
+            mode: Mode::Exclusive,
+            data: Some(candidate_data(value, self.reason.as_deref())),
+            ahead: None,
+        }
     }
 
     /// Asks `participant`, usually the leader, to resign or to withdraw, and says why. Whether it does is its own
@@ -251,10 +315,10 @@ impl LeaderElection {
     }
 }
 
-fn enrolment(value: Bytes) -> Enrolment {
-    Enrolment {
-        mode: Mode::Exclusive,
-        data: Some(value),
-        ahead: None,
+/// The data of a candidate's node.
+fn candidate_data(value: &Bytes, reason: Option<&str>) -> Bytes {
+    match reason {
+        Some(reason) => value_with_reason(value, reason),
+        None => value.clone(),
     }
 }

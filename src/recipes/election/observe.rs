@@ -8,7 +8,9 @@ use crate::error::Error;
 use crate::line::{Contender, HeadView};
 use crate::observer::Observer;
 use crate::session::Interrupted;
-use crate::znode::{FencingToken, NodeData, Observe, WatchContext, Watched, observe, retry_across_sessions, stat};
+use crate::znode::{
+    FencingToken, NodeData, Observe, WatchContext, Watched, observe, retry_across_sessions, split_value, stat,
+};
 
 /// A leader or a candidate, as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ use crate::znode::{FencingToken, NodeData, Observe, WatchContext, Watched, obser
 pub struct Participant {
     /// What it campaigned with, or proclaimed since.
     pub value: Bytes,
+    /// Why it stands, if it says so: [`LeaderElection::campaign_as`].
+    pub reason: Option<String>,
     /// Its term, should it lead.
     pub term: FencingToken,
     /// Whether it leads, in the eyes of the ensemble.
@@ -112,9 +116,11 @@ impl LeaderElection {
 
 impl Participant {
     fn new(contender: Contender, is_ready: bool) -> Self {
+        // A value is the candidate's own, line breaks included.
+        let (end, reason) = split_value(&contender.path, &contender.own_data);
         Self {
-            // A value is the candidate's own, line breaks included.
-            value: contender.own_data,
+            value: contender.own_data.slice(..end),
+            reason: reason.map(str::to_owned),
             term: contender.token,
             is_leader: contender.is_holder,
             is_ready,

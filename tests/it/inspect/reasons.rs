@@ -1,7 +1,9 @@
 //! Why a contender wants its place, and who holds a lock now.
 
+use std::time::Duration;
+
 use zookeeper_recipes::inspect::Inspector;
-use zookeeper_recipes::{FairLock, MultiLock, RwLock, Semaphore};
+use zookeeper_recipes::{FairLock, LeaderElection, MultiLock, RwLock, Semaphore};
 use zookeeper_testkit::{Fixture, within};
 
 use super::connect_as;
@@ -85,4 +87,41 @@ async fn observers_of_a_lock_see_each_holder_and_that_there_is_none() {
         .unwrap();
     drop(holder);
     fixture.assert_no_nodes_left(&["/fair"]).await;
+}
+
+#[tokio::test]
+async fn a_candidate_says_why_it_stands() {
+    let fixture = Fixture::new("reasons_of_candidates").await;
+    let zk = connect_as(&fixture, "web-3:4711").await;
+    let election = LeaderElection::new(&zk, "/e").unwrap();
+    let value = "{\n \"at\": \"10.0.0.7\"\n}";
+    let leadership = election.campaign_as(value, "deploy").await.unwrap();
+    let leader = election.leader().await.unwrap().unwrap();
+    assert_eq!(
+        (&leader.value[..], leader.reason.as_deref()),
+        (value.as_bytes(), Some("deploy"))
+    );
+    let line = Inspector::new(&zk).election("/e").await.unwrap().unwrap();
+    assert_eq!(line.contenders[0].reason.as_deref(), Some("deploy"));
+    assert_eq!(line.contenders[0].identity, value);
+    // Neither a proclamation nor a request to make way takes it away.
+    leadership.proclaim("10.0.0.8").await.unwrap();
+    election.request_revocation(&leader, "reboot").await.unwrap();
+    let leader = election.leader().await.unwrap().unwrap();
+    assert_eq!(
+        (&leader.value[..], leader.reason.as_deref()),
+        (&b"10.0.0.8"[..], Some("deploy"))
+    );
+    let refused = election.try_campaign_as("other", "deploy").await;
+    assert!(refused.is_err());
+    let late = election
+        .campaign_timeout_as("other", "deploy", Duration::from_millis(100))
+        .await;
+    assert!(late.is_err());
+    leadership.resign().await.unwrap();
+    let plain = election.campaign("plain").await.unwrap();
+    assert_eq!(election.leader().await.unwrap().unwrap().reason, None);
+    plain.resign().await.unwrap();
+    zk.close().await;
+    fixture.assert_no_nodes_left(&["/e"]).await;
 }
