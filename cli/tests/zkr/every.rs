@@ -150,9 +150,12 @@ async fn every_listing_ends_silently_at_a_closed_pipe() {
         "man",
     ] {
         let arguments = words(command, "");
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        // Before there is anything to print.
+        drop(reader);
         let mut command_line = zkr_at(&fixture.connect_string(), &arguments);
-        let mut child = command_line.stdout(Stdio::piped()).spawn().expect("zkr was built");
-        drop(child.stdout.take());
+        let child = command_line.stdout(writer).spawn().expect("zkr was built");
+        drop(command_line);
         let done = end(child).await;
         assert_eq!((done.status, done.err.as_str()), (141, ""), "{command}: {done:?}");
     }
