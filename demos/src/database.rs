@@ -8,23 +8,27 @@ use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
 
 use crate::BoxError;
 
-/// A ledger: a database of its own, with tables of its own.
-pub trait Ledger: Sized + From<Connection> {
-    /// What a new one begins with.
-    const SCHEMA: &str;
+/// How a ledger with a field `db` is made, with these tables, and opened.
+#[macro_export]
+macro_rules! ledger {
+    ($name:ident, $schema:expr) => {
+        impl $name {
+            /// Makes a new ledger.
+            pub(crate) fn create(path: &std::path::Path) -> Result<Self, $crate::BoxError> {
+                let db = $crate::database::create(path, $schema)?;
+                Ok(Self { db })
+            }
 
-    /// Makes a new ledger.
-    fn create(path: &Path) -> Result<Self, BoxError> {
-        Ok(create(path, Self::SCHEMA)?.into())
-    }
-
-    fn open(path: &Path) -> Result<Self> {
-        Ok(open(path)?.into())
-    }
+            pub(crate) fn open(path: &std::path::Path) -> rusqlite::Result<Self> {
+                let db = $crate::database::open(path)?;
+                Ok(Self { db })
+            }
+        }
+    };
 }
 
 /// Makes a new one.
-fn create(path: &Path, schema: &str) -> Result<Connection, BoxError> {
+pub fn create(path: &Path, schema: &str) -> Result<Connection, BoxError> {
     // Not an old one: its tokens and ids may be those of another ensemble.
     File::create_new(path).map_err(|error| format!("{}: {error}; name a new file", path.display()))?;
     let db = open(path)?;
@@ -33,7 +37,7 @@ fn create(path: &Path, schema: &str) -> Result<Connection, BoxError> {
     Ok(db)
 }
 
-fn open(path: &Path) -> Result<Connection> {
+pub fn open(path: &Path) -> Result<Connection> {
     let db = Connection::open(path)?;
     db.busy_timeout(Duration::from_secs(30))?;
     // With a write-ahead log this survives a crash of the process, and spares a demo the wait for the disk.

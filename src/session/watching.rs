@@ -34,7 +34,7 @@ use super::supervisor;
 use crate::error::Error;
 
 /// How many bytes of paths a session that owns nodes watches for the recipes. A quarter of what a reconnect can restore
-/// is left for observers, and for those who use the client of the session.
+/// is left for observers, and for users of the session's client.
 pub(super) const WATCHED_BYTES: usize = 98_304;
 
 /// It owns nothing, and a client that is given up goes on for as long: a part of the coordinator's session timeout is
@@ -47,7 +47,7 @@ const PROBES: u32 = 5;
 /// How many held nodes are looked at at a time, after a loss.
 const LOOKS_IN_FLIGHT: usize = 256;
 
-/// Who needs a watch.
+/// What needs a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WatchedFor {
     /// A contender that waits: it looks first after a loss.

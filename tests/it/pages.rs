@@ -167,3 +167,29 @@ fn recipes_are_found_by_their_peers_names() {
         "recipes without the alias of a peer's class: {missing:?}"
     );
 }
+
+#[test]
+fn the_readme_stays_short() {
+    let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(lines < 200, "{lines} lines: details belong into docs/");
+}
+
+/// The subject of a sentence has a name. What is left are names of commands, and people.
+#[test]
+fn sentences_name_their_subjects() {
+    const NAMELESS: [&str; 5] = ["who", "whoever", "somebody", "nobody", "anew"];
+    let mut pages: Vec<_> = sources(&root().join("src"));
+    let docs = fs::read_dir(root().join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    pages.extend(docs.filter(|path| path.is_file()));
+    pages.push(root().join("README.md"));
+    let mut found = Vec::new();
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap().to_lowercase();
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let nameless = words.filter(|word| NAMELESS.contains(word));
+        found.extend(nameless.map(|word| format!("{}: {word}", page.display())));
+    }
+    assert!(found.len() < 40, "give these subjects a name: {found:#?}");
+}

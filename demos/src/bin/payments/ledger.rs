@@ -27,15 +27,7 @@ pub(crate) enum Settlement {
     Refused { newest: FencingToken },
 }
 
-impl From<Connection> for Ledger {
-    fn from(db: Connection) -> Self {
-        Self { db }
-    }
-}
-
-impl database::Ledger for Ledger {
-    const SCHEMA: &str = SCHEMA;
-}
+demos::ledger!(Ledger, SCHEMA);
 
 impl Ledger {
     /// The balance of an account in cents, or `None` if the account has seen a token newer than `token`.
@@ -142,7 +134,6 @@ const SCHEMA: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
-    use demos::database::Ledger as _;
     use demos::scratch::ScratchDir;
 
     const OLD: FencingToken = FencingToken::from_i64(7);

@@ -39,7 +39,6 @@ use self::audit::Audit;
 use self::crew::Crew;
 use self::job::Job;
 use self::ledger::Ledger;
-use demos::database::Ledger as _;
 use demos::environment::Environment;
 use demos::print::{complain, say};
 use demos::start::Help;

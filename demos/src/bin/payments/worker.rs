@@ -8,7 +8,6 @@ use zookeeper_recipes::{Coordinator, FairLock, ReleaseError};
 
 use crate::job::Job;
 use crate::ledger::{Ledger, Settlement};
-use demos::database::Ledger as _;
 use demos::payment::Payment;
 use demos::{BoxError, session};
 

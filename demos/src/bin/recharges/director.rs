@@ -11,7 +11,6 @@ use zookeeper_recipes::queue::{NewItem, PushOptions, WorkQueue};
 
 use crate::ledger::Ledger;
 use crate::{input, worker};
-use demos::database::Ledger as _;
 use demos::log::Log;
 use demos::processes::{self, Processes};
 use demos::{BoxError, session};

@@ -12,15 +12,7 @@ pub(crate) struct Ledger {
     db: Connection,
 }
 
-impl From<Connection> for Ledger {
-    fn from(db: Connection) -> Self {
-        Self { db }
-    }
-}
-
-impl database::Ledger for Ledger {
-    const SCHEMA: &str = SCHEMA;
-}
+demos::ledger!(Ledger, SCHEMA);
 
 impl Ledger {
     /// Applies those of these recharges whose items have not been applied before, in one transaction. When it returns,
@@ -93,7 +85,6 @@ const SCHEMA: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
-    use demos::database::Ledger as _;
     use demos::scratch::ScratchDir;
 
     #[test]

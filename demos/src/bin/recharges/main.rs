@@ -37,7 +37,6 @@ use std::process::ExitCode;
 use self::audit::Audit;
 use self::ledger::Ledger;
 use self::worker::Assignment;
-use demos::database::Ledger as _;
 use demos::environment::Environment;
 use demos::print::say;
 use demos::start::Help;

@@ -10,7 +10,6 @@ use zookeeper_recipes::{Coordinator, Error};
 
 use crate::ledger::Ledger;
 use demos::commands::Commands;
-use demos::database::Ledger as _;
 use demos::payment::Payment;
 use demos::print::say;
 use demos::{BoxError, session};

@@ -25,15 +25,7 @@ pub(crate) enum Entry {
     Refused { newest: i64 },
 }
 
-impl From<Connection> for Ledger {
-    fn from(db: Connection) -> Self {
-        Self { db }
-    }
-}
-
-impl database::Ledger for Ledger {
-    const SCHEMA: &str = SCHEMA;
-}
+demos::ledger!(Ledger, SCHEMA);
 
 impl Ledger {
     /// Shows the term of a new leader: from now on no older one is taken. False if this one is old already.

@@ -39,7 +39,6 @@ use std::time::Duration;
 use self::crontab::Crontab;
 use self::ledger::Ledger;
 use self::process::Assignment;
-use demos::database::Ledger as _;
 use demos::environment::Environment;
 use demos::print::say;
 use demos::start::Help;

@@ -18,7 +18,6 @@ use crate::crontab::Crontab;
 use crate::ledger::{Entry, Ledger};
 use crate::{MINUTE, MINUTES, signal, worker};
 use demos::commands::Commands;
-use demos::database::Ledger as _;
 use demos::print::say;
 use demos::{BoxError, session};
 

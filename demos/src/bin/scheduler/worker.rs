@@ -10,7 +10,6 @@ use tokio::time;
 
 use crate::ledger::{Entry, Ledger};
 use demos::BoxError;
-use demos::database::Ledger as _;
 use demos::print::complain;
 
 /// How long a leader waits for a worker before it asks another.
