@@ -44,6 +44,18 @@ pub struct Health {
     pub message: String,
 }
 
+impl Health {
+    /// That of what was closed, and never works again.
+    pub(crate) fn closed(recipe: &str, path: &str, message: &str) -> Self {
+        Self {
+            subject: format!("{recipe} {path}"),
+            is_live: false,
+            is_ready: false,
+            message: format!("closed, {message}"),
+        }
+    }
+}
+
 /// One line: the subject, `ready`, `not ready` or `dead`, and the message.
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

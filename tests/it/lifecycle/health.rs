@@ -139,6 +139,8 @@ async fn a_queue_is_live_until_it_is_closed() {
         .unwrap();
     let fifo = FifoQueue::new(&zk, "/f").unwrap();
     assert_ready(&fifo.health(), "queue /f: ready; 0 popped items to be handed out");
+    fifo.close().await;
+    assert!(!fifo.health().is_live, "{}", fifo.health());
     queue.close().await;
     let closed = queue.health();
     assert!(!closed.is_live && !closed.is_ready, "{closed}");

@@ -220,8 +220,8 @@ impl FifoQueue {
         }
     }
 
-    /// Returns whether this process can push and pop: live unless the coordinator is closed, ready while a server is
-    /// connected. A consumer that waits for items is ready. It costs no request.
+    /// Returns whether this process can push and pop: live unless the queue or the coordinator is closed, ready while
+    /// a server is connected. A consumer that waits for items is ready. It costs no request.
     ///
     /// ```no_run
     /// # fn example(queue: &zookeeper_recipes::queue::FifoQueue) {
@@ -231,11 +231,12 @@ impl FifoQueue {
     /// ```
     pub fn health(&self) -> Health {
         let queue = &self.shared;
-        let judge = || {
-            let kept = count(queue.undelivered.len(), "popped item");
-            (true, format!("{kept} to be handed out"))
-        };
-        queue.zk.health_of("queue", self.path(), judge)
+        let kept = count(queue.undelivered.len(), "popped item");
+        let message = format!("{kept} to be handed out");
+        match *queue.closed.borrow() {
+            true => Health::closed("queue", self.path(), &message),
+            false => queue.zk.health_of("queue", self.path(), || (true, message)),
+        }
     }
 
     /// The first item, which stays in the queue. Another consumer may have it before you.

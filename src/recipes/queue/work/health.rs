@@ -17,12 +17,7 @@ impl<T> WorkQueue<T> {
     pub fn health(&self) -> Health {
         let zk = &self.inner.store.zk;
         if *self.inner.closing.borrow() && !zk.draining().has_begun() {
-            return Health {
-                subject: format!("queue {}", self.path()),
-                is_live: false,
-                is_ready: false,
-                message: format!("closed, {}", self.unwritten()),
-            };
+            return Health::closed("queue", self.path(), &self.unwritten());
         }
         zk.health_of("queue", self.path(), || (true, self.unwritten()))
     }
