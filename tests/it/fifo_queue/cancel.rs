@@ -80,7 +80,9 @@ async fn a_close_ends_pops_and_returns_what_was_removed() {
         queue(&connect(&fixture).await),
     );
     let waiting = wait_in_line(&fixture, &ours, 1).await;
+    assert!(ours.health().is_live);
     assert_eq!(within(PATIENCE, "it closes", ours.close()).await, []);
+    assert!(!ours.health().is_live);
     let ended = within(PATIENCE, "the pop ends", waiting).await.unwrap();
     assert_eq!(ended, Err(FifoPopError::Error(Error::Closed)));
     assert_eq!(ours.try_pop().await, Err(FifoPopError::Error(Error::Closed)));

@@ -63,6 +63,8 @@ async fn priority_goes_before_due_time_and_that_before_arrival() {
             queues[0].status(&latest).await.unwrap() == ItemStatus::Ready
         })
         .await;
+        // The other handles know the clock as late as their last replies came.
+        later().await;
         let id = queues[2].push("b 4").await.unwrap();
         assert_eq!(queues[0].status(&id).await.unwrap(), ItemStatus::Ready);
         let expected = ["a 1", "a 2", "a 3", "b 2", "b 2b", "b 2c", "b 3", "b 4", "c 1", "c 2"];

@@ -71,8 +71,10 @@ pub(crate) struct Settling {
     pub(crate) settlements: mpsc::UnboundedSender<Vec<Settlement>>,
     /// How many items of this handle are with the user.
     pub(crate) handed_out: watch::Sender<usize>,
-    /// How many settlements are on their way, and claims that may have to be given back.
+    /// How many settlements are on their way.
     pub(crate) pending: watch::Sender<usize>,
+    /// How many claims are on their way that may have to be given back.
+    claiming: watch::Sender<usize>,
 }
 
 impl Settling {
@@ -81,6 +83,7 @@ impl Settling {
             settlements,
             handed_out: watch::Sender::new(0),
             pending: watch::Sender::new(0),
+            claiming: watch::Sender::new(0),
         }
     }
 
@@ -89,15 +92,16 @@ impl Settling {
         self.settlements.send(settlements)
     }
 
-    /// Counts as on its way until it is dropped.
+    /// Counts a claim as on its way until what is returned is dropped.
     pub(crate) fn under_way(&self) -> UnderWay {
-        self.pending.send_modify(|pending| *pending += 1);
-        UnderWay(self.pending.clone())
+        self.claiming.send_modify(|claims| *claims += 1);
+        UnderWay(self.claiming.clone())
     }
 
     /// Waits until all that was settled has been written, and no claim is on its way that may have to be given back.
     pub(crate) async fn flushed(&self) {
-        // It does not fail while this sender is there.
+        // Neither fails while this sender is there. What a claim gives back is pending before it counts as over.
+        let _ = self.claiming.subscribe().wait_for(|claims| *claims == 0).await;
         let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
     }
 
@@ -108,13 +112,13 @@ impl Settling {
     }
 }
 
-/// Something that is on its way to the ensemble, or may have to be given back.
+/// A claim that is on its way, or may have to be given back.
 #[derive(Debug)]
 pub(crate) struct UnderWay(watch::Sender<usize>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.send_modify(|pending| *pending = pending.saturating_sub(1));
+        self.0.send_modify(|claims| *claims = claims.saturating_sub(1));
     }
 }
 
