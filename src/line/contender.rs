@@ -206,7 +206,12 @@ impl<'a> Enrolled<'a> {
     async fn warn_of_long_wait(&self, blocker: &str, patience: &mut Patience) -> Result<(), Interrupted> {
         let user = self.line.zk.metrics_name();
         metrics::count(metrics::SLOW_WAITS, Some(user), &[("recipe", self.line.recipe())], 1);
-        let holder = read(self.node.session(), blocker).await?;
+        let holder = match read(self.node.session(), blocker).await {
+            Ok(holder) => holder,
+            // It may deny us to read it.
+            Err(Interrupted::Failed(_)) => None,
+            Err(lost) => return Err(lost),
+        };
         let (identity, session) = holder.map_or_else(Default::default, |(data, stat)| {
             let identity = String::from_utf8_lossy(own_data(&data)).into_owned();
             (identity, stat.ephemeral_owner)

@@ -200,8 +200,8 @@ impl Coordinator {
             close.send(done).ok().map(|()| closed)
         });
         let closing: Vec<_> = closing.collect();
-        self.inner.config.watching.close();
         let confirmed = future::join_all(closing).await;
+        self.inner.config.watching.close();
         confirmed.into_iter().all(|confirmed| confirmed.unwrap_or(true))
     }
 

@@ -124,7 +124,7 @@ impl Session {
         let timeout = client.session_timeout();
         let margin = LeaseClock::margin(config.lease_margin, timeout);
         if margin.is_clamped {
-            warn!(?timeout, margin = ?margin.length, "the lease margin is too large for the granted session timeout; using 30 %");
+            warn!(?timeout, margin = ?margin.length, "the lease margin is not between 1 % and 30 % of the granted session timeout; using what is nearest");
         }
         let silence = LeaseClock::client_silence(config.connection_timeout, timeout);
         let link = Link::new(client.state_watcher());

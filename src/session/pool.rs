@@ -198,10 +198,17 @@ impl Pool {
         let opening = self.config.runtime.spawn(Arc::clone(self).open_further(next));
         match opening.await {
             Ok(Ok(true)) => Ok(()),
+            // Without a connection a place is waited for, as everything is.
+            Ok(Ok(false)) if !self.is_connected() => Ok(()),
             Ok(Ok(false)) => Err(self.full(path, bytes)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Closed),
         }
+    }
+
+    fn is_connected(&self) -> bool {
+        let first = self.first.current.peek();
+        first.is_ok_and(|session| session.is_some_and(|session| session.with_link(|link| link.is_up())))
     }
 
     /// Opens a further session; false if none could be opened in time.

@@ -210,7 +210,6 @@ impl Supervisor {
             None => info!(%error, "coordinator ends"),
             Some(_) => debug!(%error, "a further session ends"),
         }
-        close.close();
         self.slot.send_replace(Slot::Over(error));
         let bound = session.map_or(self.options.session_timeout, |session| session.timeout()) / 3;
         // Those that lapsed before are still there for their guards.
@@ -230,6 +229,8 @@ impl Supervisor {
             session.end(LossReason::Closed);
         }
         self.tell(SessionState::Closed);
+        // Requests that came meanwhile are answered as well.
+        close.close();
         let waiting = std::iter::from_fn(|| close.try_recv().ok());
         for done in done.into_iter().chain(waiting) {
             // The closer may have stopped waiting.

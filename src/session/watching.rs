@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures::future;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{self, Instant};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
@@ -44,16 +44,18 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often within the coordinator's session timeout the leader is asked.
 const PROBES: u32 = 5;
 
-/// How many held nodes are looked at at a time, after a loss.
+/// How many nodes are looked at at a time for each [`WatchedFor`], so that the leader's answer is not kept waiting.
 const LOOKS_IN_FLIGHT: usize = 256;
 
 /// What needs a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WatchedFor {
-    /// A contender that waits: it looks first after a loss.
+    /// A contender that waits.
     Wait,
-    /// A hold, of which there may be very many.
+    /// A hold or a place in line: the node is our own.
     Hold,
+    /// A view of others' nodes.
+    View,
 }
 
 /// Opens a session when the first watch needs it, and another one when that is lost.
@@ -64,7 +66,8 @@ pub(crate) struct WatchingSession {
     runtime: Handle,
     stage: watch::Sender<WatchStage>,
     closed: watch::Sender<bool>,
-    looks: Semaphore,
+    /// For each [`WatchedFor`], so that none waits for another kind.
+    looks: [Semaphore; 3],
 }
 
 #[derive(Clone, Debug)]
@@ -116,7 +119,7 @@ impl WatchingSession {
             runtime: runtime.clone(),
             stage: watch::Sender::new(WatchStage::Idle),
             closed: watch::Sender::new(false),
-            looks: Semaphore::new(LOOKS_IN_FLIGHT),
+            looks: [(); 3].map(|()| Semaphore::new(LOOKS_IN_FLIGHT)),
         })
     }
 
@@ -143,6 +146,15 @@ impl WatchingSession {
             bytes_limit: 0,
             watched: eye.watched.used(),
         })
+    }
+
+    fn looks(&self, reason: WatchedFor) -> &Semaphore {
+        let [waits, holds, views] = &self.looks;
+        match reason {
+            WatchedFor::Wait => waits,
+            WatchedFor::Hold => holds,
+            WatchedFor::View => views,
+        }
     }
 
     /// The session that watches now. It is opened if there is none.
@@ -178,45 +190,97 @@ impl WatchingSession {
         loop {
             let Some(watching) = this.upgrade() else { return };
             let timeout = watching.options.session_timeout;
-            let mut options = watching.options.clone();
-            options.session_timeout = (timeout / PROBES).max(SHORTEST_TIMEOUT.min(timeout));
-            let (cluster, mut closed) = (watching.cluster.clone(), watching.closed.subscribe());
-            drop(watching);
+            let mut closed = watching.closed.subscribe();
             // An error means that the coordinator is gone.
             let over = async { drop(closed.wait_for(|closed| *closed).await) };
             tokio::pin!(over);
+            let (runtime, opening) = watching.begin_opening();
+            drop(watching);
             let opened = tokio::select! {
-                opened = supervisor::open(&options, &cluster, None) => Some(opened),
+                opened = opening => opened,
                 () = over.as_mut() => None,
             };
-            let (end, next) = match opened {
-                None => (EyeEnd::Over, WatchStage::Over(Error::Closed)),
-                Some(Err(_)) => (EyeEnd::Over, WatchStage::Over(Error::AuthFailed)),
-                Some(Ok((client, _))) => {
-                    let states = client.state_watcher();
-                    let eye = Arc::new(Eye::new(client));
-                    let Some(watching) = this.upgrade() else { return };
-                    debug!(session = format_args!("{:#x}", eye.id), "a watching session was opened");
-                    watching.stage.send_replace(WatchStage::Open(Arc::clone(&eye)));
-                    drop(watching);
-                    let end = tokio::select! {
-                        () = over => EyeEnd::Over,
-                        end = eye.supervise(states, timeout) => end,
-                    };
-                    eye.lose();
-                    let next = match end {
-                        EyeEnd::Lost => WatchStage::Opening,
-                        EyeEnd::Unused => WatchStage::Idle,
-                        EyeEnd::Over => WatchStage::Over(Error::Closed),
-                    };
-                    (end, next)
+            let tell = |stage| {
+                if let Some(watching) = this.upgrade() {
+                    watching.stage.send_replace(stage);
                 }
             };
-            let Some(watching) = this.upgrade() else { return };
-            watching.stage.send_replace(next);
+            let client = match opened {
+                Some(Ok(client)) => client,
+                None => return tell(WatchStage::Over(Error::Closed)),
+                Some(Err(error)) => {
+                    warn!(%error, "no watching session can be opened; it is tried again after a session timeout");
+                    tell(WatchStage::Over(Error::AuthFailed));
+                    tokio::select! {
+                        () = time::sleep(timeout) => return tell(WatchStage::Idle),
+                        () = over => return tell(WatchStage::Over(Error::Closed)),
+                    }
+                }
+            };
+            let (began, states, mut ending) = (Instant::now(), client.state_watcher(), client.state_watcher());
+            let eye = Arc::new(Eye::new(client));
+            debug!(session = format_args!("{:#x}", eye.id), "a watching session was opened");
+            tell(WatchStage::Open(Arc::clone(&eye)));
+            let end = tokio::select! {
+                () = over => EyeEnd::Over,
+                end = eye.supervise(states, timeout) => end,
+            };
+            eye.lose();
+            match end {
+                EyeEnd::Lost => tell(WatchStage::Opening),
+                EyeEnd::Unused => tell(WatchStage::Idle),
+                EyeEnd::Over => tell(WatchStage::Over(Error::Closed)),
+            }
             if end != EyeEnd::Lost {
+                let ended = async { while !ending.changed().await.is_terminated() {} };
+                let _ = time::timeout(timeout / PROBES, ended).await;
                 return;
             }
+            // What is lost as soon as it is opened is not to be opened again at once.
+            drop(runtime);
+            time::sleep((timeout / PROBES).saturating_sub(began.elapsed())).await;
+        }
+    }
+
+    /// Opens a session on a runtime of its own: a client that is given up sets its watches again, in vain, until its
+    /// session timeout is over, or its runtime is shut down.
+    fn begin_opening(
+        &self,
+    ) -> (
+        EyeRuntime,
+        impl Future<Output = Option<Result<zk::Client, zk::Error>>> + use<>,
+    ) {
+        let timeout = self.options.session_timeout;
+        let mut options = self.options.clone();
+        options.session_timeout = (timeout / PROBES).max(SHORTEST_TIMEOUT.min(timeout));
+        let cluster = self.cluster.clone();
+        let runtime = EyeRuntime::start();
+        let handle = runtime.0.as_ref().map_or(&self.runtime, Runtime::handle);
+        let opening = handle.spawn(async move { supervisor::open(&options, &cluster, None).await });
+        // An error means that the runtime is gone.
+        let opened = async { opening.await.ok().map(|opened| opened.map(|(client, _)| client)) };
+        (runtime, opened)
+    }
+}
+
+/// What serves one client; `None` where no thread is to be had.
+struct EyeRuntime(Option<Runtime>);
+
+impl EyeRuntime {
+    fn start() -> Self {
+        let builder = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .thread_name("zk-watching")
+            .build();
+        Self(builder.ok())
+    }
+}
+
+impl Drop for EyeRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }
@@ -283,6 +347,11 @@ impl Eye {
 }
 
 impl Session {
+    /// Counts a watch that this session has to set itself, beyond its limit too.
+    pub(crate) fn charge_watch(&self, path: &str) -> WatchShare {
+        self.watched().charge(self.chroot_len() + path.len())
+    }
+
     /// A share in what this session watches itself; `None` if that is all taken.
     pub(crate) fn watch_share(&self, path: &str) -> Option<WatchShare> {
         self.watched().share(self.chroot_len() + path.len())
@@ -306,7 +375,7 @@ impl Session {
         path: &str,
     ) -> Result<Option<(Vec<u8>, zk::Stat, EyeWatch)>, Interrupted> {
         let read = |eye| self.read_through(eye, path);
-        self.through_another(path, WatchedFor::Hold, read).await
+        self.through_another(path, WatchedFor::View, read).await
     }
 
     /// Asks through the watching session, and again through the next one.
@@ -320,11 +389,8 @@ impl Session {
         loop {
             let eye = self.while_alive(self.watching().open()).await??;
             let asked = async {
-                // The semaphore is never closed.
-                let _paced = match reason {
-                    WatchedFor::Hold => self.watching().looks.acquire().await.ok(),
-                    WatchedFor::Wait => None,
-                };
+                // The semaphores are never closed.
+                let _paced = self.watching().looks(reason).acquire().await;
                 ask(Arc::clone(&eye)).await
             };
             match self.while_alive(eye.while_seeing(asked)).await? {
@@ -397,6 +463,12 @@ impl WatchBudget {
 
     pub(super) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    fn charge(&self, bytes: usize) -> WatchShare {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        let used = Arc::clone(&self.used);
+        WatchShare { used, bytes }
     }
 
     fn share(&self, bytes: usize) -> Option<WatchShare> {

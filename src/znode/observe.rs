@@ -200,10 +200,12 @@ impl WatchContext {
             }
             None => {
                 let found = self.session.read_elsewhere(path).await?;
+                // What is read beside it is no older.
+                sync(&self.session, path).await?;
                 found.map(|(data, stat, watch)| (data, stat, PlacedWatch::Elsewhere(watch)))
             }
         };
-        Ok(found.map(|(data, stat, watch)| self.placed(NodeData::new(data, stat), watch)))
+        Ok(found.map(|(data, stat, watch)| self.placed(path, NodeData::new(data, stat), watch)))
     }
 
     /// The data of the node at `path`, or that there is none.
@@ -234,7 +236,7 @@ impl WatchContext {
                 client.get_and_watch_children(path).await
             });
             if let Some((children, stat, watcher)) = answer.await? {
-                return Ok(self.watched(Some((children, stat)), watcher));
+                return Ok(self.watched(path, Some((children, stat)), watcher));
             }
             if let Some(absent) = self.absent(path).await? {
                 return Ok(absent.map(|()| None));
@@ -246,15 +248,15 @@ impl WatchContext {
     /// That there is no node at `path`, unless there is.
     async fn absent(&self, path: &str) -> Result<Option<Watched<()>>, Interrupted> {
         let (stat, watcher) = stat_and_watcher(&self.session, path).await?;
-        Ok(stat.is_none().then(|| self.watched((), watcher)))
+        Ok(stat.is_none().then(|| self.watched(path, (), watcher)))
     }
 
-    fn watched<T>(&self, value: T, watcher: zk::OneshotWatcher) -> Watched<T> {
-        self.guarded(value, |tell| NodeWatch::telling(&self.session, watcher, tell))
+    fn watched<T>(&self, path: &str, value: T, watcher: zk::OneshotWatcher) -> Watched<T> {
+        self.guarded(value, |tell| NodeWatch::telling(&self.session, path, watcher, tell))
     }
 
-    fn placed<T>(&self, value: T, watch: PlacedWatch) -> Watched<T> {
-        self.guarded(value, |tell| watch.telling(&self.session, tell))
+    fn placed<T>(&self, path: &str, value: T, watch: PlacedWatch) -> Watched<T> {
+        self.guarded(value, |tell| watch.telling(&self.session, path, tell))
     }
 
     fn guarded<T>(&self, value: T, watch: impl FnOnce(Box<dyn FnOnce() + Send>) -> NodeWatch) -> Watched<T> {

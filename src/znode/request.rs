@@ -42,7 +42,7 @@ pub(crate) async fn read_and_watch(
 ) -> Result<Option<(Vec<u8>, zk::Stat, NodeWatch)>, Interrupted> {
     let ask = |client: zk::Client| async move { client.get_and_watch_data(path).await };
     let answer = request(session, path, ask).await?;
-    Ok(answer.map(|(data, stat, watcher)| (data, stat, NodeWatch::new(session, watcher))))
+    Ok(answer.map(|(data, stat, watcher)| (data, stat, NodeWatch::new(session, path, watcher))))
 }
 
 /// The children of the node at `path`; none if it does not exist.
@@ -60,7 +60,7 @@ pub(crate) async fn list_and_watch(
     let path = path.as_str();
     let ask = |client: zk::Client| async move { client.list_and_watch_children(path).await };
     let answer = request(session, path, ask).await?;
-    Ok(answer.map(|(children, watcher)| (children, NodeWatch::new(session, watcher))))
+    Ok(answer.map(|(children, watcher)| (children, NodeWatch::new(session, path, watcher))))
 }
 
 /// The children of the node at `path`, and its state at that moment, if it exists.
@@ -87,7 +87,7 @@ pub(crate) async fn children_and_watch(
     let path = path.as_str();
     let ask = |client: zk::Client| async move { client.get_and_watch_children(path).await };
     let answer = request(session, path, ask).await?;
-    Ok(answer.map(|(children, stat, watcher)| (children, stat, NodeWatch::new(session, watcher))))
+    Ok(answer.map(|(children, stat, watcher)| (children, stat, NodeWatch::new(session, path, watcher))))
 }
 
 /// The state of the node at `path`, if it exists.
@@ -109,7 +109,7 @@ pub(crate) async fn stat_and_watch(
     path: &str,
 ) -> Result<(Option<zk::Stat>, NodeWatch), Interrupted> {
     let (stat, watcher) = stat_and_watcher(session, path).await?;
-    Ok((stat, NodeWatch::new(session, watcher)))
+    Ok((stat, NodeWatch::new(session, path, watcher)))
 }
 
 /// As [`stat_and_watch`], with the client's own watcher.
@@ -125,7 +125,7 @@ pub(super) async fn stat_and_watcher(
 /// Watches the node at `path` if it exists.
 pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result<Option<NodeWatch>, Interrupted> {
     let placed = PlacedWatch::set(session, path, WatchedFor::Wait).await?;
-    Ok(placed.map(|(_, watch)| watch.spawn(session, path)))
+    Ok(placed.map(|(_, watch)| watch.telling(session, path, || {})))
 }
 
 /// Makes sure that what is read next is not older than this call, whatever server answers.

@@ -27,20 +27,23 @@ pub(crate) struct NodeWatch {
 }
 
 impl NodeWatch {
-    pub(super) fn new(session: &Arc<Session>, watcher: zk::OneshotWatcher) -> Self {
-        Self::telling(session, watcher, || {})
+    /// A watch on `path` that the session has set itself.
+    pub(super) fn new(session: &Arc<Session>, path: &str, watcher: zk::OneshotWatcher) -> Self {
+        Self::telling(session, path, watcher, || {})
     }
 
-    /// A watch that calls `fired` when the node is changed or deleted, or the session ends.
+    /// As [`new`](Self::new), and calls `fired` when the node is changed or deleted, or the session ends.
     pub(super) fn telling(
         session: &Arc<Session>,
+        path: &str,
         watcher: zk::OneshotWatcher,
         fired: impl FnOnce() + Send + 'static,
     ) -> Self {
-        let owner = Arc::clone(session);
+        let (owner, share) = (Arc::clone(session), session.charge_watch(path));
         let event = session.runtime().spawn(async move {
             // The client of a session that has ended may go on for a while, and its watches tell nothing then.
             let event = owner.while_alive(watcher.changed()).await.map(|event| event.event_type);
+            drop(share);
             fired();
             match event {
                 Ok(zk::EventType::NodeDeleted) => WatchOutcome::Deleted,
@@ -90,6 +93,11 @@ impl PlacedWatch {
         }
     }
 
+    /// Whether it is a watch of the watching session.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Elsewhere(_))
+    }
+
     /// What the watch tells.
     pub(super) async fn outcome(self, session: &Session) -> WatchOutcome {
         let event = async {
@@ -105,27 +113,22 @@ impl PlacedWatch {
         }
     }
 
-    /// As [`NodeWatch::telling`].
-    pub(super) fn telling(self, session: &Arc<Session>, fired: impl FnOnce() + Send + 'static) -> NodeWatch {
-        let owner = Arc::clone(session);
-        let event = session.runtime().spawn(async move {
-            let outcome = self.outcome(&owner).await;
-            fired();
-            outcome
-        });
-        NodeWatch { event }
-    }
-
-    /// As [`NodeWatch`]: once it tells, the session's own next look shows nothing older.
-    pub(super) fn spawn(self, session: &Arc<Session>, path: &str) -> NodeWatch {
+    /// As [`NodeWatch`]: once it tells, the session's own next look at `path` shows nothing older.
+    pub(super) fn telling(
+        self,
+        session: &Arc<Session>,
+        path: &str,
+        fired: impl FnOnce() + Send + 'static,
+    ) -> NodeWatch {
         let (owner, path) = (Arc::clone(session), path.to_owned());
         let event = session.runtime().spawn(async move {
-            let is_elsewhere = matches!(self, Self::Elsewhere(_));
+            let is_elsewhere = self.is_elsewhere();
             let outcome = self.outcome(&owner).await;
             if is_elsewhere {
                 // An error means that the session has ended, which is seen next.
                 let _ = sync(&owner, &path).await;
             }
+            fired();
             outcome
         });
         NodeWatch { event }

@@ -86,7 +86,7 @@ pub(crate) async fn session_timeout(zk: &Coordinator) -> Duration {
 
 /// Waits until the guard says that it is lost.
 pub(crate) async fn told(guard: &FairLockGuard) -> (LossReason, Instant) {
-    let reason = loss(&guard).await;
+    let reason = loss(guard).await;
     (reason, Instant::now())
 }
 

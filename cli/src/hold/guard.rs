@@ -19,10 +19,14 @@ pub(super) enum Guard {
     Read(RwLockReadGuard),
     Write(RwLockWriteGuard),
     Permit(Permit),
-    Leader(Leadership),
+    Leader(Box<Leadership>),
 }
 
 impl Guard {
+    fn leader(leadership: Leadership) -> Self {
+        Self::Leader(Box::new(leadership))
+    }
+
     pub(super) fn hold(&self) -> &Hold {
         match self {
             Self::Lock(guard) => guard,
@@ -117,7 +121,7 @@ impl Recipe {
                 };
                 Guard::Permit(permits.map_err(permit)?)
             }
-            Self::Elect(election, id) => Guard::Leader(match why {
+            Self::Elect(election, id) => Guard::leader(match why {
                 Some(why) => election.campaign_as(id.clone(), why).await?,
                 None => election.campaign(id.clone()).await?,
             }),
@@ -143,7 +147,7 @@ impl Recipe {
                     Some(why) => election.try_campaign_as(id.clone(), why).await,
                     None => election.try_campaign(id.clone()).await,
                 };
-                campaign.map(Guard::Leader).map_err(contended)
+                campaign.map(Guard::leader).map_err(contended)
             }
             Self::Permit(semaphore, take) => match semaphore.try_acquire_many(*take).await {
                 Ok(guard) => Ok(Guard::Permit(guard)),
@@ -172,7 +176,7 @@ impl Recipe {
                     Some(why) => election.campaign_timeout_as(id.clone(), why, limit).await,
                     None => election.campaign_timeout(id.clone(), limit).await,
                 };
-                campaign.map(Guard::Leader).map_err(elapsed)
+                campaign.map(Guard::leader).map_err(elapsed)
             }
             Self::Permit(semaphore, take) => {
                 let permits = match why {

@@ -16,7 +16,7 @@ use super::{DueRun, Schedule, ScheduleError};
 use crate::error::Error;
 use crate::metrics;
 use crate::session::Retry;
-use crate::znode::{Expected, FencedWriteError, Hold, WriteOutcome, sync};
+use crate::znode::{Expected, FencedWriteError, Hold, WriteOutcome, read, sync};
 
 /// The longest time without a look at the ensemble's clock, which may be set forward.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -76,9 +76,13 @@ impl Follower<'_> {
                         self.count("skipped", skipped);
                     }
                 }
-                // Nothing waits while the leader is behind, so that no wait would see it.
-                ScheduleStep::Start(_) if shutdown.as_mut().now_or_never().is_some() => return Ok(()),
                 ScheduleStep::Start(record) => {
+                    // A shutdown of the coordinator waits for what is recorded from here on.
+                    let _unfinished = self.schedule.register.zk().unfinished();
+                    // Nothing waits while the leader is behind, so that no wait would see it.
+                    if shutdown.as_mut().now_or_never().is_some() {
+                        return Ok(());
+                    }
                     let skipped = record.skipped.saturating_sub(view.record.skipped);
                     if self.write(&mut view, record).await?.is_some() {
                         self.count("skipped", skipped);
@@ -95,7 +99,9 @@ impl Follower<'_> {
         F: FnMut(DueRun) -> Fut,
         Fut: Future<Output = ()>,
     {
-        let Some(open) = &view.record.run else { return Ok(()) };
+        let Some(open) = view.record.run.clone() else {
+            return Ok(());
+        };
         let run = DueRun {
             due: from_millis(open.due),
             attempt: open.attempt,
@@ -111,8 +117,6 @@ impl Follower<'_> {
         let limit = self.schedule.rules.at_most;
         let limit = limit.map(|limit| limit.saturating_sub(now.sent.elapsed()));
         let _running = self.schedule.local.run(&run);
-        // A shutdown of the coordinator waits for it.
-        let _unfinished = self.schedule.register.zk().unfinished();
         let work = work(run);
         match limit {
             None => work.await,
@@ -123,12 +127,19 @@ impl Follower<'_> {
                 }
             }
         }
-        let mut ended = view.record.clone();
-        ended.run = None;
-        if self.write(view, ended).await?.is_none() {
+        loop {
+            let ended = RunRecord {
+                run: None,
+                ..view.record.clone()
+            };
+            if self.write(view, ended).await?.is_some() {
+                return Ok(());
+            }
             debug!(path = self.path(), "another client has written the record");
+            if view.record.run.as_ref() != Some(&open) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Writes the record while we lead, exactly once. `None` if another client has written, and the view is read again.
@@ -151,6 +162,11 @@ impl Follower<'_> {
                 Err(FencedWriteError::Indeterminate) => {
                     retry.raced().await?;
                     continue;
+                }
+                Err(FencedWriteError::Refused { source, .. })
+                    if !matches!(source, zk::Error::BadVersion | zk::Error::NoNode) =>
+                {
+                    return Err(Error::from_answer(self.path(), source).into());
                 }
                 Err(FencedWriteError::Refused { .. }) => {
                     let (found, stored) = self.read_stored().await?;
@@ -180,17 +196,17 @@ impl Follower<'_> {
         let register = &self.schedule.register;
         sync(self.hold.session(), self.path()).await?;
         loop {
-            if let Some(stored) = register.read().await? {
-                let Some(record) = RunRecord::parse(&stored.data) else {
+            if let Some((data, stat)) = read(self.hold.session(), self.path()).await? {
+                let Some(record) = RunRecord::parse(&data) else {
                     return Err(
                         Error::layout(self.path(), "it holds no record of a schedule; choose another path").into(),
                     );
                 };
                 let view = RecordView {
                     record,
-                    version: stored.version,
+                    version: stat.version,
                 };
-                return Ok((view, stored.mtime));
+                return Ok((view, stat.mtime));
             }
             self.hold.check()?;
             let first = Bytes::from(RunRecord::default().to_string());

@@ -23,13 +23,13 @@ impl LeaseClock {
         timeout * 3 / 10
     }
 
-    /// The margin for a session with `timeout`: what was `asked` for, up to the largest, or the default.
+    /// The margin for a session with `timeout`: what was `asked` for, from 1 % to the largest, or the default.
     pub(crate) fn margin(asked: Option<Duration>, timeout: Duration) -> Margin {
         let asked = asked.unwrap_or_else(|| Self::default_margin(timeout));
-        let largest = Self::largest_margin(timeout);
+        let length = asked.clamp(timeout / 100, Self::largest_margin(timeout));
         Margin {
-            length: asked.min(largest),
-            is_clamped: asked > largest,
+            length,
+            is_clamped: asked != length,
         }
     }
 

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::super::request::own_stat;
+use super::super::request::{own_stat, sync};
 use super::super::watch::{PlacedWatch, WatchOutcome};
 use crate::session::{End, Interrupted, LossReason, Session, WatchedFor};
 
@@ -64,6 +64,10 @@ async fn watch_once(
     // Boxed, as below, since what waits for months is to be small.
     let seen = Box::pin(PlacedWatch::set(session, path, WatchedFor::Hold)).await?;
     if let Some((stat, watch)) = seen.filter(|(stat, _)| stat.ephemeral_owner == session.id()) {
+        if watch.is_elsewhere() && *version.borrow() != stat.version {
+            // A reader of the new version asks the owner.
+            sync(session, path).await?;
+        }
         version.send_if_modified(|seen| std::mem::replace(seen, stat.version) != stat.version);
         if let WatchOutcome::Deleted = watch.outcome(session).await {
             removed(path, end);

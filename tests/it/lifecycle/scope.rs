@@ -121,9 +121,8 @@ async fn a_scope_is_left_in_bounded_time_while_the_server_is_frozen() {
             let _guard = acquire(&lock(&zk, "/l")).await;
             waiter.server().freeze().await;
             tell.send(Instant::now()).unwrap();
-            match dropped {
-                true => pending::<()>().await,
-                false => {}
+            if dropped {
+                pending::<()>().await;
             }
         });
         let mut scoped = Box::pin(scoped);

@@ -128,7 +128,7 @@ pub(super) async fn check(fixture: &Fixture, queue: &WorkQueue, books: &Books) {
 pub(super) fn check_groups(books: &Books, group_of: impl Fn(usize) -> Option<String>) {
     let doubtful = books.doubtful.iter().flatten().map(|(id, number)| (id, *number));
     let known = books.pushed.iter().map(|(id, number)| (id, *number)).chain(doubtful);
-    let mut groups: BTreeMap<String, BTreeMap<usize, &BTreeMap<i64, (u32, End)>>> = BTreeMap::new();
+    let mut groups = BTreeMap::<String, BTreeMap<usize, _>>::new();
     for (id, number) in known {
         if let (Some(group), Some(deliveries)) = (group_of(number), books.deliveries.get(id)) {
             groups.entry(group).or_default().insert(number, deliveries);

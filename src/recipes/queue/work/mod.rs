@@ -188,6 +188,8 @@ impl<T> WorkQueue<T> {
     /// Dropping the future leaves the queue closed, and the rest to the background.
     pub async fn close(&self) {
         self.inner.closing.send_replace(true);
+        // Without it, there is no task to wait for.
+        self.inner.never_start();
         // The task that takes items ends, and gives back what it has.
         self.inner.demands.closed().await;
         self.inner.settling.flushed().await;

@@ -120,6 +120,9 @@ impl<T: Payload> WorkQueue<T> {
         waits: bool,
         cleanup: Option<CleanupToken>,
     ) -> Result<oneshot::Receiver<Result<Vec<Assignment>, Error>>, Error> {
+        if *self.inner.closing.borrow() {
+            return Err(Error::Closed);
+        }
         self.inner.start().await?;
         let (reply, taken) = oneshot::channel();
         let demand = Demand {

@@ -51,9 +51,15 @@ impl Inner {
         }
     }
 
-    /// Starts the tasks, if that has not been done, on the runtime of the coordinator.
+    /// Starts no task any more, if none runs.
+    pub(super) fn never_start(&self) {
+        drop(self.idle.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Starts the tasks, if that has not been done, on the runtime of the coordinator. A shutdown of the coordinator lets
+    /// work that goes on push.
     pub(super) async fn start(&self) -> Result<(), Error> {
-        if *self.closing.borrow() {
+        if *self.closing.borrow() && !self.store.zk.draining().has_begun() {
             return Err(Error::Closed);
         }
         let is_idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).is_some();

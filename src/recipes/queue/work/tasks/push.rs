@@ -277,7 +277,8 @@ async fn make_room(store: &Store, session: &Arc<Session>, batch: Vec<Push>, seen
     }
 }
 
-/// Waits until the first of those that wait finds room, or has gone, or until one comes that does not wait.
+/// Waits until the first of those that wait finds room, or has gone, or until one comes that does not wait. The first is
+/// told if this process may not stand in line.
 async fn until_room(
     room: &mut ProducerLine,
     session: &Arc<Session>,
@@ -286,16 +287,21 @@ async fn until_room(
 ) {
     let Some(first) = waiting.front_mut() else { return };
     let needed = first.needed;
-    tokio::select! {
-        () = first.reply.closed() => {}
-        () = room.wait(session, needed) => {}
+    let refused = tokio::select! {
+        () = first.reply.closed() => None,
+        waited = room.wait(session, needed) => waited.err(),
         Some(push) = incoming.recv() => {
             // It goes ahead only if it does not wait, and then to be told at once.
             match push.waits {
                 true => waiting.push_back(push),
                 false => waiting.push_front(push),
             }
+            None
         }
+    };
+    if let (Some(error), Some(push)) = (&refused, refused.as_ref().and_then(|_| waiting.pop_front())) {
+        // An error means that the caller is gone.
+        let _ = push.reply.send(Err(error.clone().into()));
     }
 }
 
