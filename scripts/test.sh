@@ -36,7 +36,7 @@ main() {
 on() {
     local server=$1
     shift
-    ZK_TEST_SERVER=$server RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))} cargo test --features serde "$@"
+    ZK_TEST_SERVER=$server RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))} cargo test --features serde,cron "$@"
 }
 
 # Those of the other packages, which take times and start ensembles. Not with `--workspace`: all that is above would be
@@ -48,31 +48,28 @@ members() {
 # What is more than `cargo test`. One line a step:
 #     step "what it shows" with_zookeeper cargo run --quiet --package demos --bin NAME
 all_else() {
-    step "20,000 items under faults on each server" histories
     local name
     local example
     for example in examples/*.rs; do
         example=$(basename "$example" .rs)
         [ "$example" = payments ] || step "example $example" example_runs "$example"
     done
-    step "the README's first command" env -u ZOOKEEPER_CONNECT cargo run --quiet --features serde --example payments
+    step "the README's first command" env -u ZOOKEEPER_CONNECT cargo run --quiet --features serde,cron --example payments
     for name in payments batch recharges relay scheduler; do
         local demo=(cargo run --quiet --package demos --bin "$name")
-        [ "$name" = payments ] || step "$name on the embedded server" env -u ZOOKEEPER_CONNECT "${demo[@]}"
-        step "$name on a real server" with_zookeeper "${demo[@]}"
+        # On real servers they all run in scripts/ensemble-test.sh.
+        if [ "$name" = payments ]; then
+            step "$name on a real server" with_zookeeper "${demo[@]}"
+        else
+            step "$name on the embedded server" env -u ZOOKEEPER_CONNECT "${demo[@]}"
+        fi
     done
 }
 
 # On the embedded server and on a real one.
 example_runs() {
-    local example=(cargo run --quiet --features serde --example "$1")
+    local example=(cargo run --quiet --features serde,cron --example "$1")
     env -u ZOOKEEPER_CONNECT "${example[@]}" && with_zookeeper "${example[@]}"
-}
-
-# Side by side: the one waits while the other works. By xargs, so that both end with the script.
-histories() {
-    printf '%s\n' embedded real | xargs -P 2 -I {} env ZK_TEST_SERVER={} WORK_QUEUE_ITEMS=20000 \
-        cargo test --quiet --features serde --test it work_queue::history
 }
 
 # Runs a command with ZOOKEEPER_CONNECT naming a real server of its own, which ends with it.
