@@ -25,7 +25,8 @@ use super::runtime;
 use super::shutdown::Draining;
 use super::state::{End, Lease, LossReason, Lost, lock};
 use super::stats::{Counted, Counters};
-use super::watching::{WATCHED_BYTES, WatchBudget, WatchingSession};
+use super::watch_budget::WatchBudget;
+use super::watching::{WATCHED_BYTES, WatchingSession};
 use crate::error::Error;
 use crate::metrics::{self, GaugeGuard};
 

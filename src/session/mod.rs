@@ -23,6 +23,7 @@ mod containers;
 mod coordinator;
 mod core;
 mod current;
+mod eye;
 mod health;
 mod heartbeat;
 mod interrupted;
@@ -43,6 +44,7 @@ mod shutdown;
 mod state;
 mod stats;
 mod supervisor;
+mod watch_budget;
 mod watching;
 
 pub use self::coordinator::Coordinator;
@@ -54,6 +56,7 @@ pub use self::stats::{SessionKind, SessionStats, Stats};
 
 pub(crate) use self::containers::{NoContainers, owning_session};
 pub(crate) use self::core::{Session, SessionLease};
+pub(crate) use self::eye::EyeWatch;
 pub(crate) use self::health::{Seconds, count};
 pub(crate) use self::heartbeat::HeartbeatError;
 pub(crate) use self::interrupted::{Interrupted, RecipeError};
@@ -67,7 +70,8 @@ pub(crate) use self::registry::{CleanupToken, CleanupWait, NodeKey, NodeLocation
 pub(crate) use self::request::{Applied, Commit, CreatedNode, Reply, Unanswered};
 pub(crate) use self::retry::{Retry, refused};
 pub(crate) use self::state::{End, lock};
-pub(crate) use self::watching::{EyeWatch, WatchShare, WatchedFor};
+pub(crate) use self::watch_budget::WatchShare;
+pub(crate) use self::watching::WatchedFor;
 
 /// Connects to `cluster`, given as `host:port,host:port/chroot`, with default options.
 ///

@@ -83,7 +83,7 @@ pub struct ShutdownReport {
     /// Whether all work under holds came to its end by itself. Otherwise its holds were lost with
     /// [`LossReason::Closed`](crate::LossReason::Closed).
     pub is_finished: bool,
-    /// Whether the ensemble has confirmed the end of every session. Otherwise what is left goes when the session
+    /// Whether the ensemble has confirmed the end of every session that owns nodes. Otherwise what is left goes when the session
     /// expires.
     pub is_closed: bool,
     /// How long it took.

@@ -18,7 +18,7 @@ pub struct Stats {
     pub holds: usize,
     /// How many contenders of this process wait behind another one.
     pub waiters: usize,
-    /// The sessions that are open, the first one first; none while the only one is being replaced.
+    /// The sessions that are open, the first one first; none that owns nodes while the only one is being replaced.
     pub sessions: Vec<SessionStats>,
     /// How many sessions have been lost: expired, lapsed, or given up.
     pub sessions_lost: u64,

@@ -2,8 +2,8 @@
 //!
 //! After a reconnect `zookeeper-client` sets its watches again, in requests that share one id. With more than 131,072 bytes
 //! of paths there is more than one request, and the session never comes back. So a session that owns nodes watches
-//! [`WATCHED_BYTES`] itself. All further watches are set in this one, which is replaced whenever it loses its server: that
-//! costs nothing but looking again.
+//! [`WATCHED_BYTES`] itself. All further watches of holds, waiters and observed nodes are set in this one, which is replaced
+//! whenever it loses its server: that costs nothing but looking again.
 //!
 //! **What this session sees is a hint.** Its server may lag behind that of the owner of a node, or be cut off from the
 //! leader. So holds are granted by what the owner reads, behind a `sync` after each hint. While anything relies on this
@@ -11,26 +11,26 @@
 //! answer comes.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{self, Instant};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
 use super::core::Session;
+use super::eye::{Eye, EyeEnd, EyeRuntime, EyeWatch};
 use super::interrupted::Interrupted;
 use super::options::ConnectOptions;
 use super::request::classify;
 use super::retry::{Backoff, refused};
-use super::state::lock;
 use super::stats::{SessionKind, SessionStats};
 use super::supervisor;
+use super::watch_budget::WatchShare;
 use crate::error::Error;
 
 /// How many bytes of paths a session that owns nodes watches for the recipes. A quarter of what a reconnect can restore
@@ -42,7 +42,7 @@ pub(super) const WATCHED_BYTES: usize = 98_304;
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often within the coordinator's session timeout the leader is asked.
-const PROBES: u32 = 5;
+pub(super) const PROBES: u32 = 5;
 
 /// How many nodes are looked at at a time for each [`WatchedFor`], so that the leader's answer is not kept waiting.
 const LOOKS_IN_FLIGHT: usize = 256;
@@ -76,39 +76,6 @@ enum WatchStage {
     Opening,
     Open(Arc<Eye>),
     Over(Error),
-}
-
-/// One session that watches.
-#[derive(Debug)]
-struct Eye {
-    client: Mutex<Option<zk::Client>>,
-    id: i64,
-    lost: watch::Sender<bool>,
-    watched: WatchBudget,
-}
-
-/// Why one session that watches has ended.
-#[derive(PartialEq, Eq)]
-enum EyeEnd {
-    Lost,
-    Unused,
-    Over,
-}
-
-/// A watch that was set through the watching session.
-#[derive(Debug)]
-pub(crate) struct EyeWatch {
-    eye: Arc<Eye>,
-    watcher: zk::OneshotWatcher,
-    _share: WatchShare,
-}
-
-impl EyeWatch {
-    /// Waits for the event; `None` if the session was lost, and nothing is known.
-    pub(crate) async fn event(self) -> Option<zk::EventType> {
-        let Self { eye, watcher, _share } = self;
-        eye.while_seeing(watcher.changed()).await.map(|event| event.event_type)
-    }
 }
 
 impl WatchingSession {
@@ -263,89 +230,6 @@ impl WatchingSession {
     }
 }
 
-/// What serves one client; `None` where no thread is to be had.
-struct EyeRuntime(Option<Runtime>);
-
-impl EyeRuntime {
-    fn start() -> Self {
-        let builder = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .thread_name("zk-watching")
-            .build();
-        Self(builder.ok())
-    }
-}
-
-impl Drop for EyeRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Eye {
-    fn new(client: zk::Client) -> Self {
-        Self {
-            id: client.session_id().0,
-            client: Mutex::new(Some(client)),
-            lost: watch::Sender::new(false),
-            watched: WatchBudget::new(usize::MAX),
-        }
-    }
-
-    /// Returns when the session is of no more use.
-    async fn supervise(&self, mut states: zk::StateWatcher, timeout: Duration) -> EyeEnd {
-        let pause = timeout / PROBES;
-        let mut used = Instant::now();
-        loop {
-            tokio::select! {
-                state = states.changed() => {
-                    if state != zk::SessionState::SyncConnected {
-                        info!(?state, watched = self.watched.used(), "the watching session is replaced");
-                        return EyeEnd::Lost;
-                    }
-                }
-                () = time::sleep(pause) => {}
-            }
-            if self.watched.used() > 0 {
-                used = Instant::now();
-            } else if used.elapsed() > timeout {
-                return EyeEnd::Unused;
-            }
-            let Ok(client) = self.client() else { return EyeEnd::Lost };
-            if !matches!(time::timeout(pause, client.sync("/")).await, Ok(Ok(()))) {
-                info!(
-                    watched = self.watched.used(),
-                    "the watching session has no answer of the leader, and is replaced"
-                );
-                return EyeEnd::Lost;
-            }
-        }
-    }
-
-    fn client(&self) -> Result<zk::Client, zk::Error> {
-        lock(&self.client).clone().ok_or(zk::Error::ClientClosed)
-    }
-
-    /// Ends it: all its watches tell that nothing is known.
-    fn lose(&self) {
-        drop(lock(&self.client).take());
-        self.lost.send_replace(true);
-    }
-
-    /// Waits for `work`; `None` if the session is lost first.
-    async fn while_seeing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut lost = self.lost.subscribe();
-        tokio::select! {
-            biased;
-            _ = lost.wait_for(|lost| *lost) => None,
-            done = work => Some(done),
-        }
-    }
-}
-
 impl Session {
     /// Counts a watch that this session has to set itself, beyond its limit too.
     pub(crate) fn charge_watch(&self, path: &str) -> WatchShare {
@@ -438,63 +322,5 @@ impl Session {
         synced?;
         let (data, stat, watcher) = read?;
         Ok(Some((data, stat, EyeWatch { eye, watcher, _share })))
-    }
-}
-
-/// How many bytes of paths one session watches, of how many at most.
-#[derive(Debug)]
-pub(super) struct WatchBudget {
-    used: Arc<AtomicUsize>,
-    limit: usize,
-}
-
-/// A part of a [`WatchBudget`], until it is dropped.
-#[derive(Debug)]
-pub(crate) struct WatchShare {
-    used: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl WatchBudget {
-    pub(super) fn new(limit: usize) -> Self {
-        let used = Arc::default();
-        Self { used, limit }
-    }
-
-    pub(super) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    fn charge(&self, bytes: usize) -> WatchShare {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
-        let used = Arc::clone(&self.used);
-        WatchShare { used, bytes }
-    }
-
-    fn share(&self, bytes: usize) -> Option<WatchShare> {
-        let take = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
-        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        let used = Arc::clone(&self.used);
-        taken.ok().map(|_| WatchShare { used, bytes })
-    }
-}
-
-impl Drop for WatchShare {
-    fn drop(&mut self) {
-        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_more_is_shared_than_there_is() {
-        let budget = WatchBudget::new(10);
-        let shares = [budget.share(4), budget.share(6), budget.share(1)];
-        assert_eq!(shares.each_ref().map(Option::is_some), [true, true, false]);
-        drop(shares);
-        assert_eq!(budget.used(), 0);
     }
 }

@@ -17,6 +17,15 @@ pub(crate) enum WatchOutcome {
     Unknown,
 }
 
+impl WatchOutcome {
+    fn of(event: Option<zk::EventType>) -> Self {
+        match event {
+            Some(zk::EventType::NodeDeleted) => Self::Deleted,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// A watch on an existing node. Dropping it takes the watch back.
 ///
 /// It waits in a task of the coordinator's runtime: the client's watcher panics if the task that serves the session
@@ -45,10 +54,7 @@ impl NodeWatch {
             let event = owner.while_alive(watcher.changed()).await.map(|event| event.event_type);
             drop(share);
             fired();
-            match event {
-                Ok(zk::EventType::NodeDeleted) => WatchOutcome::Deleted,
-                _ => WatchOutcome::Unknown,
-            }
+            WatchOutcome::of(event.ok())
         });
         Self { event }
     }
@@ -100,6 +106,11 @@ impl PlacedWatch {
 
     /// What the watch tells.
     pub(super) async fn outcome(self, session: &Session) -> WatchOutcome {
+        WatchOutcome::of(self.event(session).await)
+    }
+
+    /// What the watch tells; `None` if it is lost, with its session or the one that owns the nodes.
+    async fn event(self, session: &Session) -> Option<zk::EventType> {
         let event = async {
             match self {
                 Self::Own(watcher, _share) => Some(watcher.changed().await.event_type),
@@ -107,10 +118,7 @@ impl PlacedWatch {
             }
         };
         // The client of a session that has ended may go on for a while, and its watches tell nothing then.
-        match session.while_alive(event).await {
-            Ok(Some(zk::EventType::NodeDeleted)) => WatchOutcome::Deleted,
-            _ => WatchOutcome::Unknown,
-        }
+        session.while_alive(event).await.ok().flatten()
     }
 
     /// As [`NodeWatch`]: once it tells, the session's own next look at `path` shows nothing older.
@@ -123,13 +131,14 @@ impl PlacedWatch {
         let (owner, path) = (Arc::clone(session), path.to_owned());
         let event = session.runtime().spawn(async move {
             let is_elsewhere = self.is_elsewhere();
-            let outcome = self.outcome(&owner).await;
-            if is_elsewhere {
+            let event = self.event(&owner).await;
+            // Very many watches are lost at once, and of their nodes nothing newer was seen.
+            if is_elsewhere && event.is_some() {
                 // An error means that the session has ended, which is seen next.
                 let _ = sync(&owner, &path).await;
             }
             fired();
-            outcome
+            WatchOutcome::of(event)
         });
         NodeWatch { event }
     }
