@@ -328,7 +328,11 @@ impl Line {
                 "its sequence numbers are used up and no longer tell the order; remove the directory when idle";
             return Err(Error::layout(self.path.as_str(), reason).into());
         }
-        let shared = format!("{}{}", self.names.shared.new_name().prefix, own.sequence);
+        let shared = format!(
+            "{}{}",
+            self.names.shared.new_name(self.zk.origin()).prefix,
+            own.sequence
+        );
         hold.replace(self.path.child(&shared)).await
     }
 

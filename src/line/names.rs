@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use uuid::{Uuid, Version};
+use uuid::Uuid;
 
 use super::{ContenderNames, Mode};
 use crate::error::classify;
+use crate::session::Origin;
 use crate::znode::{ChildName, Tag};
 
 /// The names under which contenders stand in line. Both are understood, whichever is written.
@@ -125,19 +126,19 @@ pub enum ContenderLayout {
 impl ContenderLayout {
     /// The layout of the node of this name.
     pub(crate) fn of(name: &str) -> Self {
-        let version = |length| {
-            let guid = name.strip_prefix("_c_").unwrap_or(name).get(..length)?;
-            Uuid::parse_str(guid).ok()?.get_version_num().into()
+        let is_guid = |length| {
+            let guid = name.strip_prefix("_c_").unwrap_or(name).get(..length);
+            guid.is_some_and(|guid| Uuid::try_parse(guid).is_ok())
         };
-        let ours = Version::Custom as usize;
-        match (name.starts_with("_c_"), version(36), version(32)) {
-            (_, Some(version), _) if version == ours => Self::Ours,
-            (false, None, Some(version)) if version == ours => Self::Ours,
-            (true, Some(_), _) | (false, Some(_), _) => Self::Curator,
-            (true, None, Some(_)) => Self::Go,
-            (false, None, Some(_)) => Self::Kazoo,
-            (_, None, None) if name.starts_with("x-") || name.starts_with("n_") => Self::ZooKeeper,
-            (_, None, None) => Self::Other,
+        if Origin::of(name).is_some() {
+            return Self::Ours;
+        }
+        match (name.starts_with("_c_"), is_guid(36), is_guid(32)) {
+            (_, true, _) => Self::Curator,
+            (true, false, true) => Self::Go,
+            (false, false, true) => Self::Kazoo,
+            (_, false, false) if name.starts_with("x-") || name.starts_with("n_") => Self::ZooKeeper,
+            (_, false, false) => Self::Other,
         }
     }
 }

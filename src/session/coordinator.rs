@@ -16,6 +16,7 @@ use super::core::{Session, SessionConfig};
 use super::lease::LeaseClock;
 use super::moment::Moment;
 use super::options::{ConnectError, ConnectOptions};
+use super::origin::Origin;
 use super::path_states::PathStates;
 use super::pool::{Pool, Room};
 use super::retry::RetryBudget;
@@ -86,6 +87,7 @@ impl Coordinator {
         };
         let config = Arc::new(SessionConfig {
             identity: options.identity.clone(),
+            origin: Origin::new(),
             has_own_identity: options.has_own_identity,
             began: Instant::now(),
             acls: options.acls.clone(),
@@ -276,6 +278,11 @@ impl Coordinator {
     /// What the nodes of this coordinator say of it.
     pub(crate) fn identity(&self) -> &[u8] {
         &self.inner.config.identity
+    }
+
+    /// What the names of its nodes begin with.
+    pub(crate) fn origin(&self) -> Origin {
+        self.inner.config.origin
     }
 
     /// Whether a server is connected.

@@ -18,6 +18,7 @@ use super::link::Link;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::options::DEFAULT_REQUEST_LIMIT;
+use super::origin::Origin;
 use super::reaper::Orphan;
 use super::registry::{EPHEMERAL_BYTES, NodeKey, Registry};
 use super::retry::RetryBudget;
@@ -37,6 +38,7 @@ const PAST_SESSIONS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct SessionConfig {
     pub(crate) identity: Bytes,
+    pub(crate) origin: Origin,
     /// Whether the user chose it, so that it may be the same after a restart; and when the coordinator began.
     pub(super) has_own_identity: bool,
     pub(super) began: Instant,
@@ -183,6 +185,10 @@ impl Session {
 
     pub(crate) fn identity(&self) -> &[u8] {
         &self.config.identity
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.config.origin
     }
 
     pub(crate) fn acls(&self) -> zk::Acls<'_> {

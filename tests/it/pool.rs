@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future;
 use tracing::Level;
+use zookeeper_recipes::inspect::Inspector;
 use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLockGuard, MultiLock, Semaphore, SessionState};
 use zookeeper_testkit::{Fixture, eventually, within};
 
@@ -269,6 +270,35 @@ async fn a_wait_behind_a_hold_of_another_session_of_ours_is_warned_of() {
     held.release().await.unwrap();
     drop((granted(waiter).await, guards));
     within(PATIENCE, "closed", zk.close()).await;
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_of_one_coordinator_are_one_process() {
+    let fixture = Fixture::new("pool inspected").await;
+    let zk = connect(&fixture).await;
+    let guards = fill(&zk, "held", 130).await;
+    let sessions = owners(&fixture).await;
+    assert_eq!(sessions.len(), 2);
+    let other = connect(&fixture).await;
+    let mut waiting = Vec::new();
+    for number in [0, 129] {
+        waiting.push(join_line(&fixture, &lock(&other, &long("held", number)), 2).await);
+    }
+
+    let graph = Inspector::new(&other).waits_for("/").await.unwrap();
+    assert_eq!(graph.waits().len(), 2);
+    let processes: Vec<_> = graph.processes().iter().map(|process| &process.sessions).collect();
+    assert_eq!(processes.len(), 2, "{processes:?}");
+    assert!(processes.contains(&&sessions), "{processes:?}");
+
+    drop(guards);
+    for waiting in waiting {
+        drop(granted(waiting).await);
+    }
+    for zk in [zk, other] {
+        within(PATIENCE, "closed", zk.close()).await;
+    }
     fixture.assert_no_nodes_left(&[]).await;
 }
 
