@@ -7,6 +7,7 @@
 //! | [`server`], [`ensemble`] | real ZooKeeper processes that can be frozen, killed and restarted |
 //! | [`proxy`] | a TCP proxy that counts requests and cuts, silences, delays or loses them |
 //! | [`history`], [`truth`] | a checker for recorded holds: exclusion, growing tokens, fair order; and what the server saw |
+//! | [`history::linear`], [`history::things`] | whether operations are linearizable: locks, permits, registers |
 //! | [`wait`] | waiting on conditions instead of sleeping |
 //!
 //! A panic in here means that the test environment is broken, and names the command that mends it, or that the

@@ -6,6 +6,8 @@
 //! [`ServerTruth`](crate::ServerTruth).
 
 mod check;
+pub mod linear;
+pub mod things;
 
 pub use check::{Summary, Violation};
 
