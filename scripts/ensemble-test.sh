@@ -2,10 +2,10 @@
 # Runs the tests that need an ensemble of three servers, in containers of their own, and leaves nothing behind. Needs a
 # Docker engine; Compose and the image are seen to.
 #
-#   scripts/ensemble-test.sh               everything: a soak of 40 seconds too, and the demos on both Compose files
+#   scripts/ensemble-test.sh               everything: a soak of 40 seconds, short workloads, the demos on both Compose files
 #   scripts/ensemble-test.sh cut_follower  only the tests whose names contain this
 #
-# The numbers of docs/reliability.md are in the lines with "measured:", "checked:" and "soak:".
+# The numbers of docs/reliability.md are in the lines with "measured:", "checked:", "soak:" and "workloads:".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -14,6 +14,7 @@ use zookeeper_recipes::Hold;
 use zookeeper_testkit::{Grant, History, Mode};
 
 use crate::books::{Books, Fact};
+use crate::jepsen::Call;
 
 /// How often a guard is looked at while it is believed in.
 const LOOK: Duration = Duration::from_millis(2);
@@ -39,6 +40,8 @@ pub(crate) enum Entry {
     Belief(Grant),
     /// What became of an item or a turn.
     Fact(Fact),
+    /// A call of one of Jepsen's workloads.
+    Call(Call),
     /// One call of a recipe is done, whatever came of it.
     Operation,
     /// A promise was broken.
@@ -109,7 +112,7 @@ impl Log {
             Self::History(history, started, books) => match entry {
                 Entry::Belief(grant) => history.record(since(grant, *started)),
                 Entry::Fact(fact) => books.note(fact),
-                Entry::Operation => {}
+                Entry::Operation | Entry::Call(_) => {}
                 Entry::Broken(promise) => panic!("{promise}"),
             },
             Self::File(file) => {
@@ -140,6 +143,7 @@ impl Entry {
                 )
             }
             Self::Fact(fact) => format!("fact {fact}\n"),
+            Self::Call(call) => format!("call {call}\n"),
             Self::Operation => "operation\n".to_owned(),
             Self::Broken(promise) => format!("broken {}\n", promise.replace('\n', " ")),
         }
@@ -151,6 +155,7 @@ impl Entry {
         match kind {
             "operation" => Some(Self::Operation),
             "broken" => Some(Self::Broken(rest.to_owned())),
+            "call" => Call::parse(rest).map(Self::Call),
             "fact" => Fact::parse(rest).map(Self::Fact),
             "belief" => {
                 let words: Vec<&str> = rest.split(' ').collect();

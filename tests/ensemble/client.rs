@@ -26,6 +26,17 @@ const SEED: &str = "ZK_CLIENT_SEED";
 /// The lock that [`Process::holder`] takes.
 pub(crate) const HELD: &str = "/held";
 
+/// What a client process does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role {
+    /// Contends at random with all recipes.
+    Contend,
+    /// Runs Jepsen's workloads.
+    Jepsen,
+    /// Takes the lock [`HELD`] and answers.
+    Hold,
+}
+
 /// A client process. It is killed when this is dropped.
 pub(crate) struct Process {
     child: Child,
@@ -34,9 +45,9 @@ pub(crate) struct Process {
 
 impl Process {
     /// One that contends at random until [`finish`](Self::finish), and writes its beliefs to `log`.
-    pub(crate) fn contender(servers: &str, who: &str, log: &Path, seed: u64) -> Self {
+    pub(crate) fn contender(role: Role, servers: &str, who: &str, log: &Path, seed: u64) -> Self {
         let orders = [
-            (ROLE, "contend"),
+            (ROLE, &*format!("{role:?}")),
             (SERVERS, servers),
             (WHO, who),
             (SEED, &seed.to_string()),
@@ -47,7 +58,7 @@ impl Process {
     /// One that takes the lock [`HELD`], and then answers what it is [asked](Self::ask). Returns when it has it, with the
     /// path of its node.
     pub(crate) async fn holder(servers: &str) -> (Self, String) {
-        let orders = [(ROLE, "hold"), (SERVERS, servers)];
+        let orders = [(ROLE, &*format!("{:?}", Role::Hold)), (SERVERS, servers)];
         let mut process = Self::spawn(&orders, Path::new("/dev/null"), Stdio::piped());
         let stderr = process.child.stderr.take().expect("stderr is piped");
         process.answers = Some(BufReader::new(stderr).lines());
@@ -150,8 +161,9 @@ fn client_process() {
     let runtime = runtime.expect("a process has threads");
     trace();
     match variable(ROLE).as_str() {
-        "contend" => contend(&runtime),
-        "hold" => hold(&runtime),
+        "Contend" => contend(&runtime),
+        "Jepsen" => jepsen(&runtime),
+        "Hold" => hold(&runtime),
         role => panic!("no such role: {role}"),
     }
 }
@@ -171,7 +183,8 @@ fn trace() {
         .init();
 }
 
-fn contend(runtime: &Runtime) {
+/// Turns to `true` when the process is to finish.
+fn finishing() -> watch::Receiver<bool> {
     let (stop, stopped) = watch::channel(false);
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
@@ -180,7 +193,27 @@ fn contend(runtime: &Runtime) {
         // Whoever started us is gone.
         std::process::exit(1);
     });
-    let seed: u64 = variable(SEED).parse().expect("a seed is a number");
+    stopped
+}
+
+fn seed() -> u64 {
+    variable(SEED).parse().expect("a seed is a number")
+}
+
+fn jepsen(runtime: &Runtime) {
+    let stopped = finishing();
+    runtime.block_on(async {
+        let zk = connect().await;
+        let path = variable(LOG);
+        let log = Log::to_file(Path::new(&path));
+        let directory = Path::new(&path).parent().expect("a log is in a directory");
+        crate::jepsen::work(&zk, &variable(WHO), &log, directory, seed(), stopped).await;
+        zk.close().await;
+    });
+}
+
+fn contend(runtime: &Runtime) {
+    let (stopped, seed) = (finishing(), seed());
     runtime.block_on(async {
         let zk = connect().await;
         let log = Log::to_file(Path::new(&variable(LOG)));

@@ -26,11 +26,7 @@ pub(crate) async fn close(last: &Contender, pace: Pace, contenders: Vec<Contende
         empty_fifo_queue(last, &path, &queue).await;
     }))
     .await;
-    join_all(meeting_places(WORK_QUEUES).map(|path| async move {
-        empty_work_queue(last, &path).await;
-        note_ends(last, &path, fixture).await;
-    }))
-    .await;
+    close_work_queues(last, pace, fixture).await;
     let relays = pace.places().map(|place| format!("{RELAYS}/{place}"));
     join_all(relays.map(|path| async move {
         let relay = Relay::new(&last.zk, &path).expect("valid");
@@ -38,6 +34,16 @@ pub(crate) async fn close(last: &Contender, pace: Pace, contenders: Vec<Contende
         begin(last, &path, &turn).unwrap_or_else(|problem| panic!("{problem}"));
         // Lost, if the machine is too slow for its session: as good as given back.
         let _ = turn.release().await;
+    }))
+    .await;
+}
+
+/// The part of [`close`] that is about work queues.
+pub(crate) async fn close_work_queues(last: &Contender, pace: Pace, fixture: &Fixture) {
+    let queues = pace.meeting_places().map(|place| format!("{WORK_QUEUES}/{place}"));
+    join_all(queues.map(|path| async move {
+        empty_work_queue(last, &path).await;
+        note_ends(last, &path, fixture).await;
     }))
     .await;
 }

@@ -35,6 +35,9 @@ pub(crate) const RECIPES: &[Recipe] = &[
 /// Those of them with books: where more than holds is at stake.
 pub(crate) const BOOKED: &[Recipe] = RECIPES.split_at(RECIPES.len() - 3).1;
 
+/// The work queue alone.
+pub(crate) const WORK: &[Recipe] = &[|contender| work_queue(contender).boxed()];
+
 /// Where the places are that one at a time may write, and the part of them that is empty in the end.
 pub(crate) const DIRECTORIES: &[(&str, &str)] =
     &[("/locks", ""), ("/rwlocks", ""), ("/elections", ""), (RELAYS, "/line")];

@@ -102,6 +102,12 @@ impl Contender {
         }
     }
 
+    /// One that comes after all others, to see what they left.
+    pub(crate) fn last(zk: &Coordinator, log: &Log, pace: Pace) -> Self {
+        let (_, stopped) = watch::channel(true);
+        Self::new(zk.clone(), "last".to_owned(), log.clone(), (pace, &[]), 0, stopped)
+    }
+
     /// Contends with random recipes until told to stop, then once more with each, so that everybody is granted in the
     /// end. Returns itself, for its queues have what they have removed for pops that were dropped.
     pub(crate) async fn contend(mut self) -> Self {
