@@ -191,7 +191,7 @@ pub mod queue {
         AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, FifoPopError,
         FifoPopTimeoutError, FifoPushError, FifoQueue, InvalidItemId, ItemId, ItemStatus, Job, NewItem, Order,
         PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError, ResultTimeoutError,
-        RetryPolicy, Summary, WorkQueue, WorkQueueBuilder, Worker,
+        RetryPolicy, Summary, Turnover, WorkQueue, WorkQueueBuilder, Worker,
     };
     #[cfg(feature = "serde")]
     #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]

@@ -8,6 +8,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use tracing::debug;
 use zookeeper_client as zk;
 
@@ -81,9 +82,25 @@ impl Ledgers {
         path: &str,
         steps: &[Operation],
     ) -> Result<LedgerOutcome, Interrupted> {
+        self.commit_with(session, path, Bytes::new(), steps).await
+    }
+
+    /// As [`commit`](Self::commit); the ledger holds `data` from then on.
+    pub(crate) async fn commit_with(
+        &self,
+        session: &Arc<Session>,
+        path: &str,
+        data: Bytes,
+        steps: &[Operation],
+    ) -> Result<LedgerOutcome, Interrupted> {
         let mut retry = Retry::new(session, path, 0);
         loop {
-            if let Some(entry) = self.try_commit(session, path, steps, AfterLoss::SendAgain).await? {
+            let mut ledger = self.idle_or_new(session).await?;
+            let entry = ledger
+                .write(session, path, data.clone(), steps, AfterLoss::SendAgain)
+                .await?;
+            self.put_back(ledger);
+            if let Some(entry) = entry {
                 return Ok(entry);
             }
             retry.raced().await?;
@@ -98,17 +115,25 @@ impl Ledgers {
         steps: &[Operation],
         after_loss: AfterLoss,
     ) -> Result<Option<LedgerOutcome>, Interrupted> {
-        let mut ledger = match self.idle(session) {
-            Some(ledger) => ledger,
-            None => Ledger::open(session, &self.directory).await?,
-        };
-        let outcome = ledger.write(session, path, steps, after_loss).await?;
+        let mut ledger = self.idle_or_new(session).await?;
+        let outcome = ledger.write(session, path, Bytes::new(), steps, after_loss).await?;
+        self.put_back(ledger);
+        Ok(outcome)
+    }
+
+    async fn idle_or_new(&self, session: &Arc<Session>) -> Result<Ledger, Interrupted> {
+        match self.idle(session) {
+            Some(ledger) => Ok(ledger),
+            None => Ledger::open(session, &self.directory).await,
+        }
+    }
+
+    fn put_back(&self, ledger: Ledger) {
         if ledger.version.is_some() {
             let mut idle = lock(&self.idle);
             idle.push(ledger);
             idle.truncate(IDLE);
         }
-        Ok(outcome)
     }
 
     /// One that is not in use. Those of former sessions, and those that are too many, go to the reaper.
@@ -140,6 +165,7 @@ impl Ledger {
         &mut self,
         session: &Arc<Session>,
         path: &str,
+        data: Bytes,
         steps: &[Operation],
         after_loss: AfterLoss,
     ) -> Result<Option<LedgerOutcome>, Interrupted> {
@@ -147,7 +173,7 @@ impl Ledger {
         // What follows may be lost on its way; this is not.
         session.connected().await?;
         let version = self.version.take();
-        let own = Operation::set_data(self.node.path(), Vec::new(), version);
+        let own = Operation::set_data(self.node.path(), data, version);
         let steps: Vec<_> = std::iter::once(own).chain(steps.iter().cloned()).collect();
         let mut retry = Retry::new(session, path, steps.iter().map(Operation::size).sum());
         loop {

@@ -12,7 +12,7 @@ pub use self::fifo::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue
 pub use self::work::{
     AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus,
     Job, NewItem, Order, PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError,
-    ResultTimeoutError, RetryPolicy, Summary, WorkQueue, WorkQueueBuilder, Worker,
+    ResultTimeoutError, RetryPolicy, Summary, Turnover, WorkQueue, WorkQueueBuilder, Worker,
 };
 
 classify!(PushError, Self::Error(error) => error.nature());

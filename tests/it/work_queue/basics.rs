@@ -7,7 +7,7 @@ use zookeeper_recipes::queue::{ItemStatus, NewItem, PushOptions};
 use zookeeper_testkit::{Fixture, within};
 
 use super::{A_WHILE, built, clean, drain, pop, queue, text};
-use crate::support::{PATIENCE, connect};
+use crate::support::{PATIENCE, connect, connect_each};
 
 #[tokio::test]
 async fn items_are_delivered_in_the_order_in_which_they_came() {
@@ -212,4 +212,36 @@ async fn keys_and_results_are_forgotten_after_their_time() {
         .await
         .unwrap();
     clean(&fixture, [ours]).await;
+}
+
+#[tokio::test]
+async fn turnover_counts_what_live_handles_did() {
+    let fixture = Fixture::new("turnover").await;
+    let zk = connect(&fixture).await;
+    let [ours, watcher] = connect_each(&fixture).await.map(|zk| queue(&zk));
+    let theirs = queue(&zk);
+    let turnover = async || {
+        let turnover = watcher.stats().await.unwrap().turnover;
+        let seconds = turnover.over.as_secs_f64();
+        assert!((10.0..20.0).contains(&seconds), "{seconds}");
+        let rate = turnover.pushed_per_second() * seconds;
+        assert_eq!(rate.round() as usize, turnover.pushed);
+        (turnover.pushed, turnover.done)
+    };
+    assert_eq!(turnover().await, (0, 0));
+    ours.push_all(["a", "b", "c", "d"]).await.unwrap();
+    theirs.push("e").await.unwrap();
+    let mut held = within(PATIENCE, "items", theirs.pop_batch(4)).await.unwrap();
+    assert_eq!(turnover().await, (5, 0));
+    held.pop().unwrap().nack().await.unwrap();
+    held.pop().unwrap().reject("no").await.unwrap();
+    held.pop().unwrap().ack().await.unwrap();
+    held.pop().unwrap().ack_then(["f"]).await.unwrap();
+    assert_eq!(turnover().await, (6, 2));
+    assert_eq!(drain(&ours).await.len(), 3);
+    assert_eq!(turnover().await, (6, 5));
+    // Those that are closed count no more.
+    zk.close().await;
+    assert_eq!(turnover().await, (4, 3));
+    clean(&fixture, [ours, watcher]).await;
 }

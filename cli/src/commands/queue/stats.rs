@@ -48,6 +48,8 @@ pub(crate) async fn run(globals: &Globals, args: &StatsArgs) -> Result<u8, Failu
 
 fn print(out: Output, path: &str, stats: &QueueStats) {
     let oldest = stats.oldest.map(|oldest| oldest.as_secs_f64());
+    let turnover = &stats.turnover;
+    let over = turnover.over.as_secs_f64();
     if out.json {
         let consumers: Vec<Value> = stats.claims.iter().map(claim).collect();
         out.object(
@@ -55,6 +57,7 @@ fn print(out: Output, path: &str, stats: &QueueStats) {
             json!({
                 "path": path, "paused": stats.paused, "ready": stats.ready, "delayed": stats.delayed,
                 "claimed": stats.claimed, "dead": stats.dead, "oldest_ready_s": oldest, "consumers": consumers,
+                "turnover": {"pushed": turnover.pushed, "done": turnover.done, "over_s": over},
             }),
         );
         return;
@@ -67,6 +70,11 @@ fn print(out: Output, path: &str, stats: &QueueStats) {
     out.line(&format!(
         "ready {}  delayed {}  claimed {}  dead {}  oldest {oldest}",
         stats.ready, stats.delayed, stats.claimed, stats.dead
+    ));
+    out.line(&format!(
+        "in the last {over:.0} s: pushed {:.1}/s  done {:.1}/s",
+        turnover.pushed_per_second(),
+        turnover.done_per_second()
     ));
     if !stats.claims.is_empty() {
         let row = |one: &ClaimInfo| vec![clean(&one.by), one.items.to_string(), show_age(one.since)];

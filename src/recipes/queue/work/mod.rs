@@ -43,7 +43,7 @@ pub use self::errors::{
     AckError, CancelError, DeadItemError, PushError, PushTimeoutError, ResultError, ResultTimeoutError,
 };
 pub use self::item::{NewItem, PushOptions};
-pub use self::stats::{ClaimInfo, QueueStats};
+pub use self::stats::{ClaimInfo, QueueStats, Turnover};
 pub use self::status::ItemStatus;
 pub use self::store::{InvalidItemId, ItemId, Order, RetryPolicy};
 pub use self::worker::{Completion, Job, Summary, Worker};

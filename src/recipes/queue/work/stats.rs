@@ -1,5 +1,6 @@
 //! What a queue holds, in numbers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +9,9 @@ use futures::future;
 
 use super::WorkQueue;
 
-use super::store::{BlockId, ClaimData, Claimable, Kind, Lane, Picture, Range, State, Store, Tally, numbers};
+use super::store::{
+    BlockId, ClaimData, Claimable, ItemCounts, Kind, Lane, Picture, Range, State, Store, Tally, TurnoverRecord, span,
+};
 use crate::error::Error;
 use crate::metrics::{self, UserName};
 use crate::session::{Interrupted, Session};
@@ -32,6 +35,43 @@ pub struct QueueStats {
     pub oldest: Option<Duration>,
     /// Whether the queue is paused.
     pub paused: bool,
+    /// How many items came and went lately; nothing in what [`len`](WorkQueue::len) counts.
+    pub turnover: Turnover,
+}
+
+/// How many items came to a queue and ended in the last ten to twenty seconds.
+///
+/// The handles of the queue count what they do, and write it with the transactions by which they do it. So this counts
+/// handles whose session still lives, which are all but those that were closed or lost in that time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Turnover {
+    /// Items that were pushed, next steps and redriven dead letters included.
+    pub pushed: usize,
+    /// Items that were acknowledged, or cancelled, or whose time to be delivered was over.
+    pub done: usize,
+    /// In this time, by the clock of the ensemble.
+    pub over: Duration,
+}
+
+impl Turnover {
+    /// Returns how many items were pushed in a second.
+    pub fn pushed_per_second(&self) -> f64 {
+        self.per_second(self.pushed)
+    }
+
+    /// Returns how many items were done in a second.
+    pub fn done_per_second(&self) -> f64 {
+        self.per_second(self.done)
+    }
+
+    fn per_second(&self, items: usize) -> f64 {
+        let items = f64::from(u32::try_from(items).unwrap_or(u32::MAX));
+        match self.over.is_zero() {
+            true => 0.0,
+            false => items / self.over.as_secs_f64(),
+        }
+    }
 }
 
 /// A claim of a consumer.
@@ -85,7 +125,8 @@ impl<T> WorkQueue<T> {
         self.len().await.map(|len| len == 0)
     }
 
-    /// Returns what the queue holds: as [`len`](Self::len), and a read for each claim.
+    /// Returns what the queue holds and how fast: as [`len`](Self::len), a read for each claim, and one for each
+    /// transaction that the handles of the queue have under way at once.
     ///
     /// # Errors
     /// As [`len`](Self::len).
@@ -150,6 +191,7 @@ impl Store {
             oldest.map(|time| Duration::from_millis(u64::try_from(now.saturating_sub(time)).unwrap_or_default()));
         if all {
             stats.dead = self.count_dead(session).await?;
+            stats.turnover = self.turnover_of_all(session, now).await?;
         }
         Ok(stats)
     }
@@ -159,13 +201,7 @@ impl Store {
         if range.len() == 1 || range.state == State::FreshRest {
             return Ok(range.len());
         }
-        let at = Claimable {
-            block,
-            segment: range.segment,
-            span: range.span,
-            epoch: 0,
-            deadline: None,
-        };
+        let at = Claimable::unclaimed(block, range);
         let found = read(session, &at.opened_path(&self.layout)).await?;
         let tally = found.and_then(|(data, _)| Tally::decode(&data)).unwrap_or_default();
         Ok((range.span.from..range.span.to)
@@ -180,16 +216,7 @@ impl Store {
         token: &Range,
         stats: &mut QueueStats,
     ) -> Result<(), Interrupted> {
-        let blocks = numbers::<i32>(&list(session, &self.layout.lane(lane)).await?);
-        let listed = blocks.into_iter().map(|number| {
-            let path = self.layout.block(BlockId { lane, number });
-            async move { list(session, &path).await }
-        });
-        let items: usize = future::try_join_all(listed)
-            .await?
-            .iter()
-            .map(|names| Picture::of(names).grouped.len())
-            .sum();
+        let items = self.grouped(session, lane).await?.len();
         let claimed = usize::from(!token.is_free()).min(items);
         stats.claimed += claimed;
         stats.ready += items - claimed;
@@ -206,11 +233,9 @@ impl Store {
             return Ok(None);
         };
         let at = Claimable {
-            block,
-            segment: range.segment,
-            span: range.span,
             epoch,
             deadline,
+            ..Claimable::unclaimed(block, range)
         };
         let Some((data, stat)) = read(session, &at.claim_path(&self.layout)).await? else {
             return Ok(None);
@@ -222,6 +247,35 @@ impl Store {
             since: super::status::at(stat.ctime),
             items,
         }))
+    }
+
+    /// What all handles of the queue did lately. A handle writes several ledgers; the last one that it wrote counts.
+    async fn turnover_of_all(&self, session: &Arc<Session>, now: i64) -> Result<Turnover, Interrupted> {
+        let directory = self.layout.directory("ledgers");
+        let ledgers = list(session, &directory).await?;
+        let reads = ledgers.iter().map(|ledger| {
+            let ledger = directory.descendant(ledger);
+            async move { read(session, ledger.as_str()).await }
+        });
+        let mut latest: HashMap<u64, (i64, TurnoverRecord)> = HashMap::new();
+        for (data, stat) in future::try_join_all(reads).await?.into_iter().flatten() {
+            if let Some(record) = TurnoverRecord::decode(data) {
+                let known = latest.entry(record.handle()).or_insert((stat.mzxid, record));
+                if known.0 < stat.mzxid {
+                    *known = (stat.mzxid, record);
+                }
+            }
+        }
+        let mut counts = ItemCounts::default();
+        for (_, record) in latest.values() {
+            counts.add(record.since(now));
+        }
+        let items = |items: u32| usize::try_from(items).unwrap_or(usize::MAX);
+        Ok(Turnover {
+            pushed: items(counts.pushed),
+            done: items(counts.done),
+            over: Duration::from_millis(u64::try_from(span(now)).unwrap_or_default()),
+        })
     }
 
     async fn count_dead(&self, session: &Arc<Session>) -> Result<usize, Interrupted> {

@@ -10,6 +10,7 @@ use zookeeper_client as zk;
 use super::draft::{Draft, Drafted, Knowledge, Role};
 use super::paths::{BLOCK, Lane};
 use super::records::Level;
+use super::turnover::{ItemCounts, TurnoverRecord};
 use super::{Header, LANES, Store};
 use crate::error::Error;
 use crate::session::{Interrupted, Operation, Retry, Session};
@@ -41,8 +42,8 @@ impl Store {
         let mut retry = Retry::new(session, self.path(), 0);
         loop {
             let (drafted, value) = self.draft(&header, now, &mut write);
-            let (steps, level) = match drafted {
-                Drafted::Complete { steps, level } => (steps, level),
+            let (steps, level, counts) = match drafted {
+                Drafted::Complete { steps, level, counts } => (steps, level, counts),
                 Drafted::Paused => return Ok(Committed::Paused),
                 Drafted::Missing(lanes) => {
                     for lane in lanes {
@@ -52,8 +53,9 @@ impl Store {
                 }
             };
             let sent = Instant::now();
-            match self.send(session, &steps).await? {
+            match self.send(session, &steps, counts).await? {
                 LedgerOutcome::Committed(receipt) => {
+                    self.turned_over(counts);
                     self.committed(session, &steps, level, &receipt, sent).await;
                     return Ok(Committed::Done(value, receipt));
                 }
@@ -95,15 +97,34 @@ impl Store {
         (draft.finish(), value)
     }
 
-    async fn send(&self, session: &Arc<Session>, steps: &[(Operation, Role)]) -> Result<LedgerOutcome, Interrupted> {
+    /// Sends a transaction that pushes and ends so many items.
+    async fn send(
+        &self,
+        session: &Arc<Session>,
+        steps: &[(Operation, Role)],
+        counts: ItemCounts,
+    ) -> Result<LedgerOutcome, Interrupted> {
         let steps: Vec<Operation> = steps.iter().map(|(step, _)| step.clone()).collect();
-        self.ledgers.commit(session, self.path(), &steps).await
+        let data = self.turnover(counts).encode();
+        self.ledgers.commit_with(session, self.path(), data, &steps).await
+    }
+
+    /// What this handle has pushed and ended, with so many items more.
+    fn turnover(&self, counts: ItemCounts) -> TurnoverRecord {
+        let now = self.clock();
+        let seen = self.seen();
+        now.map_or(seen.turnover, |now| seen.turnover.with(now, counts))
+    }
+
+    fn turned_over(&self, counts: ItemCounts) {
+        let turnover = self.turnover(counts);
+        self.seen().turnover = turnover;
     }
 
     /// Asks for the ensemble's clock.
     pub(crate) async fn tick(&self, session: &Arc<Session>) -> Result<(), Interrupted> {
         let sent = Instant::now();
-        match self.send(session, &[]).await? {
+        match self.send(session, &[], ItemCounts::default()).await? {
             LedgerOutcome::Committed(receipt) => {
                 self.set_clock(receipt.ledger.mtime, sent);
                 Ok(())

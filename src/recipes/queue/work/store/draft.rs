@@ -9,6 +9,7 @@ use super::header::Header;
 use super::item::Item;
 use super::paths::{BlockId, Lane, QueueLayout, slot_after};
 use super::records::{Forgotten, Level, encode_forgotten};
+use super::turnover::ItemCounts;
 use crate::session::Operation;
 
 /// What a step is there for: what has to be looked at again when it is refused.
@@ -59,6 +60,7 @@ pub(crate) struct Draft<'a> {
     lanes: Vec<Lane>,
     missing: Vec<Lane>,
     change: i64,
+    counts: ItemCounts,
     rings: bool,
     checks_header: bool,
     needs_running: bool,
@@ -71,6 +73,7 @@ pub(crate) enum Drafted {
     Complete {
         steps: Vec<(Operation, Role)>,
         level: Option<Level>,
+        counts: ItemCounts,
     },
     Missing(Vec<Lane>),
     /// Nothing is claimed while the queue is paused.
@@ -85,6 +88,7 @@ impl<'a> Draft<'a> {
             lanes: Vec::new(),
             missing: Vec::new(),
             change: 0,
+            counts: ItemCounts::default(),
             rings: false,
             checks_header: false,
             needs_running: false,
@@ -119,6 +123,13 @@ impl<'a> Draft<'a> {
     /// So many items more are in the queue, or fewer.
     pub(crate) fn count(&mut self, change: i64) {
         self.change += change;
+        let pushed = u32::try_from(change).unwrap_or_default();
+        self.counts.add(ItemCounts { pushed, done: 0 });
+    }
+
+    /// An item is done, or of no use any more.
+    pub(crate) fn count_done(&mut self) {
+        self.counts.add(ItemCounts { pushed: 0, done: 1 });
     }
 
     /// Tells the consumers that there is something to take.
@@ -227,6 +238,7 @@ impl<'a> Draft<'a> {
         Drafted::Complete {
             steps: self.steps,
             level,
+            counts: self.counts,
         }
     }
 }

@@ -121,13 +121,7 @@ impl Store {
         range: Range,
         index: u8,
     ) -> Result<Option<ItemPlace>, Interrupted> {
-        let at = Claimable {
-            block,
-            segment: range.segment,
-            span: range.span,
-            epoch: 0,
-            deadline: None,
-        };
+        let at = Claimable::unclaimed(block, &range);
         let tally = match range.state {
             State::FreshSingle | State::FreshRest => None,
             _ => {

@@ -6,6 +6,7 @@
 //! * `find` – where an item stands
 //! * `commit` – sending them, exactly once each
 //! * `expiry` – what is forgotten after a time
+//! * `turnover` – how many items came and went lately
 
 mod codec;
 mod commit;
@@ -23,6 +24,7 @@ mod records;
 mod retry;
 mod steps;
 mod tally;
+mod turnover;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +51,7 @@ pub(crate) use self::records::{ClaimData, DeadData, Level, Outcome, Progress};
 pub use self::retry::RetryPolicy;
 pub(crate) use self::steps::{Claimable, Taking};
 pub(crate) use self::tally::{AttemptEnd, AttemptRecord, EndedAttempt, Tally, bit};
+pub(crate) use self::turnover::{ItemCounts, TurnoverRecord, span};
 
 /// After this time the ensemble's clock is asked for again.
 const CLOCK_AGE: Duration = Duration::from_secs(60);
@@ -70,12 +73,14 @@ pub(crate) struct Store {
 }
 
 /// What was seen of the queue. All of it may be outdated; transactions check what they rely on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
     tails: HashMap<Lane, i32>,
     header: Option<Arc<Header>>,
     level: Option<(Level, i32)>,
     clock: Option<(Instant, i64)>,
+    /// What this handle has pushed and ended.
+    turnover: TurnoverRecord,
 }
 
 impl Store {
@@ -85,7 +90,13 @@ impl Store {
             ledgers: Ledgers::new(path.descendant("ledgers")),
             layout: QueueLayout::new(path),
             asked,
-            seen: Mutex::default(),
+            seen: Mutex::new(Seen {
+                tails: HashMap::new(),
+                header: None,
+                level: None,
+                clock: None,
+                turnover: TurnoverRecord::new(),
+            }),
         }
     }
 

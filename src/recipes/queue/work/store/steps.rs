@@ -22,6 +22,17 @@ pub(crate) struct Claimable {
 }
 
 impl Claimable {
+    /// A range, without a claim.
+    pub(crate) fn unclaimed(block: BlockId, range: &Range) -> Self {
+        Self {
+            block,
+            segment: range.segment,
+            span: range.span,
+            epoch: 0,
+            deadline: None,
+        }
+    }
+
     pub(super) fn child(&self, layout: &QueueLayout, child: Child) -> String {
         layout.block(self.block).child(&child.to_string())
     }
@@ -279,6 +290,7 @@ impl Draft<'_> {
     /// The item is done, cancelled or of no use any more.
     pub(crate) fn finish_item(&mut self, item: &Item, outcome: &Outcome) {
         self.forget(item);
+        self.count_done();
         let is_kept =
             matches!(outcome, Outcome::Result(_)) || item.wants_outcome || self.known.header.options.all_outcomes;
         if is_kept {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future;
 use tracing::warn;
 
-use super::super::store::{ClaimData, Claimable, Header, Range, Span, State, Store, Taking, Tally};
+use super::super::store::{ClaimData, Claimable, Header, Span, State, Store, Taking, Tally};
 use super::group::group_of;
 use super::select::Candidate;
 use super::view::MARGIN;
@@ -226,14 +226,7 @@ pub(super) async fn known(
 }
 
 pub(super) fn claimable(candidate: &Candidate) -> Claimable {
-    let Range { segment, span, .. } = candidate.range;
-    Claimable {
-        block: candidate.block,
-        segment,
-        span,
-        epoch: 0,
-        deadline: None,
-    }
+    Claimable::unclaimed(candidate.block, &candidate.range)
 }
 
 fn taking(
