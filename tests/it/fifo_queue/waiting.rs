@@ -1,11 +1,13 @@
 //! Consumers wait on, whatever is taken from under them: the directory, the connection, the session, their nodes.
 
+use zookeeper_recipes::Error;
+use zookeeper_recipes::queue::FifoPopError;
 use zookeeper_recipes::zookeeper_client as zk;
-use zookeeper_testkit::{Fixture, eventually};
+use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{LEDGERS, LINE, PATH, clean, drain, pop, popped, push, queue, queues, wait_in_line};
 use crate::sessions::{expire, expire_unseen};
-use crate::support::{LONG, PATIENCE, connect, start, start_proxied};
+use crate::support::{LONG, PATIENCE, acquire, connect, lock, stand_in_line, start, start_proxied};
 
 /// Curator's issue 308: `take` hangs when the server reaps the queue's container meanwhile.
 #[tokio::test]
@@ -111,4 +113,34 @@ async fn nodes_of_ours_that_an_operator_removes_are_made_anew() {
     push(&producer, "b").await;
     assert_eq!(popped(waiting).await, "b");
     clean(&fixture, [consumer, producer]).await;
+}
+
+/// While a shutdown waits for work that goes on, nothing more is popped.
+#[tokio::test]
+async fn a_shutdown_ends_every_kind_of_pop() {
+    let fixture = Fixture::new("shutdown of pops").await;
+    let (zk, other) = (connect(&fixture).await, queue(&connect(&fixture).await));
+    let (ours, work) = (queue(&zk), acquire(&lock(&zk, "/work")).await);
+    let timed = {
+        let ours = ours.clone();
+        stand_in_line(&fixture, LINE, 1, async move { ours.pop_timeout(LONG).await }).await
+    };
+    let begun = zk.shutting_down();
+    let shutdown = tokio::spawn(zk.shutdown(LONG));
+    within(PATIENCE, "it begins", begun).await;
+    let closed = FifoPopError::Error(Error::Closed);
+    let ended = within(PATIENCE, "the timed pop ends", timed).await.unwrap();
+    assert_eq!(ended, Err(closed.clone().into()));
+    fixture.until_children(LINE, 0).await;
+
+    push(&other, "a").await;
+    assert_eq!(ours.try_pop().await, Err(closed.clone()));
+    assert_eq!(ours.pop_timeout(LONG).await, Err(closed.clone().into()));
+    assert_eq!(ours.pop().await, Err(closed));
+    ours.push("b").await.unwrap();
+    assert!(!shutdown.is_finished());
+    work.release().await.unwrap();
+    assert!(within(PATIENCE, "it ends", shutdown).await.unwrap().is_finished);
+    assert_eq!(drain(&other).await, ["a", "b"]);
+    clean(&fixture, [ours, other]).await;
 }

@@ -24,7 +24,6 @@ use crate::line::{ContenderNames, Line};
 use crate::session::{CleanupToken, Coordinator, Health, Interrupted, Operation, Session, count, refused};
 use crate::znode::{
     LedgerOutcome, Ledgers, NodePath, Parents, create, elapsed, ensure_path, list, read, retry_across_sessions, until,
-    with_deadline,
 };
 
 pub use self::errors::{FifoPopError, FifoPopTimeoutError, FifoPushError};
@@ -167,13 +166,9 @@ impl FifoQueue {
         let popped = until(zk, zk.shutting_down(), |cleanup| async move {
             self.pop_witnessed(Some(&cleanup)).await
         });
-        if let Some(item) = popped.await? {
-            return Ok(item);
-        }
-        // What was being removed when the shutdown began.
-        match self.shared.undelivered.pop() {
-            Some(outcome) => outcome,
-            None => Err(zk.ended().unwrap_or(Error::Closed).into()),
+        match popped.await? {
+            Some(item) => Ok(item),
+            None => self.removed_late().unwrap_or_else(|| Err(self.closed().into())),
         }
     }
 
@@ -188,13 +183,22 @@ impl FifoQueue {
     /// # Cancel safety
     /// As [`pop`](Self::pop).
     pub async fn try_pop(&self) -> Result<Option<Bytes>, FifoPopError> {
-        let queue = &self.shared;
+        let (queue, zk) = (&self.shared, &self.shared.zk);
         queue.check_open()?;
         if let Some(outcome) = queue.undelivered.pop() {
             return outcome.map(Some);
         }
-        let taken = retry_across_sessions(&queue.zk, |session| async move { queue.take(&session, None).await }).await?;
-        taken.map(PoppedItem::deliver).transpose()
+        let taken = until(zk, zk.shutting_down(), |cleanup| async move {
+            let cleanup = &cleanup;
+            retry_across_sessions(zk, |session| async move { queue.take(&session, Some(cleanup)).await }).await
+        });
+        match taken.await? {
+            Some(taken) => taken.map(PoppedItem::deliver).transpose(),
+            None => self
+                .removed_late()
+                .unwrap_or_else(|| Err(self.closed().into()))
+                .map(Some),
+        }
     }
 
     /// [`pop`](Self::pop) for at most `limit`, requests to the ensemble included; after that it may take another half
@@ -207,16 +211,22 @@ impl FifoQueue {
     /// # Cancel safety
     /// As [`pop`](Self::pop).
     pub async fn pop_timeout(&self, limit: Duration) -> Result<Bytes, FifoPopTimeoutError> {
-        let popped = with_deadline(&self.shared.zk, limit, |cleanup| async move {
-            self.pop_witnessed(Some(&cleanup)).await
-        });
+        let zk = &self.shared.zk;
+        let end = async {
+            let _ = zk.timeout(limit, zk.shutting_down()).await;
+        };
+        let popped = until(
+            zk,
+            end,
+            |cleanup| async move { self.pop_witnessed(Some(&cleanup)).await },
+        );
         if let Some(item) = popped.await? {
             return Ok(item);
         }
-        // What was being removed when the time was up.
-        match self.shared.undelivered.pop() {
+        match self.removed_late() {
             Some(outcome) => Ok(outcome?),
-            None => Err(elapsed(&self.shared.zk, self.path(), limit)),
+            None if zk.draining().has_begun() => Err(FifoPopError::from(self.closed()).into()),
+            None => Err(elapsed(zk, self.path(), limit)),
         }
     }
 
@@ -293,6 +303,15 @@ impl FifoQueue {
         // It does not fail while this sender is there.
         let _ = queue.removing.subscribe().wait_for(|removing| *removing == 0).await;
         std::iter::from_fn(|| queue.undelivered.pop()).collect()
+    }
+
+    /// What was being removed for a pop when its time was up or the shutdown began.
+    fn removed_late(&self) -> Option<Result<Bytes, FifoPopError>> {
+        self.shared.undelivered.pop()
+    }
+
+    fn closed(&self) -> Error {
+        self.shared.zk.ended().unwrap_or(Error::Closed)
     }
 
     async fn pop_witnessed(&self, cleanup: Option<&CleanupToken>) -> Result<Bytes, FifoPopError> {
