@@ -259,6 +259,30 @@ async fn bad_input_is_an_error_that_names_the_path() {
     assert!(once.is_err(), "{once:?}");
 }
 
+/// A record that may be read and not written.
+#[tokio::test]
+async fn a_refused_record_is_an_error() {
+    let fixture = Fixture::new("schedule, refused record").await;
+    let zk = connect(&fixture).await;
+    let schedule = every(&zk, JOB, 50).build().unwrap();
+    let election = LeaderElection::new(&zk, LEADER).unwrap();
+    take(&schedule, &election, 1).await;
+    let (record, _) = fixture.raw().get_data(JOB).await.unwrap();
+    fixture.raw().delete(JOB, None).await.unwrap();
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    fixture.raw().mkdir("/jobs", &options).await.unwrap();
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_read());
+    fixture.raw().create(JOB, &record, &options).await.unwrap();
+    let leadership = within(PATIENCE, "elected", election.campaign("")).await.unwrap();
+    let ended = within(PATIENCE, "refused", schedule.run(&leadership, |_| future::ready(()))).await;
+    assert!(
+        matches!(&ended, Err(ScheduleError::Error(Error::Denied { path })) if path == JOB),
+        "{ended:?}"
+    );
+    leadership.resign().await.unwrap();
+    fixture.assert_no_nodes_left(&[LEADER]).await;
+}
+
 /// A clock that is wrong in one process can do nothing: none is read.
 #[test]
 fn no_clock_of_a_worker_is_read() {

@@ -78,6 +78,10 @@ impl<T: Payload> Prefetch<T> {
             self.ahead = (self.ahead / 2).max(1);
         }
         loop {
+            if *self.queue.inner.closing.borrow() {
+                Assignment::give_back(self.fetched.drain(..));
+                return Err(self.queue.inner.store.zk.ended().unwrap_or(Error::Closed));
+            }
             self.fetch().await?;
             if self.fetched.is_empty() {
                 self.wait().await?;
