@@ -38,6 +38,16 @@ pub(crate) struct Settler {
     pub(crate) untidy: mpsc::UnboundedSender<BlockId>,
 }
 
+/// Why a transaction was refused.
+enum Refusal {
+    /// A next step was pushed before.
+    KeyTaken,
+    /// Another client pushed to the group in the meantime.
+    GroupChanged,
+    ClaimTaken,
+    Failed(Error),
+}
+
 impl Settlement {
     fn answer(self, answer: Result<Vec<ItemId>, AckError>) {
         match self.reply {
@@ -170,40 +180,17 @@ impl Settler {
                     answer_all(batch, next.with_new(ids));
                     return Vec::new();
                 }
-                Ok(Committed::Refused(Role::Key, zk::Error::NodeExists)) => {
-                    drop(claims);
-                    if let Err(error) = next.look_up(&self.store, session).await {
-                        return self.interrupted(batch, error).await;
+                Ok(Committed::Refused(role, error)) => match self.refusal(&claims, role, error) {
+                    Refusal::KeyTaken => {
+                        drop(claims);
+                        if let Err(error) = next.look_up(&self.store, session).await {
+                            return self.interrupted(batch, error).await;
+                        }
                     }
-                }
-                // Another client pushed to the group in the meantime.
-                Ok(Committed::Refused(Role::Group(position), zk::Error::NotEmpty | zk::Error::NoNode)) => {
-                    if let Some(group) = claims.get(position).and_then(|held| held.claim.group.as_ref()) {
-                        group.forget();
-                    }
-                }
-                Ok(Committed::Refused(Role::Held(position), zk::Error::NoNode | zk::Error::BadVersion)) => {
-                    if let Some(held) = claims.get(position) {
-                        let hold = &held.claim.hold;
-                        warn!(
-                            queue = self.store.path(),
-                            claim = hold.path(),
-                            "a claim was taken away from us"
-                        );
-                        hold.node().end().set(LossReason::NodeRemoved);
-                    }
-                    return batch;
-                }
-                Ok(Committed::Refused(role, error)) => {
-                    let path = match role {
-                        Role::Held(position) => claims
-                            .get(position)
-                            .map(|held| held.claim.at.segment_path(&self.store.layout)),
-                        _ => None,
-                    };
-                    let error = Error::from_answer(path.as_deref().unwrap_or(self.store.path()), error);
-                    return self.settle_each_or_refuse(batch, &error).await;
-                }
+                    Refusal::GroupChanged => {}
+                    Refusal::ClaimTaken => return batch,
+                    Refusal::Failed(error) => return self.settle_each_or_refuse(batch, &error).await,
+                },
                 Ok(Committed::Paused) => return batch,
                 Ok(Committed::Indeterminate(_)) => {
                     debug!(queue = self.store.path(), error = ?ended(session), "not known what was settled");
@@ -213,6 +200,41 @@ impl Settler {
                     return Vec::new();
                 }
                 Err(error) => return self.interrupted(batch, error).await,
+            }
+        }
+    }
+
+    /// Why a transaction was refused; what that says of a claim or a group is noted there.
+    fn refusal(&self, claims: &[Held<'_>], role: Role, error: zk::Error) -> Refusal {
+        let claim = |position: usize| claims.get(position).map(|held| &held.claim);
+        match (role, error) {
+            (Role::Key, zk::Error::NodeExists) => Refusal::KeyTaken,
+            (Role::Group(position), zk::Error::NotEmpty | zk::Error::NoNode) => {
+                if let Some(group) = claim(position).and_then(|claim| claim.group.as_ref()) {
+                    group.forget();
+                }
+                Refusal::GroupChanged
+            }
+            (Role::Held(position), zk::Error::NoNode | zk::Error::BadVersion) => {
+                if let Some(claim) = claim(position) {
+                    warn!(
+                        queue = self.store.path(),
+                        claim = claim.hold.path(),
+                        "a claim was taken away from us"
+                    );
+                    claim.hold.node().end().set(LossReason::NodeRemoved);
+                }
+                Refusal::ClaimTaken
+            }
+            (role, error) => {
+                let segment = match role {
+                    Role::Held(position) => claim(position).map(|claim| claim.at.segment_path(&self.store.layout)),
+                    _ => None,
+                };
+                Refusal::Failed(Error::from_answer(
+                    segment.as_deref().unwrap_or(self.store.path()),
+                    error,
+                ))
             }
         }
     }
