@@ -80,8 +80,8 @@ impl Command {
             Self::Hash => Ok(()),
             Self::Isro => write!(text, "rw"),
             Self::Mntr => mntr(core, &mut text),
-            // No observers here; the answer of a server alone.
-            Self::Orst => writeln!(text, "Observer stats reset."),
+            // No observers here.
+            Self::Orst => Ok(()),
             Self::Ruok => write!(text, "imok"),
             Self::Srst => reset_statistics(core, &mut text),
             Self::Srvr => srvr(core, &mut text),
@@ -95,19 +95,42 @@ impl Command {
 }
 
 fn conf(core: &Core, text: &mut String) -> std::fmt::Result {
+    writeln!(text, "clientPort={}\nsecureClientPort=-1", core.port)?;
+    // Nothing is on a disk.
+    writeln!(text, "dataDir=\ndataDirSize=0\ndataLogDir=\ndataLogSize=0")?;
     writeln!(text, "tickTime={}", core.settings.tick.as_millis())?;
     writeln!(text, "maxClientCnxns=0")?;
     writeln!(text, "minSessionTimeout={}", core.settings.min_session_timeout)?;
     writeln!(text, "maxSessionTimeout={}", core.settings.max_session_timeout)?;
-    writeln!(text, "serverId=0")
+    writeln!(text, "clientPortListenBacklog=-1\nserverId=0")
 }
+
+/// What has no meaning for a server that is no Java process.
+const NOT_JAVA: [&str; 15] = [
+    "host.name",
+    "java.version",
+    "java.vendor",
+    "java.home",
+    "java.class.path",
+    "java.library.path",
+    "java.io.tmpdir",
+    "java.compiler",
+    "os.version",
+    "user.name",
+    "user.home",
+    "user.dir",
+    "os.memory.free",
+    "os.memory.max",
+    "os.memory.total",
+];
 
 /// Lines of `key=value`; clients such as kazoo read the version from the first.
 fn envi(text: &mut String) -> std::fmt::Result {
     writeln!(text, "Environment:")?;
     writeln!(text, "zookeeper.version={VERSION}, built in memory")?;
     writeln!(text, "os.name={}", std::env::consts::OS)?;
-    writeln!(text, "os.arch={}", std::env::consts::ARCH)
+    writeln!(text, "os.arch={}", std::env::consts::ARCH)?;
+    NOT_JAVA.iter().try_for_each(|key| writeln!(text, "{key}=<NA>"))
 }
 
 fn reset_connections(core: &mut Core, text: &mut String) -> std::fmt::Result {
@@ -212,8 +235,29 @@ fn mntr(core: &Core, text: &mut String) -> std::fmt::Result {
     writeln!(text, "zk_znode_count\t{}", node_count(core))?;
     writeln!(text, "zk_watch_count\t{watches}")?;
     writeln!(text, "zk_ephemerals_count\t{ephemerals}")?;
-    writeln!(text, "zk_global_sessions\t{}", core.sessions.len())
+    writeln!(text, "zk_global_sessions\t{}", core.sessions.len())?;
+    writeln!(text, "zk_uptime\t{}", core.uptime().as_millis())?;
+    writeln!(text, "zk_approximate_data_size\t{}", core.main.tree.data_size())?;
+    writeln!(text, "zk_non_mtls_remote_conn_count\t0")?;
+    writeln!(text, "zk_non_mtls_local_conn_count\t{}", core.connections.len())?;
+    NOT_MEASURED.iter().try_for_each(|key| writeln!(text, "{key}\t0"))
 }
+
+/// What is not measured here, or does not exist.
+const NOT_MEASURED: [&str; 12] = [
+    "zk_avg_latency",
+    "zk_min_latency",
+    "zk_max_latency",
+    "zk_last_client_response_size",
+    "zk_min_client_response_size",
+    "zk_max_client_response_size",
+    "zk_connection_drop_probability",
+    "zk_auth_failed_count",
+    "zk_max_file_descriptor_count",
+    "zk_open_file_descriptor_count",
+    "zk_local_sessions",
+    "zk_outstanding_tls_handshake",
+];
 
 /// ZooKeeper counts the root twice, once under each of its two spellings.
 fn node_count(core: &Core) -> usize {
@@ -250,6 +294,7 @@ fn cons(core: &Core, text: &mut String) -> std::fmt::Result {
                 SessionId(session)
             )?;
             write!(text, ",lcxid={last_xid:#x},lzxid={:#x}", core.main.tree.last_zxid())?;
+            write!(text, ",lresp=0,llat=0,minlat=0,avglat=0,maxlat=0")?;
         }
         writeln!(text, ")")?;
     }
@@ -285,7 +330,8 @@ fn dump(core: &Core, text: &mut String) -> std::fmt::Result {
         core.connections.len()
     )?;
     for connection in core.connections.values() {
-        writeln!(text, "\t{}", connection.peer)?;
+        let session = SessionId(connection.session.unwrap_or_default());
+        writeln!(text, "\tip: /{} sessionId: {session}", connection.peer)?;
     }
     Ok(())
 }

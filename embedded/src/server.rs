@@ -104,7 +104,40 @@ impl Server {
         nodes
     }
 
-    /// Stops the server and waits until it has closed its port and its connections.
+    /// Stops the server until [`restart`](Self::restart): closes its port and its connections. Nodes, sessions and the log
+    /// of requests stay in memory, and no session expires meanwhile, as with a real server that is down.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use zookeeper_embedded::Server;
+    ///
+    /// let server = Server::start().await?;
+    /// server.stop().await;
+    /// // What the client under test does now, it does without a server.
+    /// server.restart().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn stop(&self) {
+        let _ = self.running.shared.listen(false).await;
+        self.running.shared.core().stopped();
+        self.running.shared.thawed();
+    }
+
+    /// Starts a stopped server again, on the same port; stops it first where it runs. Each session has its full timeout
+    /// again, as with a real server that comes back.
+    ///
+    /// # Errors
+    /// When the port cannot be bound again, for instance because another program took it. The server stays stopped then.
+    pub async fn restart(&self) -> io::Result<()> {
+        self.stop().await;
+        self.running.shared.listen(true).await?;
+        self.running.shared.core().restarted();
+        Ok(())
+    }
+
+    /// Stops the server and waits until it has closed its port and its connections. What it kept is gone.
     pub async fn shutdown(mut self) {
         self.running.end().await;
     }

@@ -90,6 +90,14 @@ impl Sessions {
         true
     }
 
+    /// Notes a sign of life of all.
+    pub(crate) fn renew_all(&mut self, now: i64) {
+        let all: Vec<i64> = self.sessions.keys().copied().collect();
+        for id in all {
+            self.touch(id, now);
+        }
+    }
+
     /// Ends a session; false if there is no such session.
     pub(crate) fn close(&mut self, id: i64) -> bool {
         match self.sessions.remove(&id) {

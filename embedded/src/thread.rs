@@ -73,7 +73,7 @@ pub(crate) async fn spawn(
                 }
             };
             let shared = Arc::new(Shared {
-                core: Mutex::new(Core::new(settings, seed(address))),
+                core: Mutex::new(Core::new(settings, address.port(), seed(address))),
                 thaw: Notify::new(),
                 stop: Notify::new(),
                 commands,

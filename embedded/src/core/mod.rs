@@ -5,9 +5,10 @@ mod connection;
 mod handshake;
 mod read;
 mod switches;
+mod time;
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -53,6 +54,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) settings: Settings,
+    pub(crate) port: u16,
     started: Instant,
     pub(crate) main: Replica,
     pub(crate) sessions: Sessions,
@@ -64,6 +66,8 @@ pub(crate) struct Core {
     switches: Switches,
     pub(crate) adopt_new_sessions: bool,
     frozen: bool,
+    /// Down, until it is restarted: no session ends meanwhile.
+    stopped: bool,
     /// So many milliseconds is the clock ahead that stamps transactions.
     pub(crate) clock_shift: i64,
     pub(crate) log: Log,
@@ -79,10 +83,11 @@ pub(super) enum Answer {
 }
 
 impl Core {
-    pub(crate) fn new(settings: Settings, seed: i64) -> Self {
+    pub(crate) fn new(settings: Settings, port: u16, seed: i64) -> Self {
         let tick = i64::try_from(settings.tick.as_millis()).unwrap_or(i64::MAX);
         Self {
             settings,
+            port,
             started: Instant::now(),
             main: Replica {
                 tree: Tree::new(),
@@ -96,6 +101,7 @@ impl Core {
             switches: Switches::default(),
             adopt_new_sessions: false,
             frozen: false,
+            stopped: false,
             clock_shift: 0,
             log: Log::default(),
             packets_received: 0,
@@ -109,6 +115,11 @@ impl Core {
         let mut connection = Connection::new(peer, ip);
         connection.deaf = self.switches.swallows(None);
         let outbox = connection.outbox.clone();
+        if self.stopped {
+            // Accepted just before.
+            connection.closing = true;
+            outbox.close();
+        }
         self.connections.insert(self.last_connection, connection);
         (self.last_connection, outbox)
     }
@@ -233,6 +244,8 @@ impl Core {
                 Answer::Last(response::reply(xid, self.main.tree.last_zxid(), |_| {}))
             }
             Request::Auth { scheme, auth } => self.authenticate(id, xid, &scheme, &auth),
+            // A real server without SASL says that all is well; a client that asks for it had better know.
+            Request::Sasl => Answer::Last(response::error_reply(xid, 0, ErrorCode::AuthFailed)),
             Request::Unknown => Answer::Last(response::error_reply(xid, -1, ErrorCode::Unimplemented)),
             Request::Reconfig => {
                 self.commit(crate::tree::Txn::Failed, Some(id));
@@ -312,58 +325,6 @@ impl Core {
         }
     }
 
-    /// Ends the sessions that are due.
-    pub(crate) fn expire_due(&mut self) {
-        if self.frozen {
-            return;
-        }
-        for session in self.sessions.due(self.now()) {
-            tracing::debug!(session = %SessionId(session), "session expired");
-            self.end_session(session);
-        }
-    }
-
-    /// Removes containers and nodes whose time is over.
-    pub(crate) fn reap(&mut self) {
-        if self.frozen {
-            return;
-        }
-        for path in self.main.tree.reapable(self.clock()) {
-            self.commit(crate::tree::Txn::Delete { path }, None);
-        }
-    }
-
-    /// How long until sessions can be due again.
-    pub(crate) fn until_next_tick(&self) -> Duration {
-        let tick = u64::try_from(self.settings.tick.as_millis()).unwrap_or(u64::MAX).max(1);
-        let now = u64::try_from(self.now()).unwrap_or(0);
-        Duration::from_millis(tick - now % tick)
-    }
-
-    pub(crate) fn is_frozen(&self) -> bool {
-        self.frozen
-    }
-
-    pub(crate) fn freeze(&mut self) {
-        self.frozen = true;
-    }
-
-    pub(crate) fn thaw(&mut self) {
-        if std::mem::take(&mut self.frozen) {
-            self.expire_due();
-        }
-    }
-
-    /// Milliseconds since the epoch, by the clock of this server.
-    pub(super) fn clock(&self) -> i64 {
-        wall_clock().saturating_add(self.clock_shift)
-    }
-
-    /// Milliseconds on the clock that sessions are measured with.
-    fn now(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
-    }
-
     fn last_zxid_of(&self, id: ConnectionId) -> i64 {
         let view = self
             .connections
@@ -371,10 +332,4 @@ impl Core {
             .and_then(|connection| connection.view.as_ref());
         view.map_or(&self.main, |view| &view.replica).tree.last_zxid()
     }
-}
-
-/// Milliseconds since the epoch.
-fn wall_clock() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

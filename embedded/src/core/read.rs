@@ -70,16 +70,7 @@ impl Replica {
                 Ok(())
             }
             Request::GetEphemerals { prefix } => {
-                // Java's idea of blanks takes in control characters; the comparison itself is with the whole prefix.
-                let is_blank = |c: char| c <= ' ';
-                let prefix = prefix
-                    .as_deref()
-                    .filter(|prefix| !matches!(prefix.trim_matches(is_blank), "" | "/"));
-                let paths = self.tree.ephemerals_of(reader.session);
-                let paths: Vec<&str> = paths
-                    .filter(|path| prefix.is_none_or(|prefix| path.starts_with(prefix)))
-                    .collect();
-                to.strings(&paths);
+                self.ephemerals(reader, prefix.as_deref(), to);
                 Ok(())
             }
             Request::GetAllChildrenNumber { path } => {
@@ -87,30 +78,10 @@ impl Replica {
                 to.len(self.tree.count_below(path));
                 Ok(())
             }
-            Request::AddWatch { path, mode } => {
-                let mode = match mode {
-                    0 => Mode::Persistent,
-                    1 => Mode::Recursive,
-                    _ => return Err(ErrorCode::MarshallingError),
-                };
-                self.watches.watch_persistently(path, reader.connection, mode);
-                to.i32(0);
-                Ok(())
-            }
-            Request::CheckWatches { path, kind } => {
-                let kind = self.watches.kind(*kind).ok_or(ErrorCode::MarshallingError)?;
-                let found = self.watches.contains(path, reader.connection, kind);
-                if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
-            }
-            Request::RemoveWatches { path, kind } => {
-                let kind = self.watches.kind(*kind).ok_or(ErrorCode::MarshallingError)?;
-                let found = self.watches.remove(path, reader.connection, kind);
-                if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
-            }
-            Request::SetWatches(watches) => {
-                self.set_watches(reader.connection, watches, missed);
-                Ok(())
-            }
+            Request::AddWatch { .. }
+            | Request::CheckWatches { .. }
+            | Request::RemoveWatches { .. }
+            | Request::SetWatches(_) => self.answer_about_watches(reader, request, to, missed),
             Request::WhoAmI => {
                 to.len(reader.ids.len());
                 for id in reader.ids {
@@ -123,9 +94,56 @@ impl Replica {
             | Request::Multi(_)
             | Request::Reconfig
             | Request::Auth { .. }
+            | Request::Sasl
             | Request::CloseSession
             | Request::Unknown => Err(ErrorCode::Unimplemented),
         }
+    }
+
+    fn answer_about_watches(
+        &mut self,
+        reader: &Reader<'_>,
+        request: &Request,
+        to: &mut Writer,
+        missed: &mut Vec<Event>,
+    ) -> Result<(), ErrorCode> {
+        let found = match request {
+            Request::AddWatch { path, mode } => {
+                let mode = match mode {
+                    0 => Mode::Persistent,
+                    1 => Mode::Recursive,
+                    _ => return Err(ErrorCode::MarshallingError),
+                };
+                self.watches.watch_persistently(path, reader.connection, mode);
+                to.i32(0);
+                true
+            }
+            Request::CheckWatches { path, kind } => {
+                let kind = self.watches.kind(*kind).ok_or(ErrorCode::MarshallingError)?;
+                self.watches.contains(path, reader.connection, kind)
+            }
+            Request::RemoveWatches { path, kind } => {
+                let kind = self.watches.kind(*kind).ok_or(ErrorCode::MarshallingError)?;
+                self.watches.remove(path, reader.connection, kind)
+            }
+            Request::SetWatches(watches) => {
+                self.set_watches(reader.connection, watches, missed);
+                true
+            }
+            _ => return Err(ErrorCode::Unimplemented),
+        };
+        if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
+    }
+
+    fn ephemerals(&self, reader: &Reader<'_>, prefix: Option<&str>, to: &mut Writer) {
+        // Java's idea of blanks takes in control characters; the comparison itself is with the whole prefix.
+        let is_blank = |c: char| c <= ' ';
+        let prefix = prefix.filter(|prefix| !matches!(prefix.trim_matches(is_blank), "" | "/"));
+        let paths = self.tree.ephemerals_of(reader.session);
+        let paths: Vec<&str> = paths
+            .filter(|path| prefix.is_none_or(|prefix| path.starts_with(prefix)))
+            .collect();
+        to.strings(&paths);
     }
 
     fn readable(&self, reader: &Reader<'_>, path: &str) -> Result<&Node, ErrorCode> {

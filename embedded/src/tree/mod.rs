@@ -10,6 +10,8 @@ mod txn;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub(crate) use node::{Node, Owner};
 pub(crate) use prepare::{Author, Overlay};
 pub(crate) use txn::{Change, Txn, TxnHeader};
@@ -45,7 +47,7 @@ impl Tree {
             ("/zookeeper/quota", &[]),
             ("/zookeeper/config", &[]),
         ] {
-            let mut node = Node::new(Some(bytes::Bytes::new()), acl::open(), Owner::None, 0, 0);
+            let mut node = Node::new(Some(Bytes::new()), acl::open(), Owner::None, 0, 0);
             for child in children {
                 node.children.insert(child);
             }
@@ -69,6 +71,12 @@ impl Tree {
 
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// The bytes of all paths and data.
+    pub(crate) fn data_size(&self) -> usize {
+        let size = |(path, node): (&Arc<str>, &Node)| path.len() + node.data.as_ref().map_or(0, Bytes::len);
+        self.nodes.iter().map(size).sum()
     }
 
     /// How many nodes there are below `path`.
@@ -119,59 +127,18 @@ impl Tree {
 
     fn apply_part(&mut self, header: TxnHeader, txn: &Txn, changes: &mut Vec<Change>) -> Vec<OpResult> {
         let result = match txn {
-            Txn::Create {
-                path,
-                data,
-                acl,
-                owner,
-                creations,
-                with_stat,
-            } => {
-                let node = Node::new(data.clone(), acl.clone(), *owner, header.zxid, header.time);
-                let stat = node.stat();
-                let parent_acl = self.insert(path, node, *creations, header.zxid);
-                changes.push(Change::Created {
-                    path: path.clone(),
-                    acl: acl.clone(),
-                    parent_acl,
-                });
-                if *with_stat {
-                    OpResult::Create2 {
-                        path: path.clone(),
-                        stat,
-                    }
-                } else {
-                    OpResult::Create { path: path.clone() }
-                }
-            }
+            Txn::Create { .. } => self.create(header, txn, changes),
             Txn::Delete { path } => {
                 self.remove(path, header.zxid, changes);
-                OpResult::Delete
+                Some(OpResult::Delete)
             }
-            Txn::SetData { path, data, version } => {
-                let Some(node) = self.node_mut(path) else {
-                    return Vec::new();
-                };
-                node.data = data.clone();
-                node.version = *version;
-                node.mzxid = header.zxid;
-                node.mtime = header.time;
-                let stat = node.stat();
-                changes.push(Change::DataChanged {
-                    path: path.clone(),
-                    acl: node.acl.clone(),
-                });
-                OpResult::SetData(stat)
-            }
-            Txn::SetAcl { path, acl, version } => {
-                let Some(node) = self.node_mut(path) else {
-                    return Vec::new();
-                };
+            Txn::SetData { path, data, version } => self.set_data(header, path, data.as_ref(), *version, changes),
+            Txn::SetAcl { path, acl, version } => self.node_mut(path).map(|node| {
                 node.acl = acl.clone();
                 node.aversion = *version;
                 OpResult::SetAcl(node.stat())
-            }
-            Txn::Check => OpResult::Check,
+            }),
+            Txn::Check => Some(OpResult::Check),
             Txn::Multi(parts) => {
                 return parts
                     .iter()
@@ -183,17 +150,64 @@ impl Tree {
                 for path in self.ephemerals.remove(session).unwrap_or_default() {
                     self.remove(&path, header.zxid, changes);
                 }
-                return Vec::new();
+                None
             }
             Txn::SetSequence { parent, next } => {
                 if let Some(node) = self.node_mut(parent) {
                     node.creations = *next;
                 }
-                return Vec::new();
+                None
             }
-            Txn::Failed | Txn::OpenSession => return Vec::new(),
+            Txn::Failed | Txn::OpenSession => None,
         };
-        vec![result]
+        result.into_iter().collect()
+    }
+
+    fn create(&mut self, header: TxnHeader, txn: &Txn, changes: &mut Vec<Change>) -> Option<OpResult> {
+        let Txn::Create {
+            path,
+            data,
+            acl,
+            owner,
+            creations,
+            with_stat,
+        } = txn
+        else {
+            return None;
+        };
+        let node = Node::new(data.clone(), acl.clone(), *owner, header.zxid, header.time);
+        let stat = node.stat();
+        let parent_acl = self.insert(path, node, *creations, header.zxid);
+        let (path, acl) = (path.clone(), acl.clone());
+        changes.push(Change::Created {
+            path: path.clone(),
+            acl,
+            parent_acl,
+        });
+        Some(match with_stat {
+            true => OpResult::Create2 { path, stat },
+            false => OpResult::Create { path },
+        })
+    }
+
+    fn set_data(
+        &mut self,
+        header: TxnHeader,
+        path: &str,
+        data: Option<&Bytes>,
+        version: i32,
+        changes: &mut Vec<Change>,
+    ) -> Option<OpResult> {
+        let node = self.node_mut(path)?;
+        node.data = data.cloned();
+        node.version = version;
+        node.mzxid = header.zxid;
+        node.mtime = header.time;
+        changes.push(Change::DataChanged {
+            path: path.to_owned(),
+            acl: node.acl.clone(),
+        });
+        Some(OpResult::SetData(node.stat()))
     }
 
     fn node_mut(&mut self, path: &str) -> Option<&mut Node> {

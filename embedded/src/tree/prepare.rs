@@ -6,7 +6,7 @@ use super::node::Owner;
 use super::path;
 use super::{Tree, Txn};
 use crate::acl::{self, AclList};
-use crate::wire::{CreateKind, ErrorCode, Id, WriteOp};
+use crate::wire::{Acl, CreateKind, ErrorCode, Id, WriteOp};
 
 /// The longest time to live, in milliseconds.
 const MAX_TTL: i64 = 0xff_ffff_ffff;
@@ -76,50 +76,18 @@ impl<'a> Overlay<'a> {
                 })
             }
             WriteOp::Delete { path, version } => {
-                let (parent, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
-                if path.contains('\0') || path::is_special(path) {
-                    return Err(ErrorCode::BadArguments);
-                }
-                let mut parent_record = self.record(parent)?;
-                acl::check(&parent_record.acl, acl::DELETE, author.ids)?;
-                let record = self.record(path)?;
-                next_version(record.version, *version)?;
-                if record.children > 0 {
-                    return Err(ErrorCode::NotEmpty);
-                }
-                parent_record.children = parent_record.children.saturating_sub(1);
-                self.pending
-                    .insert(path::normal(parent).to_owned(), Some(parent_record));
-                self.pending.insert(path.clone(), None);
+                self.prepare_delete(path, *version, author)?;
                 Ok(Txn::Delete { path: path.clone() })
             }
             WriteOp::SetData { path, data, version } => {
-                let mut record = self.valid_record(path)?;
-                acl::check(&record.acl, acl::WRITE, author.ids)?;
-                let version = next_version(record.version, *version)?;
-                record.version = version;
-                self.pending.insert(path.clone(), Some(record));
-                Ok(Txn::SetData {
-                    path: path.clone(),
-                    data: data.clone(),
-                    version,
-                })
+                let version = self.prepare_set_data(path, *version, author)?;
+                let (path, data) = (path.clone(), data.clone());
+                Ok(Txn::SetData { path, data, version })
             }
             WriteOp::SetAcl { path, acl, version } => {
-                if !path::is_valid(path) {
-                    return Err(ErrorCode::BadArguments);
-                }
-                let acl = acl::fix_up(acl, author.ids)?;
-                let mut record = self.record(path)?;
-                acl::check(&record.acl, acl::ADMIN, author.ids)?;
-                let version = next_version(record.aversion, *version)?;
-                record.aversion = version;
-                self.pending.insert(path.clone(), Some(record));
-                Ok(Txn::SetAcl {
-                    path: path.clone(),
-                    acl,
-                    version,
-                })
+                let (acl, version) = self.prepare_set_acl(path, acl, *version, author)?;
+                let path = path.clone();
+                Ok(Txn::SetAcl { path, acl, version })
             }
             WriteOp::Check { path, version } => {
                 let record = self.valid_record(path)?;
@@ -130,11 +98,60 @@ impl<'a> Overlay<'a> {
         }
     }
 
+    fn prepare_delete(&mut self, path: &str, version: i32, author: Author<'_>) -> Result<(), ErrorCode> {
+        let (parent, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
+        if path.contains('\0') || path::is_special(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let mut parent_record = self.record(parent)?;
+        acl::check(&parent_record.acl, acl::DELETE, author.ids)?;
+        let record = self.record(path)?;
+        next_version(record.version, version)?;
+        if record.children > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        parent_record.children = parent_record.children.saturating_sub(1);
+        self.pending
+            .insert(path::normal(parent).to_owned(), Some(parent_record));
+        self.pending.insert(path.to_owned(), None);
+        Ok(())
+    }
+
+    /// The version that the data has then.
+    fn prepare_set_data(&mut self, path: &str, version: i32, author: Author<'_>) -> Result<i32, ErrorCode> {
+        let mut record = self.valid_record(path)?;
+        acl::check(&record.acl, acl::WRITE, author.ids)?;
+        let version = next_version(record.version, version)?;
+        record.version = version;
+        self.pending.insert(path.to_owned(), Some(record));
+        Ok(version)
+    }
+
+    /// The list and the version that it has then.
+    fn prepare_set_acl(
+        &mut self,
+        path: &str,
+        acl: &[Acl],
+        version: i32,
+        author: Author<'_>,
+    ) -> Result<(AclList, i32), ErrorCode> {
+        if !path::is_valid(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let acl = acl::fix_up(acl, author.ids)?;
+        let mut record = self.record(path)?;
+        acl::check(&record.acl, acl::ADMIN, author.ids)?;
+        let version = next_version(record.aversion, version)?;
+        record.aversion = version;
+        self.pending.insert(path.to_owned(), Some(record));
+        Ok((acl, version))
+    }
+
     fn prepare_create(
         &mut self,
         kind: CreateKind,
         path: &str,
-        acl: &[crate::wire::Acl],
+        acl: &[Acl],
         flags: i32,
         author: Author<'_>,
     ) -> Result<(String, AclList, Owner, i32), ErrorCode> {

@@ -32,6 +32,8 @@ pub enum Op {
     RemoveWatches,
     Auth,
     SetWatches,
+    /// A step of SASL, which this server does not have.
+    Sasl,
     SetWatches2,
     GetEphemerals,
     GetAllChildrenNumber,
@@ -59,7 +61,7 @@ impl Op {
         Op::Multi,
     ];
 
-    const CODES: [(Op, i32); 28] = [
+    const CODES: [(Op, i32); 29] = [
         (Op::Create, 1),
         (Op::Delete, 2),
         (Op::Exists, 3),
@@ -82,6 +84,7 @@ impl Op {
         (Op::MultiRead, 22),
         (Op::Auth, 100),
         (Op::SetWatches, 101),
+        (Op::Sasl, 102),
         (Op::GetEphemerals, 103),
         (Op::GetAllChildrenNumber, 104),
         (Op::SetWatches2, 105),

@@ -196,6 +196,7 @@ pub enum Request {
     AddWatch { path: String, mode: i32 },
     SetWatches(SetWatches),
     Auth { scheme: String, auth: Vec<u8> },
+    Sasl,
     GetEphemerals { prefix: Option<String> },
     GetAllChildrenNumber { path: String },
     WhoAmI,
@@ -215,6 +216,23 @@ pub struct SetWatches {
     pub persistent_recursive: Vec<String>,
 }
 
+impl SetWatches {
+    fn read(op: Op, from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut watches = Self {
+            relative_zxid: from.i64()?,
+            data: from.vector(Reader::string)?,
+            exist: from.vector(Reader::string)?,
+            child: from.vector(Reader::string)?,
+            ..Self::default()
+        };
+        if op == Op::SetWatches2 {
+            watches.persistent = from.vector(Reader::string)?;
+            watches.persistent_recursive = from.vector(Reader::string)?;
+        }
+        Ok(watches)
+    }
+}
+
 impl Request {
     /// Decodes the body of a request. Bytes after the record are ignored, as ZooKeeper does.
     pub fn read(op: Op, body: &[u8]) -> Result<Self, Malformed> {
@@ -231,54 +249,13 @@ impl Request {
             | Op::Check => Self::Write(WriteOp::read(op, from)?),
             Op::Multi => Self::Multi(read_multi(from, WriteOp::read_in_multi)?),
             Op::MultiRead => Self::MultiRead(read_multi(from, ReadOp::read)?),
-            Op::Exists => Self::Exists {
-                path: from.string()?,
-                watch: from.bool()?,
-            },
-            Op::GetData => Self::GetData {
-                path: from.string()?,
-                watch: from.bool()?,
-            },
-            Op::GetChildren => Self::GetChildren {
-                path: from.string()?,
-                watch: from.bool()?,
-                with_stat: false,
-            },
-            Op::GetChildren2 => Self::GetChildren {
-                path: from.string()?,
-                watch: from.bool()?,
-                with_stat: true,
-            },
+            Op::Exists | Op::GetData | Op::GetChildren | Op::GetChildren2 => Self::read_watchable(op, from)?,
             Op::GetAcl => Self::GetAcl { path: from.string()? },
             Op::Sync => Self::Sync { path: from.string()? },
             Op::Ping => Self::Ping,
             Op::Reconfig => Self::Reconfig,
-            Op::CheckWatches => Self::CheckWatches {
-                path: from.string()?,
-                kind: from.i32()?,
-            },
-            Op::RemoveWatches => Self::RemoveWatches {
-                path: from.string()?,
-                kind: from.i32()?,
-            },
-            Op::AddWatch => Self::AddWatch {
-                path: from.string()?,
-                mode: from.i32()?,
-            },
-            Op::SetWatches | Op::SetWatches2 => {
-                let mut watches = SetWatches {
-                    relative_zxid: from.i64()?,
-                    data: from.vector(Reader::string)?,
-                    exist: from.vector(Reader::string)?,
-                    child: from.vector(Reader::string)?,
-                    ..SetWatches::default()
-                };
-                if op == Op::SetWatches2 {
-                    watches.persistent = from.vector(Reader::string)?;
-                    watches.persistent_recursive = from.vector(Reader::string)?;
-                }
-                Self::SetWatches(watches)
-            }
+            Op::CheckWatches | Op::RemoveWatches | Op::AddWatch => Self::read_watch(op, from)?,
+            Op::SetWatches | Op::SetWatches2 => Self::SetWatches(SetWatches::read(op, from)?),
             Op::Auth => {
                 let _type = from.i32()?;
                 Self::Auth {
@@ -286,6 +263,7 @@ impl Request {
                     auth: from.buffer()?.unwrap_or_default().to_vec(),
                 }
             }
+            Op::Sasl => Self::Sasl,
             Op::GetEphemerals => Self::GetEphemerals {
                 prefix: from.nullable_string()?,
             },
@@ -294,6 +272,32 @@ impl Request {
             Op::CloseSession => Self::CloseSession,
             Op::Connect | Op::Unknown(_) => Self::Unknown,
         })
+    }
+
+    /// A read that may leave a watch.
+    fn read_watchable(op: Op, from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (path, watch) = (from.string()?, from.bool()?);
+        match op {
+            Op::Exists => Ok(Self::Exists { path, watch }),
+            Op::GetData => Ok(Self::GetData { path, watch }),
+            Op::GetChildren | Op::GetChildren2 => Ok(Self::GetChildren {
+                path,
+                watch,
+                with_stat: op == Op::GetChildren2,
+            }),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// A request about a watch by itself.
+    fn read_watch(op: Op, from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (path, kind) = (from.string()?, from.i32()?);
+        match op {
+            Op::CheckWatches => Ok(Self::CheckWatches { path, kind }),
+            Op::RemoveWatches => Ok(Self::RemoveWatches { path, kind }),
+            Op::AddWatch => Ok(Self::AddWatch { path, mode: kind }),
+            _ => Err(Malformed),
+        }
     }
 
     /// The paths it names, in its own order.

@@ -6,6 +6,7 @@ mod compare;
 mod raw;
 mod real;
 mod script;
+mod words;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

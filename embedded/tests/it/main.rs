@@ -7,4 +7,5 @@ mod faults;
 mod lag;
 mod outside;
 mod request_log;
+mod restart;
 mod support;

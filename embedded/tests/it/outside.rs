@@ -81,7 +81,7 @@ async fn words_about_the_server_are_all_answered() {
     assert!(statistics.contains("\nClients:\n /127.0.0.1:"), "{statistics}");
     assert!(statistics.ends_with("Node count: 5\n"), "{statistics}");
     assert_eq!(ask(address, "isro"), "rw");
-    for word in ["dirs", "gtmk", "stmk", "orst", "crst", "srst"] {
+    for word in ["dirs", "gtmk", "stmk", "crst", "srst"] {
         assert!(!ask(address, word).is_empty(), "{word}");
     }
     assert!(value(&ask(address, "mntr"), "zk_packets_received") <= 2);
@@ -98,6 +98,33 @@ async fn a_tls_greeting_closes_the_connection_at_once() {
     // An end or a reset; not a silence until the timeout.
     let closed = stream.read_to_end(&mut answer);
     assert!(closed.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |read| read == 0));
+}
+
+/// A step of SASL is no silent success, as it is with a real server that has no users.
+#[tokio::test(flavor = "multi_thread")]
+async fn sasl_is_refused_and_the_connection_closed() {
+    let server = quick_server().await;
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let hello = [
+        &[0; 12][..],
+        &10_000_i32.to_be_bytes(),
+        &[0; 8],
+        &16_i32.to_be_bytes(),
+        &[0; 17],
+    ]
+    .concat();
+    let sasl = [&7_i32.to_be_bytes()[..], &102_i32.to_be_bytes(), &0_i32.to_be_bytes()].concat();
+    for frame in [hello, sasl] {
+        let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+        stream.write_all(&[&length[..], &frame].concat()).unwrap();
+    }
+    let mut answers = Vec::new();
+    stream.read_to_end(&mut answers).unwrap();
+    // The last frame: length, xid, zxid, error.
+    let (_, refusal) = answers.split_at(answers.len() - 20);
+    assert_eq!(refusal[4..8], 7_i32.to_be_bytes());
+    assert_eq!(refusal[16..], (-115_i32).to_be_bytes());
 }
 
 #[cfg(unix)]

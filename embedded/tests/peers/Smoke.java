@@ -18,7 +18,7 @@ import org.apache.zookeeper.ZooDefs.Ids;
 import org.apache.zookeeper.ZooKeeper;
 import org.apache.zookeeper.data.Stat;
 
-/** The Java client against a server: create, watch, lock, multi, reconnect. Usage: Smoke HOST:PORT */
+/** The Java client against a server: create, watch, lock, multi, hosts, reconnect. Usage: Smoke HOST:PORT */
 public class Smoke {
     private static final int PATIENCE = 20;
 
@@ -28,8 +28,9 @@ public class Smoke {
         watch(zk);
         lock(arguments[0]);
         multi(zk);
+        hosts(arguments[0]);
         reconnect(zk, arguments[0]);
-        System.out.println("Java client: create, watch, lock, multi and reconnect work");
+        System.out.println("Java client: create, watch, lock, multi, hosts and reconnect work");
         System.exit(0);
     }
 
@@ -150,6 +151,29 @@ public class Smoke {
         check(results.size() == 3, "three results");
         results = zk.multi(Arrays.asList(Op.getData("/java"), Op.getChildren("/java"), Op.getData("/absent")));
         check(results.get(2) instanceof OpResult.ErrorResult, "a read that fails");
+    }
+
+    /** A list whose first host is away, and lists that are changed while the client runs: it stays in its session. */
+    private static void hosts(String address) throws Exception {
+        String away = "127.0.0.1:1";
+        ZooKeeper zk = connect(away + "," + address);
+        long session = zk.getSessionId();
+        // A client may leave its server for the new hosts of a longer list, and comes back where none is there.
+        for (String list : new String[] {address, away + "," + address, address}) {
+            zk.updateServerList(list);
+            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
+            while (true) {
+                try {
+                    zk.exists("/java", false);
+                    break;
+                } catch (KeeperException.ConnectionLossException moving) {
+                    check(System.nanoTime() < deadline, "connected after a change of the list");
+                    Thread.sleep(10);
+                }
+            }
+        }
+        check(zk.getSessionId() == session, "the session is the same");
+        zk.close();
     }
 
     /** A second client with the same session takes it over; the first one comes back and takes it over again. */

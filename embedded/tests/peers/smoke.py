@@ -1,4 +1,4 @@
-"""kazoo against a server: create, watch, lock, multi, reconnect. Usage: smoke.py HOST:PORT"""
+"""kazoo against a server: create, watch, lock, multi, queue, hosts, reconnect. Usage: smoke.py HOST:PORT"""
 
 import sys
 import threading
@@ -81,13 +81,34 @@ def multi(zk):
     assert results[0] == "/kazoo/multi" and results[1].version == 1 and results[2] is True, results
 
 
-def reconnect(zk):
+def queue(zk):
+    """A queue of transactions, for which kazoo asks the server's version first."""
+    assert zk.server_version() >= (3, 8), zk.server_version()
+    locking = zk.LockingQueue("/kazoo/queue")
+    locking.put_all([b"one", b"two"])
+    assert locking.get(PATIENCE) == b"one"
+    assert locking.holds_lock() and locking.consume()
+    assert locking.get(PATIENCE) == b"two" and locking.consume()
+    assert locking.get(timeout=0.1) is None
+    plain = zk.Queue("/kazoo/plain")
+    plain.put(b"x")
+    assert plain.get() == b"x"
+
+
+def hosts(address):
+    """A list whose first host is away, and one that is changed while the client runs."""
+    away = "127.0.0.1:1"
+    zk = KazooClient(hosts=f"{away},{address}", randomize_hosts=False)
+    zk.start(timeout=PATIENCE)
     session = zk.client_id[0]
-    zk.create("/kazoo/mine", ephemeral=True)
-    fired = threading.Event()
-    zk.exists("/kazoo/later", watch=lambda event: fired.set())
-    back = threading.Event()
-    lost = threading.Event()
+    zk.set_hosts(f"{away},localhost:{address.rsplit(':')[1]}")
+    back_in(zk, session)
+    zk.stop()
+
+
+def back_in(zk, session):
+    """Breaks the connection. The client is back in its session."""
+    lost, back = threading.Event(), threading.Event()
 
     def on_state(state):
         if state == KazooState.SUSPENDED:
@@ -99,25 +120,35 @@ def reconnect(zk):
     zk._connection._socket.shutdown(2)
     assert back.wait(PATIENCE)
     assert zk.client_id[0] == session
+
+
+def reconnect(zk):
+    session = zk.client_id[0]
+    zk.create("/kazoo/mine", ephemeral=True)
+    fired = threading.Event()
+    zk.exists("/kazoo/later", watch=lambda event: fired.set())
+    back_in(zk, session)
     assert zk.exists("/kazoo/mine").owner_session_id == session
     zk.create("/kazoo/later")
     assert fired.wait(PATIENCE)
 
 
-def main(hosts):
-    zk, other = KazooClient(hosts=hosts), KazooClient(hosts=hosts)
+def main(address):
+    zk, other = KazooClient(hosts=address), KazooClient(hosts=address)
     zk.start(timeout=PATIENCE)
     other.start(timeout=PATIENCE)
     create(zk)
     watch(zk)
     lock(zk, other)
     multi(zk)
+    queue(zk)
+    hosts(address)
     reconnect(zk)
     zk.stop()
     assert other.exists("/kazoo/mine") is None
     other.delete("/kazoo", recursive=True)
     other.stop()
-    print("kazoo: create, watch, lock, multi and reconnect work")
+    print("kazoo: create, watch, lock, multi, queue, hosts and reconnect work")
 
 
 if __name__ == "__main__":
