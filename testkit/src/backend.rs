@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use tokio::sync::OnceCell;
-use zookeeper_embedded::{Scope, Server};
+use zookeeper_embedded::Server;
 
 use crate::{RealServer, ServerOptions, background};
 
@@ -108,18 +108,11 @@ impl TestServer {
         }
     }
 
-    /// Ends it without a farewell, frozen or not.
-    ///
-    /// The embedded one closes its port and its connections and keeps its state. Its sessions run on meanwhile, while a
-    /// real one gives them their full timeout again when it is back.
+    /// Ends it without a farewell, frozen or not. Both kinds keep nodes and sessions, and give each session its full timeout
+    /// again when they are back.
     pub async fn kill(&self) {
         match &self.0 {
-            Kind::Embedded(server) => {
-                let faults = server.faults();
-                faults.stop_listening().await;
-                faults.cut(Scope::All);
-                faults.thaw();
-            }
+            Kind::Embedded(server) => server.stop().await,
             Kind::Real(server) => server.kill().await,
             Kind::External(_) => self.cannot("kill"),
         }
@@ -129,9 +122,8 @@ impl TestServer {
     pub async fn restart(&self) {
         match &self.0 {
             Kind::Embedded(server) => {
-                self.kill().await;
-                let resumed = server.faults().resume_listening().await;
-                resumed.unwrap_or_else(|err| panic!("cannot listen on {} again: {err}", self.addr()));
+                let restarted = server.restart().await;
+                restarted.unwrap_or_else(|err| panic!("cannot listen on {} again: {err}", self.addr()));
             }
             Kind::Real(server) => server.restart().await,
             Kind::External(_) => self.cannot("restart"),

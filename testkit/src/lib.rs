@@ -20,6 +20,7 @@ pub mod fixture;
 pub mod four_letter;
 pub mod history;
 mod launcher;
+mod options;
 mod port;
 pub mod proxy;
 pub mod server;
@@ -30,8 +31,9 @@ pub use backend::{Backend, TestServer};
 pub use ensemble::RealEnsemble;
 pub use fixture::Fixture;
 pub use history::{Grant, Held, History, Mode, Summary, Violation};
+pub use options::ServerOptions;
 pub use proxy::{Counts, Fault, Injection, Op, Proxy, Request, When};
-pub use server::{RealServer, ServerOptions};
+pub use server::RealServer;
 pub use truth::ServerTruth;
 pub use wait::{eventually, eventually_some, within};
 

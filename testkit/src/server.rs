@@ -9,9 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::launcher::{Launcher, Word};
-use crate::{background, four_letter, port};
+use crate::{ServerOptions, background, four_letter, port};
 
 const INSTALL: &str = "run `scripts/test.sh`, which installs one (Debian: openjdk-17-jre-headless libzookeeper-java)";
+/// Beside Debian's server: what it logs with, and parts of Netty that it needs for TLS and does not name.
+const DEBIAN_JARS: [&str; 3] = [
+    "/usr/share/java/slf4j-simple.jar",
+    "/usr/share/java/netty-codec.jar",
+    "/usr/share/java/netty-resolver.jar",
+];
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running real ZooKeeper, ended and its data removed on drop, or at the latest with the test process.
@@ -23,172 +29,6 @@ pub struct RealServer {
     port: u16,
     dir: PathBuf,
     launcher: Arc<Launcher>,
-}
-
-/// Settings of a [`RealServer`], and of an embedded one as far as it has them.
-#[derive(Debug, Clone)]
-pub struct ServerOptions {
-    tick_time: Duration,
-    min_session_timeout: Duration,
-    max_session_timeout: Duration,
-    container_check_interval: Duration,
-    extended_types: bool,
-    force_sync: bool,
-    heap_mib: Option<u32>,
-    request_limit: Option<usize>,
-    config: Vec<(String, String)>,
-}
-
-impl Default for ServerOptions {
-    fn default() -> Self {
-        Self {
-            tick_time: Duration::from_millis(500),
-            min_session_timeout: Duration::from_secs(1),
-            max_session_timeout: Duration::from_secs(60),
-            container_check_interval: Duration::from_millis(500),
-            extended_types: true,
-            force_sync: false,
-            heap_mib: None,
-            request_limit: None,
-            config: Vec::new(),
-        }
-    }
-}
-
-impl ServerOptions {
-    /// A tick of 500 ms, sessions of 1 s to 60 s, containers checked each 500 ms, TTL nodes allowed, no `fsync`.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The tick, in which sessions expire. Default: 500 ms.
-    pub fn tick_time(mut self, tick: Duration) -> Self {
-        self.tick_time = tick;
-        self
-    }
-
-    /// The shortest session timeout that the server grants. Default: 1 s.
-    pub fn min_session_timeout(mut self, timeout: Duration) -> Self {
-        self.min_session_timeout = timeout;
-        self
-    }
-
-    /// The longest session timeout that the server grants. Default: 60 s.
-    pub fn max_session_timeout(mut self, timeout: Duration) -> Self {
-        self.max_session_timeout = timeout;
-        self
-    }
-
-    /// How often empty container nodes are looked for. Default: 500 ms.
-    pub fn container_check_interval(mut self, interval: Duration) -> Self {
-        self.container_check_interval = interval;
-        self
-    }
-
-    /// Whether TTL nodes are allowed. Default: true.
-    pub fn extended_types(mut self, allowed: bool) -> Self {
-        self.extended_types = allowed;
-        self
-    }
-
-    /// Whether each transaction waits for the disk, as in production. Default: false; data survives a killed process
-    /// all the same, only not a killed machine. Benchmarks say true.
-    pub fn force_sync(mut self, sync: bool) -> Self {
-        self.force_sync = sync;
-        self
-    }
-
-    /// How large the server's heap may grow, in MiB. Default: 128, or what the Docker image says.
-    pub fn heap_mib(mut self, mib: u32) -> Self {
-        self.heap_mib = Some(mib);
-        self
-    }
-
-    /// The longest request in bytes (`jute.maxbuffer`). At a longer one the server closes the connection. Default:
-    /// 1,048,575.
-    pub fn request_limit(mut self, bytes: usize) -> Self {
-        self.request_limit = Some(bytes);
-        self
-    }
-
-    /// One more line of the server's configuration file.
-    pub fn config(mut self, key: &str, value: &str) -> Self {
-        self.config.push((key.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Starts a standalone server with these settings. Returns when it serves.
-    pub async fn start(self) -> RealServer {
-        background::blocking(move || self.start_blocking()).await
-    }
-
-    /// Starts an embedded server with what it has of these settings.
-    pub(crate) async fn start_embedded(&self) -> zookeeper_embedded::Server {
-        for _ in 0..5 {
-            // Not a port of the system's choice: it could be given away while the server does not listen.
-            let mut builder = zookeeper_embedded::Server::builder();
-            if let Some(bytes) = self.request_limit {
-                builder = builder.request_limit(bytes);
-            }
-            let started = builder
-                .address(port::local(port::free()).to_string())
-                .tick_time(self.tick_time)
-                .min_session_timeout(self.min_session_timeout)
-                .max_session_timeout(self.max_session_timeout)
-                .container_check_interval(self.container_check_interval)
-                .start();
-            if let Ok(server) = started.await {
-                return server;
-            }
-        }
-        panic!("lost the race for a free port five times in a row");
-    }
-
-    fn start_blocking(&self) -> RealServer {
-        // A free port may be lost to another process before the server has it.
-        for _ in 0..5 {
-            let server = match Installation::find() {
-                Installation::Jars(classpath) => RealServer::jvm(self, &classpath, port::free(), None),
-                Installation::Image(image) => RealServer::container(self, &image, port::free()),
-            };
-            server.launch();
-            if server.await_service() {
-                return server;
-            }
-        }
-        panic!("lost the race for a free port five times in a row");
-    }
-
-    fn system_properties(&self) -> Vec<String> {
-        let mut properties = vec![
-            "-Dzookeeper.admin.enableServer=false".to_owned(),
-            format!("-Dzookeeper.extendedTypesEnabled={}", self.extended_types),
-            format!("-Dzookeeper.forceSync={}", if self.force_sync { "yes" } else { "no" }),
-            format!(
-                "-Dznode.container.checkIntervalMs={}",
-                self.container_check_interval.as_millis()
-            ),
-            "-Dzookeeper.preAllocSize=4096".to_owned(),
-        ];
-        properties.extend(self.request_limit.map(|bytes| format!("-Djute.maxbuffer={bytes}")));
-        properties
-    }
-
-    fn config_file(&self, dir: &Path, port: u16) -> String {
-        let mut file = format!(
-            "dataDir={dir}\nclientPort={port}\nclientPortAddress=127.0.0.1\ntickTime={tick}\ninitLimit=20\nsyncLimit=4\n\
-             minSessionTimeout={min}\nmaxSessionTimeout={max}\nmaxClientCnxns=0\nadmin.enableServer=false\n\
-             4lw.commands.whitelist=*\n",
-            dir = dir.display(),
-            tick = self.tick_time.as_millis(),
-            min = self.min_session_timeout.as_millis(),
-            max = self.max_session_timeout.as_millis(),
-        );
-        for (key, value) in &self.config {
-            let _ = writeln!(file, "{key}={value}");
-        }
-        file
-    }
 }
 
 impl RealServer {
@@ -311,7 +151,7 @@ impl RealServer {
         Self { port, dir, launcher }
     }
 
-    fn container(options: &ServerOptions, image: &str, port: u16) -> Self {
+    pub(crate) fn container(options: &ServerOptions, image: &str, port: u16) -> Self {
         let dir = temporary_dir();
         let mut extra = format!(
             "minSessionTimeout={} maxSessionTimeout={}",
@@ -392,13 +232,13 @@ pub(crate) enum Installation {
 impl Installation {
     /// Panics with the command to install one where there is none.
     pub(crate) fn find() -> Self {
-        let (server, log) = ("/usr/share/java/zookeeper.jar", "/usr/share/java/slf4j-simple.jar");
+        let server = "/usr/share/java/zookeeper.jar";
         if let Some(classpath) = variable("ZK_TEST_CLASSPATH") {
             return Self::Jars(classpath);
         }
         let chosen = variable("ZK_TEST_IMAGE");
         if chosen.is_none() && Path::new(server).exists() && succeeds("java", &["-version"]) {
-            return Self::Jars(format!("{server}:{log}"));
+            return Self::Jars([server].into_iter().chain(DEBIAN_JARS).collect::<Vec<_>>().join(":"));
         }
         let image = chosen.unwrap_or_else(|| "zookeeper:3.9".to_owned());
         if succeeds("docker", &["image", "inspect", &image]) || succeeds("docker", &["pull", "--quiet", &image]) {
