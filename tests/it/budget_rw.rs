@@ -37,7 +37,7 @@ async fn a_downgrade_is_one_transaction_and_one_watch() {
     let fixture = Fixture::new("downgrade").await;
     let counted = Counted::connect(&fixture).await;
     let writer = rw(&counted.zk).write().await.unwrap();
-    counted.requests(3).await;
+    counted.after_grant(writer.path()).await;
     let reader = writer.downgrade().await.unwrap();
     let counts = counted.requests(2).await;
     let seen = (counts.of(Op::Multi), counts.of(Op::Exists), counts.total());
