@@ -22,8 +22,11 @@ pub enum Error {
     #[error("the coordinator is closed; connect a new one")]
     Closed,
 
-    /// The ensemble refused the credentials. The coordinator is closed; connect with right ones.
-    #[error("the ensemble refused the credentials given with ConnectOptions::auth; connect with right ones")]
+    /// The ensemble refused the credentials, or demands some. The coordinator is closed; connect with right ones.
+    #[error(
+        "the ensemble refused the credentials, or demands some; connect with right ones by ConnectOptions::auth or \
+         ConnectOptions::sasl"
+    )]
     AuthFailed,
 
     /// The ACL of a node refuses us.

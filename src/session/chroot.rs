@@ -24,7 +24,7 @@ pub(super) async fn open_checked(
     cluster: &Cluster,
     config: Option<&SessionConfig>,
 ) -> Result<(zk::Client, Moment), ConnectError> {
-    let failed = |error| ConnectError::from_client(cluster, options.session_timeout, error);
+    let failed = |error| ConnectError::from_client(cluster, options, error);
     loop {
         let (client, opened) = supervisor::open(options, cluster, config).await.map_err(failed)?;
         if client.path() == "/" {

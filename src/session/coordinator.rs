@@ -310,7 +310,7 @@ async fn open_first(
     });
     let (client, opened) = opened
         .await
-        .unwrap_or_else(|_| Err(ConnectError::from_client(cluster, timeout, zk::Error::NoHosts)))?;
+        .unwrap_or_else(|_| Err(ConnectError::from_client(cluster, options, zk::Error::NoHosts)))?;
     check_margin(options.lease_margin, client.session_timeout())?;
     Ok((client, opened))
 }

@@ -241,7 +241,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Connects with TLS.
+    /// Connects with TLS. A handshake that fails is [`ConnectError::Unreachable`]; the log of `zookeeper_client` says why.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn tls(mut self, options: zk::TlsOptions) -> Self {
@@ -249,7 +249,10 @@ impl ConnectOptions {
         self
     }
 
-    /// Authenticates with SASL.
+    /// Authenticates with SASL. A wrong password is [`ConnectError::AuthFailed`].
+    ///
+    /// **An unknown user gets a session without an identity**, as does any user of a server that has no SASL: Java servers
+    /// answer both as if all were well. The ACLs of the nodes refuse it then.
     #[cfg(feature = "sasl")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sasl")))]
     pub fn sasl(mut self, options: impl Into<zk::SaslOptions>) -> Self {
@@ -288,6 +291,13 @@ impl ConnectOptions {
             return Ok(());
         };
         Err(ConnectError::Options { reason: problem.into() })
+    }
+
+    fn uses_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     /// Opens one session, in one pass over the servers.
@@ -329,18 +339,23 @@ pub enum ConnectError {
         /// The option and its bounds.
         reason: String,
     },
-    /// No server answered in time.
-    #[error("no server of {cluster} answered within {} ms; is ZooKeeper running there?", after.as_millis())]
+    /// No server opened a session in time.
+    #[error("no server of {cluster} opened a session within {} ms; {}", after.as_millis(), what_to_check(*tls))]
     Unreachable {
         /// The connect string.
         cluster: String,
         /// How long was tried.
         after: Duration,
+        /// Whether it was tried with TLS.
+        tls: bool,
         /// The last error.
         source: zk::Error,
     },
-    /// The ensemble refused the credentials.
-    #[error("the ensemble refused the credentials given with ConnectOptions::auth")]
+    /// The ensemble refused the credentials, or demands some.
+    #[error(
+        "the ensemble refused the credentials, or demands some; connect with right ones by ConnectOptions::auth or \
+         ConnectOptions::sasl"
+    )]
     AuthFailed,
     /// The chroot of the connect string does not exist.
     #[error("the chroot of {cluster} does not exist; create that node, or set ConnectOptions::create_chroot")]
@@ -375,16 +390,33 @@ pub enum ConnectError {
 classify!(ConnectError, Self::Unreachable { .. } => Nature::TIMEOUT);
 
 impl ConnectError {
-    pub(super) fn from_client(cluster: &Cluster, after: Duration, error: zk::Error) -> Self {
+    pub(super) fn from_client(cluster: &Cluster, options: &ConnectOptions, error: zk::Error) -> Self {
         let cluster = cluster.to_string();
+        let (after, tls) = (options.session_timeout, options.uses_tls());
         match error {
             zk::Error::BadArguments(reason) => Self::ConnectString {
                 cluster,
                 reason: (*reason).to_owned(),
             },
             zk::Error::AuthFailed => Self::AuthFailed,
-            source => Self::Unreachable { cluster, after, source },
+            source => Self::Unreachable {
+                cluster,
+                after,
+                tls,
+                source,
+            },
         }
+    }
+}
+
+/// The client does not tell why a TLS handshake failed, but in its log.
+fn what_to_check(tls: bool) -> &'static str {
+    match tls {
+        true => {
+            "does ZooKeeper run there, with TLS on that port, and does each side trust the other's certificate? \
+             The log of zookeeper_client says more"
+        }
+        false => "does ZooKeeper run there, with a quorum, and without TLS on that port?",
     }
 }
 

@@ -115,7 +115,7 @@ fn of_session_and_line() -> Vec<Sample> {
         ConnectError: [
             ConnectError::ConnectString { cluster: path(), reason: reason.to_owned() },
             ConnectError::Options { reason: reason.to_owned() },
-            ConnectError::Unreachable { cluster: path(), after, source: REFUSAL },
+            ConnectError::Unreachable { cluster: path(), after, tls: false, source: REFUSAL },
             ConnectError::AuthFailed,
             ConnectError::NoChroot { cluster: path() },
             ConnectError::CreateChroot { cluster: path(), source: REFUSAL },

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs the recipes on real servers that ask for more than an address: TLS with certificates made for the purpose, SASL
+# DIGEST-MD5, enforced credentials, skipped ACLs, a lowered jute.maxbuffer, and an ensemble in read-only mode.
+#
+#   scripts/secure-servers.sh [FILTER]     prints a line a case: the table in docs/connecting.md
+#
+# Needs the jars of a ZooKeeper (Debian: openjdk-17-jre-headless libzookeeper-java, which scripts/test.sh installs), the
+# program openssl, and the headers that the feature `sasl` is built with (see .ci/run).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+for program in java openssl cargo; do
+    command -v "$program" >/dev/null || {
+        printf '==> %s is missing; install it, and run this again\n' "$program" >&2
+        exit 1
+    }
+done
+exec cargo test --features tls,sasl --test secure -- --nocapture --test-threads=3 "$@"
