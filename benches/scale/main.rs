@@ -3,8 +3,11 @@
 //!
 //!   cargo bench --bench scale                  100, 1,000, 10,000 and 100,000 holds; some minutes
 //!   cargo bench --bench scale -- 10000 1000    so many holds and waiters
+//!   cargo bench --bench scale -- crowds 10000  so many members of a group, waiters in a line, and others
 //!
 //! Paths have 60 bytes. The server is a real one of its own, behind a proxy that cuts the connections.
+
+mod crowds;
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +31,9 @@ async fn main() -> Result<(), Failure> {
         .skip(1)
         .filter_map(|argument| argument.parse().ok())
         .collect();
+    if std::env::args().any(|argument| argument == "crowds") {
+        return crowds::run(numbers.first().copied().unwrap_or(10_000)).await;
+    }
     match numbers[..] {
         [holds, waiters] => run(holds, waiters).await?,
         [holds] => run(holds, 0).await?,
