@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::place::{PlaceInfo, PlaceKind};
 use crate::line::{Contender, Mode};
-use crate::session::Origin;
+use crate::session::GuidPrefix;
 
 /// A contender behind waiters has edges to so many holders; the waiter ahead of it has edges to all.
 const HOLDERS: usize = 8;
@@ -59,13 +59,13 @@ impl Wait {
 /// What tells one process from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum ProcessKey {
-    Coordinator(Origin),
+    Coordinator(GuidPrefix),
     Session(i64),
 }
 
 impl ProcessKey {
     fn of(contender: &Contender) -> Self {
-        Origin::of(&contender.path).map_or(Self::Session(contender.session_id), Self::Coordinator)
+        GuidPrefix::of(&contender.path).map_or(Self::Session(contender.session_id), Self::Coordinator)
     }
 }
 

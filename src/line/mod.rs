@@ -330,7 +330,7 @@ impl Line {
         }
         let shared = format!(
             "{}{}",
-            self.names.shared.new_name(self.zk.origin()).prefix,
+            self.names.shared.new_name(self.zk.guid_prefix()).prefix,
             own.sequence
         );
         hold.replace(self.path.child(&shared)).await

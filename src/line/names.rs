@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{ContenderNames, Mode};
 use crate::error::classify;
-use crate::session::Origin;
+use crate::session::GuidPrefix;
 use crate::znode::{ChildName, Tag};
 
 /// The names under which contenders stand in line. Both are understood, whichever is written.
@@ -130,7 +130,7 @@ impl ContenderLayout {
             let guid = name.strip_prefix("_c_").unwrap_or(name).get(..length);
             guid.is_some_and(|guid| Uuid::try_parse(guid).is_ok())
         };
-        if Origin::of(name).is_some() {
+        if GuidPrefix::of(name).is_some() {
             return Self::Ours;
         }
         match (name.starts_with("_c_"), is_guid(36), is_guid(32)) {

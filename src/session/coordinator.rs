@@ -13,10 +13,10 @@ use zookeeper_client as zk;
 use super::cluster::Cluster;
 use super::containers::Containers;
 use super::core::{Session, SessionConfig};
+use super::guid_prefix::GuidPrefix;
 use super::lease::LeaseClock;
 use super::moment::Moment;
 use super::options::{ConnectError, ConnectOptions};
-use super::origin::Origin;
 use super::path_states::PathStates;
 use super::pool::{Pool, Room};
 use super::retry::RetryBudget;
@@ -87,7 +87,7 @@ impl Coordinator {
         };
         let config = Arc::new(SessionConfig {
             identity: options.identity.clone(),
-            origin: Origin::new(),
+            guid_prefix: GuidPrefix::new(),
             has_own_identity: options.has_own_identity,
             began: Instant::now(),
             acls: options.acls.clone(),
@@ -105,6 +105,7 @@ impl Coordinator {
             containers: Containers::default(),
             draining: Draining::default(),
             last_problem: Mutex::default(),
+            past: Mutex::default(),
             sessions: Mutex::default(),
             counters: Counters::default(),
             watching: WatchingSession::new(&options, &cluster, &runtime),
@@ -281,8 +282,8 @@ impl Coordinator {
     }
 
     /// What the names of its nodes begin with.
-    pub(crate) fn origin(&self) -> Origin {
-        self.inner.config.origin
+    pub(crate) fn guid_prefix(&self) -> GuidPrefix {
+        self.inner.config.guid_prefix
     }
 
     /// Whether a server is connected.

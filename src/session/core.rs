@@ -13,12 +13,12 @@ use tracing::{info, warn};
 use zookeeper_client as zk;
 
 use super::containers::Containers;
+use super::guid_prefix::GuidPrefix;
 use super::lease::LeaseClock;
 use super::link::Link;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::options::DEFAULT_REQUEST_LIMIT;
-use super::origin::Origin;
 use super::reaper::Orphan;
 use super::registry::{EPHEMERAL_BYTES, NodeKey, Registry};
 use super::retry::RetryBudget;
@@ -32,13 +32,13 @@ use crate::error::Error;
 use crate::metrics::{self, GaugeGuard};
 
 /// How many sessions are remembered as having been ours; the ensemble has long forgotten older ones.
-const PAST_SESSIONS: usize = 64;
+const PAST_SESSIONS: usize = 1_024;
 
 /// What every session of a coordinator has in common.
 #[derive(Debug)]
 pub(crate) struct SessionConfig {
     pub(crate) identity: Bytes,
-    pub(crate) origin: Origin,
+    pub(crate) guid_prefix: GuidPrefix,
     /// Whether the user chose it, so that it may be the same after a restart; and when the coordinator began.
     pub(super) has_own_identity: bool,
     pub(super) began: Instant,
@@ -68,6 +68,8 @@ pub(crate) struct SessionConfig {
     pub(super) draining: Draining,
     /// Why the last attempt to open a session failed.
     pub(super) last_problem: Mutex<Option<String>>,
+    /// The ids of its sessions, the latest first.
+    pub(super) past: Mutex<VecDeque<i64>>,
     /// All sessions that are still in use.
     pub(super) sessions: Mutex<Vec<Weak<Session>>>,
     pub(super) counters: Counters,
@@ -80,14 +82,12 @@ pub(crate) struct SessionConfig {
 pub(super) struct Lineage {
     index: usize,
     orphans: mpsc::UnboundedSender<Orphan>,
-    past: Mutex<VecDeque<i64>>,
 }
 
 impl Lineage {
     /// `index` is 0 for that which stands for the coordinator.
     pub(super) fn new(index: usize, orphans: mpsc::UnboundedSender<Orphan>) -> Self {
-        let past = Mutex::default();
-        Self { index, orphans, past }
+        Self { index, orphans }
     }
 
     pub(super) fn index(&self) -> usize {
@@ -132,10 +132,11 @@ impl Session {
         let silence = LeaseClock::client_silence(config.connection_timeout, timeout);
         let link = Link::new(client.state_watcher());
         let id = client.session_id().0;
-        let mut past = lock(&lineage.past);
-        past.truncate(PAST_SESSIONS - 1);
-        past.push_front(id);
-        drop(past);
+        {
+            let mut past = lock(&config.past);
+            past.truncate(PAST_SESSIONS - 1);
+            past.push_front(id);
+        }
         let registry = Registry::new(config.chroot_len, config.at_most(EPHEMERAL_BYTES));
         let watched = WatchBudget::new(config.at_most(WATCHED_BYTES));
         let session = Arc::new(Self {
@@ -169,9 +170,18 @@ impl Session {
         self.id
     }
 
-    /// Whether `id` names a session to which this one succeeds.
+    /// Whether this process had the session with this id, which has ended.
     pub(crate) fn succeeds(&self, id: i64) -> bool {
-        id != self.id && lock(&self.lineage.past).contains(&id)
+        let is_open = |session: &Arc<Self>| session.id == id && session.end_reason().is_none();
+        self.is_one_of_ours(id) && !self.config.known_sessions().iter().any(is_open)
+    }
+
+    /// The ends of the nodes that sessions of this process have registered at a path that others may use, with the
+    /// sessions' ids.
+    pub(crate) fn named(&self, path: &str) -> Vec<(i64, Arc<End>)> {
+        let sessions = self.config.known_sessions();
+        let named = |session: &Arc<Self>| Some((session.id, session.registry.named(path)?));
+        sessions.iter().filter_map(named).collect()
     }
 
     /// The negotiated session timeout.
@@ -187,8 +197,8 @@ impl Session {
         &self.config.identity
     }
 
-    pub(crate) fn origin(&self) -> Origin {
-        self.config.origin
+    pub(crate) fn guid_prefix(&self) -> GuidPrefix {
+        self.config.guid_prefix
     }
 
     pub(crate) fn acls(&self) -> zk::Acls<'_> {
@@ -315,7 +325,7 @@ impl Session {
 
     /// Whether this process has or had the session with this id.
     pub(crate) fn is_one_of_ours(&self, id: i64) -> bool {
-        self.succeeds(id) || self.config.known_sessions().iter().any(|session| session.id == id)
+        lock(&self.config.past).contains(&id)
     }
 
     /// How long a wait is before a warning names what it waits for.

@@ -11,7 +11,7 @@
 //! * `link` – what a connection has shown, and what is on its way; `retry` – the one retry policy
 //! * `interrupted` – how an attempt in one session ends without a result
 //! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it; `moment` – the clock it counts in
-//! * `origin` – what the guids of one coordinator begin with
+//! * `guid_prefix` – what the guids of one coordinator begin with
 //! * `containers` – directories where a server knows no containers
 //! * `registry` and `reaper` – the nodes we own, and their removal once no guard or future does
 //! * `stats` – [`Stats`], what a coordinator has and does, in numbers
@@ -25,6 +25,7 @@ mod coordinator;
 mod core;
 mod current;
 mod eye;
+mod guid_prefix;
 mod health;
 mod heartbeat;
 mod interrupted;
@@ -33,7 +34,6 @@ mod link;
 mod moment;
 mod operation;
 mod options;
-mod origin;
 mod path_states;
 mod pool;
 mod reaper;
@@ -59,6 +59,7 @@ pub use self::stats::{SessionKind, SessionStats, Stats};
 pub(crate) use self::containers::{NoContainers, owning_session};
 pub(crate) use self::core::{Session, SessionLease};
 pub(crate) use self::eye::EyeWatch;
+pub(crate) use self::guid_prefix::GuidPrefix;
 pub(crate) use self::health::{Seconds, count};
 pub(crate) use self::heartbeat::HeartbeatError;
 pub(crate) use self::interrupted::{Interrupted, RecipeError};
@@ -67,7 +68,6 @@ pub(crate) use self::lease::LeaseClock;
 #[cfg(feature = "_model")]
 pub(crate) use self::moment::Moment;
 pub(crate) use self::operation::Operation;
-pub(crate) use self::origin::Origin;
 pub(crate) use self::reaper::{find_by_guids, owned_stat};
 pub(crate) use self::registry::{CleanupToken, CleanupWait, NodeKey, NodeLocation};
 pub(crate) use self::request::{Applied, Commit, CreatedNode, Reply, Unanswered};

@@ -98,6 +98,9 @@ pub(super) fn node_bytes(chroot_len: usize, path: &str) -> usize {
     chroot_len + path.len() + LONGEST_NAME + NODE_OVERHEAD
 }
 
+/// Which part of a session's bytes is for nodes that reserve nothing.
+const UNRESERVED: usize = 16;
+
 /// What a node adds to the transaction, beside its path.
 const NODE_OVERHEAD: usize = 4;
 
@@ -211,10 +214,14 @@ impl Registry {
 
     /// Reserves room for nodes of so many bytes, until it is [given back](Self::give_back): for as long as they are waited
     /// for. Those that are created by then count twice, since it is not known which of them are of this reservation.
+    ///
+    /// A part is never reserved. It is for nodes that live for a moment and reserve nothing, such as the marks of writes:
+    /// they would take the room of a reservation otherwise.
     pub(crate) fn reserve(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
         let load = state.bytes.saturating_add(state.reserved);
-        let is_reserved = load.saturating_add(bytes) <= self.limit && !state.closed;
+        let most = self.limit - self.limit / UNRESERVED;
+        let is_reserved = load.saturating_add(bytes) <= most && !state.closed;
         if is_reserved {
             state.reserved = state.reserved.saturating_add(bytes);
         }

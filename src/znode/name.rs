@@ -4,7 +4,7 @@ use std::fmt;
 
 use zookeeper_client as zk;
 
-use crate::session::Origin;
+use crate::session::GuidPrefix;
 
 /// What stands right before the sequence number of a child's name and says what kind of contender it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,8 +73,8 @@ impl Tag {
 
     /// A name for a new contender, without the sequence number, and the guid in it. The guid makes it unique for
     /// ever, so that deleting by name can never hit another client's node.
-    pub(crate) fn new_name(self, origin: Origin) -> NewName {
-        let uuid = origin.new_guid();
+    pub(crate) fn new_name(self, prefix: GuidPrefix) -> NewName {
+        let uuid = prefix.new_guid();
         let guid = match self {
             Self::KazooLock | Self::KazooReadLock => uuid.simple().to_string(),
             _ => uuid.hyphenated().to_string(),
@@ -94,7 +94,7 @@ pub(crate) fn recipe_of(name: &str) -> &'static str {
 
 /// Whether the node at `path`, or of that name, was named by this crate.
 pub(crate) fn is_ours(path: &str) -> bool {
-    Origin::of(path).is_some()
+    GuidPrefix::of(path).is_some()
 }
 
 /// The name of a node to be created.

@@ -309,8 +309,8 @@ const SLEEPS: [(&str, usize, &str); 8] = [
     ),
     (
         "recipes/group/membership.rs",
-        1,
-        "a create was refused, which only a change of ACLs or of the tree can mend",
+        2,
+        "a create was refused, which only a change of ACLs, of the tree or of other places can mend",
     ),
     (
         "recipes/election",

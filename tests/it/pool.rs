@@ -8,8 +8,11 @@ use std::time::Duration;
 use futures::future;
 use tracing::Level;
 use zookeeper_recipes::inspect::Inspector;
-use zookeeper_recipes::{ConnectOptions, Coordinator, Error, FairLockGuard, MultiLock, Semaphore, SessionState};
-use zookeeper_testkit::{Fixture, eventually, within};
+use zookeeper_recipes::queue::WorkQueue;
+use zookeeper_recipes::{
+    ConnectOptions, Coordinator, Error, FairLockGuard, Group, Membership, MultiLock, Semaphore, SessionState,
+};
+use zookeeper_testkit::{Fixture, Op, When, eventually, within};
 
 use crate::events;
 use crate::sessions::{assert_expired, expire};
@@ -299,6 +302,66 @@ async fn sessions_of_one_coordinator_are_one_process() {
     for zk in [zk, other] {
         within(PATIENCE, "closed", zk.close()).await;
     }
+    fixture.assert_no_nodes_left(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_and_consumers_find_room_in_further_sessions() {
+    let fixture = Fixture::new("pool of members").await;
+    let zk = connect(&fixture).await;
+    let group = Group::new(&zk, &format!("/{}", "g".repeat(700))).unwrap();
+    let joining = (0..150).map(|number| {
+        let group = group.clone();
+        async move { group.join(&format!("member-{number}"), "").await }
+    });
+    let joined = within(PATIENCE, "the members", future::try_join_all(joining))
+        .await
+        .unwrap();
+    assert!(joined.iter().all(Membership::is_present));
+    assert_eq!(owners(&fixture).await.len(), 2);
+
+    let path = format!("/{}", "q".repeat(700));
+    let consuming: Vec<_> = (0..150)
+        .map(|_| {
+            let queue = WorkQueue::new(&zk, &path).unwrap();
+            tokio::spawn(async move { queue.pop().await.unwrap().ack().await.unwrap() })
+        })
+        .collect();
+    fixture.until_children(&format!("{path}/consumers"), 150).await;
+    assert!(owners(&fixture).await.len() > 2);
+    let semaphore = Semaphore::new(&zk, &long("permits", 0), 150).unwrap();
+    let taking = future::try_join_all((0..150).map(|_| semaphore.acquire()));
+    let permits = within(PATIENCE, "the permits", taking).await.unwrap();
+
+    let queue = WorkQueue::new(&zk, &path).unwrap();
+    for number in 0..150 {
+        queue.push(number.to_string()).await.unwrap();
+    }
+    within(2 * PATIENCE, "an item for each", future::join_all(consuming)).await;
+    assert_eq!(queue.len().await, Ok(0));
+    drop((permits, joined));
+    within(PATIENCE, "closed", zk.close()).await;
+    assert!(owners(&fixture).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_is_taken_over_from_another_session_of_ours() {
+    let fixture = Fixture::new("pool and a name").await;
+    let (proxy, servers) = fixture.proxied().await;
+    let zk = connect_small(&servers, LONG, 16).await;
+    let group = Group::new(&zk, &format!("/{}", "g".repeat(700))).unwrap();
+    let joined = group.join("member", "of the first session").await.unwrap();
+    let guards = fill(&zk, "beside", 130).await;
+    // Its place is on its way out while the next session asks for it.
+    let leaving = proxy.cut_before(When::request(Op::Delete).path("member"));
+    drop(joined);
+    leaving.fired().await;
+    let joining = group.join("member", "of the next one");
+    let joined = within(PATIENCE, "the member", joining).await.unwrap();
+    assert_eq!(owners(&fixture).await.len(), 2);
+    assert!(joined.is_present());
+    drop((joined, guards));
+    within(PATIENCE, "closed", zk.close()).await;
     fixture.assert_no_nodes_left(&[]).await;
 }
 

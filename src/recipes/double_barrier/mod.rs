@@ -20,7 +20,8 @@ use self::view::{Directory, has_ready, members};
 use crate::error::{Error, WaitTimeoutError};
 use crate::session::{CleanupToken, Coordinator, Interrupted, Lost, Session};
 use crate::znode::{
-    Ephemeral, Hold, NewChild, NodePath, Parents, Tag, elapsed, list, retry_across_sessions, with_deadline,
+    Ephemeral, Hold, NewChild, NodePath, Parents, Tag, elapsed, list, place_across_sessions, retry_across_sessions,
+    with_deadline,
 };
 
 pub use self::entered::{Entered, LeaveTimeoutError};
@@ -138,10 +139,9 @@ impl DoubleBarrier {
     }
 
     async fn enter_witnessed(&self, cleanup: Option<&CleanupToken>) -> Result<Entered, Error> {
-        retry_across_sessions(
-            &self.zk,
-            |session| async move { self.enter_in(&session, cleanup).await },
-        )
+        place_across_sessions(&self.zk, (self.path(), 1), |session| async move {
+            self.enter_in(&session, cleanup).await
+        })
         .instrument(info_span!("enter", path = self.path()))
         .await
     }

@@ -123,10 +123,12 @@ impl Membership {
         zk.check_size(path.as_str(), data.len())?;
         let (cleanup, removal) = CleanupWait::new();
         let (node, runtime) = loop {
-            let session = zk.session().await?;
-            match NamedEphemeral::create(&session, &path, &data, Some(&cleanup)).await {
+            let room = zk.place(path.as_str(), 1).await?;
+            let session = room.session();
+            match NamedEphemeral::create(session, &path, &data, Some(&cleanup)).await {
                 Ok(Ok(node)) => break (node, session.runtime().clone()),
                 Ok(Err(mut taken)) if if_taken == IfTaken::Wait && taken.owner != 0 => {
+                    drop(room);
                     info!(
                         %path,
                         session = format_args!("{:#x}", taken.owner),
@@ -301,21 +303,35 @@ impl Keeper {
 
     async fn register_with(&self, data: &[u8]) -> Result<NamedEphemeral, Over> {
         loop {
-            let session = self.zk.session().await.map_err(|_| Over)?;
-            match NamedEphemeral::create(&session, &self.path, data, Some(&self.cleanup)).await {
+            let room = match self.zk.place(self.path.as_str(), 1).await {
+                Ok(room) => room,
+                Err(error @ Error::SessionsFull { .. }) => {
+                    self.tell_refused(&error);
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                    continue;
+                }
+                Err(_) => return Err(Over),
+            };
+            let session = room.session();
+            match NamedEphemeral::create(session, &self.path, data, Some(&self.cleanup)).await {
                 Ok(Ok(node)) => return Ok(node),
                 Ok(Err(mut taken)) => {
+                    drop(room);
                     warn!(path = %self.path, session = format_args!("{:#x}", taken.owner), "another member has the id");
                     self.presence.send_replace(Presence::Displaced);
                     taken.watch.changed().await;
                 }
                 Err(Interrupted::Lost(_)) => {}
                 Err(Interrupted::Failed(error)) => {
-                    warn!(path = %self.path, error = &error as &dyn std::error::Error, "cannot register for now; trying again");
+                    self.tell_refused(&error);
                     // The end of the session is no reason to hurry.
                     let _ = session.sleep(REFUSED_PAUSE).await;
                 }
             }
         }
+    }
+
+    fn tell_refused(&self, error: &Error) {
+        warn!(path = %self.path, error = error as &dyn std::error::Error, "cannot register for now; trying again");
     }
 }

@@ -87,7 +87,7 @@ impl NewNodes {
         let (end, mode) = (Arc::new(End::new()), zk::CreateMode::EphemeralSequential);
         let (mut guards, mut steps) = (Vec::new(), Vec::new());
         for new in all {
-            let name = new.tag.new_name(session.origin());
+            let name = new.tag.new_name(session.guid_prefix());
             steps.push(Operation::create(
                 new.parent.child(&name.prefix),
                 new.data.to_vec(),

@@ -79,7 +79,7 @@ impl Ephemeral {
         loop {
             session.connected().await?;
             let connection = session.connection();
-            let name = new.tag.new_name(session.origin());
+            let name = new.tag.new_name(session.guid_prefix());
             let prefix = new.parent.child(&name.prefix);
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
             let guard = CleanupGuard::register(session, new.location(name), new.cleanup.cloned())?;

@@ -63,15 +63,15 @@ impl NamedEphemeral {
                     (Creation::Unapplied, _) => continue,
                 }
             }
-            let own = session.registry().named(path.as_str());
+            let own = session.named(path.as_str());
             let (stat, mut watch) = stat_and_watch(session, path.as_str()).await?;
             let Some(owner) = stat.map(|stat| owning_session(&stat)) else {
                 // It was there a moment ago: on its way out, or on a server that is ahead of ours.
                 retry.raced().await?;
                 continue;
             };
-            let is_leaving = |end: Arc<End>| end.reason().is_some() || end.is_deliberate();
-            let own_is_leaving = own.is_some_and(is_leaving) && owner == session.id();
+            let is_leaving = |end: &Arc<End>| end.reason().is_some() || end.is_deliberate();
+            let own_is_leaving = own.iter().any(|(session, end)| *session == owner && is_leaving(end));
             if !own_is_leaving && !session.succeeds(owner) {
                 return Ok(Err(NameInUse { owner, watch }));
             }

@@ -37,7 +37,7 @@ fn negative_sequences_are_read_as_the_server_writes_them() {
 #[test]
 fn our_own_names_are_told_from_those_of_others() {
     for tag in [Tag::Lock, Tag::Read, Tag::Write, Tag::KazooLock] {
-        let name = tag.new_name(Origin::new()).prefix;
+        let name = tag.new_name(GuidPrefix::new()).prefix;
         assert!(is_ours(&format!("/a/b/{name}0000000001")), "{name}");
     }
     for other in [
@@ -141,7 +141,7 @@ fn what_others_wrote_we_read_and_would_write_alike() {
     for (text, tag, number) in WRITTEN_BY_OTHERS {
         let parsed = ChildName::parse(text, every_tag).map(|name| (name.tag, name.sequence));
         assert_eq!(parsed, Some((*tag, Sequence(*number))), "{text}");
-        let own = tag.new_name(Origin::new());
+        let own = tag.new_name(GuidPrefix::new());
         let guid_at = own.prefix.find(&own.guid).unwrap();
         let theirs = &text[guid_at..guid_at + own.guid.len()];
         assert_eq!(
@@ -190,7 +190,7 @@ fn order_holds_across_the_overflow() {
 proptest! {
     #[test]
     fn what_we_write_we_read(number: i32, tag in prop::sample::select(&TAGS[..])) {
-        let name = tag.new_name(Origin::new());
+        let name = tag.new_name(GuidPrefix::new());
         let text = format!("{}{number:010}", name.prefix);
         prop_assert!(text.contains(&name.guid));
         prop_assert_eq!(parse(&text), Some((tag, number)));

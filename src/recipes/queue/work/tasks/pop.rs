@@ -13,7 +13,7 @@ use super::super::store::{BlockId, Guid, Header, Item, Order, Store};
 use super::assignment::{Assignment, Settling, UnderWay};
 use super::claim::Claim;
 use super::demand::{Demand, Demands};
-use super::select::{Candidate, CandidateKey};
+use super::select::{Candidate, CandidateKey, STRICT_RANGES};
 use super::view::{Aim, View};
 use crate::error::Error;
 use crate::line::Line;
@@ -42,6 +42,8 @@ pub(crate) struct Popper {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) view: View,
+    /// The id of the session that has shown the view.
+    session: i64,
     /// Whether others were met in line, so that nothing is claimed without a place there.
     pub(super) lines_up: bool,
     pub(super) swept: Option<Instant>,
@@ -56,6 +58,14 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Forgets the view of another session, whose server may be ahead of that of this one, or behind.
+    fn see_through(&mut self, session: &Session) {
+        if self.session != session.id() {
+            self.view = View::default();
+            self.session = session.id();
+        }
+    }
+
     pub(super) fn skip(&mut self, skipped: &[(Candidate, i64)]) {
         if skipped.is_empty() {
             return;
@@ -105,15 +115,23 @@ pub(crate) async fn take_all(popper: Popper, incoming: mpsc::UnboundedReceiver<D
             memory.spare = demands.hand_out(spare);
             continue;
         }
-        let session = match popper.store.zk.session().await {
-            Ok(session) => session,
+        // A ledger, and the place in line, which goes when the claims come.
+        let nodes = 1 + demands.wanted().len().clamp(1, STRICT_RANGES);
+        let room = match popper
+            .store
+            .zk
+            .place(&popper.store.layout.directory("consumers"), nodes)
+            .await
+        {
+            Ok(room) => room,
             Err(error) => {
                 demands.fail(&error);
                 continue;
             }
         };
+        memory.see_through(room.session());
         let turn = popper
-            .turn(&session, &mut demands, &mut memory)
+            .turn(room.session(), &mut demands, &mut memory)
             .instrument(info_span!("take", queue = popper.store.path()));
         match turn.await {
             Ok(assignments) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::store::{BlockId, Guid, Lane, Order, Range, Span, State};
 
 /// So many ranges are claimed at once.
-const STRICT_RANGES: usize = 64;
+pub(super) const STRICT_RANGES: usize = 64;
 
 /// In a window, so many items are claimed at once.
 const LEASE: usize = 16;

@@ -4,7 +4,7 @@ use uuid::{Builder, Uuid, Version};
 
 /// What all guids of one coordinator begin with. So its sessions, old and new, are seen to be one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Origin([u8; LENGTH]);
+pub(crate) struct GuidPrefix([u8; LENGTH]);
 
 /// Leaves 74 random bits for the guids of one coordinator.
 const LENGTH: usize = 6;
@@ -12,7 +12,7 @@ const LENGTH: usize = 6;
 const HYPHENATED: usize = 36;
 const SIMPLE: usize = 32;
 
-impl Origin {
+impl GuidPrefix {
     pub(crate) fn new() -> Self {
         Self::first_of(Uuid::new_v4())
     }
@@ -45,16 +45,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guids_of_one_origin_differ_and_show_it() {
-        let (ours, others) = (Origin::new(), Origin::new());
+    fn guids_of_one_prefix_differ_and_show_it() {
+        let (ours, others) = (GuidPrefix::new(), GuidPrefix::new());
         assert_ne!(ours.new_guid(), ours.new_guid());
         for guid in [ours.new_guid(), ours.new_guid()] {
-            assert_eq!(Origin::of(&format!("/a/_c_{guid}-lock-0000000001")), Some(ours));
+            assert_eq!(GuidPrefix::of(&format!("/a/_c_{guid}-lock-0000000001")), Some(ours));
             assert_eq!(
-                Origin::of(&format!("/a/{}__lock__0000000001", guid.simple())),
+                GuidPrefix::of(&format!("/a/{}__lock__0000000001", guid.simple())),
                 Some(ours)
             );
         }
-        assert_ne!(Origin::of(&format!("_c_{}-lock-", others.new_guid())), Some(ours));
+        assert_ne!(GuidPrefix::of(&format!("_c_{}-lock-", others.new_guid())), Some(ours));
     }
 }
