@@ -1,10 +1,11 @@
 //! What the fair lock costs, beside what it is made of, beside `zookeeper-client`'s own lock, and beside Curator's, in one
-//! run against one server: `cargo bench --bench lock`.
+//! run against one server, and beside etcd's: `cargo bench --bench lock`.
 //!
 //! The server is the one that `ZOOKEEPER_CONNECT` names, or a real one of its own whose transactions wait for the disk as
 //! in production. All variants are measured in turns, so that noise of the machine hits them alike. `LINES=10,1000` chooses
 //! how many wait in the hand-offs, `ROUNDS=10` how often everything is measured.
 
+mod etcd;
 #[path = "../common/peer.rs"]
 mod peer;
 #[path = "../common/quantiles.rs"]

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use zookeeper_client::{Acls, Client, CreateMode};
 use zookeeper_recipes::{ConnectOptions, Coordinator, FairLock};
 
+use crate::etcd::Etcd;
 use crate::peer::Peer;
 use crate::{Failure, SESSION_TIMEOUT, aim_at_least};
 
@@ -20,6 +21,7 @@ pub(crate) struct Throughput {
     zk: Vec<Coordinator>,
     raw: Client,
     curator: Option<Peer>,
+    etcd: Option<Etcd>,
 }
 
 /// Locks a second of each round.
@@ -30,10 +32,13 @@ pub(crate) struct Rounds {
     contended: Vec<f64>,
     curators_many: Vec<f64>,
     curators_contended: Vec<f64>,
+    etcds_many: Vec<f64>,
+    one: Vec<f64>,
+    etcds_one: Vec<f64>,
 }
 
 impl Throughput {
-    /// Says if Curator is missing.
+    /// Says if Curator or etcd is missing.
     pub(crate) async fn set_up(cluster: &str, dir: &str) -> Result<Self, Failure> {
         let mut zk = Vec::new();
         for _ in 0..SESSIONS {
@@ -42,25 +47,29 @@ impl Throughput {
         }
         let connector = Client::connector().with_session_timeout(SESSION_TIMEOUT);
         let raw = connector.connect(cluster).await?;
-        let curator = match Peer::curator("Locks", &[cluster, &format!("{dir}/curator")]) {
-            Ok(peer) => Some(peer),
-            Err(reason) => {
-                println!("without Curator: {reason}");
-                None
-            }
-        };
+        let curator = Peer::curator("Locks", &[cluster, &format!("{dir}/curator")]);
+        let curator = curator.inspect_err(|reason| println!("without Curator: {reason}")).ok();
+        let etcd = Etcd::start().await;
+        let etcd = etcd.inspect_err(|reason| println!("without etcd: {reason}")).ok();
         let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
         for task in 0..TASKS {
             raw.create(&format!("{dir}/raw-{task}"), b"", &persistent).await?;
         }
         let dir = dir.to_owned();
-        Ok(Self { dir, zk, raw, curator })
+        Ok(Self {
+            dir,
+            zk,
+            raw,
+            curator,
+            etcd,
+        })
     }
 
     pub(crate) async fn round(&mut self, rounds: &mut Rounds) -> Result<(), Failure> {
         rounds.raw.push(self.raw_cycles().await?);
-        rounds.many.push(self.many_paths().await?);
+        rounds.many.push(self.paths(TASKS).await?);
         rounds.contended.push(self.contended().await?);
+        rounds.one.push(self.paths(1).await?);
         if let Some(curator) = &mut self.curator {
             let many = format!("1 {TASKS} {CYCLES} many");
             rounds.curators_many.push(ask(curator, &many, TASKS * CYCLES)?);
@@ -69,16 +78,20 @@ impl Throughput {
                 .curators_contended
                 .push(ask(curator, &contended, TASKS * CONTENDED_CYCLES)?);
         }
+        if let Some(etcd) = &self.etcd {
+            rounds.etcds_many.push(etcds(etcd, TASKS).await?);
+            rounds.etcds_one.push(etcds(etcd, 1).await?);
+        }
         Ok(())
     }
 
-    /// One session, 64 tasks, a path for each.
-    async fn many_paths(&self) -> Result<f64, Failure> {
-        let tasks = (0..TASKS).map(|task| {
+    /// One session, so many tasks, a path for each.
+    async fn paths(&self, tasks: usize) -> Result<f64, Failure> {
+        let paths = (0..tasks).map(|task| {
             let lock = FairLock::new(&self.zk[0], &format!("{}/own-{task}", self.dir));
             tokio::spawn(async move { cycle(lock?, CYCLES).await })
         });
-        rate(tasks.collect(), TASKS * CYCLES).await
+        rate(paths.collect(), tasks * CYCLES).await
     }
 
     /// Eight sessions of eight tasks, one path.
@@ -117,6 +130,20 @@ impl Throughput {
             zk.close().await;
         }
     }
+}
+
+/// One connection and one lease, so many tasks, a name for each.
+async fn etcds(etcd: &Etcd, tasks: usize) -> Result<f64, Failure> {
+    let names = (0..tasks).map(|task| {
+        let (locker, name) = (etcd.locker(), format!("own-{task}"));
+        tokio::spawn(async move {
+            for _ in 0..CYCLES {
+                locker.cycle(&name).await?;
+            }
+            Ok(())
+        })
+    });
+    rate(names.collect(), tasks * CYCLES).await
 }
 
 async fn cycle(lock: FairLock, cycles: usize) -> Result<(), Failure> {
@@ -159,6 +186,9 @@ impl Rounds {
         let raw = show("raw create + list, delete: 64 tasks", self.raw);
         let many = show("FairLock: 64 tasks, 64 paths, a session", self.many);
         let theirs = show("Curator: the same", self.curators_many);
+        let etcds = show("etcd: the same, one lease", self.etcds_many);
+        let one = show("FairLock: one after the other", self.one);
+        let etcds_one = show("etcd: the same", self.etcds_one);
         let contended = show("FairLock: 8 sessions of 8 tasks, one path", self.contended);
         let their_contended = show("Curator: the same", self.curators_contended);
         let both = |what, ours: Option<f64>, other: Option<f64>, limit| {
@@ -168,6 +198,8 @@ impl Rounds {
         };
         both("many paths, FairLock / raw", many, raw, 0.6);
         both("many paths, FairLock / Curator", many, theirs, 5.0);
+        both("many paths, FairLock / etcd", many, etcds, 1.3);
+        both("one after the other, FairLock / etcd", one, etcds_one, 1.0);
         both("one path, FairLock / Curator", contended, their_contended, 3.0);
     }
 }
