@@ -9,9 +9,10 @@ use zookeeper_recipes::{Coordinator, LossReason};
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use crate::events;
-use crate::sessions::{expire, told};
+use crate::sessions::{expire_unseen, told};
 use crate::support::{
-    PATIENCE, acquire, assert_waits, connect, granted, join_line, lock, session_id, start, start_each, start_proxied,
+    LONG, PATIENCE, acquire, assert_waits, connect, connect_to, granted, join_line, lock, session_id, start,
+    start_each, start_proxied,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,17 +49,18 @@ async fn a_removed_hold_is_a_warning() {
     fixture.assert_no_nodes_left(&["/told-removed"]).await;
 }
 
-/// A server that closes a session tells of the node first, and of the session then.
+/// The client learns of the end of its session alone. A server that it is connected to tells of the node first.
 #[tokio::test]
 async fn an_expired_hold_is_told_as_expired() {
     let fixture = Fixture::new("told, expired").await;
+    let (proxy, servers) = fixture.proxied().await;
     for round in 0..10 {
         let path = format!("/told-expired-{round}");
-        let zk = connect(&fixture).await;
+        let zk = connect_to(&servers, LONG).await;
         let guard = acquire(&lock(&zk, &path)).await;
         // The watch on its own node is there, by which a removal is told.
         fixture.until_children(&path, 1).await;
-        expire(&fixture, &zk).await;
+        expire_unseen(&fixture, &proxy, &zk).await;
         assert_eq!(told(&guard).await.0, LossReason::SessionExpired, "round {round}");
         warned(&path, "expired").await;
         drop(guard);

@@ -43,6 +43,17 @@ pub struct QueueStats {
 ///
 /// The handles of the queue count what they do, and write it with the transactions by which they do it. So this counts
 /// handles whose session still lives, which are all but those that were closed or lost in that time.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(queue: zookeeper_recipes::queue::WorkQueue) -> Result<(), Box<dyn std::error::Error>> {
+/// let turnover = queue.stats().await?.turnover;
+/// if turnover.pushed_per_second() > turnover.done_per_second() {
+///     println!("the queue grows");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Turnover {
