@@ -1,6 +1,6 @@
 //! What the servers say of their connections: by their AdminServers, or by the four-letter word `cons`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -40,11 +40,10 @@ pub(crate) struct Connections {
 impl Connections {
     /// Asks the servers, if `--admin` allows it.
     pub(crate) async fn ask(globals: &Globals) -> Result<Option<Self>, Failure> {
-        let wanted = match globals.admin.as_str() {
-            "off" | "" => return Ok(None),
-            "auto" => hosts(globals.cluster()?),
-            list => list.split(',').map(str::to_owned).collect(),
-        };
+        let wanted = wanted(globals)?;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
         let answers = join_all(wanted.iter().map(async |server| (server, ask(server).await))).await;
         let mut all = Self::default();
         for (server, answer) in answers {
@@ -70,6 +69,14 @@ impl Connections {
         }));
     }
 
+    /// The sessions that are connected; an error names the servers that did not answer.
+    pub(crate) fn sessions(&self) -> Result<HashSet<i64>, String> {
+        match self.silent.is_empty() {
+            true => Ok(self.by_session.keys().copied().collect()),
+            false => Err(format!("{} did not answer", self.silent.join(", "))),
+        }
+    }
+
     /// As JSON; null where it is not known.
     pub(crate) fn object(&self, id: i64) -> Value {
         match self.by_session.get(&id) {
@@ -92,6 +99,59 @@ impl Connections {
             ),
         }
     }
+}
+
+/// What a server is configured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) tick: Duration,
+    /// In ticks; AdminServers and servers alone do not say it.
+    pub(crate) sync_limit: Option<u32>,
+}
+
+impl Settings {
+    /// Those of the first server that says them.
+    pub(crate) async fn ask(globals: &Globals) -> Result<Option<Self>, Failure> {
+        for server in wanted(globals)? {
+            if let Some(found) = settings(&server).await {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// From the lines of the four-letter word `conf`.
+    fn word(conf: &str) -> Option<Self> {
+        let value = |key: &str| {
+            let line = conf.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            line?.trim().parse::<u32>().ok()
+        };
+        Some(Self {
+            tick: Duration::from_millis(value("tickTime")?.into()),
+            sync_limit: value("syncLimit"),
+        })
+    }
+}
+
+async fn settings(server: &str) -> Option<Settings> {
+    let Some(address) = server.strip_prefix("http://") else {
+        return Settings::word(&exchange(server, b"conf").await?);
+    };
+    let (address, path) = address.split_once('/').unwrap_or((address, "commands"));
+    let answer = get(address, &format!("{}/configuration", path.trim_end_matches('/'))).await?;
+    Some(Settings {
+        tick: Duration::from_millis(answer["tick_time"].as_u64()?),
+        sync_limit: None,
+    })
+}
+
+/// The servers that `--admin` names.
+fn wanted(globals: &Globals) -> Result<Vec<String>, Failure> {
+    Ok(match globals.admin.as_str() {
+        "off" | "" => Vec::new(),
+        "auto" => hosts(globals.cluster()?),
+        list => list.split(',').map(str::to_owned).collect(),
+    })
 }
 
 /// The servers of a connect string.
@@ -119,11 +179,16 @@ async fn ask(server: &str) -> Option<Vec<(i64, String)>> {
 }
 
 async fn http(address: &str, path: &str) -> Option<Vec<(i64, String)>> {
-    let request = format!("GET /{path}/connections HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    listed(&get(address, &format!("{path}/connections")).await?)
+}
+
+/// The JSON that an AdminServer has there.
+async fn get(address: &str, path: &str) -> Option<Value> {
+    let request = format!("GET /{path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     let answer = exchange(address, request.as_bytes()).await?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let is_good = head.split(' ').nth(1) == Some("200");
-    is_good.then(|| listed(&serde_json::from_str(body).ok()?)).flatten()
+    is_good.then(|| serde_json::from_str(body).ok()).flatten()
 }
 
 /// The connections in the answer of an AdminServer.
@@ -187,6 +252,15 @@ mod tests {
             first,
             Some((0xf000_0000_0000_000a_u64.cast_signed(), "10.0.0.7:51234".to_owned()))
         );
+    }
+
+    #[test]
+    fn settings_are_read_from_conf() {
+        let found = Settings::word("clientPort=2181\ntickTime=2000\nsyncLimit=5\n");
+        let (tick, sync_limit) = (Duration::from_secs(2), Some(5));
+        assert_eq!(found, Some(Settings { tick, sync_limit }));
+        let alone = Settings::word("tickTime=500\nserverId=0\n").map(|found| found.sync_limit);
+        assert_eq!((alone, Settings::word("no idea")), (Some(None), None));
     }
 
     #[test]

@@ -45,6 +45,15 @@ pub(crate) struct Globals {
     /// A file with one credential a line
     #[arg(long, global = true, value_name = "FILE")]
     auth_file: Option<std::path::PathBuf>,
+    /// SASL DIGEST-MD5: USER:PASSWORD or @FILE with that in it; others see an argument in ps
+    #[arg(
+        long,
+        global = true,
+        env = "ZOOKEEPER_SASL",
+        value_name = "USER:PASSWORD",
+        hide_env_values = true
+    )]
+    sasl: Option<String>,
     /// The ACL of nodes that are created: open, auth, or SCHEME:ID:PERMS,...
     #[arg(
         long,
@@ -173,7 +182,7 @@ impl Globals {
             };
             options = options.auth(scheme, secret);
         }
-        let options = self.with_tls(options)?;
+        let options = self.with_sasl(self.with_tls(options)?)?;
         let limit = self.connect_timeout.unwrap_or(self.session_timeout);
         match tokio::time::timeout(limit, options.connect(cluster)).await {
             Ok(connected) => Ok(connected?),
@@ -229,6 +238,31 @@ impl Globals {
             "open" => Ok(Acls::anyone_all().to_vec()),
             "auth" => Ok(Acls::creator_all().to_vec()),
             list => list.split(',').map(acl).collect(),
+        }
+    }
+
+    #[cfg(feature = "sasl")]
+    fn with_sasl(&self, options: ConnectOptions) -> Result<ConnectOptions, Failure> {
+        use zookeeper_recipes::zookeeper_client::SaslOptions;
+        let Some(given) = &self.sasl else { return Ok(options) };
+        let read = match given.strip_prefix('@') {
+            Some(file) => read_text(file.as_ref())?.trim_end().to_owned(),
+            None => given.clone(),
+        };
+        let (user, password) = read
+            .split_once(':')
+            .ok_or_else(|| Failure::usage("--sasl takes USER:PASSWORD, or @FILE with that in it"))?;
+        let (user, password) = (user.to_owned(), password.to_owned());
+        Ok(options.sasl(SaslOptions::digest_md5(user, password)))
+    }
+
+    #[cfg(not(feature = "sasl"))]
+    fn with_sasl(&self, options: ConnectOptions) -> Result<ConnectOptions, Failure> {
+        match self.sasl {
+            Some(_) => Err(Failure::usage(
+                "this zkr was built without SASL; build it with --features sasl",
+            )),
+            None => Ok(options),
         }
     }
 

@@ -12,7 +12,7 @@ use super::order::CreationOrder;
 use super::position::{Mode, Position, position_of};
 use super::{ContenderLayout, Line};
 use crate::error::Error;
-use crate::session::{Interrupted, Session};
+use crate::session::{GuidPrefix, Interrupted, Session};
 use crate::znode::{
     ChildName, FencingToken, Revocation, Sequence, asked, list, own_data, read, reads, retry_across_sessions,
     split_reason,
@@ -98,6 +98,12 @@ impl Contender {
     /// Returns the id of its process, as far as its data tells: `4711` of the identity `web-3:4711`.
     pub fn pid(&self) -> Option<u32> {
         split_pid(self.text()?).map(|(_, pid)| pid)
+    }
+
+    /// Returns what tells its process from others: the contenders of one coordinator, in whichever of its sessions, have the
+    /// same. `None` of another library, whose process is known by its session alone.
+    pub fn process(&self) -> Option<String> {
+        GuidPrefix::of(&self.path).map(|prefix| prefix.to_string())
     }
 
     fn text(&self) -> Option<&str> {

@@ -1,5 +1,7 @@
 //! The guids in the names of a coordinator's nodes.
 
+use std::fmt;
+
 use uuid::{Builder, Uuid, Version};
 
 /// What all guids of one coordinator begin with. So its sessions, old and new, are seen to be one process.
@@ -40,6 +42,13 @@ impl GuidPrefix {
     }
 }
 
+/// Twelve hexadecimal digits, as the guids begin.
+impl fmt::Display for GuidPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +59,7 @@ mod tests {
         assert_ne!(ours.new_guid(), ours.new_guid());
         for guid in [ours.new_guid(), ours.new_guid()] {
             assert_eq!(GuidPrefix::of(&format!("/a/_c_{guid}-lock-0000000001")), Some(ours));
+            assert!(guid.simple().to_string().starts_with(&ours.to_string()));
             assert_eq!(
                 GuidPrefix::of(&format!("/a/{}__lock__0000000001", guid.simple())),
                 Some(ours)

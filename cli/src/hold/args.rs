@@ -177,7 +177,7 @@ pub(crate) struct ProcessArgs {
     /// Release although processes of the command's group are left
     #[arg(long)]
     pub(crate) leave_orphans: bool,
-    /// Let the command inherit ZOOKEEPER_AUTH
+    /// Let the command inherit ZOOKEEPER_AUTH and ZOOKEEPER_SASL
     #[arg(long)]
     pub(crate) pass_auth: bool,
 }

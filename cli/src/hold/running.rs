@@ -188,7 +188,7 @@ async fn start(spec: &Spec<'_>, lease: &impl Lease, foreground: bool) -> std::io
         .args(spec.command);
     command.envs(spec.environment.iter().map(|(name, value)| (name, value)));
     if !spec.process.pass_auth {
-        command.env_remove("ZOOKEEPER_AUTH");
+        command.env_remove("ZOOKEEPER_AUTH").env_remove("ZOOKEEPER_SASL");
     }
     if spec.input.is_some() {
         command.stdin(Stdio::piped());

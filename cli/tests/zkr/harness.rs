@@ -36,7 +36,7 @@ impl From<Output> for Done {
 /// `zkr` with these arguments, connected to `connect`.
 pub(crate) fn zkr_at(connect: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zkr"));
-    for variable in ["ZOOKEEPER_AUTH", "ZK_LOCKS", "ZKR_LOG"] {
+    for variable in ["ZOOKEEPER_AUTH", "ZOOKEEPER_SASL", "ZK_LOCKS", "ZKR_LOG"] {
         command.env_remove(variable);
     }
     command

@@ -1,7 +1,9 @@
 //! What a doctor tells.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::super::cycles::{Confidence, Cycle};
 use super::super::graph::WaitGraph;
@@ -171,7 +173,7 @@ pub struct SkippedCheck {
     /// Which one.
     pub check: Check,
     /// Why.
-    pub because: &'static str,
+    pub because: Cow<'static, str>,
 }
 
 /// What a doctor found.
@@ -190,9 +192,118 @@ pub struct Diagnosis {
     pub requests: u64,
     /// The waits between processes.
     pub graph: WaitGraph,
+    /// A contender of each session.
+    pub(super) owners: HashMap<i64, Contender>,
 }
 
 impl Diagnosis {
+    /// Makes the check [`Check::Ghost`]: tells of sessions that have contenders and are not among `connected`.
+    ///
+    /// Ask *all* servers for the sessions that are connected, before and after the look: a session that came or went meanwhile
+    /// is no ghost. Nothing is told if the doctor was to make other checks alone.
+    ///
+    /// ```no_run
+    /// # async fn example(doctor: zookeeper_recipes::inspect::doctor::Doctor) -> Result<(), zookeeper_recipes::Error> {
+    /// # fn connected() -> std::collections::HashSet<i64> { Default::default() }
+    /// let before = connected();
+    /// let mut diagnosis = doctor.diagnose("/accounts").await?;
+    /// diagnosis.tell_ghosts(&before | &connected());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tell_ghosts(&mut self, connected: HashSet<i64>) {
+        if !self.was_skipped(Check::Ghost) {
+            return;
+        }
+        for (session, contender) in &self.owners {
+            if connected.contains(session) {
+                continue;
+            }
+            let message = format!(
+                "{}: no server has a connection of {} (session {session:#x})",
+                contender.path,
+                String::from_utf8_lossy(&contender.identity)
+            );
+            let remedy = "its process is dead or cut off, and the node goes with the session's timeout; if it stays for longer, \
+                          look into the log of the leader";
+            let finding = Finding::new(Check::Ghost, Severity::Warn, &contender.path, message, remedy);
+            self.findings.push(finding.about(contender));
+        }
+        self.sort();
+    }
+
+    /// Makes the check [`Check::Timeouts`]: tells what the lease margin allows with a server's `tickTime` and `syncLimit`.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(mut diagnosis: zookeeper_recipes::inspect::doctor::Diagnosis) {
+    /// let (timeout, margin) = (Duration::from_secs(10), Duration::from_millis(2_600));
+    /// diagnosis.tell_timeouts(timeout, margin, Duration::from_secs(2), Some(5));
+    /// # }
+    /// ```
+    pub fn tell_timeouts(&mut self, timeout: Duration, margin: Duration, tick: Duration, sync_limit: Option<u32>) {
+        if !self.was_skipped(Check::Timeouts) {
+            return;
+        }
+        // What is left of a lease just before a heartbeat proves it again.
+        let survives = (timeout * 54 / 100).saturating_sub(margin);
+        let needed = tick / 2 + timeout / 100;
+        let mut tell = |severity, message: String, remedy: &str| {
+            self.findings
+                .push(Finding::new(Check::Timeouts, severity, "/", message, remedy));
+        };
+        let [timeout_ms, margin_ms, tick_ms, needed_ms] = [timeout, margin, tick, needed].map(|time| time.as_millis());
+        let facts = format!(
+            "session {timeout_ms} ms, tick {tick_ms} ms, lease margin {margin_ms} ms, of which {needed_ms} ms are needed"
+        );
+        match margin < needed {
+            true => tell(
+                Severity::Warn,
+                format!("{facts}: two may hold for a moment"),
+                "raise the lease margin to what is needed",
+            ),
+            false => tell(
+                Severity::Info,
+                format!("{facts}; a hold outlives a cut of {} ms", survives.as_millis()),
+                "a smaller lease margin lets holds outlive longer cuts",
+            ),
+        }
+        let alone = tick * sync_limit.unwrap_or(0);
+        if alone > timeout {
+            let message = format!(
+                "a follower without its leader goes on for {} ms, longer than the session",
+                alone.as_millis()
+            );
+            let remedy = "clients without a lease, such as Curator and kazoo, may hold beside the next holder so long; lower \
+                          syncLimit, or fence";
+            tell(Severity::Info, message, remedy);
+        }
+        self.sort();
+    }
+
+    /// Takes a check off the list of those that were not made.
+    fn was_skipped(&mut self, check: Check) -> bool {
+        let before = self.skipped.len();
+        self.skipped.retain(|skipped| skipped.check != check);
+        self.skipped.len() < before
+    }
+
+    /// Says why a check was not made, if it was to be made.
+    pub fn skip(&mut self, check: Check, because: impl Into<Cow<'static, str>>) {
+        if self.was_skipped(check) {
+            let because = because.into();
+            self.skipped.push(SkippedCheck { check, because });
+        }
+    }
+
+    /// The worst first.
+    pub(super) fn sort(&mut self) {
+        self.findings.sort_by(|one, other| {
+            let key = |finding: &Finding| (std::cmp::Reverse(finding.severity), finding.check);
+            key(one).cmp(&key(other)).then_with(|| one.path.cmp(&other.path))
+        });
+    }
+
     /// Returns the worst severity; `None` if nothing was found.
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|finding| finding.severity).max()

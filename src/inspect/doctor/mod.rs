@@ -145,17 +145,15 @@ impl Doctor {
             }
         }
         diagnosis.findings.retain(|finding| self.makes(finding.check));
-        diagnosis.findings.sort_by(|one, other| {
-            let key = |finding: &Finding| (std::cmp::Reverse(finding.severity), finding.check);
-            key(one).cmp(&key(other)).then_with(|| one.path.cmp(&other.path))
-        });
+        diagnosis.sort();
+        diagnosis.owners = sums.into_owners();
         diagnosis.graph = graph;
         let unasked = [Check::Ghost, Check::Timeouts]
             .into_iter()
             .filter(|check| self.makes(*check));
         diagnosis.skipped.extend(unasked.map(|check| SkippedCheck {
             check,
-            because: "it needs an AdminServer, which the library does not ask",
+            because: "it needs what the servers say of themselves, which the library does not ask".into(),
         }));
         diagnosis.requests = self.inspector.requests() - requests;
         Ok(diagnosis)

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::super::graph::WaitGraph;
 use super::super::place::{PlaceInfo, PlaceKind};
 use super::findings::{Check, Finding, Severity};
+use crate::line::Contender;
 
 /// How many bytes of watched paths a client restores after a reconnect, and from how many on is warned.
 const WATCHED: (usize, usize) = (98_304, 131_072);
@@ -24,6 +25,8 @@ const CLOCK: Duration = Duration::from_secs(1);
 pub(super) struct SessionSums {
     /// The bytes of paths that each session owns or watches.
     watched: HashMap<i64, usize>,
+    /// A contender of each.
+    owners: HashMap<i64, Contender>,
     empty: usize,
     newest: i64,
 }
@@ -36,11 +39,18 @@ impl SessionSums {
             let own = contender.path.len();
             let watches = if is_line && !contender.is_holder { ahead } else { 0 };
             *self.watched.entry(contender.session_id).or_default() += own + watches;
+            self.owners
+                .entry(contender.session_id)
+                .or_insert_with(|| contender.clone());
             ahead = own;
         }
         let is_empty = place.kind == PlaceKind::Node && place.count == 0 && place.stat.data_length == 0;
         self.empty += usize::from(is_empty);
         self.newest = self.newest.max(place.stat.ctime).max(place.stat.mtime);
+    }
+
+    pub(super) fn into_owners(self) -> HashMap<i64, Contender> {
+        self.owners
     }
 
     pub(super) fn sessions(&self) -> usize {

@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use zookeeper_recipes::Coordinator;
 use zookeeper_recipes::inspect::Inspector;
 use zookeeper_recipes::inspect::doctor::{Check, Diagnosis, Doctor, Finding, Severity};
 
 use super::super::look;
 use super::{contender, name, probe};
+use crate::admin::{Connections, Settings};
 use crate::failure::Failure;
 use crate::globals::{Globals, parse_path};
 use crate::output::{Output, clean, session, write_out};
 use crate::time::{age, parse_duration, rfc3339, show_clock, show_duration};
+
+/// The lease margin unless another one is asked for, in per cent of the session timeout.
+const DEFAULT_MARGIN: u32 = 26;
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
@@ -87,7 +92,12 @@ pub(crate) async fn run(globals: &Globals, args: &DoctorArgs) -> Result<u8, Fail
         if let Some(age) = args.max_age {
             doctor = doctor.max_item_age(age);
         }
-        Ok(doctor.diagnose(&args.tree).await?)
+        let before = Connections::ask(globals).await?;
+        let mut found = doctor.diagnose(&args.tree).await?;
+        if let Some(before) = before {
+            ask_servers(globals, zk, &before, &mut found).await?;
+        }
+        Ok(found)
     })
     .await?;
     let probed = match args.probe {
@@ -119,13 +129,37 @@ pub(crate) async fn run(globals: &Globals, args: &DoctorArgs) -> Result<u8, Fail
     Ok(u8::from(is_skewed || found.worst().is_some_and(|worst| worst >= least)))
 }
 
+/// The checks that need what the servers say.
+async fn ask_servers(
+    globals: &Globals,
+    zk: &Coordinator,
+    before: &Connections,
+    found: &mut Diagnosis,
+) -> Result<(), Failure> {
+    // Those that came while the tree was read, too.
+    let after = Connections::ask(globals).await?.unwrap_or_default();
+    match (before.sessions(), after.sessions()) {
+        (Ok(before), Ok(after)) => found.tell_ghosts(&before | &after),
+        (Err(silent), _) | (_, Err(silent)) => found.skip(Check::Ghost, silent),
+    }
+    match Settings::ask(globals).await? {
+        Some(Settings { tick, sync_limit }) => {
+            let timeout = zk.client().await?.session_timeout();
+            let margin = globals.lease_margin.unwrap_or(timeout * DEFAULT_MARGIN / 100);
+            found.tell_timeouts(timeout, margin, tick, sync_limit);
+        }
+        None => found.skip(Check::Timeouts, "no server says its tickTime"),
+    }
+    Ok(())
+}
+
 fn object(args: &DoctorArgs, found: &Diagnosis) -> Value {
     let findings: Vec<Value> = found.findings.iter().map(finding).collect();
     let skip = |(check, because): (String, &str)| json!({"check": check, "because": because});
     let skipped = found
         .skipped
         .iter()
-        .map(|one| skip((one.check.to_string(), one.because)));
+        .map(|one| skip((one.check.to_string(), &one.because)));
     json!({
         "tree": args.tree, "complete": true, "findings": findings, "skipped": skipped.collect::<Vec<_>>(),
         "places": found.places, "sessions": found.sessions, "requests": found.requests,

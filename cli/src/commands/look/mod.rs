@@ -30,7 +30,8 @@ pub(crate) fn contender<'a>(place: impl Into<Option<&'a PlaceInfo>>, one: &Conte
     json!({
         "path": one.path, "token": one.token.as_i64(), "position": one.position, "holds": one.is_holder,
         "mode": one.mode.to_string(), "layout": one.layout.to_string(), "identity": bytes(&one.identity),
-        "reason": one.reason, "host": one.host(), "pid": one.pid(), "session": session(one.session_id),
+        "reason": one.reason, "host": one.host(), "pid": one.pid(), "process": one.process(),
+        "session": session(one.session_id),
         "joined_at": rfc3339(one.since), "held_min_s": at_least.and_then(held), "held_max_s": held(at_most),
         "asked": asked,
     })

@@ -71,6 +71,12 @@ pub(crate) async fn run(globals: &Globals, args: &WhoArgs) -> Result<u8, Failure
         if let Some(connections) = &connections {
             out.prose(&format!("#{} {}", one.position, connections.text(one.session_id)));
         }
+        if let Some(first) = earlier_of_its_process(shown, one) {
+            out.prose(&format!(
+                "#{} another session of the process of #{}",
+                one.position, first.position
+            ));
+        }
         remarks(one, |remark| out.prose(&format!("#{} {remark}", one.position)));
     }
     if shown.len() < place.contenders.len() {
@@ -80,6 +86,13 @@ pub(crate) async fn run(globals: &Globals, args: &WhoArgs) -> Result<u8, Failure
         ));
     }
     Ok(0)
+}
+
+/// The first contender of the same process, if it has another session.
+fn earlier_of_its_process<'a>(shown: &'a [Contender], one: &Contender) -> Option<&'a Contender> {
+    let process = one.process()?;
+    let first = shown.iter().find(|other| other.process().as_ref() == Some(&process))?;
+    (first.session_id != one.session_id).then_some(first)
 }
 
 fn parse_session(text: &str) -> Result<i64, String> {
