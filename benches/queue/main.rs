@@ -54,6 +54,8 @@ const WORKERS: [(&str, usize, Order); 3] = [
 ];
 const OURS_SERIAL: &str = "  one push, one pop and ack after the other";
 
+const OURS_AHEAD: &str = "  the same with 16 items fetched ahead";
+
 /// How much is measured.
 #[derive(Clone, Copy)]
 struct Effort {
@@ -131,6 +133,7 @@ async fn measure(cluster: &str, dir: &str, effort: Effort) -> Result<(), Failure
             table.note(name, ours.work(effort.items / 2, sessions, order).await?);
         }
         table.note(OURS_SERIAL, ours.one_by_one(effort.peer_items).await?);
+        table.note(OURS_AHEAD, ours.one_by_one_ahead(effort.peer_items).await?);
         for (name, rates) in peers.run(effort.peer_items) {
             table.note(name, rates);
         }
@@ -156,6 +159,11 @@ async fn measure(cluster: &str, dir: &str, effort: Effort) -> Result<(), Failure
         at_least(
             "one pop and ack after the other / Curator's safe consume",
             serial / safe.consume,
+            2.0,
+        );
+        at_least(
+            "the same with items fetched ahead",
+            rates(OURS_AHEAD)?.consume / safe.consume,
             2.0,
         );
     }

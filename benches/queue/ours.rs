@@ -19,6 +19,8 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 const PUSHES: usize = 1_000;
 /// Items that a consumer has at once.
 const PREFETCH: usize = 512;
+/// Items that a consumer has ahead which takes one after the other.
+const AHEAD: usize = 16;
 /// What a worker of each session does at once, has ahead, and takes for an item.
 const WORKERS: usize = 16;
 const WORKER_PREFETCH: usize = 64;
@@ -102,6 +104,22 @@ impl Ours {
         let pushed = Instant::now();
         for _ in 0..items {
             queue.pop().await?.ack().await?;
+        }
+        Ok(Rates::of(items, pushed - started, pushed.elapsed()))
+    }
+
+    /// The same, with items that are fetched ahead.
+    pub(crate) async fn one_by_one_ahead(&self, items: usize) -> Result<Rates, Failure> {
+        let queue = WorkQueue::new(&self.sessions[0], "/one-by-one-ahead")?;
+        let started = Instant::now();
+        for _ in 0..items {
+            queue.push(&PAYLOAD[..]).await?;
+        }
+        let pushed = Instant::now();
+        let mut deliveries = queue.deliveries(AHEAD);
+        for _ in 0..items {
+            let delivery = deliveries.try_next().await?.ok_or("the queue is closed")?;
+            delivery.ack().await?;
         }
         Ok(Rates::of(items, pushed - started, pushed.elapsed()))
     }

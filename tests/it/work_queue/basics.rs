@@ -1,6 +1,6 @@
 //! What a queue does while nothing goes wrong.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, future};
 use zookeeper_recipes::queue::{ItemStatus, NewItem, PushOptions};
@@ -216,32 +216,44 @@ async fn keys_and_results_are_forgotten_after_their_time() {
 
 #[tokio::test]
 async fn turnover_counts_what_live_handles_did() {
+    // On a busy machine it may be longer ago than counts.
+    while !turns_over_in_time().await {}
+}
+
+/// False if it took longer than what counts certainly.
+async fn turns_over_in_time() -> bool {
     let fixture = Fixture::new("turnover").await;
     let zk = connect(&fixture).await;
     let [ours, watcher] = connect_each(&fixture).await.map(|zk| queue(&zk));
     let theirs = queue(&zk);
-    let turnover = async || {
+    let mut seen = Vec::new();
+    let mut look = async || {
         let turnover = watcher.stats().await.unwrap().turnover;
         let seconds = turnover.over.as_secs_f64();
         assert!((10.0..20.0).contains(&seconds), "{seconds}");
-        let rate = turnover.pushed_per_second() * seconds;
-        assert_eq!(rate.round() as usize, turnover.pushed);
-        (turnover.pushed, turnover.done)
+        assert!((turnover.pushed_per_second() * seconds - turnover.pushed as f64).abs() < 1e-6);
+        seen.push((turnover.pushed, turnover.done));
     };
-    assert_eq!(turnover().await, (0, 0));
+    look().await;
+    let began = Instant::now();
     ours.push_all(["a", "b", "c", "d"]).await.unwrap();
     theirs.push("e").await.unwrap();
     let mut held = within(PATIENCE, "items", theirs.pop_batch(4)).await.unwrap();
-    assert_eq!(turnover().await, (5, 0));
+    look().await;
     held.pop().unwrap().nack().await.unwrap();
     held.pop().unwrap().reject("no").await.unwrap();
     held.pop().unwrap().ack().await.unwrap();
     held.pop().unwrap().ack_then(["f"]).await.unwrap();
-    assert_eq!(turnover().await, (6, 2));
+    look().await;
     assert_eq!(drain(&ours).await.len(), 3);
-    assert_eq!(turnover().await, (6, 5));
+    look().await;
     // Those that are closed count no more.
     zk.close().await;
-    assert_eq!(turnover().await, (4, 3));
+    look().await;
+    let in_time = began.elapsed() < Duration::from_secs(9);
+    if in_time {
+        assert_eq!(seen, [(0, 0), (5, 0), (6, 2), (6, 5), (4, 3)]);
+    }
     clean(&fixture, [ours, watcher]).await;
+    in_time
 }
