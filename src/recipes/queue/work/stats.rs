@@ -35,7 +35,7 @@ pub struct QueueStats {
     pub oldest: Option<Duration>,
     /// Whether the queue is paused.
     pub paused: bool,
-    /// How many items came and went lately; nothing in what [`len`](WorkQueue::len) counts.
+    /// How many items came and went lately.
     pub turnover: Turnover,
 }
 
