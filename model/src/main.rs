@@ -4,6 +4,7 @@
 mod lease;
 mod line;
 mod report;
+mod semaphore;
 
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
     let mut report = Report::new(std::env::args().skip(1).collect());
     lease_checks(&mut report);
     line_checks(&mut report);
+    semaphore_checks(&mut report);
     report.end()
 }
 
@@ -91,5 +93,26 @@ fn line_checks(report: &mut Report) {
         ),
     ] {
         report.breaks(name, property, model(&[false, false], 1, ALL, Some(without)));
+    }
+}
+
+fn semaphore_checks(report: &mut Report) {
+    use crate::semaphore::{SemaphoreModel, Without};
+
+    let model = |wanted: &[u32], faults, without| SemaphoreModel {
+        wanted: wanted.to_vec(),
+        limit: 2,
+        faults,
+        without,
+    };
+    report.holds("semaphore, two clients, two faults", model(&[1, 2], 2, None));
+    report.holds("semaphore, three clients, two faults", model(&[1, 2, 1], 2, None));
+    for (name, faults, without) in [
+        ("semaphore without its turnstile", 0, Without::Turnstile),
+        ("semaphore in two transactions", 0, Without::OneTransaction),
+        ("semaphore without a check of the number", 1, Without::LimitCheck),
+    ] {
+        const LIMIT: &str = "permits stay within their number";
+        report.breaks(name, LIMIT, model(&[1, 2], faults, Some(without)));
     }
 }
