@@ -98,12 +98,12 @@ impl Crew {
 impl Client {
     /// What its processes wrote so far.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        let read = |log: &PathBuf| {
-            // A process that was killed at its start has written none.
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            text.lines().filter_map(Entry::parse).collect::<Vec<_>>()
-        };
         self.logs.iter().flat_map(read).collect()
+    }
+
+    /// What the process wrote that runs now.
+    pub(crate) fn latest_entries(&self) -> Vec<Entry> {
+        self.logs.last().map(read).unwrap_or_default()
     }
 
     fn split(&mut self) -> (&[Proxy], Victim<'_>) {
@@ -117,6 +117,12 @@ impl Client {
         };
         (&self.links, victim)
     }
+}
+
+fn read(log: &PathBuf) -> Vec<Entry> {
+    // A process that was killed at its start has written none.
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().filter_map(Entry::parse).collect()
 }
 
 /// A client under attack.

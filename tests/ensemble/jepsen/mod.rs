@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use zookeeper_client as zk;
-use zookeeper_testkit::{Fixture, History, background};
+use zookeeper_recipes::Coordinator;
+use zookeeper_testkit::{Fixture, History, background, eventually};
 
 pub(crate) use self::call::Call;
 use self::call::What;
@@ -49,10 +50,13 @@ async fn only_blind_writers_undo_what_others_wrote() {
     let fixture = ensemble.fixture("jepsen").await;
     prepare(&fixture).await;
     let mut crew = Crew::start(Role::Jepsen, PROCESSES, &ensemble, &fixture, &mut random).await;
-    let pauses = pause_inside(&crew, &mut random).await;
-    let struck = Struck::default();
-    crew.torment(&ensemble, &mut random, Instant::now() + long, &struck)
-        .await;
+    let (struck, mut pauses) = (Struck::default(), 0);
+    let rounds = u32::try_from(long.as_secs()).unwrap_or_default() / 120 + 1;
+    for _ in 0..rounds {
+        pauses += pause_inside(&crew, &mut random).await;
+        let until = Instant::now() + long / rounds;
+        crew.torment(&ensemble, &mut random, until, &struck).await;
+    }
     let mut broken = crew.finish(PATIENCE).await;
 
     let (mut places, mut operations) = (BTreeMap::<String, Calls>::new(), 0);
@@ -67,9 +71,10 @@ async fn only_blind_writers_undo_what_others_wrote() {
             Entry::Broken(promise) => broken.push(promise),
         }
     }
+    let last = ensemble.connect(&fixture, SESSION).await;
     let mut verdicts = Vec::new();
     for place in place::all() {
-        let found = in_the_end(place, &fixture, &crew).await;
+        let found = in_the_end(place, &last, &crew).await;
         let calls = places.remove(&place.to_string()).unwrap_or_default();
         add_up(&mut verdicts, place, judge(place, &calls, &found));
     }
@@ -77,7 +82,9 @@ async fn only_blind_writers_undo_what_others_wrote() {
     let emptied: Vec<String> = place::all().flat_map(Place::emptied).collect();
     let emptied: Vec<&str> = emptied.iter().map(String::as_str).collect();
     fixture.assert_no_nodes_left_within(PATIENCE, &emptied).await;
-    close_queue(&ensemble, &fixture, &history, &books).await;
+    let closing = Contender::last(&last, &Log::with_books(&history, &books), Pace::Brisk);
+    close_work_queues(&closing, Pace::Brisk, &fixture).await;
+    last.close().await;
     match audit(&books.facts()) {
         Ok(sum) => println!("workloads: WorkQueue: {sum}: 0 anomalies"),
         Err(violations) => broken.extend(violations),
@@ -110,22 +117,26 @@ fn add_up(verdicts: &mut Vec<(Place, Verdict)>, place: Place, more: Vec<Verdict>
 fn assert_as_promised(verdicts: &[(Place, Verdict)], seed: u64) {
     for (place, verdict) in verdicts {
         assert!(verdict.operations > 0, "nothing was tested: {verdict}");
-        let is_blind = place.care() == Care::Blind || verdict.subject.ends_with("-Blind");
-        assert!(is_blind || verdict.anomalies == 0, "seed {seed}: {verdict}");
+        assert!(
+            is_blind(place, verdict) || verdict.anomalies == 0,
+            "seed {seed}: {verdict}"
+        );
     }
     for kind in kinds() {
-        let shows = |(place, verdict): &&(Place, Verdict)| {
-            let seen = match place.care() {
-                Care::Blind => verdict.anomalies,
-                Care::Looked | Care::Fenced => verdict.refused,
+        let shows = |(place, verdict): &(Place, Verdict)| {
+            let seen = if is_blind(place, verdict) {
+                verdict.anomalies
+            } else {
+                verdict.refused
             };
             place.duty == kind && seen > 0
         };
-        assert!(
-            verdicts.iter().any(|verdict| shows(&verdict)),
-            "no pause inside {kind:?} was seen"
-        );
+        assert!(verdicts.iter().any(shows), "no pause inside {kind:?} was seen");
     }
+}
+
+fn is_blind(place: &Place, verdict: &Verdict) -> bool {
+    place.care() == Care::Blind || verdict.subject.ends_with("-Blind")
 }
 
 /// A process is paused in each.
@@ -150,54 +161,60 @@ async fn prepare(fixture: &Fixture) {
 }
 
 /// What is kept at `place`.
-async fn in_the_end(place: Place, fixture: &Fixture, crew: &Crew) -> String {
+async fn in_the_end(place: Place, zk: &Coordinator, crew: &Crew) -> String {
     match place.duty {
         Duty::Mutex => String::new(),
         Duty::SetInMemory(_) => std::fs::read_to_string(crew.directory().join(place.to_string())).unwrap_or_default(),
         Duty::SetInEnsemble(_) | Duty::Register(_) => {
-            fixture.raw().sync("/").await.expect("healed");
-            let (found, _) = fixture.raw().get_data(&place.node()).await.expect("healed");
+            let client = zk.client().await.expect("healed");
+            client.sync("/").await.expect("healed");
+            let (found, _) = client.get_data(&place.node()).await.expect("healed");
             String::from_utf8_lossy(&found).into_owned()
         }
     }
 }
 
-/// Empties the queue, when all clients are gone.
-async fn close_queue(ensemble: &Ensemble, fixture: &Fixture, history: &History, books: &Books) {
-    let zk = ensemble.connect(fixture, SESSION).await;
-    let last = Contender::last(&zk, &Log::with_books(history, books), Pace::Brisk);
-    close_work_queues(&last, Pace::Brisk, fixture).await;
-    zk.close().await;
-}
-
 /// Pauses a process inside its critical section at a place of each kind, until others have been there.
 async fn pause_inside(crew: &Crew, random: &mut fastrand::Rng) -> usize {
-    let mut stopped = Vec::new();
+    let mut stopped: Vec<(usize, Call)> = Vec::new();
     for kind in kinds() {
         let started = Instant::now();
         loop {
             assert!(started.elapsed() < PATIENCE, "no process comes to {kind:?}");
             let index = random.usize(..crew.clients.len());
             let client = &crew.clients[index];
-            if stopped.contains(&index) || !is_inside(client, kind) {
+            if stopped.iter().any(|(known, _)| *known == index) || inside(client, kind).is_none() {
                 background::sleep(Duration::from_millis(1)).await;
                 continue;
             }
             client.process.stop();
-            if is_inside(client, kind) {
-                stopped.push(index);
+            if let Some(call) = inside(client, kind) {
+                stopped.push((index, call));
                 break;
             }
             client.process.resume();
         }
     }
-    background::sleep(SESSION * 8 / 5).await;
-    stopped.iter().for_each(|index| crew.clients[*index].process.resume());
+    let since = now();
+    eventually(PATIENCE, "others do what the paused ones had begun", || async {
+        let done = |other: &Call, begun: &Call| {
+            (other.place == begun.place && other.what == begun.what && other.turn != begun.turn)
+                && other.returned.is_some_and(|returned| returned > since)
+        };
+        let others: Vec<Call> = crew.entries().into_iter().filter_map(into_call).collect();
+        stopped
+            .iter()
+            .all(|(_, begun)| others.iter().any(|other| done(other, begun)))
+    })
+    .await;
+    stopped
+        .iter()
+        .for_each(|(index, _)| crew.clients[*index].process.resume());
     stopped.len()
 }
 
-/// Whether a process has begun something of this kind and not ended it.
-fn is_inside(client: &Client, kind: Duty) -> bool {
+/// What a process has begun of this kind and not ended, if it has.
+fn inside(client: &Client, kind: Duty) -> Option<Call> {
     let places: Vec<String> = place::all()
         .filter(|place| place.duty == kind)
         .map(|place| place.to_string())
@@ -207,11 +224,16 @@ fn is_inside(client: &Client, kind: Duty) -> bool {
         _ => What::Change,
     };
     let mut open = BTreeMap::new();
-    for entry in client.entries() {
-        if let Entry::Call(call) = entry {
-            let is_open = call.what == begun && call.returned.is_none();
-            open.insert(call.turn.clone(), is_open && places.contains(&call.place));
-        }
+    for call in client.latest_entries().into_iter().filter_map(into_call) {
+        open.insert(call.turn.clone(), call);
     }
-    open.values().any(|is_open| *is_open)
+    let is_open = |call: &Call| call.what == begun && call.returned.is_none() && places.contains(&call.place);
+    open.into_values().find(is_open)
+}
+
+fn into_call(entry: Entry) -> Option<Call> {
+    match entry {
+        Entry::Call(call) => Some(call),
+        _ => None,
+    }
 }

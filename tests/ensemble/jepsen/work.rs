@@ -101,7 +101,7 @@ impl Worker<'_> {
         let last_look = match place.duty {
             Duty::Mutex => {
                 self.note(&call, What::Release, None);
-                self.hold(taken.hold(), granted).await
+                Some(self.hold(taken.hold(), granted).await)
             }
             _ => {
                 self.change(place, taken.hold(), &call).await?;
@@ -139,19 +139,19 @@ impl Worker<'_> {
         self.log.record(Entry::Call(call));
     }
 
-    /// Returns when it was last seen to be held.
-    async fn hold(&mut self, hold: &Hold, granted: Duration) -> Option<Duration> {
+    /// Takes its time, also if the hold is lost. Returns when that was last seen to be held.
+    async fn hold(&mut self, hold: &Hold, granted: Duration) -> Duration {
         let until = now() + LONGEST.mul_f64(self.random.f64());
-        let mut last = granted;
+        let (mut last, mut is_held) = (granted, true);
         while now() < until {
             sleep(LOOK).await;
             let look = now();
-            if !hold.is_held() {
-                break;
+            is_held &= hold.is_held();
+            if is_held {
+                last = look;
             }
-            last = look;
         }
-        Some(last)
+        last
     }
 
     /// Reads, takes its time, and writes.
