@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 use zookeeper_recipes::{ConnectOptions, Coordinator};
-use zookeeper_testkit::{Fixture, Proxy, background, eventually, four_letter};
+use zookeeper_testkit::{Fixture, Proxy, background, eventually, eventually_some, four_letter};
 
 /// The tick and the `syncLimit` that `scripts/ensemble-test.sh` configures, together: for so long a follower that is cut
 /// off from its leader goes on serving its clients.
@@ -141,6 +141,15 @@ impl Ensemble {
     /// Which servers follow.
     pub(crate) async fn followers(&self) -> Vec<usize> {
         self.in_mode("follower").await
+    }
+
+    /// The leader and the two followers of a healed ensemble. A busy machine may be slow to say so.
+    pub(crate) async fn leader_and_followers(&self) -> (usize, Vec<usize>) {
+        eventually_some(HEAL_PATIENCE, "a leader and two followers", || async {
+            let (leaders, followers) = (self.in_mode("leader").await, self.followers().await);
+            (leaders.len() == 1 && followers.len() == 2).then(|| (leaders[0], followers))
+        })
+        .await
     }
 
     async fn in_mode(&self, wanted: &str) -> Vec<usize> {

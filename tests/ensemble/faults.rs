@@ -37,7 +37,7 @@ impl ServerFault {
 
     /// Strikes a healed ensemble, and heals it after a while that is shorter or longer than a session.
     pub(crate) async fn strike(self, ensemble: &Ensemble, links: &[&[Proxy]], random: &mut fastrand::Rng) {
-        let (leader, followers) = (ensemble.leader().await, ensemble.followers().await);
+        let (leader, followers) = ensemble.leader_and_followers().await;
         let follower = followers[random.usize(..followers.len())];
         let mut long = between(Duration::from_millis(200), SESSION * 8 / 5, random);
         match self {
