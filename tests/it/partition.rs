@@ -87,6 +87,30 @@ async fn a_silence_longer_than_the_lease_ends_the_hold_before_the_waiter_gets_it
 }
 
 #[tokio::test]
+async fn an_unanswered_heartbeat_prolongs_no_hold() {
+    let fixture = Fixture::new("partition-heartbeat").await;
+    let (proxy, cluster) = fixture.proxied().await;
+    let zk = connect_to(&cluster, Duration::from_secs(6)).await;
+    let guard = acquire(&lock(&zk, LOCK)).await;
+    // A proof has just come: the next heartbeat is a while away, and the hold would last that much longer by it.
+    let end = || Instant::now() + guard.remaining();
+    let first = end();
+    eventually(PATIENCE, "a proof comes", || async {
+        end() > first + Duration::from_millis(250)
+    })
+    .await;
+    proxy.black_hole_replies();
+    let (sent, end) = (proxy.requests().heartbeats(), end());
+    let (reason, lost_at) = told(&guard).await;
+    assert_eq!(reason, LossReason::LeaseLapsed);
+    assert!(proxy.requests().heartbeats() > sent, "a heartbeat went out");
+    assert!(lost_at < end + Duration::from_millis(250), "{:?} late", lost_at - end);
+    proxy.heal();
+    drop(guard);
+    fixture.assert_no_nodes_left(&[LOCK]).await;
+}
+
+#[tokio::test]
 async fn a_cut_longer_than_the_session_ends_the_hold_and_a_new_session_follows() {
     let (fixture, proxy, zk) = start_proxied("partition-long", Duration::from_secs(2)).await;
     let lock = lock(&zk, LOCK);
