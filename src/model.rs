@@ -2,6 +2,8 @@
 //!
 //! Times are values: durations since an origin that the caller chooses.
 
+pub mod fuzz;
+
 use std::time::Duration;
 
 use crate::line::{self, Position};

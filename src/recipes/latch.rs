@@ -264,7 +264,7 @@ impl CountDownLatch {
     }
 }
 
-fn parse(data: &[u8]) -> Option<(u32, u32)> {
+pub(super) fn parse(data: &[u8]) -> Option<(u32, u32)> {
     let (total, missing) = std::str::from_utf8(data).ok()?.split_once(' ')?;
     let (total, missing) = (total.parse().ok()?, missing.parse().ok()?);
     (missing <= total).then_some((total, missing))

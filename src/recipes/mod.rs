@@ -35,3 +35,13 @@ pub(crate) use self::semaphore::PermitLimit;
 pub use self::semaphore::{Permit, PermitError, PermitHolder, PermitTimeoutError, Semaphore, TryPermitError};
 pub use self::shared_counter::{SharedCounter, SharedCounterError};
 pub use self::shared_value::{SharedValue, SharedValueError, Versioned};
+
+/// What reads the data of recipes, for a fuzzer.
+#[cfg(feature = "_model")]
+pub(crate) const PARSERS: &[fn(&[u8])] = &[
+    |data| _ = latch::parse(data),
+    election::parse,
+    relay::parse,
+    schedule::parse,
+    semaphore::parse,
+];

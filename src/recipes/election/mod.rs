@@ -322,3 +322,12 @@ fn candidate_data(value: &Bytes, reason: Option<&str>) -> Bytes {
         None => value.clone(),
     }
 }
+
+/// For a fuzzer.
+#[cfg(feature = "_model")]
+pub(super) fn parse(data: &[u8]) {
+    let name = String::from_utf8_lossy(data);
+    if let Some(mark) = marks::RankMark::parse(&name) {
+        assert_eq!(marks::RankMark::parse(&mark.to_string()), Some(mark));
+    }
+}

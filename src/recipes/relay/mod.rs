@@ -267,3 +267,9 @@ async fn remove_unless_in_use(session: &Arc<Session>, path: &str) -> Result<(), 
         Err(source) => Err(refused(path, source)),
     }
 }
+
+/// For a fuzzer.
+#[cfg(feature = "_model")]
+pub(super) fn parse(data: &[u8]) {
+    _ = record::Record::parse(data);
+}

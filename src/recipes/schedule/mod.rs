@@ -257,3 +257,9 @@ impl From<Interrupted> for ScheduleError {
         }
     }
 }
+
+/// For a fuzzer.
+#[cfg(feature = "_model")]
+pub(super) fn parse(data: &[u8]) {
+    _ = RunRecord::parse(data);
+}

@@ -277,3 +277,9 @@ impl Semaphore {
         .await
     }
 }
+
+/// For a fuzzer.
+#[cfg(feature = "_model")]
+pub(super) fn parse(data: &[u8]) {
+    _ = limit::Limit::parse(data);
+}

@@ -45,6 +45,8 @@ pub use self::errors::{
 pub use self::item::{NewItem, PushOptions};
 pub use self::stats::{ClaimInfo, QueueStats, Turnover};
 pub use self::status::ItemStatus;
+#[cfg(feature = "_model")]
+pub(crate) use self::store::PARSERS;
 pub use self::store::{InvalidItemId, ItemId, Order, RetryPolicy};
 pub use self::worker::{Completion, Job, Summary, Worker};
 

@@ -5,6 +5,7 @@
 //! * `draft`, `pushing`, `moving`, `steps` – transactions as values
 //! * `find` – where an item stands
 //! * `commit` – sending them, exactly once each
+//! * `parsers` – for a fuzzer, all that reads
 //! * `expiry` – what is forgotten after a time
 //! * `turnover` – how many items came and went lately
 
@@ -17,6 +18,8 @@ mod header;
 mod item;
 mod moving;
 mod names;
+#[cfg(feature = "_model")]
+mod parsers;
 mod paths;
 mod picture;
 mod pushing;
@@ -45,6 +48,8 @@ pub use self::item::{InvalidItemId, ItemId};
 #[cfg(test)]
 pub(crate) use self::names::SegmentName;
 pub(crate) use self::names::{GroupedName, Guid, Kind, Span};
+#[cfg(feature = "_model")]
+pub(crate) use self::parsers::PARSERS;
 pub(crate) use self::paths::{BlockId, Lane, QueueLayout, Slots, numbers, span_of, span_start};
 pub(crate) use self::picture::{Picture, Range, State};
 pub(crate) use self::records::{ClaimData, DeadData, Level, Outcome, Progress};
