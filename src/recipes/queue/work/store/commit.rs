@@ -224,7 +224,7 @@ impl Store {
         &self,
         session: &Arc<Session>,
         steps: &[(Operation, Role)],
-        level: Option<Level>,
+        level: Option<(Level, i32)>,
         receipt: &Receipt,
         sent: Instant,
     ) {
@@ -238,8 +238,8 @@ impl Store {
             if seen.tails.len() > LANES {
                 seen.tails.clear();
             }
-            if let (Some(level), Some((_, version))) = (level, seen.level) {
-                seen.level = Some((level, version.wrapping_add(1)));
+            if let Some(written) = level {
+                seen.wrote_level(written);
             }
             for (_, role) in steps {
                 if let Role::NewLane(lane) = role {

@@ -72,7 +72,8 @@ pub(crate) struct Draft<'a> {
 pub(crate) enum Drafted {
     Complete {
         steps: Vec<(Operation, Role)>,
-        level: Option<Level>,
+        /// What it makes of the level, and the version that this gets.
+        level: Option<(Level, i32)>,
         counts: ItemCounts,
     },
     Missing(Vec<Lane>),
@@ -233,7 +234,7 @@ impl<'a> Draft<'a> {
                 ..before
             };
             self.set(self.known.layout.level(), after.encode(), Some(version), Role::Level);
-            level = Some(after);
+            level = Some((after, version.wrapping_add(1)));
         }
         Drafted::Complete {
             steps: self.steps,

@@ -88,6 +88,26 @@ struct Seen {
     turnover: TurnoverRecord,
 }
 
+impl Seen {
+    fn new() -> Self {
+        Self {
+            tails: HashMap::new(),
+            header: None,
+            level: None,
+            clock: None,
+            turnover: TurnoverRecord::new(),
+        }
+    }
+
+    /// A transaction has written this level and given it this version. Another one of this handle may have written or read
+    /// a later one meanwhile, which stands: a level beside the version of another one would let too many items in.
+    fn wrote_level(&mut self, (level, version): (Level, i32)) {
+        if self.level.is_none_or(|(_, seen)| version.wrapping_sub(seen) > 0) {
+            self.level = Some((level, version));
+        }
+    }
+}
+
 impl Store {
     pub(crate) fn new(zk: Coordinator, path: NodePath, asked: Asked) -> Self {
         Self {
@@ -95,13 +115,7 @@ impl Store {
             ledgers: Ledgers::new(path.descendant("ledgers")),
             layout: QueueLayout::new(path),
             asked,
-            seen: Mutex::new(Seen {
-                tails: HashMap::new(),
-                header: None,
-                level: None,
-                clock: None,
-                turnover: TurnoverRecord::new(),
-            }),
+            seen: Mutex::new(Seen::new()),
         }
     }
 
@@ -349,5 +363,18 @@ mod tests {
         assert_eq!(newer_clock(known, 15_350, at(300), at(400)), 15_350);
         // Clocks do not run alike.
         assert_eq!(newer_clock(known, 10_250, at(300), at(400)), 10_400);
+    }
+    #[test]
+    fn a_later_level_stands() {
+        let level = |items| Level { capacity: 10, items };
+        let mut seen = Seen::new();
+        seen.wrote_level((level(3), 5));
+        seen.wrote_level((level(4), 6));
+        assert_eq!(seen.level, Some((level(4), 6)));
+        seen.wrote_level((level(2), 5));
+        assert_eq!(seen.level, Some((level(4), 6)));
+        seen.level = Some((level(9), i32::MAX));
+        seen.wrote_level((level(8), i32::MIN));
+        assert_eq!(seen.level, Some((level(8), i32::MIN)));
     }
 }
