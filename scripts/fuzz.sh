@@ -49,5 +49,12 @@ seeds_of_parsers() {
     done
 }
 
+case ${2:-frames} in
+frames | parsers) ;;
+*)
+    printf '==> no target %s; there are: frames parsers\n' "$2" >&2
+    exit 64
+    ;;
+esac
 [ "${2:-frames}" != frames ] || fuzz frames embedded/fuzz
 [ "${2:-parsers}" != parsers ] || fuzz parsers fuzz

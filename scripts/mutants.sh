@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Breaks the pure parts of the crate in every way that cargo-mutants knows (cargo install cargo-mutants), one at a time, and
-# says which changes no unit test notices. docs/proof.md tells why those that are left may stay.
+# says which changes no unit test notices. Needs what the feature `sasl` is built with, see .ci/run.
 #
 #   scripts/mutants.sh             all groups; hours on 2 cores
 #   scripts/mutants.sh lease rules these groups
@@ -25,6 +25,18 @@ groups=(
 
 main() {
     local wanted=" $* " entry name filter output=${CARGO_TARGET_DIR:-$PWD/target}/mutants failed=
+    cargo mutants --version >/dev/null || {
+        printf '==> cargo-mutants is missing: cargo install cargo-mutants\n' >&2
+        exit 1
+    }
+    local known
+    known=$(printf '%s\n' "${groups[@]%% *}")
+    for name in "$@"; do
+        grep -qxF -- "$name" <<<"$known" || {
+            printf '==> no group %s; there are: %s\n' "$name" "${known//$'\n'/ }" >&2
+            exit 64
+        }
+    done
     mkdir -p "$output"
     for entry in "${groups[@]}"; do
         local words

@@ -9,10 +9,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
+    PATH=$HOME/.cargo/bin:$PATH
+fi
+# A container would not see the certificates.
+unset ZK_TEST_IMAGE
 for program in java openssl cargo; do
     command -v "$program" >/dev/null || {
         printf '==> %s is missing; install it, and run this again\n' "$program" >&2
         exit 1
     }
 done
+[ -n "${ZK_TEST_CLASSPATH:-}" ] || [ -e /usr/share/java/zookeeper.jar ] || {
+    printf '==> no jars of a ZooKeeper; apt-get install libzookeeper-java, or name some in ZK_TEST_CLASSPATH\n' >&2
+    exit 1
+}
 exec cargo test --features tls,sasl --test secure -- --nocapture --test-threads=3 "$@"

@@ -30,7 +30,7 @@ main() {
         classpath "$version" >/dev/null
     done
     # One build for all versions, also where the sources change meanwhile.
-    tests=$(cargo test --all-features --test it --no-run 2>&1 | tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+    tests=$(cargo test --all-features --test it --no-run --color never 2>&1 | tee >(cat >&2) | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
     [ -x "$tests" ] || fail "tests/it was not built"
     for version in "${versions[@]}"; do
         run "$version" "$@"
@@ -86,7 +86,7 @@ run() {
     local log=$results/$version.log began=$SECONDS
     ZK_TEST_SERVER=real ZK_TEST_CLASSPATH=$(classpath "$version") RUST_TEST_THREADS=${RUST_TEST_THREADS:-6} \
         nice "$tests" "$@" >"$log" 2>&1 || true
-    grep -E '^test .* \.\.\. (ok|FAILED|ignored)' "$log" | sed -E 's/^test (.*) \.\.\. (ok|FAILED|ignored).*/\1 \2/' |
+    { grep -E '^test .* \.\.\. (ok|FAILED|ignored)' "$log" || true; } | sed -E 's/^test (.*) \.\.\. (ok|FAILED|ignored).*/\1 \2/' |
         sort >"$results/$version.tests"
     grep -E '^test result:' "$log" || fail "the tests did not end; see $log"
     say "ZooKeeper $version: $((SECONDS - began)) s"

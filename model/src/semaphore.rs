@@ -52,7 +52,7 @@ enum Phase {
     Enough(u8),
     /// There were not: so many were taken, by that version.
     Waiting(usize, u8),
-    /// Only without [`Without::OneTransaction`]: its place has ended, its permits are still to be made.
+    /// Only where [`Without::OneTransaction`] is set: its place has ended, its permits are still to be made.
     Between,
     Holding,
     Lost,

@@ -68,6 +68,7 @@ pub(crate) use self::lease::LeaseClock;
 #[cfg(feature = "_model")]
 pub(crate) use self::moment::Moment;
 pub(crate) use self::operation::Operation;
+pub(crate) use self::pool::Room;
 pub(crate) use self::reaper::{find_by_guids, owned_stat};
 pub(crate) use self::registry::{CleanupToken, CleanupWait, NodeKey, NodeLocation};
 pub(crate) use self::request::{Applied, Commit, CreatedNode, Reply, Unanswered};

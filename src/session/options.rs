@@ -171,8 +171,8 @@ impl ConnectOptions {
     /// A session watches some 800 of these nodes itself. All others are watched by one more session, which owns nothing
     /// and is replaced when it loses its server. It sends a `sync` five times per session timeout.
     ///
-    /// Each lock, election, permit, member or consumer has all its nodes in one of them. Beyond this many sessions a place
-    /// is refused with [`Error::SessionsFull`](crate::Error::SessionsFull).
+    /// Each lock, election, permit, member or claim has all its nodes in one of them. Beyond this many sessions a place is
+    /// refused with [`Error::SessionsFull`](crate::Error::SessionsFull).
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
         self

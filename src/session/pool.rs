@@ -19,7 +19,7 @@ use super::current::{CurrentSession, Slot};
 use super::moment::Moment;
 use super::options::ConnectOptions;
 use super::reaper;
-use super::registry::{EPHEMERAL_BYTES, node_bytes};
+use super::registry::{EPHEMERAL_BYTES, node_bytes, reservable};
 use super::state::{SessionState, States, lock};
 use super::supervisor::{self, Supervisor};
 
@@ -133,8 +133,8 @@ impl Pool {
     /// [`Error::AuthFailed`].
     pub(super) async fn place(self: &Arc<Self>, path: &str, nodes: usize) -> Result<Room, Error> {
         let bytes = nodes.saturating_mul(node_bytes(self.config.chroot_len, path));
-        if bytes > self.config.at_most(EPHEMERAL_BYTES) {
-            // More than any session may own. Where it belongs it is refused, and says why.
+        if bytes > self.reservable() {
+            // More than any session has room for. Where it belongs it is refused, and says why.
             let session = self.first().clone().current().await?;
             return Ok(Room { session, bytes: 0 });
         }
@@ -243,8 +243,13 @@ impl Pool {
             sessions: self.count(),
             max_sessions: self.config.max_sessions,
             bytes,
-            limit: self.config.at_most(EPHEMERAL_BYTES),
+            limit: self.reservable(),
         }
+    }
+
+    /// How many bytes of paths can be reserved in a session that owns nothing.
+    fn reservable(&self) -> usize {
+        reservable(self.config.at_most(EPHEMERAL_BYTES))
     }
 }
 

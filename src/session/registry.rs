@@ -101,6 +101,11 @@ pub(super) fn node_bytes(chroot_len: usize, path: &str) -> usize {
 /// Which part of a session's bytes is for nodes that reserve nothing.
 const UNRESERVED: usize = 16;
 
+/// How much of `limit` can be reserved.
+pub(super) fn reservable(limit: usize) -> usize {
+    limit - limit / UNRESERVED
+}
+
 /// What a node adds to the transaction, beside its path.
 const NODE_OVERHEAD: usize = 4;
 
@@ -220,8 +225,7 @@ impl Registry {
     pub(crate) fn reserve(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
         let load = state.bytes.saturating_add(state.reserved);
-        let most = self.limit - self.limit / UNRESERVED;
-        let is_reserved = load.saturating_add(bytes) <= most && !state.closed;
+        let is_reserved = load.saturating_add(bytes) <= reservable(self.limit) && !state.closed;
         if is_reserved {
             state.reserved = state.reserved.saturating_add(bytes);
         }

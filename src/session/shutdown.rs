@@ -93,7 +93,7 @@ pub struct ShutdownReport {
 impl Coordinator {
     /// Shuts all recipes of this coordinator down in good order, within `bound`:
     ///
-    /// 1. *Stop taking*. Calls that wait for a lock, a permit, a leadership, a turn or an item of a queue fail with
+    /// 1. *Stop taking*. Calls that wait for a lock, a permit, a leadership, a turn, a barrier or an item of a queue fail with
     ///    [`Error::Closed`], as new ones do; their places in line are given up. Workers begin nothing more. Leaders under
     ///    [`run`](crate::LeaderElection::run) resign once the run of a [`Schedule`](crate::Schedule) that goes on is
     ///    finished. [`shutting_down`](Self::shutting_down) resolves, for loops of your own.

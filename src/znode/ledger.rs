@@ -136,12 +136,12 @@ impl Ledgers {
         }
     }
 
-    /// One that is not in use. Those of former sessions, and those that are too many, go to the reaper.
+    /// One of this session that is not in use. Those of sessions that have ended go to the reaper.
     fn idle(&self, session: &Arc<Session>) -> Option<Ledger> {
         let mut idle = lock(&self.idle);
-        idle.retain(|ledger| Arc::ptr_eq(ledger.node.session(), session));
-        idle.truncate(IDLE);
-        idle.pop()
+        idle.retain(|ledger| ledger.node.session().end_reason().is_none());
+        let of_session = |ledger: &Ledger| Arc::ptr_eq(ledger.node.session(), session);
+        idle.iter().rposition(of_session).map(|index| idle.remove(index))
     }
 }
 

@@ -32,6 +32,7 @@ pub use ensemble::RealEnsemble;
 pub use fixture::Fixture;
 pub use history::{Grant, Held, History, Mode, Summary, Violation};
 pub use options::ServerOptions;
+pub use port::free as free_port;
 pub use proxy::{Counts, Fault, Injection, Op, Proxy, Request, When};
 pub use server::RealServer;
 pub use truth::ServerTruth;

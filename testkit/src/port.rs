@@ -11,7 +11,7 @@ use crate::lock;
 ///
 /// It lies below the range from which Linux picks source ports. A port of that range could be given away while its
 /// server is down, even to a client that connects to that very port and then talks to itself.
-pub(crate) fn free() -> u16 {
+pub fn free() -> u16 {
     const FIRST: u16 = 11_000;
     const COUNT: u16 = 20_000;
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);

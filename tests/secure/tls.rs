@@ -1,10 +1,8 @@
 //! TLS: what the server shows, and what it asks to be shown.
 
-use std::net::TcpListener;
-
 use zookeeper_recipes::zookeeper_client::TlsOptions;
 use zookeeper_recipes::{ConnectError, ConnectOptions};
-use zookeeper_testkit::{RealServer, ServerOptions};
+use zookeeper_testkit::{RealServer, ServerOptions, free_port};
 
 use crate::certificates::{Authority, Certificate, Valid};
 use crate::{attempt, lock_once, options};
@@ -18,7 +16,7 @@ struct TlsServer {
 impl TlsServer {
     /// `client_auth` is `none` or `need`.
     async fn start(authority: &Authority, valid: Valid, client_auth: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let store = authority.key_store("server", valid).display().to_string();
         let trust = authority.pem_file().display().to_string();
         let server = ServerOptions::new()

@@ -1,5 +1,7 @@
 //! What sessions tell: those without a connection, those of one process, and what the servers' ticks allow them.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use zookeeper_client::{Acls, Client, CreateMode};
 use zookeeper_testkit::{Fixture, eventually};
@@ -8,7 +10,13 @@ use crate::harness::{PATIENCE, Scratch, end, signal, start, zkr, zkr_json, zkr_o
 
 /// A contender whose process is gone and whose session is not; its session.
 async fn a_ghost(fixture: &Fixture, directory: &str) -> String {
-    let client = fixture.connect_with(Client::connector().with_detached()).await;
+    let client = fixture
+        .connect_with(
+            Client::connector()
+                .with_detached()
+                .with_session_timeout(Duration::from_secs(40)),
+        )
+        .await;
     let open = Acls::anyone_all();
     let parent = CreateMode::Persistent.with_acls(open);
     client.create(directory, b"", &parent).await.expect("it is new");

@@ -39,9 +39,12 @@ impl SessionSums {
             let own = contender.path.len();
             let watches = if is_line && !contender.is_holder { ahead } else { 0 };
             *self.watched.entry(contender.session_id).or_default() += own + watches;
-            self.owners
-                .entry(contender.session_id)
-                .or_insert_with(|| contender.clone());
+            // A persistent node has no session that could be gone.
+            if contender.session_id != 0 {
+                self.owners
+                    .entry(contender.session_id)
+                    .or_insert_with(|| contender.clone());
+            }
             ahead = own;
         }
         let is_empty = place.kind == PlaceKind::Node && place.count == 0 && place.stat.data_length == 0;

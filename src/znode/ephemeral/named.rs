@@ -43,6 +43,8 @@ impl NamedEphemeral {
         loop {
             session.connected().await?;
             let connection = session.connection();
+            // Before the create as well: what it meets may be removed, and unknown, by the time of the read.
+            let mut own = session.named(path.as_str());
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
             if let Some(guard) = CleanupGuard::register_named(session, path.as_str(), cleanup.cloned())? {
                 let reply = session.create(path.as_str(), data, zk::CreateMode::Ephemeral).await?;
@@ -63,7 +65,7 @@ impl NamedEphemeral {
                     (Creation::Unapplied, _) => continue,
                 }
             }
-            let own = session.named(path.as_str());
+            own.extend(session.named(path.as_str()));
             let (stat, mut watch) = stat_and_watch(session, path.as_str()).await?;
             let Some(owner) = stat.map(|stat| owning_session(&stat)) else {
                 // It was there a moment ago: on its way out, or on a server that is ahead of ours.

@@ -50,10 +50,12 @@ async fn only_blind_writers_undo_what_others_wrote() {
     let fixture = ensemble.fixture("jepsen").await;
     prepare(&fixture).await;
     let mut crew = Crew::start(Role::Jepsen, PROCESSES, &ensemble, &fixture, &mut random).await;
+    // How often it is asked depends on time, unlike the faults.
+    let mut pausing = random.fork();
     let (struck, mut pauses) = (Struck::default(), 0);
     let rounds = u32::try_from(long.as_secs()).unwrap_or_default() / 120 + 1;
     for _ in 0..rounds {
-        pauses += pause_inside(&crew, &mut random).await;
+        pauses += pause_inside(&crew, &mut pausing).await;
         let until = Instant::now() + long / rounds;
         crew.torment(&ensemble, &mut random, until, &struck).await;
     }

@@ -139,7 +139,7 @@ impl Worker<'_> {
         self.log.record(Entry::Call(call));
     }
 
-    /// Takes its time, also if the hold is lost. Returns when that was last seen to be held.
+    /// Takes its time, whether the hold is lost or not. Returns when that was last seen to be held.
     async fn hold(&mut self, hold: &Hold, granted: Duration) -> Duration {
         let until = now() + LONGEST.mul_f64(self.random.f64());
         let (mut last, mut is_held) = (granted, true);

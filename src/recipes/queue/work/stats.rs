@@ -41,8 +41,9 @@ pub struct QueueStats {
 
 /// How many items came to a queue and ended in the last ten to twenty seconds.
 ///
-/// The handles of the queue count what they do, and write it with the transactions by which they do it. So this counts
-/// handles whose session still lives, which are all but those that were closed or lost in that time.
+/// The handles of the queue count what they do, and write it with the transactions by which they do it. A handle that was
+/// closed, or whose session has ended, is not counted any more. Of what a handle did at the same moment in two
+/// transactions, one may be missing until its next transaction.
 ///
 /// # Examples
 /// ```no_run
@@ -202,7 +203,7 @@ impl Store {
             oldest.map(|time| Duration::from_millis(u64::try_from(now.saturating_sub(time)).unwrap_or_default()));
         if all {
             stats.dead = self.count_dead(session).await?;
-            stats.turnover = self.turnover_of_all(session, now).await?;
+            stats.turnover = self.turnover_of_all(session).await?;
         }
         Ok(stats)
     }
@@ -261,7 +262,7 @@ impl Store {
     }
 
     /// What all handles of the queue did lately. A handle writes several ledgers; the last one that it wrote counts.
-    async fn turnover_of_all(&self, session: &Arc<Session>, now: i64) -> Result<Turnover, Interrupted> {
+    async fn turnover_of_all(&self, session: &Arc<Session>) -> Result<Turnover, Interrupted> {
         let directory = self.layout.directory("ledgers");
         let ledgers = list(session, &directory).await?;
         let reads = ledgers.iter().map(|ledger| {
@@ -277,6 +278,7 @@ impl Store {
                 }
             }
         }
+        let now = self.now(session).await?;
         let mut counts = ItemCounts::default();
         for (_, record) in latest.values() {
             counts.add(record.since(now));

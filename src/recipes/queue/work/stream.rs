@@ -38,7 +38,7 @@ impl<T: Payload> WorkQueue<T> {
     /// count as an attempt.
     ///
     /// # Errors
-    /// As [`pop`](Self::pop). After [`Error::Closed`] the stream ends; after another error it goes on.
+    /// As [`pop`](Self::pop). After one that [`is_closed`](Error::is_closed) the stream ends; after another it goes on.
     ///
     /// # Cancel safety
     /// Dropping what waits for the next item loses nothing: what was fetched stays in the stream.
@@ -54,7 +54,7 @@ impl<T: Payload> WorkQueue<T> {
         Box::pin(stream::unfold(prefetch, |prefetch| async move {
             let mut prefetch = prefetch?;
             match prefetch.next().await {
-                Err(Error::Closed) => Some((Err(Error::Closed), None)),
+                Err(error) if error.is_closed() => Some((Err(error), None)),
                 next => Some((next, Some(prefetch))),
             }
         }))
@@ -95,6 +95,9 @@ impl<T: Payload> Prefetch<T> {
                     self.fetched.pop_front();
                     continue;
                 }
+            }
+            if *self.queue.inner.closing.borrow() {
+                continue;
             }
             let Some(assignment) = self.fetched.pop_front() else {
                 continue;

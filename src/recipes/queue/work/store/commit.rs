@@ -117,8 +117,11 @@ impl Store {
     }
 
     fn turned_over(&self, counts: ItemCounts) {
-        let turnover = self.turnover(counts);
-        self.seen().turnover = turnover;
+        let now = self.clock();
+        let mut seen = self.seen();
+        if let Some(now) = now {
+            seen.turnover = seen.turnover.with(now, counts);
+        }
     }
 
     /// Asks for the ensemble's clock.

@@ -17,7 +17,7 @@ use super::select::{Candidate, CandidateKey, STRICT_RANGES};
 use super::view::{Aim, View};
 use crate::error::Error;
 use crate::line::Line;
-use crate::session::{Interrupted, Lost, Session};
+use crate::session::{Interrupted, Lost, Room, Session};
 use crate::znode::Ephemeral;
 
 /// An item that came too late for its call belongs to the next pop of this handle for so long.
@@ -44,6 +44,8 @@ pub(super) struct Memory {
     pub(super) view: View,
     /// The id of the session that has shown the view.
     session: i64,
+    /// What was reserved in a session did not suffice once.
+    needs_more_room: bool,
     /// Whether others were met in line, so that nothing is claimed without a place there.
     pub(super) lines_up: bool,
     pub(super) swept: Option<Instant>,
@@ -115,14 +117,7 @@ pub(crate) async fn take_all(popper: Popper, incoming: mpsc::UnboundedReceiver<D
             memory.spare = demands.hand_out(spare);
             continue;
         }
-        // A ledger, and the place in line, which goes when the claims come.
-        let nodes = 1 + demands.wanted().len().clamp(1, STRICT_RANGES);
-        let room = match popper
-            .store
-            .zk
-            .place(&popper.store.layout.directory("consumers"), nodes)
-            .await
-        {
+        let room = match popper.room(&demands, &memory).await {
             Ok(room) => room,
             Err(error) => {
                 demands.fail(&error);
@@ -144,6 +139,9 @@ pub(crate) async fn take_all(popper: Popper, incoming: mpsc::UnboundedReceiver<D
                 debug!(%reason, "the turn is lost; beginning again");
                 memory.view = View::default();
             }
+            Err(Interrupted::Failed(Error::TooManyEphemerals { .. })) if !memory.needs_more_room => {
+                memory.needs_more_room = true;
+            }
             Err(Interrupted::Failed(error)) => demands.fail(&popper.store.zk.ended().unwrap_or(error)),
         }
     }
@@ -159,6 +157,20 @@ async fn until(instant: Option<Instant>) {
 }
 
 impl Popper {
+    /// Room for a ledger, and for the place in line, which goes when the claims come.
+    async fn room(&self, demands: &Demands, memory: &Memory) -> Result<Room, Error> {
+        // More may be wanted by then than now.
+        let claims = match memory.needs_more_room {
+            true => STRICT_RANGES,
+            false => demands.wanted().len().clamp(1, STRICT_RANGES),
+        };
+        let (directory, mut closing) = (self.store.layout.directory("consumers"), self.closing.clone());
+        tokio::select! {
+            placed = self.store.zk.place(directory.as_str(), 1 + claims) => placed,
+            _ = closing.wait_for(|closing| *closing) => Err(Error::Closed),
+        }
+    }
+
     fn tell_untidy(&self, view: &View) {
         for block in &view.untidy {
             let _ = self.untidy.send(*block);
