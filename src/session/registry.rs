@@ -464,8 +464,9 @@ mod tests {
         assert!(registry.reserve(600));
         let node = NodeLocation::Path("n".repeat(300 - NODE_OVERHEAD));
         let key = registry.insert(node, None, Arc::new(End::new())).unwrap();
-        assert!(!registry.reserve(101) && registry.reserve(100));
-        registry.give_back(700);
+        let left = 1_000 - 1_000 / UNRESERVED - 900;
+        assert!(!registry.reserve(left + 1) && registry.reserve(left));
+        registry.give_back(600 + left);
         assert!(!registry.close_if_idle());
         registry.remove(key);
         assert!(registry.close_if_idle());

@@ -1,8 +1,9 @@
 //! Tests of the lease clock. Here single cases; `leader` holds it against a model of the ensemble, `slow` simulates
-//! the heartbeats of slow links and stalls, `grants` and `terms` are the rules beside the lease.
+//! the heartbeats of slow links and stalls, `grants` and `terms` are the rules beside the lease, `edges` their bounds.
 
 use super::*;
 
+mod edges;
 mod grants;
 mod leader;
 mod slow;

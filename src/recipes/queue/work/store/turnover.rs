@@ -68,11 +68,10 @@ impl TurnoverRecord {
     pub(crate) fn since(&self, now: i64) -> ItemCounts {
         let mut counts = ItemCounts::default();
         let window = now.div_euclid(WINDOW);
-        // It may be a little ahead of what is known of the clock.
-        if (window - 1..=window + 1).contains(&self.window) {
+        if (window - 1..=window).contains(&self.window) {
             counts.add(self.current);
         }
-        if (window..=window + 1).contains(&self.window) {
+        if self.window == window {
             counts.add(self.before);
         }
         counts

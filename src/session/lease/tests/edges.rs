@@ -1,0 +1,40 @@
+//! Where one rule ends and the next begins: what mutants of the comparisons get wrong.
+
+use super::*;
+
+#[test]
+fn an_older_proof_changes_nothing() {
+    let start = start();
+    let mut clock = clock(start);
+    let sent = run_until(&mut clock, start, ms(60_000));
+    clock.proved(sent, sent + ms(1));
+    let (latest, end) = (clock.latest, clock.end);
+    clock.proved(sent - ms(500), sent + ms(2));
+    assert_eq!((clock.latest, clock.end), (latest, end));
+}
+
+#[test]
+fn the_longest_unnoticed_gap_is_no_pause() {
+    let start = start();
+    let mut clock = clock(start);
+    clock.alive(start + clock.unnoticed());
+    assert!(clock.paused.is_none());
+    clock.alive(start + clock.unnoticed() * 2 + ms(1));
+    assert!(clock.paused.is_some());
+}
+
+#[test]
+fn pauses_are_two_where_a_ping_fits_between() {
+    let start = start();
+    let mut clock = clock(start);
+    let between = clock.longest_gap() + clock.margin;
+    let first = start + ms(1_000);
+    clock.pause(start, first);
+    clock.pause(first + between, first + between + ms(1_000));
+    assert_eq!(clock.paused.map(|pause| pause.from), Some(first + between));
+    clock.pause(
+        first + between + ms(1_000) + between - ms(1),
+        first + between * 2 + ms(2_000),
+    );
+    assert_eq!(clock.paused.map(|pause| pause.from), Some(first + between));
+}
