@@ -10,14 +10,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Group, unit tests, files.
-readonly work=src/recipes/queue/work/store
+readonly store=src/recipes/queue/work/store
 groups=(
     "lease session::lease src/session/lease/mod.rs src/session/lease/schedule.rs src/session/lease/terms.rs"
     "line line:: src/line/position.rs src/line/ahead.rs src/line/order.rs src/line/names.rs"
     "names znode::name src/znode/name.rs"
     "rules recipes:: src/recipes/semaphore/limit.rs src/recipes/double_barrier/rule.rs"
-    "records $work::records $work/records.rs"
-    "codecs $work:: $work/codec.rs $work/header.rs $work/item.rs $work/names.rs $work/retry.rs"
+    "records $store::records $store/records.rs"
+    "codecs $store:: $store/codec.rs $store/header.rs $store/item.rs $store/names.rs $store/retry.rs"
     "retry session::retry src/session/retry.rs"
     "schedule recipes::schedule src/recipes/schedule/decide.rs src/recipes/schedule/record.rs"
     "relay recipes::relay src/recipes/relay/record.rs"
