@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs tests/it on several versions of real ZooKeeper and says what differs. Slow: some 15 minutes a version.
 #
-#   scripts/server-matrix.sh                         3.6.3, 3.8.0 and 3.9.3, all tests
-#   scripts/server-matrix.sh 3.6.3 3.9.3 -- lock::   these versions, only the tests whose names contain this
+#   scripts/server-matrix.sh                              3.6.3, 3.8.0 and 3.9.3, all tests
+#   scripts/server-matrix.sh 3.6.3 3.9.3 -- fair_lock::   these versions, only the tests whose names contain this
 #
 # Needs Java, python3 with venv, and the headers that the feature `sasl` is built with (see .ci/run). The jars of 3.8.0
 # are those of Debian's libzookeeper-java; the others lie in source packages of pyspark, of which pip downloads 320 MB

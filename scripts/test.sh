@@ -2,7 +2,7 @@
 # Runs all tests, and installs a ZooKeeper server for them first where there is none.
 #
 #   scripts/test.sh             everything
-#   scripts/test.sh lock::      only the tests whose names contain this; all arguments go to `cargo test`
+#   scripts/test.sh fair_lock:: only the tests whose names contain this; all arguments go to `cargo test`
 #   scripts/test.sh --install   installs what is missing without a question (first argument)
 #
 # The server is, in this order: the jars of ZK_TEST_CLASSPATH; the Docker image ZK_TEST_IMAGE; Debian's or Ubuntu's

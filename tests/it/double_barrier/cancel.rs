@@ -4,7 +4,7 @@ use zookeeper_recipes::{DoubleBarrier, Entered};
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{PATH, all_inside, all_leave, barrier, enter, entered, leave, left};
-use crate::cancellation::poll_times;
+use crate::support::polls::poll_times;
 use crate::support::{LONG, PATIENCE, SILENCE, connect_each, session_id};
 
 /// Drops `attempt` of one of two after every number of polls, with the other one waiting or coming later.

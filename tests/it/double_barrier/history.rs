@@ -8,7 +8,7 @@ use zookeeper_recipes::DoubleBarrier;
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::PATH;
-use crate::sessions::expire;
+use crate::support::sessions::expire;
 use crate::support::{PATIENCE, connect};
 
 /// Rounds of all workers, while sessions expire and members give up: never open before enough are there, never left

@@ -1,10 +1,12 @@
 //! The double barrier: all begin together and all end together, whoever dies, gives up or comes late.
 
 mod basics;
+mod budget;
 mod cancel;
-mod faults;
+mod curator_bugs;
 mod history;
-mod rows;
+mod loss;
+mod replies;
 
 use zookeeper_recipes::{Coordinator, DoubleBarrier, Entered, ReleaseError};
 use zookeeper_testkit::{Fixture, eventually, within};

@@ -10,7 +10,7 @@ use zookeeper_recipes::{Coordinator, LeaderElection, Leadership};
 use zookeeper_testkit::{Fixture, within};
 
 use super::{LEADER, lead};
-use crate::budget::make_dir;
+use crate::support::cost::make_dir;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// By how much the minute is shortened, and all pauses with it. `ELECTION_FULL_LENGTH=1` takes the minute as it is.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use zookeeper_testkit::{Fixture, Op, eventually, within};
 
 use super::{LAYOUTS, LEADER, elected, election, lead, leads, stand};
-use crate::budget::make_dir;
+use crate::support::cost::make_dir;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 #[tokio::test]

@@ -3,10 +3,13 @@
 
 mod backoff;
 mod budget;
+mod curator_bugs;
+mod history;
 mod observe;
+mod overflow;
 mod rank;
 mod ready;
-mod rows;
+mod revocation;
 mod run;
 mod spreading;
 mod succession;

@@ -4,7 +4,7 @@ use zookeeper_recipes::{ElectionLayout, LossReason, ProclaimError};
 use zookeeper_testkit::{Fixture, Op, When, within};
 
 use super::{LAYOUTS, LEADER, election, lead, leads, value};
-use crate::sessions::session_of;
+use crate::support::sessions::session_of;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use zookeeper_recipes::{Coordinator, Error, FencingToken, LeaderElection, Leader
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{LEADER, MARKS, lead};
-use crate::sessions::session_of;
+use crate::support::sessions::session_of;
 use crate::support::{PATIENCE, connect};
 
 const GRACE: Duration = Duration::from_secs(1);

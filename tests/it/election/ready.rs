@@ -9,7 +9,7 @@ use zookeeper_recipes::{LeaderElection, Leadership, LossReason, Participant, Pro
 use zookeeper_testkit::{Fixture, Op, When, within};
 
 use super::{LAYOUTS, LEADER, MARKS, elected, election, lead, leads, stand, value};
-use crate::sessions::expire;
+use crate::support::sessions::expire;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 fn is_ready(who: &str) -> impl Fn(&Option<Participant>) -> bool {

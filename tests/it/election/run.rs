@@ -10,7 +10,7 @@ use zookeeper_recipes::{ElectionLayout, LeaderElection, Leadership, LossReason, 
 use zookeeper_testkit::{Fixture, within};
 
 use super::{LAYOUTS, LEADER, election};
-use crate::sessions::{assert_expired, expire};
+use crate::support::sessions::{assert_expired, expire};
 use crate::support::{PATIENCE, connect};
 
 /// Tells when the work is dropped, and whether the hold under it was still there then.

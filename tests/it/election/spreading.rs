@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use zookeeper_recipes::{LeaderElection, Leadership};
 use zookeeper_testkit::{Fixture, eventually};
 
-use crate::sessions::session_of;
 use crate::support::connect;
+use crate::support::sessions::session_of;
 
 const ELECTIONS: usize = 100;
 const PROCESSES: usize = 5;

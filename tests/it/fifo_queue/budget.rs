@@ -5,8 +5,8 @@ use std::time::Duration;
 use zookeeper_testkit::{Fixture, Op};
 
 use super::{LINE, PATH, clean, pop, popped, push, queue, wait_in_line};
-use crate::budget::{Counted, make_dir};
 use crate::support::connect;
+use crate::support::cost::{Counted, make_dir};
 
 #[tokio::test]
 async fn a_push_is_one_request_and_a_pop_two_and_a_backlog_is_listed_once() {

@@ -8,8 +8,8 @@ use zookeeper_recipes::queue::{FifoPopError, FifoQueue};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use super::{LINE, PATH, clean, drain, pop, popped, push, queue, queues, text, wait_in_line};
-use crate::cancellation::poll_times;
-use crate::sessions::{expire_silent, session_of};
+use crate::support::polls::poll_times;
+use crate::support::sessions::{expire_silent, session_of};
 use crate::support::{LONG, PATIENCE, connect, connect_to, elapsed, start_proxied};
 
 /// Dropped after any number of polls, a pop leaves no node and loses no item, and the order stays.

@@ -8,8 +8,8 @@ use zookeeper_recipes::queue::{FifoPopError, FifoPushError, FifoQueue};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use super::{PATH, clean, drain, pop, popped, push, queue};
-use crate::sessions::{expire_silent, session_of};
-use crate::strike::strike_each_request;
+use crate::support::sessions::{expire_silent, session_of};
+use crate::support::strike::strike_each_request;
 use crate::support::{LONG, PATIENCE, connect, connect_to, start_proxied};
 
 /// Curator, row "lost item without lock": its delete is sent again, fails, and is taken for another consumer's.

@@ -6,7 +6,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{LEDGERS, LINE, PATH, clean, drain, pop, popped, push, queue, queues, wait_in_line};
-use crate::sessions::{expire, expire_unseen};
+use crate::support::sessions::{expire, expire_unseen};
 use crate::support::{LONG, PATIENCE, acquire, connect, lock, stand_in_line, start, start_proxied};
 
 /// Curator's issue 308: `take` hangs when the server reaps the queue's container meanwhile.

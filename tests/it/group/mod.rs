@@ -1,9 +1,9 @@
 //! Group membership: who is there, through expiries, cuts and operators; and Curator's known mistakes (`GroupMember`,
 //! `PersistentNode`), which are named after their issue.
 
-mod members;
+mod basics;
+mod loss;
 mod observe;
-mod sessions;
 
 use zookeeper_recipes::{Coordinator, Group, GroupObserver, MemberChange, Membership, Presence};
 use zookeeper_testkit::within;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use zookeeper_testkit::{Op, eventually};
 
 use super::{GROUP, changed, group, join, until};
-use crate::sessions::expire;
+use crate::support::sessions::expire;
 use crate::support::{LONG, PATIENCE, connect, start_proxied};
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use zookeeper_recipes::{Observer, SharedValue};
 use zookeeper_testkit::{Fixture, within};
 
 use super::connect_as;
-use crate::budget::Counted;
+use crate::support::cost::Counted;
 use crate::support::{PATIENCE, acquire, connect, granted, join_line, lock, session_id};
 
 type Observed = Observer<Option<PlaceInfo>>;

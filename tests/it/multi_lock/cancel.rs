@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zookeeper_testkit::{Fixture, within};
 
 use super::{PATHS, all, take};
-use crate::cancellation::poll_times;
+use crate::support::polls::poll_times;
 use crate::support::{PATIENCE, SILENCE, acquire, connect_each, lock, session_id};
 
 /// With and without somebody ahead, on the first path or on the last.

@@ -7,7 +7,7 @@ use zookeeper_recipes::{FencedWriteError, LossReason, Lost, ReleaseError};
 use zookeeper_testkit::{Fixture, Op, eventually, within};
 
 use super::{PATHS, all, counts, join, only_child, take};
-use crate::sessions::{assert_expired, expire};
+use crate::support::sessions::{assert_expired, expire};
 use crate::support::{PATIENCE, granted, lock, session_id, start, start_each, start_proxied};
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Several locks at once: all or none, whatever happens to one of them.
 
 mod basics;
+mod budget;
 mod cancel;
 mod loss;
 mod replies;

@@ -6,7 +6,7 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_testkit::{Fixture, Op};
 
 use super::{LINE, complete, finish, join, join_line, relay};
-use crate::budget::Counted;
+use crate::support::cost::Counted;
 use crate::support::{connect, create, granted};
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use zookeeper_recipes::bytes::Bytes;
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use super::{finish, relay};
-use crate::sessions::expire;
+use crate::support::sessions::expire;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// A chain of increments, while links are cut, sessions expire and holders drop their turns: no increment is lost, none is

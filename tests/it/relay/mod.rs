@@ -4,6 +4,7 @@
 mod bad_input;
 mod basics;
 mod budget;
+mod cancel;
 mod history;
 mod loss;
 mod replies;

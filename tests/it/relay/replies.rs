@@ -4,8 +4,8 @@ use zookeeper_recipes::{CompleteError, Relay};
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use super::{TURN, complete, finish, join, relay, told};
-use crate::sessions::{expire_silent, session_of};
-use crate::strike::strike_each_request;
+use crate::support::sessions::{expire_silent, session_of};
+use crate::support::strike::strike_each_request;
 use crate::support::{LONG, PATIENCE, connect, connect_to, granted, start_proxied};
 
 /// A holder that is cut off, does not know it and completes later: nothing of it is stored.

@@ -6,7 +6,7 @@ use zookeeper_recipes::RwLock;
 use zookeeper_testkit::within;
 
 use super::{DIR, rw, write};
-use crate::cancellation::poll_times;
+use crate::support::polls::poll_times;
 use crate::support::{PATIENCE, SILENCE, session_id, start_each};
 
 type Attempt = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -4,7 +4,7 @@ use zookeeper_recipes::{DowngradeError, LossReason, Lost};
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use super::{DIR, assert_waits, join_reader, join_writer, name, rw, write};
-use crate::sessions::expire;
+use crate::support::sessions::expire;
 use crate::support::{PATIENCE, connect, connect_to, granted, session_id, start, start_each, start_proxied};
 
 /// CUR-621: the reader of a downgraded writer stood behind a writer that waited, which then was granted beside it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use zookeeper_testkit::{Fixture, History, Mode, within};
 
 use super::{DIR, rw};
-use crate::sessions::expire;
+use crate::support::sessions::expire;
 use crate::support::{PATIENCE, connect};
 
 /// Sessions that read, write and go from writing to reading as they like, and give up now and then.

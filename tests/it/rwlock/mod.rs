@@ -1,10 +1,12 @@
 //! The read-write lock: who shares, who waits for whom, and how a writer becomes a reader.
 
+mod basics;
+mod budget;
 mod cancel;
 mod downgrade;
-mod faults;
 mod history;
-mod sharing;
+mod loss;
+mod replies;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use zookeeper_recipes::{DueRun, Error, LeaderElection, Misfire, Schedule, Schedu
 use zookeeper_testkit::{Fixture, Op, When, within};
 
 use super::{JOB, LEADER, every};
-use crate::sessions::expire;
+use crate::support::sessions::expire;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// Follows the schedule until `count` runs were started.

@@ -7,7 +7,7 @@ use zookeeper_recipes::{Permit, Semaphore};
 use zookeeper_testkit::within;
 
 use super::{LEASES, LOCKS, finish, semaphore, take};
-use crate::cancellation::poll_times;
+use crate::support::polls::poll_times;
 use crate::support::{LONG, PATIENCE, SILENCE, session_id, start, start_each};
 
 type Attempt = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;

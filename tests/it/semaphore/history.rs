@@ -10,7 +10,7 @@ use zookeeper_recipes::zookeeper_client::{AddWatchMode, EventType};
 use zookeeper_testkit::{Fixture, History, Mode, ServerTruth, within};
 
 use super::{LEASES, PATH, finish, semaphore, take};
-use crate::sessions::expire;
+use crate::support::sessions::expire;
 use crate::support::{LONG, PATIENCE, connect, connect_to, create};
 
 /// Counts the nodes below `leases` in the order of the server's transactions.

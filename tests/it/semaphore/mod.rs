@@ -1,11 +1,14 @@
 //! The semaphore: so many at once, all or nothing, in order, and every permit comes back.
 
+mod basics;
+mod budget;
 mod cancel;
-mod counting;
-mod faults;
+mod curator_bugs;
 mod history;
+mod loss;
 mod operator;
-mod rows;
+mod replies;
+mod revocation;
 
 use zookeeper_recipes::{Coordinator, Permit, PermitError, Semaphore};
 use zookeeper_testkit::{Fixture, eventually, within};

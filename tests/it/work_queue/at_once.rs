@@ -6,7 +6,7 @@ use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_testkit::{Fault, Fixture, Injection, Op, Proxy, When, eventually, within};
 
 use super::{PATH, claims, clean, drain, pop, popped, queue, text, until_silent, wait_in_line};
-use crate::sessions::session_of;
+use crate::support::sessions::session_of;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// Holds the next claim of the client behind `proxy` back, until [`Proxy::heal`]: it has looked, and has not taken.

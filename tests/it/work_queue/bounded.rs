@@ -9,7 +9,7 @@ use zookeeper_recipes::queue::{NewItem, PushError, PushOptions, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{PATH, built, clean, drain, pop, queue, text, until_silent};
-use crate::budget::Counted;
+use crate::support::cost::Counted;
 use crate::support::{PATIENCE, connect, elapsed};
 
 const CAPACITY: usize = 10;

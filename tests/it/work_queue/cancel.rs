@@ -10,7 +10,7 @@ use zookeeper_recipes::queue::{Delivery, ItemId, ItemStatus, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{MOMENT, PATH, claims, clean, drain, pop, queue, text};
-use crate::cancellation::poll_times;
+use crate::support::polls::poll_times;
 use crate::support::{PATIENCE, connect};
 
 /// Drops what `call` makes after each number of polls, and after ever more time on its way, until it is done before that.

@@ -5,8 +5,8 @@ use zookeeper_recipes::queue::{Delivery, NewItem, PushOptions, WorkQueue};
 use zookeeper_testkit::{Fixture, Op, Request, eventually, within};
 
 use super::{PATH, batch, built, claims, clean, pop, queue};
-use crate::budget::Counted;
-use crate::sessions::session_of;
+use crate::support::cost::Counted;
+use crate::support::sessions::session_of;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// t10: a pop beside 2,000 open claims costs what a pop costs beside none, and acknowledging them is linear.

@@ -10,7 +10,7 @@ use zookeeper_recipes::{Coordinator, Error, LossReason, Lost};
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{MOMENT, built, clean, drain, pop, popped, queue, text, until_silent, wait_in_line};
-use crate::sessions::{assert_expired, expire, expire_unseen};
+use crate::support::sessions::{assert_expired, expire, expire_unseen};
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use zookeeper_recipes::queue::{
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{built, clean, drain, pop, popped, queue, text};
-use crate::sessions::session_of;
+use crate::support::sessions::session_of;
 use crate::support::{PATIENCE, connect};
 
 fn grouped(item: &str, group: &str) -> NewItem {

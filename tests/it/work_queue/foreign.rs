@@ -13,7 +13,7 @@ use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::bad_input::{GUID, write};
 use super::{PATH, built, clean, drain, pop, queue, text};
-use crate::budget::Counted;
+use crate::support::cost::Counted;
 use crate::support::{LONG, PATIENCE, connect};
 
 /// They are made as they are needed.

@@ -20,8 +20,8 @@ use zookeeper_testkit::{Fixture, Op, Proxy, When, eventually, within};
 
 use super::books::{Books, EFFECTS, End, check, check_groups};
 use super::{PATH, built};
-use crate::sessions::session_of;
 use crate::support::connect_to;
+use crate::support::sessions::session_of;
 
 const PRODUCERS: usize = 4;
 const GROUPS: usize = 17;

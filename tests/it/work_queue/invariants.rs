@@ -8,7 +8,7 @@ use zookeeper_recipes::queue::{Delivery, ItemId, NewItem, Order, PushOptions, Wo
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{PATH, built, clean, drain};
-use crate::sessions::session_of;
+use crate::support::sessions::session_of;
 use crate::support::{PATIENCE, connect};
 
 /// A block and the guid of a segment in it, and what was found of that.

@@ -5,6 +5,7 @@ mod bad_input;
 mod basics;
 mod books;
 mod bounded;
+mod budget;
 mod cancel;
 mod clocks;
 mod closing;

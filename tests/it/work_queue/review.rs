@@ -8,7 +8,7 @@ use zookeeper_recipes::{Error, LossReason};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
 use super::{batch, built, clean, drain, pop, popped, queue, text, wait_in_line};
-use crate::sessions::session_of;
+use crate::support::sessions::session_of;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// t23: the deadline of a claim is part of its hold, also behind a silent link.
@@ -294,7 +294,7 @@ async fn closing_spends_no_attempt_of_what_was_fetched_ahead() {
 async fn emptied_slots_do_not_make_a_pop_expensive() {
     const ITEMS: usize = 30;
     let fixture = Fixture::new("t12").await;
-    let counted = crate::budget::Counted::connect(&fixture).await;
+    let counted = crate::support::cost::Counted::connect(&fixture).await;
     let (ours, theirs) = (queue(&counted.zk), queue(&connect(&fixture).await));
     for number in 1..=ITEMS {
         let delay = Duration::from_millis(u64::try_from(number).unwrap() * 130);

@@ -130,7 +130,7 @@ async fn curator_623_an_idle_consumer_is_woken_after_a_disconnect() {
     for timeout in [LONG, Duration::from_secs(2)] {
         let (zk, theirs) = (connect_to(&servers, timeout).await, queue(&connect(&fixture).await));
         let ours = queue(&zk);
-        let session = crate::sessions::session_of(&zk).await;
+        let session = crate::support::sessions::session_of(&zk).await;
         let waiting = tokio::spawn({
             let ours = ours.clone();
             async move { ours.pop().await }

@@ -5,7 +5,7 @@ use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use super::{PATH, claims, clean, drain, pop, queue, text, until_silent};
-use crate::sessions::{expire_unseen, session_of};
+use crate::support::sessions::{expire_unseen, session_of};
 use crate::support::{LONG, PATIENCE, connect, connect_to, session_id};
 
 /// CURATOR-605: a second consumer gets the item of one whose session is lost in mid-work, and both finish it. Here it

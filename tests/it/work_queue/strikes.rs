@@ -7,7 +7,7 @@ use zookeeper_recipes::queue::{ItemStatus, NewItem, PushOptions, WorkQueue, Work
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{claims, drain, pop, text};
-use crate::strike::strike_each_request;
+use crate::support::strike::strike_each_request;
 use crate::support::{PATIENCE, connect};
 
 /// The queue in the session that is struck, and in another one.

@@ -194,7 +194,7 @@ async fn a_shutdown_behind_a_silent_link_is_bounded() {
     let summary = within(PATIENCE, "the worker ends", running).await.unwrap().unwrap();
     assert_eq!(summary.done, 0);
     drop(ours);
-    fixture.expire(&crate::sessions::session_of(&zk).await).await;
+    fixture.expire(&crate::support::sessions::session_of(&zk).await).await;
     proxy.cut();
     proxy.heal();
     assert_eq!(drain(&theirs).await.len(), 2);

@@ -1,0 +1,99 @@
+//! Members that die, and nodes that are removed.
+
+use zookeeper_recipes::{LeaveTimeoutError, LossReason, Lost, ReleaseError};
+use zookeeper_testkit::{Fixture, eventually, within};
+
+use super::{PATH, all_inside, all_leave, enter, entered, leave, left};
+use crate::support::sessions::{assert_expired, expire};
+use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each};
+
+#[tokio::test]
+async fn a_member_that_dies_before_the_barrier_opens_is_not_counted() {
+    let fixture = Fixture::new("dies before").await;
+    let zks = connect_each::<3>(&fixture).await;
+    let dying = enter(&zks[0], 3, 1).await;
+    dying.abort();
+    zks[0].clone().close().await;
+    let two = enter(&zks[1], 3, 1).await;
+    let three = enter(&zks[2], 3, 2).await;
+    assert_waits(&two).await;
+    let substitute = connect(&fixture).await;
+    let one = enter(&substitute, 3, 0).await;
+    all_leave([entered(one).await, entered(two).await, entered(three).await]).await;
+    fixture.assert_no_nodes_left(&[PATH]).await;
+}
+
+#[tokio::test]
+async fn a_waiter_whose_session_expires_or_whose_node_is_deleted_is_a_member_again() {
+    let fixture = Fixture::new("again").await;
+    let zks = connect_each::<2>(&fixture).await;
+    let one = enter(&zks[0], 2, 1).await;
+    let before = fixture.children(PATH).await;
+    expire(&fixture, &zks[0]).await;
+    let changed = |before: Vec<String>| {
+        let fixture = &fixture;
+        async move {
+            eventually(PATIENCE, "another member", || async {
+                let now = fixture.children(PATH).await;
+                now.len() == 1 && now != before
+            })
+            .await;
+            fixture.children(PATH).await
+        }
+    };
+    let before = changed(before).await;
+    fixture
+        .raw()
+        .delete(&format!("{PATH}/{}", before[0]), None)
+        .await
+        .unwrap();
+    changed(before).await;
+    assert_waits(&one).await;
+    let two = enter(&zks[1], 2, 0).await;
+    all_leave([entered(one).await, entered(two).await]).await;
+    fixture.assert_no_nodes_left(&[PATH]).await;
+}
+
+#[tokio::test]
+async fn a_member_that_dies_inside_is_told_and_not_waited_for() {
+    let fixture = Fixture::new("dies inside").await;
+    let zks = connect_each::<3>(&fixture).await;
+    let mut inside = all_inside(&zks).await;
+    let (three, two) = (inside.pop().unwrap(), inside.pop().unwrap());
+    let one = leave(inside.pop().unwrap());
+    assert_waits(&one).await;
+
+    expire(&fixture, &zks[2]).await;
+    let reason = within(PATIENCE, "told", three.lost()).await;
+    assert_expired(reason);
+    assert_eq!(three.leave().await, Err(ReleaseError::Lost(Lost { reason })));
+    assert_waits(&one).await;
+
+    fixture.raw().delete(two.path(), None).await.unwrap();
+    let reason = within(PATIENCE, "told", two.lost()).await;
+    assert_eq!(reason, LossReason::NodeRemoved);
+    left(one).await;
+    let lost = two.leave_timeout(LONG).await;
+    assert_eq!(lost, Err(LeaveTimeoutError::Error(ReleaseError::Lost(Lost { reason }))));
+    assert!(fixture.children(PATH).await.is_empty());
+    all_leave(all_inside(&zks).await).await;
+    fixture.assert_no_nodes_left(&[PATH]).await;
+}
+
+#[tokio::test]
+async fn a_directory_removed_under_its_members_is_made_again() {
+    let fixture = Fixture::new("deleteall").await;
+    let zks = connect_each::<2>(&fixture).await;
+    let one = enter(&zks[0], 2, 1).await;
+    let mut deleteall = fixture.raw().new_multi_writer();
+    for child in fixture.children(PATH).await {
+        deleteall.add_delete(&format!("{PATH}/{child}"), None).unwrap();
+    }
+    deleteall.add_delete(PATH, None).unwrap();
+    deleteall.commit().await.unwrap();
+    fixture.until_children(PATH, 1).await;
+    assert_waits(&one).await;
+    let two = enter(&zks[1], 2, 0).await;
+    all_leave([entered(one).await, entered(two).await]).await;
+    fixture.assert_no_nodes_left(&["/phases/one"]).await;
+}
