@@ -7,7 +7,7 @@ use super::{barrier, wait};
 use crate::support::{PATIENCE, stands_still, start_each};
 
 #[tokio::test]
-async fn calls_on_a_closed_coordinator_fail_and_bad_paths_are_refused() {
+async fn closed_coordinators_and_bad_paths_are_errors() {
     let (fixture, [zk, other]) = start_each("closed").await;
     barrier(&other).set().await.unwrap();
     let (gate, waiter) = (barrier(&zk), wait(&zk));

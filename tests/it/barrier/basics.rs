@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn who_comes_to_a_closed_barrier_waits_until_it_is_lifted() {
+async fn a_closed_barrier_holds_until_it_is_lifted() {
     let (fixture, [zk, other]) = start_each("lifted").await;
     let gate = barrier(&zk);
     assert_eq!(gate.path(), PATH);
@@ -34,7 +34,7 @@ async fn who_comes_to_a_closed_barrier_waits_until_it_is_lifted() {
 }
 
 #[tokio::test]
-async fn a_barrier_stays_closed_when_the_one_who_closed_it_is_gone() {
+async fn a_barrier_outlives_the_session_that_closed_it() {
     let (fixture, [zk, other]) = start_each("persistent").await;
     barrier(&zk).set().await.unwrap();
     zk.close().await;
@@ -50,7 +50,7 @@ async fn a_barrier_stays_closed_when_the_one_who_closed_it_is_gone() {
 
 /// Curator's and kazoo's barrier is the node itself.
 #[tokio::test]
-async fn a_node_made_and_removed_by_another_client_closes_and_opens_it() {
+async fn nodes_of_other_clients_close_and_open_it() {
     let (fixture, zk) = start("interop").await;
     create(&fixture, "/gates", zk::CreateMode::Persistent).await;
     create(&fixture, PATH, zk::CreateMode::Persistent).await;
@@ -67,7 +67,7 @@ async fn a_node_made_and_removed_by_another_client_closes_and_opens_it() {
 }
 
 #[tokio::test]
-async fn who_waited_passes_even_if_the_barrier_is_closed_again_at_once() {
+async fn waiters_pass_though_it_closes_again() {
     let (fixture, proxy, zk) = start_proxied("closed again", LONG).await;
     let other = connect(&fixture).await;
     for silent in [false, true] {
@@ -90,7 +90,7 @@ async fn who_waited_passes_even_if_the_barrier_is_closed_again_at_once() {
 
 /// What somebody has been told of is seen, also by one whose server lags.
 #[tokio::test]
-async fn a_barrier_is_seen_through_a_server_that_lags() {
+async fn a_barrier_is_seen_through_lagging_servers() {
     let fixture = Fixture::with_embedded_server("lag").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
     let _lag = faults(&fixture).lag_reads(session_id(&zk).await, 1_000);

@@ -7,7 +7,7 @@ use crate::support::PATIENCE;
 use crate::support::cost::Counted;
 
 #[tokio::test]
-async fn a_barrier_is_one_create_two_reads_to_wait_and_one_to_pass() {
+async fn setting_waiting_and_passing_keep_to_their_budget() {
     let fixture = Fixture::new("barrier").await;
     let (counted, other) = (Counted::connect(&fixture).await, Counted::connect(&fixture).await);
     let (mine, theirs) = (

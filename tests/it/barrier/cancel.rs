@@ -11,7 +11,7 @@ use crate::support::{LONG, PATIENCE, connect, passes, session_id, start_each};
 
 /// CURATOR-654: the watch of a wait that is over stays.
 #[tokio::test]
-async fn curator_654_a_wait_that_times_out_leaves_no_watch() {
+async fn curator_654_timed_out_waits_leave_no_watch() {
     let fixture = Fixture::with_own_server("watches").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
     barrier(&other).set().await.unwrap();
@@ -39,7 +39,7 @@ async fn curator_654_a_wait_that_times_out_leaves_no_watch() {
 
 /// Whether a call that was dropped has closed or opened the barrier is open; that the next calls do what they say is not.
 #[tokio::test]
-async fn calls_dropped_at_any_await_point_leave_nothing_behind_them() {
+async fn calls_dropped_anywhere_leave_nothing() {
     let (fixture, [zk, other]) = start_each("cancelled").await;
     let id = session_id(&zk).await;
     let mut rounds = 0;

@@ -5,7 +5,7 @@ use crate::support::sessions::expire_and_follow;
 use crate::support::{LONG, connect, passes, stands_still, start_proxied};
 
 #[tokio::test]
-async fn a_waiter_survives_cuts_and_the_end_of_its_session() {
+async fn a_waiter_survives_cuts_and_its_session() {
     let (fixture, proxy, zk) = start_proxied("survives", LONG).await;
     let other = connect(&fixture).await;
     barrier(&other).set().await.unwrap();

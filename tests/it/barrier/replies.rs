@@ -11,7 +11,7 @@ use crate::support::{LONG, PATIENCE, connect, start_proxied};
 
 /// Our delete is applied, its reply is lost, and somebody closes the barrier before we are back.
 #[tokio::test]
-async fn a_lift_whose_reply_is_lost_does_not_open_a_barrier_that_was_closed_since() {
+async fn a_lost_lift_spares_a_newer_barrier() {
     let (fixture, proxy, zk) = start_proxied("lift", LONG).await;
     let other = connect(&fixture).await;
     barrier(&zk).set().await.unwrap();

@@ -1,11 +1,10 @@
 //! Arrows between the layers only point down.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A folder may name those before it, never those after it.
-const LAYERS: [&str; 5] = ["session", "znode", "line", "recipes", "inspect"];
+pub(super) const LAYERS: [&str; 5] = ["session", "znode", "line", "recipes", "inspect"];
 
 /// Files that every layer may use, and that therefore use none but the bottom's errors.
 const BESIDE: [&str; 3] = ["causes.rs", "metrics.rs", "observer.rs"];
@@ -45,7 +44,7 @@ fn named_modules(file: &Path) -> Vec<String> {
     modules
 }
 
-fn identifier(text: &str) -> String {
+pub(super) fn identifier(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
@@ -95,7 +94,7 @@ fn no_layer_names_a_higher_one() {
 
 /// `crate::error` lists the errors of all layers; a layer takes from it what every layer may use.
 #[test]
-fn no_layer_takes_an_error_of_another_from_the_list() {
+fn no_layer_takes_another_layers_error() {
     const COMMON: [&str; 6] = [
         "Classify",
         "Error",
@@ -162,7 +161,7 @@ fn recipes_do_not_import_each_other() {
 
 /// The work queue has three floors: what stands in ZooKeeper, what runs in this process, what users see.
 #[test]
-fn no_floor_of_the_work_queue_names_a_higher_one() {
+fn no_floor_of_a_queue_names_a_higher() {
     let queue = src().join("recipes/queue/work");
     let mut found = Vec::new();
     for (floor, may_name) in [("store", &[][..]), ("tasks", &["store", "errors"][..])] {
@@ -193,7 +192,7 @@ fn no_floor_of_the_work_queue_names_a_higher_one() {
 }
 
 #[test]
-fn the_scan_sees_every_way_to_name_a_module() {
+fn the_scan_sees_every_module_name() {
     let file = std::env::temp_dir().join(format!("layers-{}.rs", std::process::id()));
     let text = "use crate::line::Line;\nuse crate::{error::Error, znode::{Hold, list},\n    recipes};\n\
                 fn f(_: crate::session::Lost) {} // crate::comment\n";
@@ -213,7 +212,7 @@ fn code(file: &Path) -> String {
 }
 
 /// All files of the crate but those that hold unit tests alone, by their names below `src`, with their code.
-fn codes() -> Vec<(String, String)> {
+pub(super) fn codes() -> Vec<(String, String)> {
     let files = sources(&src()).into_iter();
     let files = files.map(|file| (file.strip_prefix(src()).unwrap().display().to_string(), code(&file)));
     let holds_tests = |name: &str| name.ends_with("tests.rs") || name.contains("/tests/");
@@ -273,7 +272,7 @@ fn only_the_core_selects_on_a_sessions_end() {
 }
 
 #[test]
-fn the_scan_sees_a_sessions_end_in_a_select() {
+fn the_scan_sees_sessions_end_in_selects() {
     let code = "select! { a = b => { c } _ = self.session.ended() => {} } d.ended(); select! { e => zk.ended() }";
     let found: Vec<_> = selects(code).into_iter().map(waits_for_the_end_of_a_session).collect();
     assert_eq!(found, [true, false]);
@@ -350,88 +349,5 @@ fn only_the_core_sleeps_between_requests() {
     assert_eq!(
         found, allowed,
         "sleeps outside the core, found and allowed: use Retry, or give a reason in SLEEPS"
-    );
-}
-
-/// The name of the type that a line declares. Associated types are indented, others need not be.
-fn declared_type(line: &str) -> Option<&str> {
-    let words = line.trim_start();
-    let words = match words.strip_prefix("pub") {
-        Some(rest) if rest.starts_with('(') => rest.split_once(')')?.1.trim_start(),
-        Some(rest) if rest.starts_with(' ') => rest.trim_start(),
-        _ => words,
-    };
-    let (keyword, rest) = words.split_once(' ')?;
-    let declares = match keyword {
-        "struct" | "enum" | "union" | "trait" => true,
-        "type" => !line.starts_with(' '),
-        _ => false,
-    };
-    let end = rest
-        .find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(rest.len());
-    (declares && end > 0).then(|| &rest[..end])
-}
-
-#[test]
-fn no_type_name_is_used_twice() {
-    let mut declared: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (file, code) in codes() {
-        for name in code.lines().filter_map(declared_type) {
-            declared.entry(name.to_owned()).or_default().push(format!("src/{file}"));
-        }
-    }
-    assert!(declared.len() > 100, "the scan finds no types: adapt this test");
-    declared.retain(|_, files| files.len() > 1);
-    assert!(declared.is_empty(), "type names that are used twice: {declared:#?}");
-}
-
-/// The longest function, in lines, of the layers below the recipes.
-const FUNCTION_LINES: usize = 70;
-
-/// Name and length of each function: up to the line that closes it, which is indented as its first one is.
-fn functions(code: &str) -> Vec<(String, usize)> {
-    let lines: Vec<&str> = code.lines().collect();
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let mut found = Vec::new();
-    for (start, line) in lines.iter().enumerate() {
-        let Some((front, rest)) = line.split_once("fn ") else {
-            continue;
-        };
-        let is_declaration = front
-            .split_whitespace()
-            .all(|word| word.starts_with("pub") || word.ends_with(')') || matches!(word, "async" | "const" | "in"));
-        if !is_declaration {
-            continue;
-        }
-        let ends = |end: &&str| (end.trim() == "}" || end.ends_with(';')) && indent(end) == indent(line);
-        if line.ends_with('}') {
-            found.push((identifier(rest), 1));
-            continue;
-        }
-        let length = lines[start..].iter().position(ends).map_or(0, |end| end + 1);
-        found.push((identifier(rest), length));
-    }
-    found
-}
-
-#[test]
-fn no_function_below_the_recipes_is_longer_than_a_screen() {
-    let mut seen = 0;
-    let mut found = Vec::new();
-    for (file, code) in codes()
-        .iter()
-        .filter(|(file, _)| LAYERS[..3].iter().any(|layer| file.starts_with(layer)))
-    {
-        let functions = functions(code);
-        seen += functions.len();
-        let long = functions.into_iter().filter(|(_, lines)| *lines > FUNCTION_LINES);
-        found.extend(long.map(|(name, lines)| format!("src/{file}: {name} has {lines} lines")));
-    }
-    assert!(seen > 200, "the scan finds {seen} functions: adapt this test");
-    assert!(
-        found.is_empty(),
-        "functions of more than {FUNCTION_LINES} lines:\n{}",
-        found.join("\n")
     );
 }

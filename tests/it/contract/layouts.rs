@@ -49,7 +49,7 @@ async fn each_layout_writes_the_names_of_its_client() {
 }
 
 #[tokio::test]
-async fn the_directory_of_a_lock_vanishes_when_it_is_no_longer_used() {
+async fn an_unused_lock_leaves_no_directory() {
     let fixture = Fixture::new("container").await;
     let lock = lock(&connect(&fixture).await, "/deep/down/l");
     acquire(&lock).await.release().await.unwrap();

@@ -101,7 +101,7 @@ async fn every_recipe_works_where_containers_are_unknown() {
 }
 
 #[tokio::test]
-async fn directories_in_the_place_of_containers_are_removed_when_empty() {
+async fn directories_instead_of_containers_are_removed_when_empty() {
     let fixture = Fixture::with_embedded_server("sweep").await;
     without_containers(&fixture, Shows::Refusal(ErrorCode::BadArguments));
     let zk = connect_to(&fixture.connect_string(), Duration::from_secs(1)).await;
@@ -124,7 +124,7 @@ async fn directories_in_the_place_of_containers_are_removed_when_empty() {
 
 /// One process at a time removes and makes the directory; none of them notices.
 #[tokio::test]
-async fn a_directory_that_another_process_removes_is_made_again() {
+async fn a_directory_removed_by_others_is_made_again() {
     let fixture = Fixture::with_embedded_server("removed directory").await;
     without_containers(&fixture, Shows::Refusal(ErrorCode::Unimplemented));
     for _ in 0..10 {
@@ -142,7 +142,7 @@ async fn a_directory_that_another_process_removes_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_container_that_shows_an_owner_is_no_member() {
+async fn a_container_with_an_owner_is_no_member() {
     let fixture = Fixture::with_embedded_server("container owner").await;
     faults(&fixture).show_container_owners(true);
     let zk = connect(&fixture).await;
@@ -178,7 +178,7 @@ async fn a_container_that_shows_an_owner_is_no_member() {
 }
 
 #[tokio::test]
-async fn a_member_whose_session_is_silently_replaced_is_registered_again() {
+async fn members_outlive_a_silently_replaced_session() {
     let fixture = Fixture::with_embedded_server("replaced member").await;
     let zk = connect_to(&fixture.connect_string(), Duration::from_secs(2)).await;
     let group = Group::new(&zk, "/g").unwrap();
@@ -204,7 +204,7 @@ async fn a_member_whose_session_is_silently_replaced_is_registered_again() {
 
 /// Without an operation that shows whose session it is, a counter and a value work on.
 #[tokio::test]
-async fn counters_and_values_go_on_in_a_session_that_was_silently_replaced() {
+async fn counters_and_values_outlive_a_silently_replaced_session() {
     let fixture = Fixture::with_embedded_server("replaced session of values").await;
     let zk = connect_to(&fixture.connect_string(), LONG).await;
     let (counter, value) = (

@@ -8,7 +8,7 @@ use super::{PATH, READY, all_inside, all_leave, barrier, enter, entered, is_read
 use crate::support::{PATIENCE, assert_waits, connect, connect_each, start};
 
 #[tokio::test]
-async fn it_opens_when_all_are_there_and_is_left_when_all_have_left() {
+async fn members_enter_together_and_leave_together() {
     let fixture = Fixture::new("all").await;
     let zks = connect_each::<3>(&fixture).await;
     for _ in 0..3 {
@@ -37,7 +37,7 @@ async fn it_opens_when_all_are_there_and_is_left_when_all_have_left() {
 }
 
 #[tokio::test]
-async fn a_barrier_for_one_or_none_opens_at_once_and_several_of_a_session_may_enter() {
+async fn barriers_open_for_one_party_or_one_session() {
     let (fixture, zk) = start("one").await;
     assert_eq!(barrier(&zk, 2).path(), PATH);
     for parties in [0, 1] {
@@ -56,7 +56,7 @@ async fn a_barrier_for_one_or_none_opens_at_once_and_several_of_a_session_may_en
 }
 
 #[tokio::test]
-async fn who_comes_while_it_is_open_enters_and_is_waited_for() {
+async fn a_late_member_enters_and_is_waited_for() {
     let fixture = Fixture::new("more").await;
     let zks = connect_each::<4>(&fixture).await;
     let mut inside = all_inside(&zks[..2]).await;

@@ -8,7 +8,7 @@ use crate::support::cost::{Counted, make_dir};
 
 /// Each member is woken once by the opening, and lists once to leave, besides the last ones.
 #[tokio::test]
-async fn a_double_barrier_wakes_each_member_once_to_enter() {
+async fn an_opening_wakes_each_member_once() {
     const MEMBERS: usize = 6;
     let fixture = Fixture::new("double barrier").await;
     make_dir(&fixture, "/d").await;

@@ -50,12 +50,12 @@ async fn walk<F: Future<Output = Option<Entered>>>(name: &str, attempt: impl Fn(
 }
 
 #[tokio::test]
-async fn an_enter_dropped_at_any_await_point_leaves_nothing() {
+async fn an_enter_dropped_anywhere_leaves_nothing() {
     walk("enter", |barrier| async move { Some(barrier.enter().await.unwrap()) }).await;
 }
 
 #[tokio::test]
-async fn an_enter_timeout_dropped_at_any_await_point_leaves_nothing() {
+async fn an_enter_timeout_dropped_anywhere_leaves_nothing() {
     walk("enter_timeout", |barrier| async move {
         Some(barrier.enter_timeout(LONG).await.unwrap())
     })
@@ -63,7 +63,7 @@ async fn an_enter_timeout_dropped_at_any_await_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_leave_dropped_at_any_await_point_has_left() {
+async fn a_leave_dropped_anywhere_has_left() {
     let fixture = Fixture::new("leave").await;
     let zks = connect_each::<2>(&fixture).await;
     for other_leaves in [false, true] {

@@ -21,7 +21,7 @@ use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each, connec
 
 /// #1290: since 4.1.0 a timed enter returned true on any event, so that one member alone passed.
 #[tokio::test]
-async fn curator_1290_a_wake_that_means_nothing_lets_nobody_pass() {
+async fn curator_1290_a_spurious_wake_lets_nobody_pass() {
     let (fixture, proxy, zk) = start_proxied("spurious", LONG).await;
     let other = connect(&fixture).await;
     let entering = tokio::spawn({
@@ -51,7 +51,7 @@ async fn curator_1290_a_wake_that_means_nothing_lets_nobody_pass() {
 
 /// The fix of #1290 decides by the count of children, which has fallen when the late one looks.
 #[tokio::test]
-async fn curator_1290_regression_a_member_that_wakes_late_passes_though_others_have_left() {
+async fn curator_1290_regression_a_late_waker_still_passes() {
     let fixture = Fixture::new("late").await;
     let (proxy, servers) = fixture.proxied().await;
     let zks = connect_each::<3>(&fixture).await;
@@ -93,7 +93,7 @@ async fn curator_1290_regression_a_member_that_wakes_late_passes_though_others_h
 
 /// CURATOR-318, CURATOR-80: the node of a member that gave up stays, and later ones count it.
 #[tokio::test]
-async fn curator_318_a_member_that_gave_up_is_not_counted() {
+async fn curator_318_members_giving_up_do_not_count() {
     let fixture = Fixture::new("ghosts").await;
     let zks = connect_each::<3>(&fixture).await;
     let after = Duration::from_millis(100);
@@ -115,7 +115,7 @@ async fn curator_318_a_member_that_gave_up_is_not_counted() {
 
 /// CURATOR-330: enter fails with NodeExists on the own node after a lost connection.
 #[tokio::test]
-async fn curator_330_who_was_lost_enters_again_and_is_waited_for_again() {
+async fn curator_330_a_lost_member_enters_again() {
     let fixture = Fixture::new("re-enter").await;
     let zks = connect_each::<2>(&fixture).await;
     let mut inside = all_inside(&zks).await;
@@ -135,7 +135,7 @@ async fn curator_330_who_was_lost_enters_again_and_is_waited_for_again() {
 
 /// CURATOR-233, CURATOR-536: leave ignores its timeout, or loops without end.
 #[tokio::test]
-async fn curator_233_a_timed_leave_returns_in_time_and_has_left() {
+async fn curator_233_a_timed_leave_returns_in_time() {
     let fixture = Fixture::new("leave timeout").await;
     let zks = connect_each::<3>(&fixture).await;
     let inside = all_inside(&zks).await;
@@ -162,7 +162,7 @@ async fn curator_233_a_timed_leave_returns_in_time_and_has_left() {
 
 /// PR#416: enter and leave share a watcher, and an event of `ready` ends a leave.
 #[tokio::test]
-async fn curator_pr_416_an_event_of_ready_lets_nobody_leave() {
+async fn curator_pr_416_ready_events_let_nobody_leave() {
     let fixture = Fixture::new("events").await;
     let zks = connect_each::<2>(&fixture).await;
     let mut inside = all_inside(&zks).await;

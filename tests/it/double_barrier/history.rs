@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, connect};
 /// Rounds of all workers, while sessions expire and members give up: never open before enough are there, never left
 /// before all have, and nobody is left waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rounds_of_many_are_all_together_while_some_die() {
+async fn members_stay_together_while_some_die() {
     const WORKERS: usize = 5;
     const ROUNDS: usize = 12;
     let fixture = Arc::new(Fixture::new("rounds").await);

@@ -8,7 +8,7 @@ use crate::support::sessions::{assert_expired, expire};
 use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each};
 
 #[tokio::test]
-async fn a_member_that_dies_before_the_barrier_opens_is_not_counted() {
+async fn members_dead_before_the_opening_do_not_count() {
     let fixture = Fixture::new("dies before").await;
     let zks = connect_each::<3>(&fixture).await;
     let dying = enter(&zks[0], 3, 1).await;
@@ -24,7 +24,7 @@ async fn a_member_that_dies_before_the_barrier_opens_is_not_counted() {
 }
 
 #[tokio::test]
-async fn a_waiter_whose_session_expires_or_whose_node_is_deleted_is_a_member_again() {
+async fn a_waiter_that_lost_its_node_enters_again() {
     let fixture = Fixture::new("again").await;
     let zks = connect_each::<2>(&fixture).await;
     let one = enter(&zks[0], 2, 1).await;
@@ -55,7 +55,7 @@ async fn a_waiter_whose_session_expires_or_whose_node_is_deleted_is_a_member_aga
 }
 
 #[tokio::test]
-async fn a_member_that_dies_inside_is_told_and_not_waited_for() {
+async fn a_member_that_dies_inside_is_not_awaited() {
     let fixture = Fixture::new("dies inside").await;
     let zks = connect_each::<3>(&fixture).await;
     let mut inside = all_inside(&zks).await;
@@ -81,7 +81,7 @@ async fn a_member_that_dies_inside_is_told_and_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_directory_removed_under_its_members_is_made_again() {
+async fn a_removed_directory_is_made_again() {
     let fixture = Fixture::new("deleteall").await;
     let zks = connect_each::<2>(&fixture).await;
     let one = enter(&zks[0], 2, 1).await;

@@ -96,7 +96,7 @@ async fn another_candidate_leads_within_the_first_pause() {
 }
 
 #[tokio::test]
-async fn one_signal_ends_the_wait_the_work_and_the_pause() {
+async fn one_signal_ends_wait_work_and_pause() {
     let fixture = Fixture::new("run until").await;
     let zk = connect(&fixture).await;
     let election = with_backoff(&zk, 1);

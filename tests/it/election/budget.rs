@@ -43,7 +43,7 @@ async fn idle_candidates_and_observers_cost_no_requests() {
 }
 
 #[tokio::test]
-async fn a_campaign_a_resignation_and_a_proclamation_keep_to_their_budget() {
+async fn campaigns_resignations_and_proclamations_keep_to_their_budget() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("election budget").await;
         make_dir(&fixture, LEADER).await;

@@ -13,7 +13,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_each, connect_to};
 /// The link of the leader goes silent: the leader steps down by its own clock before the ensemble elects another.
 /// CURATOR-444, CURATOR-460: with Curator, a leader that ignores SUSPENDED overlaps with the next.
 #[tokio::test]
-async fn curator_444_460_a_leader_steps_down_before_the_next_one_leads() {
+async fn curator_444_460_leaders_never_overlap() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("silent leader").await;
         let history = History::new();
@@ -45,7 +45,7 @@ async fn curator_444_460_a_leader_steps_down_before_the_next_one_leads() {
 
 /// CURATOR-171, CURATOR-49: an operator deletes the leader's node and both latches report that they lead.
 #[tokio::test]
-async fn curator_171_a_leader_whose_node_an_operator_deletes_steps_down() {
+async fn curator_171_a_leader_without_node_steps_down() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("operator").await;
         let [one, two] = connect_each(&fixture).await;
@@ -65,7 +65,7 @@ async fn curator_171_a_leader_whose_node_an_operator_deletes_steps_down() {
 
 /// CURATOR-620, CURATOR-696: a latch took the node of its old session as its own, and led beside another.
 #[tokio::test]
-async fn curator_620_696_a_node_of_the_old_session_is_never_taken_as_own() {
+async fn curator_620_696_old_nodes_are_never_own() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("old session").await;
         let [one, two] = connect_each(&fixture).await;
@@ -92,7 +92,7 @@ async fn curator_620_696_a_node_of_the_old_session_is_never_taken_as_own() {
 /// CURATOR-653, -652: a node deleted after it was seen first. CURATOR-724: the path was gone after an outage and never
 /// made again.
 #[tokio::test]
-async fn curator_653_724_candidates_stand_again_where_everything_was_deleted() {
+async fn curator_653_724_deleted_candidates_stand_again() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("wiped").await;
         let mut sessions = Vec::new();
@@ -128,7 +128,7 @@ async fn curator_653_724_candidates_stand_again_where_everything_was_deleted() {
 /// CURATOR-644, -645, -504: latches that reset each other for ever. CURATOR-3, -87: extra nodes and jitter after an
 /// outage.
 #[tokio::test]
-async fn curator_644_3_an_outage_shorter_than_the_session_creates_no_node() {
+async fn curator_644_3_short_outages_create_no_node() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("outage").await;
         let (proxy, servers) = fixture.proxied().await;
@@ -158,7 +158,7 @@ async fn curator_644_3_an_outage_shorter_than_the_session_creates_no_node() {
 
 /// The race of CURATOR-54: leadership given to a candidate whose session is dead.
 #[tokio::test]
-async fn curator_54_a_candidate_that_cannot_be_heard_is_not_made_leader() {
+async fn curator_54_a_silent_candidate_does_not_lead() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("deaf candidate").await;
         let [one, three] = connect_each(&fixture).await;
@@ -185,7 +185,7 @@ async fn curator_54_a_candidate_that_cannot_be_heard_is_not_made_leader() {
 
 /// CURATOR-358, -436: asking for the leader failed where a participant vanished or the path was absent.
 #[tokio::test]
-async fn curator_358_asking_for_the_leader_while_participants_vanish_is_no_error() {
+async fn curator_358_vanishing_participants_are_no_error() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("vanishing participants").await;
         let zk = connect(&fixture).await;

@@ -8,7 +8,7 @@ use crate::support::sessions::session_of;
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 #[tokio::test]
-async fn observers_see_the_leader_its_proclamations_and_that_there_is_none() {
+async fn observers_see_leaders_proclamations_and_vacancies() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("observe").await;
         let bystander = connect(&fixture).await;
@@ -48,7 +48,7 @@ async fn observers_see_the_leader_its_proclamations_and_that_there_is_none() {
 }
 
 #[tokio::test]
-async fn an_observer_catches_up_after_a_cut_and_after_an_expiry() {
+async fn an_observer_catches_up_after_cuts_and_expiries() {
     let fixture = Fixture::new("observer catches up").await;
     let layout = ElectionLayout::default();
     let (proxy, servers) = fixture.proxied().await;
@@ -83,7 +83,7 @@ async fn an_observer_catches_up_after_a_cut_and_after_an_expiry() {
 
 /// Curator's listeners run inside the latch's monitor on the event thread: a slow one stalls all.
 #[tokio::test]
-async fn curator_listeners_an_observer_that_is_never_read_stalls_nobody() {
+async fn curator_listeners_an_unread_observer_stalls_nobody() {
     let fixture = Fixture::new("slow observer").await;
     let zk = connect(&fixture).await;
     let election = election(&zk, ElectionLayout::default());
@@ -103,7 +103,7 @@ async fn curator_listeners_an_observer_that_is_never_read_stalls_nobody() {
 }
 
 #[tokio::test]
-async fn a_proclamation_whose_reply_is_lost_is_there_when_it_returns() {
+async fn a_proclamation_survives_its_lost_reply() {
     let fixture = Fixture::new("proclaim, reply lost").await;
     let (proxy, servers) = fixture.proxied().await;
     let election = election(&connect_to(&servers, LONG).await, ElectionLayout::default());

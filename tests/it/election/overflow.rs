@@ -7,7 +7,7 @@ use crate::support::{PATIENCE, connect, faults, sequence_after};
 
 /// Who leads and who follows is told in the same order in which they lead.
 #[tokio::test]
-async fn an_election_is_seen_in_order_across_the_overflow_of_its_sequence() {
+async fn observers_see_the_order_across_an_overflow() {
     let fixture = Fixture::with_embedded_server("election overflow").await;
     let (one, two) = (connect(&fixture).await, connect(&fixture).await);
     let election = |zk| LeaderElection::new(zk, "/e").unwrap();

@@ -87,7 +87,7 @@ async fn a_leader_that_is_lost_is_not_ready() {
 }
 
 #[tokio::test]
-async fn a_leader_that_is_never_ready_is_replaced_after_its_bound() {
+async fn a_leader_never_ready_is_replaced_in_time() {
     let fixture = Fixture::new("never ready").await;
     let bound = Duration::from_millis(500);
     let builder = LeaderElection::builder(&connect(&fixture).await, LEADER).ready_within(bound);

@@ -37,7 +37,7 @@ async fn ask_leader(election: &LeaderElection, reason: &str) {
 }
 
 #[tokio::test]
-async fn a_leader_learns_who_asks_and_why_and_decides_itself() {
+async fn the_leader_decides_on_a_request_itself() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("leader asked").await;
         let (zk, other) = (connect(&fixture).await, connect_as(&fixture, "the asker").await);
@@ -62,7 +62,7 @@ async fn a_leader_learns_who_asks_and_why_and_decides_itself() {
 }
 
 #[tokio::test]
-async fn a_candidate_that_is_asked_in_line_learns_of_it_when_it_leads() {
+async fn a_waiting_candidate_learns_of_requests_when_elected() {
     let fixture = Fixture::new("candidate asked").await;
     let (zk, other) = (connect(&fixture).await, connect_as(&fixture, "the asker").await);
     let first = lead(&election(&other), "a").await;
@@ -82,7 +82,7 @@ async fn a_candidate_that_is_asked_in_line_learns_of_it_when_it_leads() {
 
 /// The way that the documentation shows.
 #[tokio::test]
-async fn a_leader_in_run_hands_over_when_asked_and_stands_again() {
+async fn run_hands_over_on_request_and_stands_again() {
     let (fixture, [zk, other]) = start_each("asked in run").await;
     let running = tokio::spawn(async move {
         let mut terms = Vec::new();
@@ -156,7 +156,7 @@ async fn a_proclamation_leaves_a_request_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_request_and_a_proclamation_at_the_same_moment_are_both_kept() {
+async fn a_simultaneous_request_and_proclamation_both_stay() {
     let (fixture, [zk, other]) = start_each("at the same moment").await;
     let (ours, theirs) = (election(&zk), election(&other));
     for round in 0..100 {
@@ -176,7 +176,7 @@ async fn a_request_and_a_proclamation_at_the_same_moment_are_both_kept() {
 }
 
 #[tokio::test]
-async fn a_proclamation_behind_a_request_costs_a_read_and_its_lost_reply_changes_nothing() {
+async fn a_proclamation_behind_a_request_costs_one_read() {
     let fixture = Fixture::new("asked, cost").await;
     let counted = Counted::connect(&fixture).await;
     let other = connect_as(&fixture, "the asker").await;
@@ -212,7 +212,7 @@ async fn a_proclamation_behind_a_request_costs_a_read_and_its_lost_reply_changes
 }
 
 #[tokio::test]
-async fn a_candidate_that_runs_curator_is_not_asked_since_it_would_not_hear() {
+async fn candidates_of_curator_are_not_asked() {
     for (layout, kind) in LAYOUTS.into_iter().zip(["latch", "lock"]) {
         let (fixture, zk) = start("Curator's candidate").await;
         let election = election_of(&zk, layout);

@@ -28,7 +28,7 @@ impl Drop for Dropped {
 /// CURATOR-15, -16, -73, -104, -468: the selector stopped to elect after an expiry, silently. CURATOR-573: work that
 /// swallows the interrupt blocks the election.
 #[tokio::test]
-async fn curator_15_573_run_drops_the_work_on_a_loss_and_campaigns_again() {
+async fn curator_15_573_run_campaigns_again_after_losses() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("run").await;
         let zk = connect(&fixture).await;
@@ -66,7 +66,7 @@ async fn curator_15_573_run_drops_the_work_on_a_loss_and_campaigns_again() {
 }
 
 #[tokio::test]
-async fn run_hands_over_when_the_work_says_so_and_stands_behind_the_others() {
+async fn run_hands_over_and_stands_at_the_tail() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("requeue").await;
         let turns = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -115,7 +115,7 @@ async fn run_hands_over_when_the_work_says_so_and_stands_behind_the_others() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_dropped_ends_its_work_before_it_resigns() {
+async fn a_dropped_run_ends_its_work_before_resigning() {
     let fixture = Fixture::new("dropped run").await;
     let election = election(&connect(&fixture).await, ElectionLayout::default());
     let (tell, mut dropped) = mpsc::unbounded_channel();

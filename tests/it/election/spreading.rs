@@ -107,7 +107,7 @@ async fn settles(when: &str, leaders: &Leaders, processes: &[usize]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_process_leads_its_share_before_and_after_a_crash() {
+async fn processes_lead_their_share_despite_a_crash() {
     let fixture = Fixture::new("spreading").await;
     let leaders = Leaders::default();
     let started = (0..PROCESSES).map(|process| start(&fixture, process, &leaders));

@@ -10,7 +10,7 @@ use super::{LAYOUTS, LEADER, elected, election, lead, leads, stand, value, value
 use crate::support::{LONG, PATIENCE, connect, connect_each, connect_to, elapsed};
 
 #[tokio::test]
-async fn candidates_lead_in_the_order_in_which_they_stood() {
+async fn candidates_lead_in_the_order_they_stood() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("election order").await;
         let [one, two, three] = connect_each(&fixture).await;
@@ -108,7 +108,7 @@ async fn leadership_goes_on_through_a_short_disconnect() {
 }
 
 #[tokio::test]
-async fn children_that_are_no_candidates_neither_lead_nor_block() {
+async fn foreign_children_neither_lead_nor_block() {
     for layout in LAYOUTS {
         let fixture = Fixture::new("foreign children").await;
         let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
@@ -157,7 +157,7 @@ async fn a_closed_coordinator_ends_campaigns_and_observers() {
 }
 
 #[tokio::test]
-async fn bad_input_is_an_error_that_names_the_path() {
+async fn bad_input_is_an_error_naming_the_path() {
     let fixture = Fixture::new("election bad input").await;
     let zk = connect(&fixture).await;
     for path in ["", "leader", "/leader/", "/"] {

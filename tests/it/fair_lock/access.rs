@@ -36,7 +36,7 @@ fn denied(path: &str) -> Error {
 }
 
 #[tokio::test]
-async fn a_directory_without_rights_is_denied_and_open_to_the_right_credentials() {
+async fn a_guarded_directory_opens_to_the_right_credentials() {
     let fixture = Fixture::new("denied").await;
     guarded(&fixture, "/p", zk::Permission::NONE).await;
     let zk = connect(&fixture).await;
@@ -77,7 +77,7 @@ async fn where_we_may_only_look_nothing_is_acquired() {
 }
 
 #[tokio::test]
-async fn where_we_may_not_look_the_node_just_created_is_taken_back() {
+async fn without_read_rights_the_node_is_taken_back() {
     let fixture = Fixture::new("write only").await;
     guarded(&fixture, "/p", zk::Permission::CREATE | zk::Permission::DELETE).await;
     let lock = lock(&connect(&fixture).await, "/p");
@@ -115,7 +115,7 @@ async fn without_delete_rights_the_session_takes_the_node() {
 }
 
 #[tokio::test]
-async fn what_we_create_has_the_acl_of_the_options() {
+async fn nodes_have_the_acl_of_the_options() {
     let fixture = Fixture::new("own acl").await;
     fixture.raw().auth(ROOT.0, ROOT.1.as_bytes()).await.unwrap();
     let options = ConnectOptions::new()
@@ -137,7 +137,7 @@ async fn what_we_create_has_the_acl_of_the_options() {
 }
 
 #[tokio::test]
-async fn a_scheme_that_the_ensemble_does_not_know_is_refused_at_once() {
+async fn an_unknown_scheme_is_refused_at_once() {
     let fixture = Fixture::new("auth").await;
     let options = ConnectOptions::new().session_timeout(LONG).auth("no-such-scheme", "x");
     let error = within(PATIENCE, "an error", options.connect(&fixture.connect_string())).await;

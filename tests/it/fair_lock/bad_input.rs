@@ -27,7 +27,7 @@ async fn every_call_fails(lock: &FairLock, expected: &Error) {
 }
 
 #[tokio::test]
-async fn a_bad_path_is_an_error_that_names_it() {
+async fn a_bad_path_is_an_error_naming_it() {
     let (fixture, zk) = start("bad paths").await;
     for path in [
         "",
@@ -60,7 +60,7 @@ async fn a_bad_path_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_or_goes_through_an_ephemeral_node_is_an_error() {
+async fn a_path_through_an_ephemeral_node_is_refused() {
     let (fixture, zk) = start("ephemeral parent").await;
     create(&fixture, "/e", zk::CreateMode::Ephemeral).await;
     for path in ["/e", "/e/below", "/e/far/below"] {
@@ -121,7 +121,7 @@ async fn foreign_children_are_ignored_with_one_warning() {
 }
 
 #[tokio::test]
-async fn many_looks_at_foreign_children_through_one_handle_warn_once() {
+async fn a_handle_warns_once_of_foreign_children() {
     let (fixture, zk) = start("warn once").await;
     create_foreign(&fixture).await;
     let warnings = Warnings::capture();
@@ -156,7 +156,7 @@ async fn in_calm_weather_there_are_no_warnings() {
 const AROUND_THE_OVERFLOW: [&str; 5] = ["2147483646", "2147483647", "-2147483648", "-2147483647", "-2147483646"];
 
 #[tokio::test]
-async fn contenders_around_the_overflow_are_in_the_order_of_their_creation() {
+async fn contenders_around_the_overflow_keep_their_order() {
     let (fixture, zk) = start("overflow by hand").await;
     create(&fixture, "/l", zk::CreateMode::Persistent).await;
     for sequence in AROUND_THE_OVERFLOW {
@@ -179,7 +179,7 @@ async fn contenders_around_the_overflow_are_in_the_order_of_their_creation() {
 /// Ours is the fifth child or so: the negative numbers right before zero are ahead of it, and the largest ones, of which
 /// it is not known whether they are to come or long past, are behind.
 #[tokio::test]
-async fn a_waiter_stands_behind_negative_numbers_and_ahead_of_the_largest() {
+async fn negative_numbers_stand_ahead_of_the_largest() {
     let (fixture, zk) = start("negative by hand").await;
     create(&fixture, "/l", zk::CreateMode::Persistent).await;
     for sequence in ["-000000002", "2147483647", "-000000001", "2147480000"] {
@@ -204,7 +204,7 @@ async fn a_waiter_stands_behind_negative_numbers_and_ahead_of_the_largest() {
 }
 
 #[tokio::test]
-async fn a_directory_removed_between_look_and_create_is_made_again() {
+async fn a_directory_removed_before_the_create_is_remade() {
     let fixture = Fixture::new("removed in between").await;
     let (proxy, servers) = fixture.proxied().await;
     let lock = lock(&connect_to(&servers, LONG).await, "/deep/l");

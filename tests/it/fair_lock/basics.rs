@@ -37,7 +37,7 @@ async fn a_lock_is_held_from_acquire_to_release() {
 }
 
 #[tokio::test]
-async fn a_dropped_guard_gives_the_lock_to_the_waiter() {
+async fn a_dropped_guard_hands_over_the_lock() {
     let (fixture, [zk, other]) = start_each("dropped guard").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let waiter = join_line(&fixture, &lock(&other, "/l"), 2).await;
@@ -54,7 +54,7 @@ async fn a_dropped_guard_gives_the_lock_to_the_waiter() {
 }
 
 #[tokio::test]
-async fn grants_follow_the_order_of_the_line_and_tokens_grow() {
+async fn grants_follow_the_line_and_tokens_grow() {
     const WAITERS: usize = 12;
     let fixture = Fixture::new("order").await;
     let sessions = [
@@ -88,7 +88,7 @@ async fn grants_follow_the_order_of_the_line_and_tokens_grow() {
 }
 
 #[tokio::test]
-async fn tokens_grow_also_when_the_directory_and_its_sequence_begin_anew() {
+async fn tokens_grow_though_the_sequence_restarts() {
     let fixture = Fixture::new("tokens").await;
     let lock = lock(&connect(&fixture).await, "/l");
     let before = acquire(&lock).await;
@@ -109,7 +109,7 @@ async fn tokens_grow_also_when_the_directory_and_its_sequence_begin_anew() {
 }
 
 #[tokio::test]
-async fn try_acquire_takes_a_free_lock_and_never_waits() {
+async fn try_acquire_never_waits() {
     let (fixture, [zk, other]) = start_each("try").await;
     let (mine, theirs) = (lock(&zk, "/l"), lock(&other, "/l"));
     let guard = within(PATIENCE, "a free lock is taken", mine.try_acquire())
@@ -132,7 +132,7 @@ async fn try_acquire_takes_a_free_lock_and_never_waits() {
 }
 
 #[tokio::test]
-async fn of_many_that_try_at_once_at_most_one_has_it_and_nothing_is_left() {
+async fn of_many_tries_at_most_one_succeeds() {
     let fixture = Fixture::new("try race").await;
     let sessions = [
         connect(&fixture).await,
@@ -161,7 +161,7 @@ async fn of_many_that_try_at_once_at_most_one_has_it_and_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn an_acquire_that_times_out_has_removed_its_node_when_it_returns() {
+async fn a_timed_out_acquire_has_removed_its_node() {
     let fixture = Fixture::new("timeout").await;
     // A slow link: what is only on its way to be removed is still there for a while.
     let (proxy, servers) = fixture.proxied().await;
@@ -189,7 +189,7 @@ async fn an_acquire_that_times_out_has_removed_its_node_when_it_returns() {
 }
 
 #[tokio::test]
-async fn an_acquire_that_times_out_while_it_is_granted_is_either() {
+async fn a_timeout_during_the_grant_is_either() {
     let (fixture, [zk, other]) = start_each("timeout race").await;
     let (holder, waiter) = (lock(&zk, "/l"), lock(&other, "/l"));
     let (mut granted, mut timed_out) = (0, 0);
@@ -219,7 +219,7 @@ async fn an_acquire_that_times_out_while_it_is_granted_is_either() {
 }
 
 #[tokio::test]
-async fn contenders_are_listed_in_order_with_identity_token_position_and_holder() {
+async fn contenders_are_listed_in_order_with_details() {
     let fixture = Fixture::new("contenders").await;
     let mut guards = Vec::new();
     let mut sessions = Vec::new();

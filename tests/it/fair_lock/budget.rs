@@ -50,7 +50,7 @@ async fn an_uncontended_acquire_is_one_round_trip() {
 }
 
 #[tokio::test]
-async fn a_contended_try_acquire_is_one_read_and_no_write() {
+async fn a_contended_try_acquire_is_one_read() {
     let fixture = Fixture::new("try").await;
     let (counted, other) = (Counted::connect(&fixture).await, connect(&fixture).await);
     let guard = acquire(&lock(&other, "/l")).await;
@@ -68,7 +68,7 @@ async fn a_contended_try_acquire_is_one_read_and_no_write() {
 }
 
 #[tokio::test]
-async fn a_waiter_is_four_requests_and_its_turn_one_list_and_at_most_one_heartbeat() {
+async fn waiters_and_turns_keep_to_their_budget() {
     let fixture = Fixture::new("waiter").await;
     let (counted, other) = (Counted::connect(&fixture).await, connect(&fixture).await);
     let guard = acquire(&lock(&other, "/l")).await;
@@ -92,7 +92,7 @@ type Waiter = JoinHandle<Result<FairLockGuard, Error>>;
 
 /// Sixty waiters, a hold that changes hands, and no other notices.
 #[tokio::test]
-async fn sixty_idle_waiters_cost_nothing_and_a_release_wakes_one() {
+async fn idle_waiters_are_free_and_wake_singly() {
     const SESSIONS: usize = 4;
     const WAITERS: usize = 60;
     let (fixture, other) = start("idle").await;

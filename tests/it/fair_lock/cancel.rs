@@ -151,14 +151,14 @@ async fn acquire_task(lock: FairLock) -> Result<FairLockGuard, Error> {
 }
 
 #[tokio::test]
-async fn an_acquire_dropped_at_any_await_point_leaves_nothing() {
+async fn an_acquire_dropped_anywhere_leaves_nothing() {
     let line = Line::new("acquire").await;
     line.walk(200, |lock| Box::pin(async { Some(lock.acquire().await.unwrap()) }))
         .await;
 }
 
 #[tokio::test]
-async fn an_acquire_timeout_dropped_at_any_await_point_leaves_nothing() {
+async fn an_acquire_timeout_dropped_anywhere_leaves_nothing() {
     let line = Line::new("acquire_timeout").await;
     line.walk(60, |lock| {
         Box::pin(async { Some(lock.acquire_timeout(LONG).await.unwrap()) })
@@ -167,7 +167,7 @@ async fn an_acquire_timeout_dropped_at_any_await_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_acquire_timeout_dropped_around_its_deadline_leaves_nothing() {
+async fn an_acquire_dropped_at_its_deadline_leaves_nothing() {
     let line = Line::new("acquire_timeout elapses").await;
     let limit = SILENCE / 20;
     line.walk(60, |lock| {
@@ -177,7 +177,7 @@ async fn an_acquire_timeout_dropped_around_its_deadline_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_try_acquire_dropped_at_any_await_point_leaves_nothing() {
+async fn a_try_acquire_dropped_anywhere_leaves_nothing() {
     let line = Line::new("try_acquire").await;
     line.walk(60, |lock| {
         Box::pin(async {
@@ -192,7 +192,7 @@ async fn a_try_acquire_dropped_at_any_await_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_run_dropped_at_any_await_point_leaves_nothing() {
+async fn a_run_dropped_anywhere_leaves_nothing() {
     let line = Line::new("run").await;
     line.walk(60, |lock| {
         Box::pin(async {
@@ -209,7 +209,7 @@ async fn a_run_dropped_at_any_await_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_release_dropped_at_any_await_point_releases() {
+async fn a_release_dropped_anywhere_releases() {
     let line = Line::new("release").await;
     let mine = line.mine();
     for _ in 0..10 {
@@ -231,7 +231,7 @@ async fn a_release_dropped_at_any_await_point_releases() {
 }
 
 #[tokio::test]
-async fn a_close_dropped_at_any_await_point_closes_once_it_was_polled() {
+async fn a_close_polled_once_closes_though_dropped() {
     let line = Line::new("close").await;
     for _ in 0..3 {
         for polls in 0.. {
@@ -287,7 +287,7 @@ fn runtime() -> Runtime {
 }
 
 #[tokio::test]
-async fn a_runtime_that_is_shut_down_under_an_acquire_leaves_nothing() {
+async fn a_runtime_shut_down_mid_acquire_leaves_nothing() {
     let line = Line::new("other runtime").await;
     for wait_for_the_node in [true, false, true] {
         let holder = acquire(&line.front).await;
@@ -325,7 +325,7 @@ async fn join_behind(line: &Line, holder: &str) -> tokio::task::JoinHandle<Resul
 
 /// Nobody is left to remove anything, so it goes with the session. What still waits elsewhere is told.
 #[tokio::test]
-async fn when_the_runtime_of_the_coordinator_is_shut_down_all_calls_end_and_the_session_takes_the_nodes() {
+async fn all_calls_end_with_the_coordinators_runtime() {
     let line = Line::new("own runtime").await;
     let own = runtime();
     let servers = line.fixture.connect_string();
@@ -359,7 +359,7 @@ async fn when_the_runtime_of_the_coordinator_is_shut_down_all_calls_end_and_the_
 }
 
 #[tokio::test]
-async fn a_panic_in_the_work_gives_the_lock_back() {
+async fn panicking_work_gives_the_lock_back() {
     let line = Line::new("panic").await;
     let mine = line.mine();
     let (panic, is_time) = tokio::sync::oneshot::channel::<()>();
@@ -381,7 +381,7 @@ async fn a_panic_in_the_work_gives_the_lock_back() {
 
 /// A drop neither awaits nor spawns, so it needs no runtime.
 #[tokio::test]
-async fn what_is_dropped_outside_of_any_runtime_is_removed() {
+async fn guards_dropped_outside_a_runtime_are_removed() {
     let line = Line::new("no runtime").await;
     let guard = acquire(&line.mine()).await;
     let mine = line.mine();

@@ -13,7 +13,7 @@ use crate::support::{PATIENCE, acquire, connect, connect_to, faults, lock, sessi
 const PERSISTENT: zk::CreateMode = zk::CreateMode::Persistent;
 
 #[tokio::test]
-async fn a_guard_is_good_when_all_other_handles_are_dropped() {
+async fn a_guard_outlives_all_other_handles() {
     let fixture = Fixture::new("last handle").await;
     let timeout = Duration::from_secs(2);
     let zk = connect_to(&fixture.connect_string(), timeout).await;
@@ -32,7 +32,7 @@ async fn a_guard_is_good_when_all_other_handles_are_dropped() {
 }
 
 #[tokio::test]
-async fn run_until_lost_prefers_the_loss_to_a_finished_result() {
+async fn run_until_lost_prefers_the_loss() {
     let (fixture, zk) = start("biased").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     assert_eq!(guard.run_until_lost(future::ready(7)).await, Ok(7));
@@ -116,7 +116,7 @@ async fn fenced_writes_are_refused_after_the_loss() {
 
 /// The ensemble decides, not the guard: here the guard cannot have noticed the loss.
 #[tokio::test]
-async fn a_fenced_write_is_refused_though_the_guard_believes_to_hold() {
+async fn fenced_writes_of_a_deceived_guard_are_refused() {
     let fixture = Fixture::with_embedded_server("fenced unaware").await;
     let zk = connect(&fixture).await;
     let session = session_id(&zk).await;
@@ -143,7 +143,7 @@ async fn a_fenced_write_is_refused_though_the_guard_believes_to_hold() {
 }
 
 #[tokio::test]
-async fn run_gives_the_work_a_token_returns_its_output_and_releases() {
+async fn run_returns_the_output_and_releases() {
     let (fixture, [zk, other]) = start_each("run").await;
     let (mine, theirs) = (lock(&zk, "/l"), lock(&other, "/l"));
     let work = mine.run(|token| async move {
@@ -181,7 +181,7 @@ impl Drop for Work {
 
 /// Whatever ends `run`, the work is done or dropped before another contender can have the lock.
 #[tokio::test]
-async fn run_deletes_the_node_only_after_the_work_is_dropped() {
+async fn run_drops_its_work_before_its_node() {
     let fixture = Arc::new(Fixture::with_embedded_server("run drops first").await);
     let zk = connect_to(&fixture.connect_string(), Duration::from_secs(2)).await;
     let lock = lock(&zk, "/l");

@@ -24,7 +24,7 @@ const SILENCES: usize = 2;
 const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_sessions_exclude_each_other_in_the_order_of_their_coming() {
+async fn eight_sessions_exclude_each_other_in_order() {
     contend("exclusion-sessions", CONTENDERS, |_| Layout::Curator).await;
 }
 
@@ -40,7 +40,7 @@ async fn contenders_that_share_a_session_exclude_each_other() {
 }
 
 #[tokio::test]
-async fn curator_180_a_directory_that_vanishes_again_and_again_is_made_again_and_tokens_grow() {
+async fn curator_180_vanishing_directories_keep_tokens_growing() {
     let fixture = Fixture::new("exclusion-directory").await;
     let contended = lock(&connect(&fixture).await, "/deep/down/lock");
     let others = lock(&connect(&fixture).await, "/deep/down/lock");
@@ -72,7 +72,7 @@ async fn curator_180_a_directory_that_vanishes_again_and_again_is_made_again_and
 }
 
 #[test]
-fn curator_347_a_guard_is_released_by_another_thread_on_another_runtime() {
+fn curator_347_another_thread_may_release() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     let first = runtime();
     let (fixture, zk, guard) = first.block_on(async {

@@ -64,7 +64,7 @@ async fn until_marked(fixture: &Fixture, guard: &FairLockGuard) {
 }
 
 #[tokio::test]
-async fn a_hand_off_is_a_delete_a_multi_read_and_a_mark() {
+async fn a_hand_off_keeps_to_its_budget() {
     let fixture = Fixture::new("mark").await;
     let (one, two) = (Counted::connect(&fixture).await, Counted::connect(&fixture).await);
     let (guard, mut waiters) = long_line(&fixture, [&one.zk, &two.zk]).await;
@@ -86,7 +86,7 @@ async fn a_hand_off_is_a_delete_a_multi_read_and_a_mark() {
 
 /// What the mark would tell is known within a process: a read of the own node is enough, and nothing is written.
 #[tokio::test]
-async fn a_hand_off_within_a_process_leaves_no_mark() {
+async fn hand_offs_within_a_process_leave_no_mark() {
     let fixture = Fixture::new("local").await;
     let counted = Counted::connect(&fixture).await;
     let (guard, mut waiters) = long_line(&fixture, [&counted.zk, &counted.zk]).await;
@@ -103,7 +103,7 @@ async fn a_hand_off_within_a_process_leaves_no_mark() {
 }
 
 #[tokio::test]
-async fn data_of_others_is_never_replaced_by_a_mark() {
+async fn a_mark_never_replaces_foreign_data() {
     let fixture = Fixture::new("foreign").await;
     make_dir(&fixture, "/l").await;
     fixture.raw().set_data("/l", b"5", None).await.unwrap();
@@ -115,7 +115,7 @@ async fn data_of_others_is_never_replaced_by_a_mark() {
 }
 
 #[tokio::test]
-async fn a_mark_loses_against_a_write_after_the_read() {
+async fn a_mark_loses_against_a_later_write() {
     let fixture = Fixture::new("version").await;
     let counted = Counted::connect(&fixture).await;
     let other = connect(&fixture).await;
@@ -136,7 +136,7 @@ async fn a_mark_loses_against_a_write_after_the_read() {
 }
 
 #[tokio::test]
-async fn a_changed_node_ahead_is_not_taken_for_a_deleted_one() {
+async fn a_changed_node_ahead_is_not_gone() {
     let (fixture, [one, two]) = start_each("changed").await;
     let (guard, mut waiters) = long_line(&fixture, [&one, &two]).await;
     let guard = hand_on(guard, &mut waiters, 2).await;
@@ -173,7 +173,7 @@ async fn writers_that_may_be_downgraded_leave_no_mark() {
 
 /// Without the right to write the directory's data, or to read it, a line is handed on with lists.
 #[tokio::test]
-async fn a_directory_that_takes_no_mark_is_handed_on_with_lists() {
+async fn without_marks_lists_hand_on_the_lock() {
     let fixture = Fixture::new("no write").await;
     let rights = zk::Permission::CREATE | zk::Permission::READ | zk::Permission::DELETE;
     let acls = [zk::Acl::new(rights, zk::AuthId::anyone())];
@@ -192,7 +192,7 @@ async fn a_directory_that_takes_no_mark_is_handed_on_with_lists() {
 
 /// They join at the same time, and one list tells many of them where they stand.
 #[tokio::test]
-async fn a_thousand_waiters_of_a_process_share_lists_and_are_served_in_order() {
+async fn a_thousand_waiters_share_lists_in_order() {
     const WAITERS: usize = 1_000;
     let (fixture, proxy, zk) = start_proxied("k", LONG).await;
     let guard = acquire(&lock(&zk, "/l")).await;

@@ -8,7 +8,7 @@ use zookeeper_testkit::Fixture;
 use crate::support::{LONG, acquire, connect, granted, join_line, lock, loss, start, start_each, start_proxied};
 
 #[tokio::test]
-async fn the_holder_of_a_deleted_node_knows_within_a_second() {
+async fn a_holder_learns_of_its_deletion_at_once() {
     let (fixture, [zk, other]) = start_each("holder deleted").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let waiter = join_line(&fixture, &lock(&other, "/l"), 2).await;
@@ -31,7 +31,7 @@ async fn the_holder_of_a_deleted_node_knows_within_a_second() {
 
 /// A guard granted after a wait is watched as well as one granted at once.
 #[tokio::test]
-async fn the_holder_of_a_deleted_node_knows_also_when_it_had_to_wait() {
+async fn a_holder_that_waited_learns_of_its_deletion() {
     let (fixture, [zk, other]) = start_each("waited, then deleted").await;
     let first = acquire(&lock(&zk, "/l")).await;
     let waiter = join_line(&fixture, &lock(&other, "/l"), 2).await;
@@ -47,7 +47,7 @@ async fn the_holder_of_a_deleted_node_knows_also_when_it_had_to_wait() {
 }
 
 #[tokio::test]
-async fn a_waiter_whose_node_is_deleted_joins_again_at_the_tail() {
+async fn a_deleted_waiter_joins_again_at_the_tail() {
     let (fixture, [zk, second, third]) = start_each("waiter deleted").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let deleted = join_line(&fixture, &lock(&second, "/l"), 2).await;
@@ -77,7 +77,7 @@ async fn a_waiter_whose_node_is_deleted_joins_again_at_the_tail() {
 }
 
 #[tokio::test]
-async fn a_holders_node_deleted_while_it_is_disconnected_is_a_loss_at_the_reconnect() {
+async fn a_node_deleted_during_a_disconnect_is_lost() {
     let (fixture, proxy, zk) = start_proxied("deleted behind a cut", LONG).await;
     let guard = acquire(&lock(&zk, "/l")).await;
 
@@ -91,7 +91,7 @@ async fn a_holders_node_deleted_while_it_is_disconnected_is_a_loss_at_the_reconn
 }
 
 #[tokio::test]
-async fn a_node_written_to_by_hand_is_held_on_and_still_watched() {
+async fn a_node_written_by_hand_stays_watched() {
     let (fixture, zk) = start("written").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     for version in 0..5 {
@@ -111,7 +111,7 @@ async fn a_node_written_to_by_hand_is_held_on_and_still_watched() {
 
 /// `deleteall` on a lock in use: the holder loses it, and everybody who waits gets it after all.
 #[tokio::test]
-async fn a_directory_removed_under_its_waiters_is_made_again() {
+async fn waiters_remake_a_removed_directory() {
     let fixture = Fixture::new("deleteall").await;
     let mut sessions = Vec::new();
     for _ in 0..3 {

@@ -6,7 +6,7 @@ use zookeeper_testkit::Fixture;
 use crate::support::{acquire, connect, faults, granted, join_line, lock, sequence_after};
 
 #[tokio::test]
-async fn a_line_goes_on_across_the_overflow_of_its_sequence() {
+async fn a_line_goes_on_across_the_overflow() {
     let fixture = Fixture::with_embedded_server("overflow").await;
     let (one, two) = (connect(&fixture).await, connect(&fixture).await);
     let mut front = acquire(&lock(&one, "/l")).await;

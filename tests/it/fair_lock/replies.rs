@@ -103,7 +103,7 @@ impl Rig {
 const BOTH: [Injection; 2] = [Injection::LoseReply, Injection::CutBefore];
 
 #[tokio::test]
-async fn a_lost_create_is_found_again_or_sent_again() {
+async fn a_lost_create_is_found_or_repeated() {
     let rig = Rig::new("create").await;
     rig.acquire_under(When::create().path("-lock-"), BOTH).await;
 }
@@ -141,7 +141,7 @@ async fn a_holders_lost_watch_is_set_again() {
 }
 
 #[tokio::test]
-async fn a_release_is_done_though_the_reply_of_its_delete_or_the_delete_is_lost() {
+async fn a_releases_lost_delete_is_repeated() {
     let rig = Rig::new("delete").await;
     for injection in BOTH {
         let guard = acquire(&rig.lock).await;
@@ -157,7 +157,7 @@ async fn a_release_is_done_though_the_reply_of_its_delete_or_the_delete_is_lost(
 }
 
 #[tokio::test]
-async fn a_dropped_guard_is_removed_though_the_reply_of_its_delete_or_the_delete_is_lost() {
+async fn a_dropped_guards_lost_delete_is_repeated() {
     let rig = Rig::new("reaper").await;
     for injection in BOTH {
         let guard = acquire(&rig.lock).await;
@@ -173,7 +173,7 @@ async fn a_dropped_guard_is_removed_though_the_reply_of_its_delete_or_the_delete
 
 /// The create is on its way when the future is dropped, and its reply is lost on top of it.
 #[tokio::test]
-async fn a_cancelled_create_whose_reply_is_lost_is_found_and_removed() {
+async fn a_cancelled_lost_create_is_removed() {
     let rig = Rig::new("cancelled create").await;
     for injection in BOTH {
         let fault = rig.proxy.inject(When::create().path("-lock-"), injection);

@@ -12,7 +12,7 @@ use crate::support::cost::{Counted, make_dir};
 use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, granted, join_line, lock, start, start_each};
 
 #[tokio::test]
-async fn a_holder_learns_who_asks_and_why_and_decides_itself() {
+async fn the_holder_decides_on_a_request_itself() {
     let fixture = Fixture::new("asked").await;
     let (zk, other) = (
         connect_as(&fixture, "the holder").await,
@@ -84,7 +84,7 @@ async fn curators_request_is_understood() {
 
 /// Curator compares the whole data with `__REVOKE__`.
 #[tokio::test]
-async fn a_holder_that_runs_curator_is_asked_the_way_curator_asks() {
+async fn a_holder_of_curator_is_asked_its_way() {
     let (fixture, zk) = start("to Curator").await;
     acquire(&lock(&zk, "/l")).await.release().await.unwrap();
     let options = zk::CreateMode::EphemeralSequential.with_acls(zk::Acls::anyone_all());
@@ -103,7 +103,7 @@ async fn a_holder_that_runs_curator_is_asked_the_way_curator_asks() {
 }
 
 #[tokio::test]
-async fn a_request_made_before_anybody_looks_is_not_missed() {
+async fn a_request_before_the_look_is_not_missed() {
     let fixture = Fixture::new("before").await;
     let (zk, other) = (connect(&fixture).await, connect_as(&fixture, "the asker").await);
     let first = acquire(&lock(&other, "/l")).await;
@@ -121,7 +121,7 @@ async fn a_request_made_before_anybody_looks_is_not_missed() {
 }
 
 #[tokio::test]
-async fn a_request_made_while_the_connection_is_away_is_not_missed() {
+async fn a_request_during_a_cut_is_not_missed() {
     let fixture = Fixture::new("away").await;
     let (proxy, servers) = fixture.proxied().await;
     let (zk, other) = (
@@ -181,7 +181,7 @@ async fn a_request_whose_reply_is_lost_is_resolved() {
 }
 
 #[tokio::test]
-async fn readers_writers_and_multi_locks_can_be_asked_too() {
+async fn readers_writers_and_multi_locks_are_asked_too() {
     let fixture = Fixture::new("others").await;
     let (zk, other) = (connect(&fixture).await, connect_as(&fixture, "the asker").await);
     let rw = |zk: &Coordinator| RwLock::new(zk, "/rw").unwrap();
@@ -212,7 +212,7 @@ async fn readers_writers_and_multi_locks_can_be_asked_too() {
 
 /// One watch is set again, as for any change of the node; only who looks reads.
 #[tokio::test]
-async fn a_request_costs_the_asker_a_read_and_a_write_and_the_holder_what_it_looks_at() {
+async fn a_request_keeps_to_its_budget() {
     let fixture = Fixture::new("cost").await;
     make_dir(&fixture, "/l").await;
     let (holder, asker) = (Counted::connect(&fixture).await, Counted::connect(&fixture).await);
@@ -241,7 +241,7 @@ async fn a_request_costs_the_asker_a_read_and_a_write_and_the_holder_what_it_loo
 }
 
 #[tokio::test]
-async fn revocable_work_is_dropped_for_whoever_asks_and_gives_the_lock_back() {
+async fn revocable_work_ends_on_request_and_releases() {
     let (fixture, [zk, other]) = start_each("revocable").await;
     let (started, running) = tokio::sync::oneshot::channel();
     let dropped = Arc::new(());
@@ -275,7 +275,7 @@ async fn revocable_work_is_dropped_for_whoever_asks_and_gives_the_lock_back() {
 }
 
 #[tokio::test]
-async fn a_contender_that_we_may_not_write_is_an_error() {
+async fn asking_without_write_rights_is_an_error() {
     let (fixture, zk) = start("denied").await;
     acquire(&lock(&zk, "/l")).await.release().await.unwrap();
     let options = zk::CreateMode::EphemeralSequential.with_acls(zk::Acls::anyone_read());

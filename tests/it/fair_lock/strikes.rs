@@ -147,19 +147,19 @@ async fn the_connection_may_be_cut_before_any_request() {
 }
 
 #[tokio::test]
-async fn the_replies_of_three_requests_in_a_row_may_be_lost() {
+async fn three_replies_in_a_row_may_be_lost() {
     strike_each_request("lost replies", 3, RuleBuilder::drop_after_apply).await;
 }
 
 #[tokio::test]
-async fn the_connection_may_be_cut_before_three_requests_in_a_row() {
+async fn three_requests_in_a_row_may_be_cut() {
     strike_each_request("cuts before", 3, RuleBuilder::drop_before_apply).await;
 }
 
 /// The server that is asked for the node of a lost create has not seen the create yet: without a `sync`, the node
 /// would be taken for not created, and left behind in front of the one created in its place.
 #[tokio::test]
-async fn a_lost_create_is_found_again_on_a_server_that_lags() {
+async fn a_lagging_server_finds_a_lost_create() {
     let fixture = Arc::new(Fixture::with_embedded_server("lagging recovery").await);
     for (number, behind) in [1, 5, 1_000].into_iter().enumerate() {
         let contention = Contention::new(&fixture, &format!("/l-{number}")).await;
@@ -201,7 +201,7 @@ async fn a_lost_create_is_found_again_on_a_server_that_lags() {
 
 /// A list from a server that lags shows who has left already, or does not show ourselves: neither grants.
 #[tokio::test]
-async fn lists_of_a_server_that_lags_grant_nothing_early_and_block_nothing_for_good() {
+async fn lagging_lists_neither_grant_early_nor_block() {
     let fixture = Arc::new(Fixture::with_embedded_server("lagging lists").await);
     let contention = Contention::new(&fixture, "/l").await;
     let lag = faults(&fixture).lag_reads(contention.session, 3);

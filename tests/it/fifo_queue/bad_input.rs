@@ -11,7 +11,7 @@ use crate::support::{PATIENCE, create, faults, session_id, start};
 
 /// The counter of a directory is an `int`, and servers stop at its last value.
 #[tokio::test]
-async fn a_queue_keeps_its_order_up_to_the_end_of_its_numbers_and_says_so_there() {
+async fn order_holds_until_the_sequence_overflows() {
     let fixture = Fixture::with_embedded_server("overflow").await;
     let [ours, other] = queues(&fixture).await;
     push(&ours, "first").await;
@@ -45,7 +45,7 @@ async fn a_queue_keeps_its_order_up_to_the_end_of_its_numbers_and_says_so_there(
 }
 
 #[tokio::test]
-async fn an_item_that_is_too_large_is_refused_with_the_limit_and_one_within_it_passes() {
+async fn items_over_the_limit_are_refused() {
     let (fixture, zk) = start("large").await;
     let queue = queue(&zk);
     let session = session_id(&zk).await;
@@ -67,7 +67,7 @@ async fn pop_bytes(queue: &FifoQueue) -> Bytes {
 }
 
 #[tokio::test]
-async fn bad_paths_and_items_that_cannot_be_taken_are_errors_that_name_them() {
+async fn errors_name_bad_paths_and_untakeable_items() {
     let (fixture, zk) = start("bad").await;
     for path in ["", "a", "/", "/a/", "/a//b", "/🔒"] {
         let refused = FifoQueue::new(&zk, path).unwrap_err();

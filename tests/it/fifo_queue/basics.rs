@@ -11,7 +11,7 @@ use super::{LINE, PATH, clean, drain, pop, popped, push, queue, queues, wait_in_
 use crate::support::{LONG, PATIENCE, connect, create, elapsed, start};
 
 #[tokio::test]
-async fn items_leave_in_the_order_in_which_they_came_whatever_bytes_they_are() {
+async fn items_of_any_bytes_leave_in_order() {
     let fixture = Fixture::new("order").await;
     let [ours, theirs] = queues(&fixture).await;
     let items: Vec<Vec<u8>> = vec![
@@ -51,7 +51,7 @@ async fn a_queue_that_nobody_has_made_is_empty() {
 }
 
 #[tokio::test]
-async fn the_layout_is_that_of_curators_simple_distributed_queue() {
+async fn the_layout_is_curators() {
     let fixture = Fixture::new("layout").await;
     let queue = queue(&connect(&fixture).await);
     push(&queue, "raw").await;
@@ -73,7 +73,7 @@ async fn the_layout_is_that_of_curators_simple_distributed_queue() {
 }
 
 #[tokio::test]
-async fn a_consumer_waits_for_an_item_and_waiting_ones_get_them_in_turn() {
+async fn waiting_consumers_get_items_in_turn() {
     let fixture = Fixture::new("wait").await;
     let [one, two] = queues(&fixture).await;
     let producer = queue(&connect(&fixture).await);
@@ -88,7 +88,7 @@ async fn a_consumer_waits_for_an_item_and_waiting_ones_get_them_in_turn() {
 }
 
 #[tokio::test]
-async fn a_pop_with_a_limit_gives_up_and_leaves_the_line() {
+async fn a_timed_out_pop_leaves_the_line() {
     let fixture = Fixture::new("limit").await;
     let queue = queue(&connect(&fixture).await);
     let after = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use crate::support::connect;
 use crate::support::cost::{Counted, make_dir};
 
 #[tokio::test]
-async fn a_push_is_one_request_and_a_pop_two_and_a_backlog_is_listed_once() {
+async fn pushes_pops_and_backlogs_keep_to_their_budget() {
     const ITEMS: usize = 30;
     let fixture = Fixture::new("budget").await;
     let counted = Counted::connect(&fixture).await;
@@ -46,7 +46,7 @@ async fn a_push_is_one_request_and_a_pop_two_and_a_backlog_is_listed_once() {
 }
 
 #[tokio::test]
-async fn consumers_that_wait_cost_nothing_and_an_item_wakes_one() {
+async fn waiting_consumers_are_free_and_wake_singly() {
     let fixture = Fixture::new("herd").await;
     // Not reaped meanwhile.
     for directory in ["/queues", PATH, "/queues/mails-__fifo__", LINE] {

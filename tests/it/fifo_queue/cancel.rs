@@ -50,7 +50,7 @@ async fn a_pop_that_is_dropped_anywhere_loses_nothing() {
 
 /// An item that was being removed for a pop that was dropped goes to one that waits.
 #[tokio::test]
-async fn an_item_taken_for_a_dropped_pop_goes_to_another_one_of_the_handle() {
+async fn another_pop_gets_a_dropped_pops_item() {
     let fixture = Fixture::new("kept").await;
     let (proxy, servers) = fixture.proxied().await;
     let ours = queue(&connect_to(&servers, LONG).await);
@@ -72,7 +72,7 @@ async fn an_item_taken_for_a_dropped_pop_goes_to_another_one_of_the_handle() {
 
 /// A close ends the pops that wait, and hands over what was removed for pops that were dropped.
 #[tokio::test]
-async fn a_close_ends_pops_and_returns_what_was_removed() {
+async fn a_close_returns_what_pops_had_removed() {
     let fixture = Fixture::new("closed").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, other) = (
@@ -114,7 +114,7 @@ async fn a_close_ends_pops_and_returns_what_was_removed() {
 
 /// The removal was applied, its caller has given up, and the session ends before anybody knows: the next pop is told.
 #[tokio::test]
-async fn an_item_in_doubt_whose_pop_has_given_up_goes_to_the_next_pop() {
+async fn the_next_pop_gets_an_item_in_doubt() {
     let (fixture, proxy, zk) = start_proxied("doubt kept", LONG).await;
     let ours = queue(&zk);
     for item in ["a", "b", "c"] {
@@ -144,7 +144,7 @@ async fn an_item_in_doubt_whose_pop_has_given_up_goes_to_the_next_pop() {
 }
 
 #[tokio::test]
-async fn a_push_that_is_dropped_anywhere_is_in_the_queue_once_or_not_and_leaves_nothing_else() {
+async fn a_dropped_push_pushes_at_most_once() {
     let fixture = Fixture::new("dropped push").await;
     let ours = queue(&connect(&fixture).await);
     for polls in 1..12 {

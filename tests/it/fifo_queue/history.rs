@@ -13,7 +13,7 @@ use crate::support::{LONG, PATIENCE, connect_to};
 
 /// Each item exactly once, while links are cut, replies lost and sessions taken away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_producers_and_consumers_lose_nothing_and_double_nothing() {
+async fn many_clients_lose_and_double_nothing() {
     const ITEMS: usize = 300;
     let fixture = Arc::new(Fixture::new("many").await);
     let delivered = Arc::new(std::sync::Mutex::new(Vec::new()));

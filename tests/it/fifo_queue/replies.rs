@@ -14,7 +14,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to, start_proxied};
 
 /// Curator, row "lost item without lock": its delete is sent again, fails, and is taken for another consumer's.
 #[tokio::test]
-async fn curator_lost_item_a_pop_whose_reply_is_lost_delivers_its_item() {
+async fn curator_lost_item_a_lost_reply_still_delivers() {
     let fixture = Fixture::new("lost pop").await;
     let (proxy, servers) = fixture.proxied().await;
     let queue = queue(&connect_to(&servers, LONG).await);
@@ -33,7 +33,7 @@ async fn curator_lost_item_a_pop_whose_reply_is_lost_delivers_its_item() {
 
 /// As above, in the presence of another consumer, who has removed the item in the meantime.
 #[tokio::test]
-async fn a_pop_that_was_cut_off_is_not_confused_with_that_of_another_consumer() {
+async fn a_cut_pop_is_told_from_another_consumers() {
     let fixture = Fixture::new("cut pop").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, other) = (
@@ -59,7 +59,7 @@ async fn a_pop_that_was_cut_off_is_not_confused_with_that_of_another_consumer() 
 
 /// A removal that was cut off is not for the item that has its name and version later, in a directory made anew.
 #[tokio::test]
-async fn a_pop_that_was_cut_off_does_not_remove_an_item_that_took_the_name_of_the_one_it_had_read() {
+async fn a_cut_pop_spares_items_of_equal_name() {
     let fixture = Fixture::new("same name").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, other) = (
@@ -122,7 +122,7 @@ async fn dead_ledgers_cost_no_hold_after_a_reconnect() {
 
 /// Curator, row "duplicate put": its create is sent again, and both are applied.
 #[tokio::test]
-async fn curator_duplicate_put_a_push_whose_reply_is_lost_is_pushed_once() {
+async fn curator_duplicate_put_a_lost_reply_pushes_once() {
     let fixture = Fixture::new("lost push").await;
     let (proxy, servers) = fixture.proxied().await;
     let queue = queue(&connect_to(&servers, LONG).await);
@@ -162,7 +162,7 @@ async fn the_reply_of_any_request_may_be_lost() {
 
 /// The session ends while nobody knows what became of the removal, and the item is gone: the caller is told which.
 #[tokio::test]
-async fn a_pop_that_cannot_be_known_says_which_item_it_is_about() {
+async fn an_indeterminate_pop_names_its_item() {
     let (fixture, proxy, zk) = start_proxied("indeterminate pop", LONG).await;
     let (ours, producer) = (queue(&zk), queue(&connect(&fixture).await));
     for item in ["a", "b", "c"] {

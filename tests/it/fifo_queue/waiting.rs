@@ -11,7 +11,7 @@ use crate::support::{LONG, PATIENCE, acquire, connect, lock, stand_in_line, star
 
 /// Curator's issue 308: `take` hangs when the server reaps the queue's container meanwhile.
 #[tokio::test]
-async fn curator_308_a_consumer_waits_on_when_the_queues_directory_is_removed() {
+async fn curator_308_a_consumer_outlives_the_queues_directory() {
     let fixture = Fixture::new("reaped").await;
     let [consumer, producer] = queues(&fixture).await;
     push(&producer, "a").await;
@@ -31,7 +31,7 @@ async fn curator_308_a_consumer_waits_on_when_the_queues_directory_is_removed() 
 
 /// A directory that is made anew numbers its items from the beginning: what was listed before says nothing of them.
 #[tokio::test]
-async fn what_was_listed_before_the_directory_was_made_anew_does_not_jump_the_queue() {
+async fn a_list_from_before_a_recreation_is_void() {
     let fixture = Fixture::new("anew").await;
     let [ours, other] = queues(&fixture).await;
     for item in ["a", "b", "c"] {
@@ -51,7 +51,7 @@ async fn what_was_listed_before_the_directory_was_made_anew_does_not_jump_the_qu
 
 /// Curator's issue 623: after a long disconnect the watch is not set again, and the queue stops.
 #[tokio::test]
-async fn curator_623_a_consumer_hears_of_an_item_that_came_while_it_was_cut_off() {
+async fn curator_623_items_pushed_during_a_cut_arrive() {
     let (fixture, proxy, zk) = start_proxied("long cut", LONG).await;
     let (consumer, producer) = (queue(&zk), queue(&connect(&fixture).await));
     for item in ["a", "b"] {
@@ -70,7 +70,7 @@ async fn curator_623_a_consumer_hears_of_an_item_that_came_while_it_was_cut_off(
 }
 
 #[tokio::test]
-async fn a_waiting_consumer_goes_on_in_the_next_session_and_the_next_in_line_takes_its_place() {
+async fn an_expired_consumer_waits_again_behind_the_next() {
     let (fixture, zk) = start("expired").await;
     let (first, second) = (queue(&zk), queue(&connect(&fixture).await));
     let producer = queue(&connect(&fixture).await);
@@ -92,7 +92,7 @@ async fn a_waiting_consumer_goes_on_in_the_next_session_and_the_next_in_line_tak
 
 /// An operator removes what is ours: a consumer in line, and the ledger by which lost replies are told.
 #[tokio::test]
-async fn nodes_of_ours_that_an_operator_removes_are_made_anew() {
+async fn nodes_an_operator_removes_are_made_again() {
     let fixture = Fixture::new("operator").await;
     let [consumer, producer] = queues(&fixture).await;
     push(&producer, "a").await;

@@ -65,7 +65,7 @@ async fn the_layout_is_that_of_curators_group_member() {
 }
 
 #[tokio::test]
-async fn an_id_can_be_joined_again_right_after_it_was_dropped() {
+async fn a_dropped_id_can_be_joined_at_once() {
     let fixture = Fixture::new("join again").await;
     let group = group(&connect(&fixture).await);
     for round in 0..20 {

@@ -11,7 +11,7 @@ use crate::support::sessions::session_of;
 use crate::support::{LONG, PATIENCE, connect, start, start_each, start_proxied};
 
 #[tokio::test]
-async fn a_member_registers_again_in_each_new_session_with_its_latest_data() {
+async fn members_register_again_with_their_latest_data() {
     let (fixture, [zk, bystander]) = start_each("register again").await;
     let membership = join(&group(&zk), "a", "0").await;
     let mut observer = group(&bystander).observe().await.unwrap();
@@ -31,7 +31,7 @@ async fn a_member_registers_again_in_each_new_session_with_its_latest_data() {
 
 /// CURATOR-190, -154: a data update is lost on a disconnect.
 #[tokio::test]
-async fn curator_154_an_update_across_a_cut_an_expiry_or_a_lost_reply_is_not_lost() {
+async fn curator_154_updates_survive_faults() {
     let (fixture, proxy, zk) = start_proxied("update across", LONG).await;
     let membership = join(&group(&zk), "a", "0").await;
     let asking = group(&connect(&fixture).await);
@@ -64,7 +64,7 @@ async fn curator_154_an_update_across_a_cut_an_expiry_or_a_lost_reply_is_not_los
 
 /// CURATOR-620's kind of mistake: the node of the old session taken as own, which then vanishes.
 #[tokio::test]
-async fn curator_620_the_node_of_an_own_dying_session_is_waited_out() {
+async fn curator_620_an_own_dying_node_is_awaited() {
     let (fixture, proxy, zk) = start_proxied("own dying session", Duration::from_secs(3)).await;
     // Kept past its session, this client keeps that alive at the server, and the node with it.
     let old = zk.client().await.unwrap();
@@ -94,7 +94,7 @@ async fn curator_620_the_node_of_an_own_dying_session_is_waited_out() {
 }
 
 #[tokio::test]
-async fn joining_again_waits_out_the_node_of_an_own_dying_session() {
+async fn joining_again_waits_for_an_own_dying_node() {
     let (fixture, proxy, zk) = start_proxied("join after lapse", Duration::from_secs(3)).await;
     let old = zk.client().await.unwrap();
     let membership = join(&group(&zk), "a", "1").await;
@@ -128,7 +128,7 @@ async fn joining_again_waits_out_the_node_of_an_own_dying_session() {
 }
 
 #[tokio::test]
-async fn a_member_whose_id_was_taken_meanwhile_leaves_the_other_alone_and_waits() {
+async fn a_member_waits_for_its_taken_id() {
     let (fixture, proxy, zk) = start_proxied("displaced", LONG).await;
     let other = connect(&fixture).await;
     let membership = join(&group(&zk), "a", "old").await;
@@ -179,7 +179,7 @@ async fn leaving_never_deletes_the_node_of_another_session() {
 
 /// CURATOR-97, -53, -258: a node that is not created again, or no longer watched after the first event.
 #[tokio::test]
-async fn curator_97_53_a_member_that_an_operator_deletes_is_back_every_time() {
+async fn curator_97_53_a_deleted_member_comes_back() {
     let (fixture, zk) = start("operator deletes member").await;
     let membership = join(&group(&zk), "a", "1").await;
     for _ in 0..3 {
@@ -197,7 +197,7 @@ async fn curator_97_53_a_member_that_an_operator_deletes_is_back_every_time() {
 
 /// CURATOR-297: a node left behind by a quick close, or by a create whose reply is lost.
 #[tokio::test]
-async fn curator_297_nothing_is_left_by_a_join_that_is_dropped_or_whose_reply_is_lost() {
+async fn curator_297_a_failed_join_leaves_nothing() {
     let (fixture, proxy, zk) = start_proxied("dropped join", LONG).await;
     join(&group(&zk), "first", "").await.leave().await;
     for injection in 0..2 {
@@ -228,7 +228,7 @@ async fn curator_297_nothing_is_left_by_a_join_that_is_dropped_or_whose_reply_is
 
 /// A process that restarts faster than its former session expires meets its own node.
 #[tokio::test]
-async fn a_fast_restart_waits_for_the_former_session_and_never_takes_its_node() {
+async fn a_fast_restart_waits_for_its_former_session() {
     let (fixture, [zk, restarted]) = start_each("own ghost").await;
     let ghost = join(&group(&zk), "ghost-7", "before").await;
     let session = session_of(&zk).await;
@@ -255,7 +255,7 @@ async fn a_fast_restart_waits_for_the_former_session_and_never_takes_its_node() 
 }
 
 #[tokio::test]
-async fn a_node_that_never_goes_is_not_waited_for() {
+async fn a_persistent_node_is_not_waited_for() {
     let (fixture, zk) = start("no member").await;
     crate::support::create(&fixture, GROUP, CreateMode::Persistent).await;
     crate::support::create(&fixture, &format!("{GROUP}/a"), CreateMode::Persistent).await;

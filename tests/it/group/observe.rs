@@ -9,7 +9,7 @@ use crate::support::sessions::expire;
 use crate::support::{LONG, PATIENCE, connect, start_proxied};
 
 #[tokio::test]
-async fn an_observer_tells_who_left_and_joined_while_it_was_cut_off() {
+async fn an_observer_tells_of_changes_during_a_cut() {
     let (fixture, proxy, bystander) = start_proxied("cut-off group observer", LONG).await;
     let members = group(&connect(&fixture).await);
     let (stays, leaves, again) = (

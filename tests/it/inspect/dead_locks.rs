@@ -12,7 +12,7 @@ use super::{UUID, connect_as, make};
 use crate::support::{PATIENCE, acquire, connect, create, granted, join_line, lock, start, start_each};
 
 #[tokio::test]
-async fn three_sessions_over_three_locks_are_found_and_one_is_broken() {
+async fn a_cycle_of_three_is_found_and_broken() {
     let fixture = Fixture::new("a dead-lock of three").await;
     let zks = [
         connect_as(&fixture, "a:1").await,
@@ -89,7 +89,7 @@ async fn three_sessions_over_three_locks_are_found_and_one_is_broken() {
 }
 
 #[tokio::test]
-async fn multi_locks_and_waits_in_one_direction_give_no_circle() {
+async fn multi_locks_and_ordered_waits_form_no_cycle() {
     let (fixture, [one, other]) = start_each("no dead-lock").await;
     let both = MultiLock::new(&one, ["/t/1", "/t/2"]).unwrap().acquire().await.unwrap();
     let waiting = tokio::spawn({
@@ -150,7 +150,7 @@ async fn only_the_contender_of_that_token_is_removed() {
 }
 
 #[tokio::test]
-async fn a_break_whose_reply_is_lost_tells_the_truth() {
+async fn a_break_survives_its_lost_reply() {
     let (fixture, zk) = start("break, reply lost").await;
     let held = acquire(&lock(&zk, "/t/1")).await;
     let (proxy, servers) = fixture.proxied().await;
@@ -165,7 +165,7 @@ async fn a_break_whose_reply_is_lost_tells_the_truth() {
 }
 
 #[tokio::test]
-async fn names_that_do_not_see_each_other_are_told() {
+async fn names_blind_to_each_other_are_told() {
     let (fixture, zk) = start("mixed layouts").await;
     make(
         &fixture,

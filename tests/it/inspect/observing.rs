@@ -69,7 +69,7 @@ async fn observing_goes_on_in_a_new_session() {
 }
 
 #[tokio::test]
-async fn an_observed_join_costs_a_list_and_a_read() {
+async fn an_observed_join_costs_two_requests() {
     let fixture = Fixture::new("observing_budget").await;
     let counted = Counted::connect(&fixture).await;
     let (one, two) = (connect_as(&fixture, "one").await, connect_as(&fixture, "two").await);

@@ -75,7 +75,7 @@ async fn each_of_our_recipes_is_recognised() {
 }
 
 #[tokio::test]
-async fn a_line_tells_who_holds_who_waits_and_since_when() {
+async fn a_line_tells_holder_waiters_and_ages() {
     let fixture = Fixture::new("inspect a line").await;
     let (one, other) = (
         connect_as(&fixture, "web-3:4711").await,

@@ -71,7 +71,7 @@ async fn a_reason_survives_a_request_to_make_way() {
 }
 
 #[tokio::test]
-async fn observers_of_a_lock_see_each_holder_and_that_there_is_none() {
+async fn observers_see_each_holder_and_none() {
     let (fixture, [one, other]) = start_each("observe a lock").await;
     let mut holder = FairLock::new(&other, "/fair").unwrap().observe().await.unwrap();
     assert_eq!(holder.current(), None);

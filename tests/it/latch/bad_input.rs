@@ -6,7 +6,7 @@ use super::{PATH, finish, latch};
 use crate::support::{LONG, start};
 
 #[tokio::test]
-async fn another_number_is_a_mismatch_and_other_data_an_error() {
+async fn another_number_and_foreign_data_are_errors() {
     let (fixture, zk) = start("mismatch").await;
     latch(&zk, 3).count_down().await.unwrap();
     let mismatch = LatchError::Mismatch {

@@ -8,7 +8,7 @@ use super::{PATH, finish, latch, wait};
 use crate::support::{PATIENCE, connect, create, passes, stands_still, start, start_each};
 
 #[tokio::test]
-async fn it_opens_with_the_last_count_and_stays_open() {
+async fn the_last_count_opens_it_for_good() {
     let (fixture, [zk, other]) = start_each("opens").await;
     let settled = latch(&zk, 3);
     assert_eq!(settled.path(), PATH);
@@ -50,7 +50,7 @@ async fn a_count_with_an_id_counts_once() {
 }
 
 #[tokio::test]
-async fn counts_stay_when_the_one_who_counted_is_gone() {
+async fn counts_outlive_the_session_that_counted() {
     let (fixture, [zk, other]) = start_each("stay").await;
     let waiter = wait(&other, 2);
     latch(&zk, 2).count_down().await.unwrap();
@@ -62,7 +62,7 @@ async fn counts_stay_when_the_one_who_counted_is_gone() {
 }
 
 #[tokio::test]
-async fn a_latch_of_nothing_is_open_and_an_empty_node_is_a_new_latch() {
+async fn a_latch_of_zero_is_open() {
     let (fixture, zk) = start("empty").await;
     latch(&zk, 0).wait().await.unwrap();
     assert_eq!(latch(&zk, 0).count_down().await.unwrap(), 0);
@@ -74,7 +74,7 @@ async fn a_latch_of_nothing_is_open_and_an_empty_node_is_a_new_latch() {
 }
 
 #[tokio::test]
-async fn a_latch_that_was_removed_counts_anew_and_keeps_its_waiters() {
+async fn a_removed_latch_starts_over_with_its_waiters() {
     let (fixture, zk) = start("removed").await;
     let waiter = wait(&zk, 2);
     let settled = latch(&zk, 2);

@@ -7,7 +7,7 @@ use crate::support::cost::Counted;
 use crate::support::{passes, stands_still};
 
 #[tokio::test]
-async fn a_count_is_two_requests_and_wakes_nobody_but_the_last_which_wakes_each_once() {
+async fn only_the_last_count_wakes_each_waiter() {
     let fixture = Fixture::new("budget").await;
     let (counted, other) = (Counted::connect(&fixture).await, Counted::connect(&fixture).await);
     latch(&other.zk, 3).count_down().await.unwrap();

@@ -6,7 +6,7 @@ use crate::support::{LONG, passes, session_id, start_each};
 
 /// With its id a count that was dropped is made up for, and counted once.
 #[tokio::test]
-async fn calls_dropped_at_any_await_point_count_once_or_not_at_all() {
+async fn dropped_calls_count_at_most_once() {
     let (fixture, [zk, other]) = start_each("cancelled").await;
     let id = session_id(&zk).await;
     let (mut counted, mut not) = (0, 0);

@@ -7,7 +7,7 @@ use crate::support::sessions::expire_and_follow;
 use crate::support::{elapsed, passes, stands_still, start_each};
 
 #[tokio::test]
-async fn a_timeout_elapses_and_waits_survive_the_end_of_their_session() {
+async fn timeouts_elapse_and_waits_survive_their_session() {
     let (fixture, [zk, other]) = start_each("timeout").await;
     let after = Duration::from_millis(100);
     assert_eq!(elapsed(latch(&zk, 1).wait_timeout(after).await), Some(after));

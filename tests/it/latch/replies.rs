@@ -8,7 +8,7 @@ use crate::support::strike::strike_each_request;
 use crate::support::{LONG, PATIENCE, start_proxied};
 
 #[tokio::test]
-async fn a_count_whose_reply_is_lost_is_counted_once() {
+async fn a_lost_reply_counts_once() {
     let (fixture, proxy, zk) = start_proxied("lost count", LONG).await;
     let settled = latch(&zk, 4);
     for (missing, injection) in [(3, Injection::LoseReply), (2, Injection::CutBefore)] {

@@ -78,7 +78,7 @@ async fn one_path_is_a_multi_lock_too() {
 
 /// The order in which the paths are given differs, and they overlap: taking one lock after the other would deadlock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn overlapping_multi_locks_in_any_order_do_not_deadlock() {
+async fn overlapping_locks_in_any_order_never_deadlock() {
     let fixture = Fixture::new("any order").await;
     let history = History::new();
     let orders = [
@@ -119,7 +119,7 @@ async fn overlapping_multi_locks_in_any_order_do_not_deadlock() {
 
 /// Curator's multi-lock goes on to the next lock after one threw, and tells the last error only.
 #[tokio::test]
-async fn curator_multi_lock_an_error_on_one_path_takes_nothing_and_is_told() {
+async fn curator_multi_lock_one_error_takes_nothing() {
     let (fixture, zk) = start("error").await;
     let ephemeral = zk::CreateMode::Ephemeral.with_acls(zk::Acls::anyone_all());
     fixture.raw().create("/leaf", b"", &ephemeral).await.unwrap();
@@ -142,7 +142,7 @@ async fn curator_multi_lock_an_error_on_one_path_takes_nothing_and_is_told() {
 
 /// Curator's timeout applies to each lock anew.
 #[tokio::test]
-async fn curator_multi_lock_one_timeout_bounds_all_locks_together() {
+async fn curator_multi_lock_one_timeout_bounds_all() {
     let (fixture, [one, two]) = start_each("timeout").await;
     let holders = [
         acquire(&lock(&one, PATHS[0])).await,
@@ -173,7 +173,7 @@ async fn curator_multi_lock_one_timeout_bounds_all_locks_together() {
 }
 
 #[tokio::test]
-async fn try_acquire_reads_first_and_takes_all_or_none() {
+async fn try_acquire_takes_all_or_none() {
     let (fixture, proxy, zk) = start_proxied("try", PATIENCE).await;
     let other = connect(&fixture).await;
     let holder = acquire(&lock(&other, PATHS[1])).await;

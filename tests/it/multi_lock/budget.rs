@@ -7,7 +7,7 @@ use crate::support::cost::{Counted, make_dir};
 use crate::support::{PATIENCE, acquire, connect, lock};
 
 #[tokio::test]
-async fn a_multi_lock_is_one_transaction_and_a_list_and_a_watch_for_each_path() {
+async fn one_transaction_then_list_and_watch_per_path() {
     let fixture = Fixture::new("multi").await;
     let paths = ["/a", "/b", "/c", "/d"];
     for path in paths {

@@ -10,7 +10,7 @@ use crate::support::{PATIENCE, SILENCE, acquire, connect_each, lock, session_id}
 
 /// With and without somebody ahead, on the first path or on the last.
 #[tokio::test]
-async fn an_acquire_dropped_at_any_await_point_leaves_nothing() {
+async fn an_acquire_dropped_anywhere_leaves_nothing() {
     let fixture = Arc::new(Fixture::new("cancelled").await);
     let [zk, other] = connect_each(&fixture).await;
     let id = session_id(&zk).await;

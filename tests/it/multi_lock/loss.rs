@@ -11,7 +11,7 @@ use crate::support::sessions::{assert_expired, expire};
 use crate::support::{PATIENCE, granted, lock, session_id, start, start_each, start_proxied};
 
 #[tokio::test]
-async fn the_loss_of_one_lock_is_the_loss_of_all() {
+async fn losing_one_lock_loses_all() {
     let (fixture, [zk, other]) = start_each("loss of one").await;
     for path in PATHS {
         let guard = take(&all(&zk)).await;
@@ -93,7 +93,7 @@ async fn a_fenced_write_checks_all_nodes() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_loses_one_place_joins_all_lines_again() {
+async fn losing_one_place_rejoins_all_lines() {
     let (fixture, [one, two, three]) = start_each("one place").await;
     let holder = take(&all(&one)).await;
     let waiting = join(&fixture, all(&two), 2).await;
@@ -120,7 +120,7 @@ async fn a_waiter_that_loses_one_place_joins_all_lines_again() {
 }
 
 #[tokio::test]
-async fn an_expired_waiter_joins_all_lines_again_and_an_expired_holder_is_told() {
+async fn an_expired_waiter_joins_all_lines_again() {
     let (fixture, [one, two]) = start_each("expiry").await;
     let holder = take(&all(&one)).await;
     let waiting = join(&fixture, all(&two), 2).await;

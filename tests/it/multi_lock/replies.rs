@@ -6,7 +6,7 @@ use super::{PATHS, all, counts, only_child, take};
 use crate::support::{PATIENCE, connect, connect_to, granted, start_proxied};
 
 #[tokio::test]
-async fn contenders_are_created_in_one_transaction_and_found_again_when_its_reply_is_lost() {
+async fn contenders_of_a_lost_reply_are_found_again() {
     let fixture = Fixture::new("lost reply").await;
     for injection in [Injection::LoseReply, Injection::CutBefore] {
         for dirs in ["missing", "there"] {
@@ -35,7 +35,7 @@ async fn contenders_are_created_in_one_transaction_and_found_again_when_its_repl
 /// Of the nodes of a transaction whose reply is lost, somebody deletes one before they are found: the order of the
 /// lines is broken, so all lines are joined anew.
 #[tokio::test]
-async fn nodes_of_a_lost_reply_of_which_one_was_deleted_are_given_up() {
+async fn an_incomplete_set_of_nodes_is_given_up() {
     let (fixture, proxy, zk) = start_proxied("lost reply, delete", PATIENCE).await;
     let other = connect(&fixture).await;
     take(&all(&other)).await.release().await.unwrap();

@@ -9,7 +9,7 @@ use crate::support::{PATIENCE, create, session_id, start};
 
 /// One that has begun anew while it was removed stays whole: at no moment is there a record without its result.
 #[tokio::test]
-async fn a_relay_is_removed_as_a_whole_whatever_is_left_of_it() {
+async fn a_partial_relay_is_removed_as_a_whole() {
     let fixture = Fixture::new("whole").await;
     let [ours, others] = relays(&fixture).await;
     for gone in [&[][..], &[TURN], &[RESULT], &[TURN, RESULT]] {
@@ -42,7 +42,7 @@ async fn a_relay_is_removed_as_a_whole_whatever_is_left_of_it() {
 }
 
 #[tokio::test]
-async fn what_is_no_relay_and_what_is_too_large_are_errors_that_name_the_path() {
+async fn errors_name_the_path() {
     let (fixture, zk) = start("bad").await;
     for path in ["", "a", "/", "/a/", "/a//b", "/🔒"] {
         let refused = Relay::new(&zk, path).unwrap_err();

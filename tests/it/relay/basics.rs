@@ -10,7 +10,7 @@ use super::{PATH, RESULT, complete, finish, join, join_line, relay, relays, told
 use crate::support::{LONG, PATIENCE, connect, elapsed, granted};
 
 #[tokio::test]
-async fn each_turn_is_given_the_result_of_the_one_before() {
+async fn each_turn_gets_the_result_before_it() {
     let fixture = Fixture::new("chain").await;
     let relays = relays::<2>(&fixture).await;
     assert_eq!(relays[0].path(), PATH);
@@ -31,7 +31,7 @@ async fn each_turn_is_given_the_result_of_the_one_before() {
 }
 
 #[tokio::test]
-async fn an_empty_result_is_a_result_and_any_bytes_are() {
+async fn any_bytes_are_a_result_even_none() {
     let fixture = Fixture::new("bytes").await;
     let relay = relay(&connect(&fixture).await);
     let results: [Vec<u8>; 3] = [vec![], (0..=255).collect(), vec![]];
@@ -48,7 +48,7 @@ async fn an_empty_result_is_a_result_and_any_bytes_are() {
 }
 
 #[tokio::test]
-async fn turns_are_granted_one_at_a_time_in_the_order_of_joining() {
+async fn turns_are_granted_singly_in_joining_order() {
     let fixture = Fixture::new("line").await;
     let relays = relays::<2>(&fixture).await;
     let mut turn = join(&relays[0]).await;
@@ -83,7 +83,7 @@ async fn turns_are_granted_one_at_a_time_in_the_order_of_joining() {
 
 /// The directory of the line is a container, which the server removes while nobody is there; the results stay.
 #[tokio::test]
-async fn the_chain_goes_on_when_the_directory_of_its_line_was_reaped() {
+async fn the_chain_goes_on_after_a_reaped_directory() {
     let fixture = Fixture::new("reaped").await;
     let relay = relay(&connect(&fixture).await);
     for (step, before) in [None, Some("a"), Some("a")].into_iter().enumerate() {

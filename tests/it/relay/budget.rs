@@ -10,7 +10,7 @@ use crate::support::cost::Counted;
 use crate::support::{connect, create, granted};
 
 #[tokio::test]
-async fn a_turn_is_six_requests_to_begin_and_one_to_complete_and_waiting_costs_nothing() {
+async fn a_turn_is_seven_requests_and_waiting_none() {
     let fixture = Fixture::new("budget").await;
     let (counted, other) = (Counted::connect(&fixture).await, relay(&connect(&fixture).await));
     let ours = relay(&counted.zk);

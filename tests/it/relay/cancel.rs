@@ -8,7 +8,7 @@ use crate::support::polls::poll_times;
 
 /// Dropped after any number of polls, a join leaves no node; the next one is told of a lost predecessor at most.
 #[tokio::test]
-async fn a_join_or_a_completion_that_is_dropped_anywhere_leaves_nothing_and_blocks_nobody() {
+async fn calls_dropped_anywhere_leave_nothing() {
     let fixture = Fixture::new("dropped").await;
     let [ours, others] = relays(&fixture).await;
     let mut steps = 0;

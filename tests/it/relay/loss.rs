@@ -9,7 +9,7 @@ use crate::support::{PATIENCE, connect, granted, start, start_each};
 
 /// In every way in which a turn can end without a result.
 #[tokio::test]
-async fn the_successor_of_a_turn_without_a_result_gets_the_last_one_and_is_told() {
+async fn a_turn_without_result_hands_on_the_last() {
     let (fixture, [zk, other]) = start_each("lost").await;
     let (ours, others) = (relay(&zk), relay(&other));
     let mut before: Option<String> = None;
@@ -62,7 +62,7 @@ async fn the_successor_of_a_turn_without_a_result_gets_the_last_one_and_is_told(
 
 /// Who left the line before it was its turn is nobody's predecessor.
 #[tokio::test]
-async fn who_leaves_while_waiting_is_not_a_lost_predecessor() {
+async fn a_waiter_that_leaves_is_no_lost_predecessor() {
     let fixture = Fixture::new("left").await;
     let [one, two, three] = relays(&fixture).await;
     let turn = join(&one).await;
@@ -78,7 +78,7 @@ async fn who_leaves_while_waiting_is_not_a_lost_predecessor() {
 }
 
 #[tokio::test]
-async fn a_waiting_participant_goes_on_in_the_next_session() {
+async fn a_waiting_participant_survives_its_session() {
     let (fixture, zk) = start("expired").await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     let turn = join(&others).await;

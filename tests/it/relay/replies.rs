@@ -10,7 +10,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to, granted, start_proxied
 
 /// A holder that is cut off, does not know it and completes later: nothing of it is stored.
 #[tokio::test]
-async fn a_result_that_comes_after_the_loss_is_not_stored() {
+async fn a_result_after_the_loss_is_not_stored() {
     let (fixture, proxy, zk) = start_proxied("late", LONG).await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     complete(join(&others).await, "a").await;
@@ -33,7 +33,7 @@ async fn a_result_that_comes_after_the_loss_is_not_stored() {
 
 /// A result whose reply is lost with the session is found again in the next one, whoever came after it.
 #[tokio::test]
-async fn a_result_whose_reply_is_lost_with_the_session_is_found_again() {
+async fn a_result_survives_reply_and_session() {
     let (fixture, proxy, zk) = start_proxied("found again", LONG).await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     for (followers, expected) in [(0, Ok(())), (3, Ok(())), (16, Err(CompleteError::Indeterminate))] {
@@ -58,7 +58,7 @@ async fn a_result_whose_reply_is_lost_with_the_session_is_found_again() {
 
 /// The relay was removed after the result was stored and before its participant knew: nobody can tell any more.
 #[tokio::test]
-async fn a_result_of_a_relay_that_was_removed_since_is_in_doubt() {
+async fn a_result_for_a_removed_relay_is_indeterminate() {
     let (fixture, proxy, zk) = start_proxied("removed since", LONG).await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     let turn = join(&ours).await;
@@ -77,7 +77,7 @@ async fn a_result_of_a_relay_that_was_removed_since_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_turn_whose_replies_are_lost_is_begun_and_completed_once() {
+async fn lost_replies_begin_and_complete_a_turn_once() {
     let fixture = Fixture::new("lost replies").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, others) = (
@@ -103,7 +103,7 @@ async fn a_turn_whose_replies_are_lost_is_begun_and_completed_once() {
 /// The session ends when the turn has begun and its participant does not know yet: it joins again, and is not its own
 /// lost predecessor. Somebody who really was lost before it is still told of.
 #[tokio::test]
-async fn a_turn_that_began_and_was_never_returned_is_not_a_lost_predecessor_of_its_own_call() {
+async fn a_call_is_not_its_own_lost_predecessor() {
     let (fixture, proxy, zk) = start_proxied("unreturned", LONG).await;
     let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
     complete(join(&others).await, "a").await;

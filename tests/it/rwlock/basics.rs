@@ -47,7 +47,7 @@ async fn a_reader_behind_a_waiting_writer_waits() {
 }
 
 #[tokio::test]
-async fn a_reader_goes_on_when_the_writer_ahead_gives_up() {
+async fn readers_pass_a_writer_that_gives_up() {
     let (fixture, [one, two]) = start_each("writer gives up").await;
     let first = read(&rw(&one)).await;
     let writer = join_writer(&fixture, &two, 2).await;
@@ -60,7 +60,7 @@ async fn a_reader_goes_on_when_the_writer_ahead_gives_up() {
 }
 
 #[tokio::test]
-async fn try_forms_see_those_who_hold_and_those_who_wait() {
+async fn try_forms_see_holders_and_waiters() {
     let (fixture, [one, two]) = start_each("try").await;
     let (mine, other) = (rw(&one), rw(&two));
     let reader = mine.try_read().await.unwrap();
@@ -96,7 +96,7 @@ async fn on_a_timeout_no_node_is_left() {
 }
 
 #[tokio::test]
-async fn the_names_are_those_of_curator_or_of_kazoo() {
+async fn names_are_those_of_curator_or_kazoo() {
     let (fixture, zk) = start("names").await;
     for (layout, reads, writes) in [
         (Layout::Curator, "-__READ__", "-__WRIT__"),

@@ -12,7 +12,7 @@ fn rw(zk: &Coordinator) -> RwLock {
 }
 
 #[tokio::test]
-async fn an_uncontended_read_or_write_and_its_release_are_four_requests() {
+async fn an_uncontended_hold_is_four_requests() {
     let fixture = Fixture::new("uncontended").await;
     make_dir(&fixture, "/rw").await;
     let counted = Counted::connect(&fixture).await;
@@ -47,7 +47,7 @@ async fn a_downgrade_is_one_transaction_and_one_watch() {
 }
 
 #[tokio::test]
-async fn a_contended_try_is_one_read_and_no_write() {
+async fn a_contended_try_is_one_read() {
     let fixture = Fixture::new("try").await;
     let (counted, other) = (Counted::connect(&fixture).await, connect(&fixture).await);
     let reader = rw(&other).read().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_contended_try_is_one_read_and_no_write() {
 
 /// The readers of one process that a writer frees share lists; the readers of others, behind a writer that still waits, not at all.
 #[tokio::test]
-async fn the_release_of_a_writer_wakes_a_hundred_readers_which_share_lists() {
+async fn a_hundred_woken_readers_share_lists() {
     const SESSIONS: usize = 4;
     const READERS: usize = 100;
     let (fixture, other) = start("a hundred readers").await;

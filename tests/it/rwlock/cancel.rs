@@ -45,12 +45,12 @@ async fn walk(name: &str, attempt: impl Fn(RwLock) -> Attempt) {
 }
 
 #[tokio::test]
-async fn a_read_dropped_at_any_await_point_leaves_nothing() {
+async fn a_read_dropped_anywhere_leaves_nothing() {
     walk("read", |lock| Box::pin(async move { drop(lock.read().await.unwrap()) })).await;
 }
 
 #[tokio::test]
-async fn a_write_dropped_at_any_await_point_leaves_nothing() {
+async fn a_write_dropped_anywhere_leaves_nothing() {
     walk("write", |lock| {
         Box::pin(async move { drop(lock.write().await.unwrap()) })
     })
@@ -58,7 +58,7 @@ async fn a_write_dropped_at_any_await_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_downgrade_dropped_at_any_await_point_leaves_nothing() {
+async fn a_downgrade_dropped_anywhere_leaves_nothing() {
     walk("downgrade", |lock| {
         Box::pin(async move {
             let reader = lock.write().await.unwrap().downgrade().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_downgrade_dropped_at_any_await_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_read_timeout_dropped_at_any_await_point_leaves_nothing() {
+async fn a_read_timeout_dropped_anywhere_leaves_nothing() {
     walk("read_timeout", |lock| {
         Box::pin(async move { drop(lock.read_timeout(PATIENCE).await.unwrap()) })
     })

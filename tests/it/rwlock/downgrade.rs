@@ -9,7 +9,7 @@ use crate::support::{PATIENCE, connect, connect_to, granted, session_id, start, 
 
 /// CUR-621: the reader of a downgraded writer stood behind a writer that waited, which then was granted beside it.
 #[tokio::test]
-async fn cur_621_a_downgraded_writer_keeps_its_place_ahead_of_waiting_writers() {
+async fn cur_621_a_downgraded_writer_keeps_its_place() {
     let (fixture, [one, two]) = start_each("CUR-621").await;
     let writer = write(&rw(&one)).await;
     let (token, path, signal) = (writer.token(), writer.path().to_owned(), writer.lost());
@@ -86,7 +86,7 @@ async fn a_downgrade_whose_reply_is_lost_is_resolved() {
 }
 
 #[tokio::test]
-async fn a_downgrade_of_a_lost_lock_is_an_error_and_leaves_nothing() {
+async fn downgrading_a_lost_lock_is_an_error() {
     let (fixture, zk) = start("downgrade, lost").await;
     let writer = write(&rw(&zk)).await;
     fixture.raw().delete(writer.path(), None).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_downgrade_of_a_lost_lock_is_an_error_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_downgraded_reader_is_told_when_its_node_is_removed() {
+async fn a_downgraded_reader_learns_of_its_removal() {
     let (fixture, zk) = start("downgraded, removed").await;
     let reader = write(&rw(&zk)).await.downgrade().await.unwrap();
     fixture.raw().delete(reader.path(), None).await.unwrap();

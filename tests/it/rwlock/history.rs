@@ -58,7 +58,7 @@ async fn readers_and_writers_are_never_together() {
 
 /// Holders are struck in their turn; nobody is left waiting, and nobody is granted beside another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_line_goes_on_while_sessions_expire_and_nodes_are_deleted() {
+async fn the_line_survives_expiries_and_deletions() {
     let fixture = Fixture::new("struck").await;
     let history = History::new();
     let fixture = Arc::new(fixture);

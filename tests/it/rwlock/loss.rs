@@ -8,7 +8,7 @@ use crate::support::{PATIENCE, granted, session_id, start_each};
 
 /// CUR-307: Curator fails with an index error when its own node has vanished from the list.
 #[tokio::test]
-async fn cur_307_a_waiter_whose_own_node_vanished_joins_again() {
+async fn cur_307_a_vanished_waiter_joins_again() {
     let (fixture, [one, two]) = start_each("CUR-307").await;
     let writer = write(&rw(&one)).await;
     let reader = join_reader(&fixture, &two, 2).await;
@@ -33,7 +33,7 @@ async fn cur_307_a_waiter_whose_own_node_vanished_joins_again() {
 }
 
 #[tokio::test]
-async fn whoever_loses_its_session_waiting_joins_again_and_holding_is_told() {
+async fn expired_waiters_join_again_and_holders_learn() {
     let (fixture, [one, two, three]) = start_each("expiry").await;
     let holder = read(&rw(&one)).await;
     let waiting = join_writer(&fixture, &two, 2).await;

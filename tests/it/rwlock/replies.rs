@@ -7,7 +7,7 @@ use super::{DIR, rw};
 use crate::support::{PATIENCE, connect_to};
 
 #[tokio::test]
-async fn the_replies_of_a_reader_and_a_writer_may_be_lost() {
+async fn replies_of_readers_and_writers_may_be_lost() {
     let fixture = Fixture::new("lost replies").await;
     for injection in [Injection::LoseReply, Injection::CutBefore] {
         for tag in ["__READ__", "__WRIT__"] {

@@ -55,7 +55,7 @@ fn assert_contiguous(runs: &[DueRun], period: Duration) {
 }
 
 #[tokio::test]
-async fn the_next_leader_goes_on_where_the_last_one_ended() {
+async fn the_next_leader_continues_the_last_one() {
     let fixture = Fixture::new("schedule").await;
     let mut runs = Vec::new();
     for _ in 0..3 {
@@ -81,7 +81,7 @@ async fn the_next_leader_goes_on_where_the_last_one_ended() {
 }
 
 #[tokio::test]
-async fn a_leader_that_is_behind_ends_at_its_shutdown() {
+async fn a_leader_behind_schedule_ends_at_shutdown() {
     let fixture = Fixture::new("schedule, shutdown in a backlog").await;
     let zk = connect(&fixture).await;
     let schedule = every(&zk, JOB, 1).misfire(Misfire::RunAll).build().unwrap();
@@ -134,13 +134,13 @@ async fn a_run_whose_leader_is_lost_starts_again() {
 }
 
 #[tokio::test]
-async fn a_run_at_most_once_does_not_start_again() {
+async fn an_at_most_once_run_never_restarts() {
     let (first, second) = after_a_loss(Starts::AtMostOnce).await;
     assert!(second.due > first.due && second.attempt == 1, "{first:?} {second:?}");
 }
 
 #[tokio::test]
-async fn a_run_ends_at_its_limit_and_runs_keep_apart() {
+async fn runs_end_at_their_limit_and_keep_apart() {
     let fixture = Fixture::new("schedule holds").await;
     let zk = connect(&fixture).await;
     let apart = Duration::from_millis(300);
@@ -206,7 +206,7 @@ async fn a_late_leader_records_nothing() {
 }
 
 #[tokio::test]
-async fn once_per_runs_once_in_a_period_whoever_calls() {
+async fn once_per_runs_once_in_a_period() {
     let fixture = Fixture::new("once per").await;
     let sessions: [_; 4] = crate::support::connect_each(&fixture).await;
     let day = Duration::from_secs(24 * 3600);
@@ -233,7 +233,7 @@ async fn once_per_runs_once_in_a_period_whoever_calls() {
 }
 
 #[tokio::test]
-async fn bad_input_is_an_error_that_names_the_path() {
+async fn bad_input_is_an_error_naming_the_path() {
     let fixture = Fixture::new("schedule bad input").await;
     let zk = connect(&fixture).await;
     let table = Timetable::every(Duration::from_secs(1)).unwrap();

@@ -38,7 +38,7 @@ async fn permits_are_taken_and_given_back() {
 }
 
 #[tokio::test]
-async fn try_forms_take_what_is_free_and_never_wait() {
+async fn try_forms_never_wait() {
     let fixture = Fixture::new("try").await;
     let [mine, theirs] = semaphores(&fixture, 2).await;
     let one = within(PATIENCE, "free", mine.try_acquire()).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_timeout_elapses_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn more_than_there_are_is_an_error_at_once() {
+async fn asking_beyond_the_limit_is_an_error() {
     let fixture = Fixture::new("too many").await;
     let [mine, theirs] = semaphores(&fixture, 2).await;
     let all = take(&theirs, 2).await;
@@ -93,7 +93,7 @@ async fn more_than_there_are_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn the_number_is_agreed_on_and_another_is_a_mismatch() {
+async fn a_differing_number_is_a_mismatch() {
     let (fixture, zk) = start("mismatch").await;
     let permit = take(&semaphore(&zk, 3), 1).await;
     assert_eq!(fixture.raw().get_data(PATH).await.unwrap().0, b"3");
@@ -126,7 +126,7 @@ async fn the_number_is_agreed_on_and_another_is_a_mismatch() {
 }
 
 #[tokio::test]
-async fn growing_lets_waiters_in_and_shrinking_takes_nothing_away() {
+async fn growing_grants_waiters_and_shrinking_revokes_nothing() {
     let (fixture, [zk, other]) = start_each("live").await;
     let (mine, theirs) = (semaphore(&zk, 2), semaphore(&other, 2));
     let first = take(&mine, 2).await;
@@ -157,7 +157,7 @@ async fn growing_lets_waiters_in_and_shrinking_takes_nothing_away() {
 }
 
 #[tokio::test]
-async fn who_waits_for_more_than_are_left_is_told() {
+async fn waiters_beyond_a_lowered_limit_are_told() {
     let fixture = Fixture::new("shrunk").await;
     let [mine, theirs] = semaphores(&fixture, 3).await;
     let one = take(&mine, 1).await;
@@ -205,7 +205,7 @@ async fn a_changed_number_outlives_the_idle_semaphore() {
 }
 
 #[tokio::test]
-async fn calls_on_a_closed_coordinator_fail_and_bad_paths_are_refused() {
+async fn closed_coordinators_and_bad_paths_are_errors() {
     let (fixture, zk) = start("refused").await;
     assert!(matches!(Semaphore::new(&zk, "bank", 2), Err(Error::InvalidPath { .. })));
     let mine = semaphore(&zk, 2);

@@ -36,7 +36,7 @@ fn without_stats_of(counts: &zookeeper_testkit::Counts) -> usize {
 }
 
 #[tokio::test]
-async fn uncontended_permits_are_eight_requests_and_one_to_give_them_back() {
+async fn uncontended_permits_are_nine_requests() {
     let fixture = Fixture::new("uncontended").await;
     let counted = ready(&fixture, 5).await;
     for permits in [1, 3] {
@@ -86,7 +86,7 @@ async fn a_try_that_finds_none_is_three_reads() {
 
 /// Of those who wait, the first alone watches the permits. While nothing changes, nobody sends anything.
 #[tokio::test]
-async fn a_release_wakes_the_first_waiter_alone_and_idle_waiters_cost_nothing() {
+async fn a_release_wakes_the_first_waiter_alone() {
     let fixture = Fixture::new("herd").await;
     let holder = ready(&fixture, 1).await;
     let held = semaphore(&holder.zk, 1);

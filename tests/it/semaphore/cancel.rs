@@ -75,7 +75,7 @@ async fn walk(name: &str, attempt: impl Fn(Semaphore) -> Attempt) {
 }
 
 #[tokio::test]
-async fn curator_462_an_acquire_dropped_at_any_await_point_leaves_nothing() {
+async fn curator_462_an_acquire_dropped_anywhere_leaves_nothing() {
     walk("acquire", |semaphore| {
         Box::pin(async move { Some(semaphore.acquire_many(2).await.unwrap()) })
     })
@@ -83,7 +83,7 @@ async fn curator_462_an_acquire_dropped_at_any_await_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_acquire_timeout_dropped_at_any_await_point_leaves_nothing() {
+async fn an_acquire_timeout_dropped_anywhere_leaves_nothing() {
     walk("acquire_timeout", |semaphore| {
         Box::pin(async move { Some(semaphore.acquire_many_timeout(2, LONG).await.unwrap()) })
     })
@@ -91,7 +91,7 @@ async fn an_acquire_timeout_dropped_at_any_await_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_try_acquire_dropped_at_any_await_point_leaves_nothing() {
+async fn a_try_acquire_dropped_anywhere_leaves_nothing() {
     walk("try_acquire", |semaphore| {
         Box::pin(async move { semaphore.try_acquire_many(2).await.ok() })
     })
@@ -99,7 +99,7 @@ async fn a_try_acquire_dropped_at_any_await_point_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_release_dropped_at_any_await_point_gives_back() {
+async fn a_release_dropped_anywhere_gives_back() {
     let (fixture, zk) = start("release").await;
     let mine = semaphore(&zk, 3);
     for polls in 0.. {

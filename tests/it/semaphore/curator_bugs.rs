@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | semaphore qty | two who ask for two of two take one each and wait for ever | `curator_semaphore_qty_…` |
 //! | semaphore convoy | a big request at the head stops all small ones: fairness, also here | `curator_semaphore_convoy_…` |
-//! | semaphore release failure | a permit is taken, then leaving the line fails, and it is lost | `curator_semaphore_release_failure_…` |
+//! | semaphore release failure | a permit is taken, then leaving the line fails, and it is lost | `curator_315_…` |
 //! | CURATOR-315, 335 | orphan permits after a reconnect, a failed list | `curator_315_…`, `…_335_…` |
 //! | CURATOR-462 | and after an interrupt | `curator_462_…` in `cancel` |
 //! | CURATOR-376 | acquire returns without a permit | `curator_376_…` |
@@ -25,7 +25,7 @@ use crate::support::{
 
 /// Two clients that each ask for two of two: with Curator, none of 80 calls came to an end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn curator_semaphore_qty_two_of_two_by_two_never_deadlock() {
+async fn curator_semaphore_qty_two_by_two_never_deadlock() {
     let fixture = Fixture::new("qty").await;
     let zks = connect_each::<2>(&fixture).await;
     let history = History::new();
@@ -51,7 +51,7 @@ async fn curator_semaphore_qty_two_of_two_by_two_never_deadlock() {
 /// Fairness to the big has its price, here as there: while it waits at the head, nobody overtakes it with few. What is
 /// better here is that a timeout bounds the whole call.
 #[tokio::test]
-async fn curator_semaphore_convoy_a_big_request_at_the_head_is_not_overtaken() {
+async fn curator_semaphore_convoy_big_requests_are_not_overtaken() {
     let fixture = Fixture::new("convoy").await;
     let [mine, theirs] = semaphores(&fixture, 3).await;
     let one = take(&mine, 1).await;
@@ -79,7 +79,7 @@ async fn curator_semaphore_convoy_a_big_request_at_the_head_is_not_overtaken() {
 
 /// A permit is taken and the line is left in one transaction: there is no failure between the two.
 #[tokio::test]
-async fn curator_semaphore_release_failure_and_315_a_lost_reply_loses_no_permit() {
+async fn curator_315_a_lost_reply_loses_no_permit() {
     let (fixture, proxy, zk) = start_proxied("lost replies", LONG).await;
     let other = connect(&fixture).await;
     let (mine, theirs) = (semaphore(&zk, 3), semaphore(&other, 3));
@@ -135,7 +135,7 @@ async fn curator_335_a_failed_list_loses_no_permit() {
 
 /// A race lets Curator's acquire return without a permit while the client is closed.
 #[tokio::test]
-async fn curator_376_whoever_is_told_of_a_permit_has_it() {
+async fn curator_376_a_granted_permit_is_there() {
     let (fixture, other) = start("closed").await;
     let theirs = semaphore(&other, 1);
     for round in 0..20_u64 {
@@ -165,7 +165,7 @@ async fn curator_376_whoever_is_told_of_a_permit_has_it() {
 
 /// The directories vanish again and again, as a server does with empty containers, at any moment.
 #[tokio::test]
-async fn curator_180_a_directory_reaped_in_between_is_made_again() {
+async fn curator_180_a_reaped_directory_is_made_again() {
     let fixture = Arc::new(Fixture::new("reaped").await);
     let zk = connect(&fixture).await;
     let mine = semaphore(&zk, 2);
@@ -189,7 +189,7 @@ async fn curator_180_a_directory_reaped_in_between_is_made_again() {
 }
 
 #[tokio::test]
-async fn curator_595_the_permits_of_a_lost_session_come_back() {
+async fn curator_595_a_lost_sessions_permits_come_back() {
     let (fixture, [zk, other]) = start_each("expired").await;
     let (mine, theirs) = (semaphore(&zk, 3), semaphore(&other, 3));
     for _ in 0..3 {

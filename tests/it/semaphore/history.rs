@@ -38,7 +38,7 @@ async fn never_more_than(fixture: &Fixture, limit: usize) -> JoinHandle<usize> {
 /// Everything at once: big and small requests, timeouts, drops, expiries, deletes and cuts. Never over the limit, by the
 /// server's truth and by belief, and nobody is left waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn permits_never_exceed_the_limit_whatever_happens_to_their_holders() {
+async fn permits_never_exceed_the_limit() {
     const LIMIT: u32 = 4;
     const WORKERS: u32 = 6;
     let fixture = Arc::new(Fixture::new("history").await);

@@ -7,7 +7,7 @@ use crate::support::sessions::expire;
 use crate::support::{PATIENCE, assert_waits, connect_each, granted};
 
 #[tokio::test]
-async fn waiters_whose_session_expires_stand_in_line_again_at_the_tail() {
+async fn expired_waiters_join_again_at_the_tail() {
     let fixture = Fixture::new("waiters expire").await;
     let zks = connect_each::<3>(&fixture).await;
     let semaphores = zks.each_ref().map(|zk| semaphore(zk, 1));

@@ -8,7 +8,7 @@ use super::{LEASES, LOCKS, PATH, finish, join_line, semaphore, semaphores, take}
 use crate::support::{PATIENCE, assert_waits, connect, create, granted};
 
 #[tokio::test]
-async fn what_an_operator_deletes_is_lost_or_made_again() {
+async fn deleted_nodes_are_lost_or_made_again() {
     let fixture = Fixture::new("operator").await;
     let [mine, theirs] = semaphores(&fixture, 3).await;
     // One of three permits: the whole is lost, and the rest comes back.
@@ -44,7 +44,7 @@ async fn what_an_operator_deletes_is_lost_or_made_again() {
 
 /// Curator counts the children of `leases`, and whoever waits has its own there already.
 #[tokio::test]
-async fn permits_of_curator_count_and_foreign_children_do_not() {
+async fn permits_of_curator_count_foreign_children_not() {
     let fixture = Fixture::new("curator").await;
     let (zk, peer) = (connect(&fixture).await, fixture.connect().await);
     let mine = semaphore(&zk, 2);

@@ -10,7 +10,7 @@ use crate::support::strike::strike_each_request;
 use crate::support::{LONG, PATIENCE, connect, start_proxied};
 
 #[tokio::test]
-async fn a_change_of_the_number_whose_reply_is_lost_is_made_once() {
+async fn a_lost_reply_changes_the_limit_once() {
     let (fixture, proxy, zk) = start_proxied("lost change", LONG).await;
     let other = connect(&fixture).await;
     let (mine, theirs) = (semaphore(&zk, 2), semaphore(&other, 2));

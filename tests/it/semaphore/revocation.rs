@@ -21,7 +21,7 @@ async fn take(semaphore: &Semaphore, permits: u32) -> Permit {
 }
 
 #[tokio::test]
-async fn holders_of_permits_are_listed_in_the_order_in_which_they_came() {
+async fn holders_are_listed_in_order_of_arrival() {
     let fixture = Fixture::new("holders").await;
     let (one, two) = (connect_as(&fixture, "one").await, connect_as(&fixture, "two").await);
     let holders = || async { semaphore(&one).holders().await.unwrap() };
@@ -50,7 +50,7 @@ async fn holders_of_permits_are_listed_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test]
-async fn a_holder_of_permits_learns_who_asks_and_why_and_decides_itself() {
+async fn the_holder_decides_on_a_request_itself() {
     let fixture = Fixture::new("permits asked").await;
     let (zk, other) = (
         connect_as(&fixture, "the holder").await,
@@ -83,7 +83,7 @@ async fn a_holder_of_permits_learns_who_asks_and_why_and_decides_itself() {
 
 /// The one at the head of the line watches the permits, but not what is in them.
 #[tokio::test]
-async fn asking_for_permits_costs_a_read_and_a_write_and_wakes_nobody_but_the_holder() {
+async fn asking_wakes_the_holder_alone() {
     let fixture = Fixture::new("permits asked, cost").await;
     let (holder, asker, waiter) = (
         Counted::connect(&fixture).await,
@@ -129,7 +129,7 @@ async fn asking_for_permits_costs_a_read_and_a_write_and_wakes_nobody_but_the_ho
 }
 
 #[tokio::test]
-async fn a_holder_that_runs_curator_is_listed_but_not_asked_since_it_would_not_hear() {
+async fn a_holder_of_curator_is_not_asked() {
     let (fixture, zk) = start("Curator's lease").await;
     let ours = semaphore(&zk);
     take(&ours, 1).await.release().await.unwrap();
@@ -147,7 +147,7 @@ async fn a_holder_that_runs_curator_is_listed_but_not_asked_since_it_would_not_h
 }
 
 #[tokio::test]
-async fn holders_are_listed_and_asked_through_a_lost_connection() {
+async fn holders_are_asked_through_a_lost_connection() {
     let fixture = Fixture::new("permits asked, cut").await;
     let (proxy, servers) = fixture.proxied().await;
     let (zk, other) = (connect(&fixture).await, connect_to(&servers, LONG).await);

@@ -14,7 +14,7 @@ const LOCK: &str = "/lock";
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 #[tokio::test]
-async fn a_holder_that_comes_back_to_another_session_is_told() {
+async fn a_holder_in_an_adopted_session_is_told() {
     let server = Server::start().await.unwrap();
     let zk = connect_to(&server.connect_string(), TIMEOUT).await;
     let old = session_id(&zk).await;
@@ -35,7 +35,7 @@ async fn a_holder_that_comes_back_to_another_session_is_told() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_comes_back_to_another_session_is_not_granted_its_old_node() {
+async fn a_waiter_is_not_granted_its_old_node() {
     let server = Server::start().await.unwrap();
     let holder_zk = connect_to(&server.connect_string(), TIMEOUT).await;
     let zk = connect_to(&server.connect_string(), TIMEOUT).await;

@@ -58,7 +58,7 @@ async fn close_frees_everything_at_once() {
 
 /// A kept client keeps the session open at the server, but no node of ours.
 #[tokio::test]
-async fn close_frees_everything_at_once_also_when_a_client_is_kept() {
+async fn close_frees_everything_despite_a_kept_client() {
     let (fixture, [zk, other]) = start_each("close with client").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let next = join_line(&fixture, &lock(&other, "/l"), 2).await;

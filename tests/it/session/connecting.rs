@@ -13,7 +13,7 @@ use crate::support::{LONG, PATIENCE, acquire, connect as connect_fixture, create
 const SHORT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn a_malformed_connect_string_is_an_error_that_shows_it() {
+async fn a_malformed_connect_string_is_shown() {
     for cluster in [
         "",
         ",",
@@ -62,7 +62,7 @@ async fn where_nothing_listens_connecting_fails_in_time() {
 }
 
 #[tokio::test]
-async fn what_accepts_and_says_nothing_or_nonsense_is_unreachable() {
+async fn a_silent_or_senseless_server_is_unreachable() {
     for greeting in [
         None,
         Some(&b""[..]),
@@ -90,7 +90,7 @@ async fn what_accepts_and_says_nothing_or_nonsense_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_chroot_that_does_not_exist_is_an_error_that_names_it() {
+async fn a_missing_chroot_is_an_error_naming_it() {
     let fixture = Fixture::new("no chroot").await;
     let cluster = format!("{}/not/there", fixture.connect_string());
     let error = within(PATIENCE, "an error", connect(&cluster)).await.unwrap_err();
@@ -104,7 +104,7 @@ async fn a_chroot_that_does_not_exist_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_chroot_that_is_removed_later_is_an_error_of_every_call() {
+async fn a_chroot_removed_later_fails_every_call() {
     let fixture = Fixture::new("chroot removed").await;
     create(&fixture, "/chroot", zk::CreateMode::Persistent).await;
     let zk = connect(&format!("{}/chroot", fixture.connect_string())).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_chroot_that_is_removed_later_is_an_error_of_every_call() {
 }
 
 #[tokio::test]
-async fn options_out_of_bounds_are_refused_before_anything_is_sent() {
+async fn options_out_of_bounds_are_refused_unsent() {
     let options = [
         ConnectOptions::new().session_timeout(Duration::ZERO),
         ConnectOptions::new().session_timeout(Duration::from_secs(1_000_000)),
@@ -159,7 +159,7 @@ async fn the_largest_identity_is_written_and_read_back() {
 
 /// A server cuts the connection at a request that is too large: without a check, again and again.
 #[tokio::test]
-async fn a_fenced_write_that_no_server_takes_is_refused_and_the_hold_survives() {
+async fn an_oversized_fenced_write_costs_no_hold() {
     let fixture = Fixture::new("large write").await;
     let zk = connect_fixture(&fixture).await;
     let guard = acquire(&lock(&zk, "/l")).await;

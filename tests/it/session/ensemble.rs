@@ -13,7 +13,7 @@ use crate::support::{PATIENCE, acquire, connect_to, lock, loss};
 const LOCK: &str = "/lock";
 
 #[tokio::test]
-async fn a_hold_survives_the_death_of_the_leader_or_is_told_and_the_waiter_is_granted() {
+async fn a_dead_leader_stalls_no_waiter() {
     let Some((ensemble, leader)) = ensemble().await else {
         return;
     };
@@ -53,7 +53,7 @@ async fn a_hold_survives_the_death_of_the_leader_or_is_told_and_the_waiter_is_gr
 }
 
 #[tokio::test]
-async fn a_holder_at_a_frozen_leader_is_told_before_the_others_give_the_lock_away() {
+async fn a_frozen_leaders_holder_learns_first() {
     let Some((ensemble, leader)) = ensemble().await else {
         return;
     };

@@ -40,7 +40,7 @@ const LOCK: &str = "/lock";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_waiter_whose_session_expires_joins_again_at_the_tail() {
+async fn an_expired_waiter_joins_again_at_the_tail() {
     let fixture = Fixture::new("expiry-waiter").await;
     let mut zks = Vec::new();
     for _ in 0..3 {
@@ -75,7 +75,7 @@ async fn a_waiter_whose_session_expires_joins_again_at_the_tail() {
 }
 
 #[tokio::test]
-async fn curator_206_a_holder_whose_session_expires_is_told_and_never_holds_again() {
+async fn curator_206_an_expired_holder_is_told() {
     let (fixture, proxy, zk) = start_proxied("expiry-holder", TIMEOUT).await;
     let lock = lock(&zk, LOCK);
     let guard = lock.acquire().await.unwrap();
@@ -104,7 +104,7 @@ async fn curator_206_a_holder_whose_session_expires_is_told_and_never_holds_agai
 }
 
 #[tokio::test]
-async fn a_drop_of_a_lost_guard_does_not_release_the_next_one() {
+async fn dropping_a_lost_guard_spares_the_next() {
     let fixture = Fixture::new("expiry-drop").await;
     let zk = connect_to(&fixture.connect_string(), TIMEOUT).await;
     let lock = lock(&zk, LOCK);
@@ -142,7 +142,7 @@ async fn protected_work_is_dropped_when_the_session_expires() {
 }
 
 #[tokio::test]
-async fn curator_696_a_contender_that_expires_while_enrolling_enrols_in_the_next_session() {
+async fn curator_696_an_expired_enrolment_is_repeated() {
     let (fixture, proxy, zk) = start_proxied("expiry-enrolling", Duration::from_secs(2)).await;
     let old = session_id(&zk).await;
     let lock = lock(&zk, LOCK);
@@ -168,7 +168,7 @@ async fn curator_696_a_contender_that_expires_while_enrolling_enrols_in_the_next
 }
 
 #[tokio::test]
-async fn curator_498_a_node_found_after_a_lost_create_is_ours_only_if_our_session_owns_it() {
+async fn curator_498_a_found_node_needs_our_session() {
     let (fixture, proxy, zk) = start_proxied("expiry-foreign", TIMEOUT).await;
     let lock = lock(&zk, LOCK);
     make_directory(&fixture).await;
@@ -208,7 +208,7 @@ async fn the_observer_sees_lost_and_then_connected() {
 }
 
 #[tokio::test]
-async fn credentials_and_chroot_are_carried_over_to_the_next_session() {
+async fn the_next_session_keeps_credentials_and_chroot() {
     let fixture = Fixture::new("expiry-auth").await;
     let zk = ConnectOptions::new()
         .session_timeout(TIMEOUT)
@@ -243,7 +243,7 @@ async fn credentials_and_chroot_are_carried_over_to_the_next_session() {
 
 /// Curator's mutex asks only whether a node has the name that it remembers.
 #[tokio::test]
-async fn curator_604_a_node_left_by_the_previous_session_is_not_taken_for_ours() {
+async fn curator_604_a_previous_sessions_node_stays_foreign() {
     let fixture = Fixture::new("expiry-previous").await;
     let zk = connect_to(&fixture.connect_string(), TIMEOUT).await;
     let other = lock(&connect_to(&fixture.connect_string(), TIMEOUT).await, LOCK);
@@ -277,7 +277,7 @@ async fn make_directory(fixture: &Fixture) {
 }
 
 #[tokio::test]
-async fn holds_and_places_in_line_survive_a_restart_of_the_server() {
+async fn holds_and_places_survive_a_server_restart() {
     let fixture = Fixture::with_own_server("expiry-restart").await;
     // The lease outlasts the restart of a JVM on a busy machine.
     let timeout = Duration::from_secs(40);
@@ -317,7 +317,7 @@ async fn holds_and_places_in_line_survive_a_restart_of_the_server() {
 }
 
 #[tokio::test]
-async fn holders_are_told_and_waiters_served_when_the_server_was_away_for_longer_than_the_session() {
+async fn a_long_outage_ends_holds_and_keeps_waiters() {
     let fixture = Fixture::with_own_server("expiry-outage").await;
     let timeout = Duration::from_secs(2);
     let zk = connect_to(&fixture.connect_string(), timeout).await;

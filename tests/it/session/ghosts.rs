@@ -24,7 +24,7 @@ fn told(part: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_restarted_process_waits_for_its_former_session_and_says_so() {
+async fn a_restarted_process_awaits_its_former_session() {
     let fixture = Fixture::new("own ghost").await;
     let (proxy, servers) = fixture.proxied().await;
     // As a process that crashed: its session lives on at the server.

@@ -16,7 +16,7 @@ const LOCK: &str = "/lock";
 const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn curator_460_a_frozen_server_ends_the_hold_before_it_can_expire_the_session() {
+async fn curator_460_holds_end_before_their_session() {
     let fixture = Fixture::with_own_server("partition-frozen").await;
     let (proxy, cluster) = fixture.proxied().await;
     let zk = connect_to(&cluster, Duration::from_secs(4)).await;
@@ -51,7 +51,7 @@ async fn curator_460_a_frozen_server_ends_the_hold_before_it_can_expire_the_sess
 }
 
 #[tokio::test]
-async fn a_silence_longer_than_the_lease_ends_the_hold_before_the_waiter_gets_it() {
+async fn silence_ends_a_hold_before_its_waiter() {
     let fixture = Fixture::new("partition-silence").await;
     let (proxy, cluster) = fixture.proxied().await;
     let history = History::new();
@@ -111,7 +111,7 @@ async fn an_unanswered_heartbeat_prolongs_no_hold() {
 }
 
 #[tokio::test]
-async fn a_cut_longer_than_the_session_ends_the_hold_and_a_new_session_follows() {
+async fn a_cut_past_the_session_ends_holds() {
     let (fixture, proxy, zk) = start_proxied("partition-long", Duration::from_secs(2)).await;
     let lock = lock(&zk, LOCK);
     let guard = acquire(&lock).await;
@@ -133,7 +133,7 @@ async fn a_cut_longer_than_the_session_ends_the_hold_and_a_new_session_follows()
 }
 
 #[tokio::test]
-async fn a_session_given_up_is_not_used_again_though_it_lives_and_its_node_is_removed() {
+async fn a_session_given_up_is_never_reused() {
     let (fixture, proxy, zk) = start_proxied("partition-fail-stop", Duration::from_secs(8)).await;
     let lock = lock(&zk, LOCK);
     let guard = acquire(&lock).await;
@@ -163,7 +163,7 @@ async fn a_session_given_up_is_not_used_again_though_it_lives_and_its_node_is_re
 }
 
 #[tokio::test]
-async fn curator_559_a_timeout_bounds_the_call_on_a_silent_link() {
+async fn curator_559_timeouts_bound_calls_on_silent_links() {
     let fixture = Fixture::new("partition-timeout").await;
     let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
     fixture.raw().create(LOCK, b"", &persistent).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_timeout_bounds_the_call_without_a_connection() {
 }
 
 #[tokio::test]
-async fn a_timeout_bounds_the_call_of_a_waiter_whose_link_falls_silent() {
+async fn a_timeout_bounds_a_silenced_waiter() {
     let (fixture, proxy, zk) = start_proxied("partition-timeout-waiter", LONG).await;
     let holder = acquire(&lock(&connect(&fixture).await, LOCK)).await;
     tokio::join!(assert_bounded("waiting", &zk), async {
@@ -212,7 +212,7 @@ async fn a_timeout_bounds_the_call_of_a_waiter_whose_link_falls_silent() {
 
 /// Current-thread runtime: while the test blocks, its session is as dead as that of a stopped process.
 #[tokio::test(flavor = "current_thread")]
-async fn a_stopped_process_sees_at_its_first_look_that_it_holds_nothing() {
+async fn a_stopped_process_wakes_without_its_hold() {
     let fixture = Fixture::new("partition-stopped").await;
     let zk = connect_here(&fixture.connect_string(), Duration::from_secs(2)).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
@@ -227,7 +227,7 @@ async fn a_stopped_process_sees_at_its_first_look_that_it_holds_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn work_that_ends_after_a_stop_longer_than_the_lease_has_no_result() {
+async fn work_that_outlasts_its_lease_has_no_result() {
     let fixture = Fixture::new("partition-stopped-work").await;
     let zk = connect_here(&fixture.connect_string(), Duration::from_secs(2)).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
@@ -241,7 +241,7 @@ async fn work_that_ends_after_a_stop_longer_than_the_lease_has_no_result() {
 }
 
 #[tokio::test]
-async fn work_that_ends_at_the_moment_of_the_loss_has_no_result() {
+async fn work_ending_with_the_loss_has_no_result() {
     let (fixture, proxy, zk) = start_proxied("partition-work", Duration::from_secs(2)).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
     proxy.black_hole();
@@ -256,7 +256,7 @@ async fn work_that_ends_at_the_moment_of_the_loss_has_no_result() {
 }
 
 #[tokio::test]
-async fn an_idle_session_survives_a_freeze_that_is_shorter_than_its_timeout() {
+async fn idle_sessions_survive_short_freezes() {
     let fixture = Fixture::with_own_server("partition-idle").await;
     let zk = connect_to(&fixture.connect_string(), Duration::from_secs(8)).await;
     let session = session_id(&zk).await;

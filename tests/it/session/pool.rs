@@ -70,7 +70,7 @@ async fn owners(fixture: &Fixture) -> BTreeSet<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn places_that_do_not_fit_into_one_session_get_further_ones() {
+async fn a_full_session_brings_further_ones() {
     let fixture = Fixture::new("pool").await;
     let zk = connect(&fixture).await;
     let guards = take_all(&zk, "spread", 250).await;
@@ -88,7 +88,7 @@ async fn places_that_do_not_fit_into_one_session_get_further_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_place_too_many_is_refused_with_what_to_do() {
+async fn a_place_too_many_is_refused_with_advice() {
     let fixture = Fixture::new("pool is full").await;
     let zk = connect_small(&fixture.connect_string(), LONG, 2).await;
     let (mut guards, mut refused) = (Vec::new(), Vec::new());
@@ -131,7 +131,7 @@ async fn a_place_too_many_is_refused_with_what_to_do() {
 
 /// More than 131,072 bytes of watches in one session, and it would not come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_of_all_connections_costs_no_hold_and_no_place() {
+async fn cutting_every_link_costs_no_place() {
     let fixture = Fixture::new("pool is cut").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_small(&servers, LONG, 16).await;
@@ -165,7 +165,7 @@ async fn a_cut_of_all_connections_costs_no_hold_and_no_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_loss_of_one_session_costs_the_others_nothing() {
+async fn losing_one_session_costs_the_others_nothing() {
     let fixture = Fixture::new("one of the pool").await;
     let zk = connect(&fixture).await;
     let guards = take_all(&zk, "loss", 200).await;
@@ -188,7 +188,7 @@ async fn the_loss_of_one_session_costs_the_others_nothing() {
 
 /// All nodes of one operation are in one session, whose transaction takes or checks them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_nodes_of_one_operation_are_in_one_session() {
+async fn one_operation_stays_in_one_session() {
     let fixture = Fixture::new("pool and operations").await;
     let zk = connect(&fixture).await;
     let guards = take_all(&zk, "others", 60).await;
@@ -229,7 +229,7 @@ async fn a_further_session_that_owns_nothing_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn creates_that_were_given_up_leave_nothing_in_any_session() {
+async fn abandoned_creates_leave_nothing_anywhere() {
     let fixture = Fixture::new("pool and cancellation").await;
     let zk = connect(&fixture).await;
     let contending = (0..3).map(|_| {
@@ -253,7 +253,7 @@ async fn creates_that_were_given_up_leave_nothing_in_any_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wait_behind_a_hold_of_another_session_of_ours_is_warned_of() {
+async fn waiting_behind_an_own_session_warns() {
     let fixture = Fixture::new("pool waits for itself").await;
     let zk = connect(&fixture).await;
     let held = acquire(&lock(&zk, &long("itself", 0))).await;
@@ -345,7 +345,7 @@ async fn members_and_consumers_find_room_in_further_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_is_taken_over_from_another_session_of_ours() {
+async fn an_id_moves_between_our_sessions() {
     let fixture = Fixture::new("pool and a name").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_small(&servers, LONG, 16).await;

@@ -14,7 +14,7 @@ const LOCK: &str = "/lock";
 const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_hold_survives_a_cut_that_is_shorter_than_its_lease() {
+async fn a_hold_survives_a_short_cut() {
     let (fixture, proxy, zk) = start_proxied("partition-short", LONG).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
     let (token, session) = (guard.token(), session_id(&zk).await);
@@ -61,7 +61,7 @@ async fn curator_653_waiters_keep_their_nodes_over_reconnects() {
 }
 
 #[tokio::test]
-async fn curator_724_a_waiter_whose_node_vanished_during_a_cut_enrols_again() {
+async fn curator_724_a_vanished_waiter_enrols_again() {
     let (fixture, proxy, zk) = start_proxied("partition-vanished", LONG).await;
     let holder = acquire(&lock(&connect(&fixture).await, LOCK)).await;
     let waiting = Acquiring::start_at(&fixture, &lock(&zk, LOCK), 1).await;
@@ -81,7 +81,7 @@ async fn curator_724_a_waiter_whose_node_vanished_during_a_cut_enrols_again() {
 }
 
 #[tokio::test]
-async fn a_holder_whose_node_vanished_during_a_cut_is_told() {
+async fn a_holder_removed_during_a_cut_is_told() {
     let (fixture, proxy, zk) = start_proxied("partition-removed", LONG).await;
     let guard = acquire(&lock(&zk, LOCK)).await;
     proxy.refuse().await;
@@ -95,7 +95,7 @@ async fn a_holder_whose_node_vanished_during_a_cut_is_told() {
 }
 
 #[tokio::test]
-async fn curator_202_a_release_during_a_cut_is_made_good() {
+async fn curator_202_a_release_during_a_cut_counts() {
     let (fixture, proxy, zk) = start_proxied("partition-release", LONG).await;
     let session = session_id(&zk).await;
     let guards = [
@@ -122,7 +122,7 @@ async fn curator_202_a_release_during_a_cut_is_made_good() {
 }
 
 #[tokio::test]
-async fn curator_678_a_failed_delete_is_repeated_and_the_next_acquire_gets_the_lock() {
+async fn curator_678_a_failed_delete_is_repeated() {
     let (fixture, proxy, zk) = start_proxied("partition-delete", LONG).await;
     let lock = lock(&zk, LOCK);
     for injection in [Injection::CutBefore, Injection::LoseReply] {

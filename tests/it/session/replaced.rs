@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_holder_whose_session_is_silently_replaced_learns_that_it_expired() {
+async fn a_holder_learns_of_its_replaced_session() {
     let fixture = Fixture::with_embedded_server("replaced holder").await;
     let timeout = Duration::from_secs(4);
     let zk = connect_to(&fixture.connect_string(), timeout).await;
@@ -36,7 +36,7 @@ async fn a_holder_whose_session_is_silently_replaced_learns_that_it_expired() {
 }
 
 #[tokio::test]
-async fn a_waiter_whose_session_is_silently_replaced_joins_again_and_is_granted() {
+async fn a_waiter_joins_again_in_another_session() {
     // Whether the holder leaves before or after the replaced session has expired.
     for leaves_at_once in [true, false] {
         let fixture = Fixture::with_embedded_server("replaced waiter").await;
@@ -83,7 +83,7 @@ async fn a_waiter_whose_session_is_silently_replaced_joins_again_and_is_granted(
 
 /// What tells that a write was applied is gone with the session in which it was sent.
 #[tokio::test]
-async fn an_addition_before_the_session_is_silently_replaced_is_not_made_twice() {
+async fn an_addition_before_the_replacement_counts_once() {
     for (number, injection) in [(1, Injection::LoseReply), (0, Injection::CutBefore)] {
         for is_there in [true, false] {
             let fixture = Fixture::with_embedded_server("replaced counter").await;

@@ -34,7 +34,7 @@ async fn an_unknown_host_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn an_unknown_host_beside_a_known_one_is_harmless() {
+async fn an_unknown_host_among_others_is_harmless() {
     let fixture = Fixture::new("unknown host").await;
     let (addr, chroot) = (fixture.server().addr(), fixture.chroot());
     let cluster = format!("{UNKNOWN}:2181,{addr}{chroot}");

@@ -58,7 +58,7 @@ async fn holds_beyond_the_watch_limit_are_watched_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_costs_no_hold_and_every_watch_is_back() {
+async fn a_cut_costs_neither_holds_nor_watches() {
     let fixture = Fixture::new("watching is cut").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
@@ -90,7 +90,7 @@ async fn a_cut_costs_no_hold_and_every_watch_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiters_beyond_the_watch_limit_are_granted_in_order() {
+async fn waiters_beyond_the_watch_limit_keep_order() {
     let fixture = Fixture::new("watching waiters").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
@@ -134,7 +134,7 @@ async fn a_watching_session_that_nothing_needs_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_beyond_the_watch_limit_are_observed_through_a_cut() {
+async fn members_beyond_the_watch_limit_stay_observed() {
     const MEMBERS: usize = 150;
     let fixture = Fixture::new("watching members").await;
     let zk = connect(&fixture).await;

@@ -8,7 +8,7 @@ use super::{COUNT, LAYOUTS, clean};
 use crate::support::{PATIENCE, connect, start};
 
 #[tokio::test]
-async fn wrong_data_under_the_path_is_an_error_and_stays_as_it_is() {
+async fn foreign_data_is_an_error_and_stays() {
     for (new, wrong) in LAYOUTS.into_iter().zip([&[0; 4][..], &[0; 8][..]]) {
         let fixture = Fixture::new("wrong data").await;
         let counter = new(&connect(&fixture).await, COUNT).unwrap();
@@ -44,7 +44,7 @@ async fn wrong_data_under_the_path_is_an_error_and_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_result_without_room_is_an_error_and_nothing_is_counted() {
+async fn an_overflowing_addition_counts_nothing() {
     let (fixture, zk) = start("overflow").await;
     let (long, int) = (
         SharedCounter::new(&zk, "/long").unwrap(),

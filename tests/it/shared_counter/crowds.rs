@@ -105,7 +105,7 @@ async fn a_dropped_addition_disturbs_no_other() {
 }
 
 #[tokio::test]
-async fn an_addition_that_is_dropped_before_its_turn_is_not_counted() {
+async fn an_addition_dropped_before_its_turn_counts_nothing() {
     let fixture = Fixture::new("dropped early").await;
     let (proxy, servers) = fixture.proxied().await;
     let counter = SharedCounter::new(&connect_to(&servers, LONG).await, COUNT).unwrap();
@@ -149,7 +149,7 @@ async fn an_addition_without_room_fails_alone() {
 
 /// The session ends while the reply is on its way: all in the transaction are told that its fate is open.
 #[tokio::test]
-async fn an_open_fate_is_told_to_all_in_the_transaction() {
+async fn an_unknown_fate_is_told_to_all() {
     let (fixture, proxy, zk) = start_proxied("open fate", LONG).await;
     let counter = SharedCounter::new(&zk, COUNT).unwrap();
     counter.set(0).await.unwrap();

@@ -7,7 +7,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// CURATOR-688: a count that is stuck when the data version overflows.
 #[tokio::test]
-async fn curator_688_an_observer_goes_by_the_zxid_and_not_by_the_version() {
+async fn curator_688_an_observer_goes_by_the_zxid() {
     for new in LAYOUTS {
         let fixture = Fixture::new("count observer").await;
         let (proxy, servers) = fixture.proxied().await;

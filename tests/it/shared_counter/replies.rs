@@ -7,7 +7,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// Curator's `DistributedAtomicLong`: an addition that was applied and whose reply was lost is added again.
 #[tokio::test]
-async fn curator_atomic_double_apply_an_addition_whose_reply_is_lost_counts_once() {
+async fn curator_atomic_double_apply_lost_replies_count_once() {
     for new in LAYOUTS {
         let fixture = Fixture::new("lost additions").await;
         let (proxy, servers) = fixture.proxied().await;

@@ -8,7 +8,7 @@ use super::{VALUE, clean, get, value};
 use crate::support::{PATIENCE, start};
 
 #[tokio::test]
-async fn bad_input_is_an_error_that_names_the_path() {
+async fn bad_input_is_an_error_naming_the_path() {
     let (fixture, zk) = start("value bad input").await;
     assert!(matches!(SharedValue::new(&zk, "value"), Err(Error::InvalidPath { .. })));
     let large = vec![b'x'; 1024 * 1024 + 1];

@@ -7,7 +7,7 @@ use super::{VALUE, clean, get, value};
 use crate::support::{PATIENCE, connect};
 
 #[tokio::test]
-async fn a_value_is_set_replaced_and_updated_with_its_version() {
+async fn values_are_set_replaced_and_updated_by_version() {
     let fixture = Fixture::new("value").await;
     let value = value(&connect(&fixture).await);
     assert_eq!(value.get().await.unwrap(), None);
@@ -33,7 +33,7 @@ async fn a_value_is_set_replaced_and_updated_with_its_version() {
 }
 
 #[tokio::test]
-async fn a_value_that_is_not_there_is_made_by_the_first_who_expects_none() {
+async fn the_first_to_expect_none_makes_it() {
     let fixture = Fixture::new("first value").await;
     let (one, two) = (value(&connect(&fixture).await), value(&connect(&fixture).await));
     let (first, second) = futures::future::join(one.compare_and_set(None, "x"), two.compare_and_set(None, "x")).await;

@@ -8,7 +8,7 @@ use super::{clean, is, value};
 use crate::support::{LONG, PATIENCE, connect_to};
 
 #[tokio::test]
-async fn requests_keep_to_their_budget_and_idle_observers_cost_none() {
+async fn requests_keep_to_budget_idle_observers_free() {
     let fixture = Fixture::new("value budget").await;
     let (proxy, servers) = fixture.proxied().await;
     let value = value(&connect_to(&servers, LONG).await);

@@ -6,7 +6,7 @@ use zookeeper_testkit::{Fixture, Op, When, within};
 use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, lock};
 
 #[tokio::test]
-async fn a_fenced_value_is_written_while_the_hold_lasts_and_not_after() {
+async fn a_fenced_value_needs_a_lasting_hold() {
     let fixture = Fixture::new("fenced value").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
     let guard = acquire(&lock(&zk, "/l")).await;
@@ -40,7 +40,7 @@ async fn a_fenced_value_is_written_while_the_hold_lasts_and_not_after() {
 }
 
 #[tokio::test]
-async fn a_fenced_value_whose_reply_is_lost_is_written_once() {
+async fn a_lost_reply_writes_a_fenced_value_once() {
     for is_there in [true, false] {
         let fixture = Fixture::new("fenced value, lost reply").await;
         let (proxy, servers) = fixture.proxied().await;

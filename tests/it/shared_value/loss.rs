@@ -8,7 +8,7 @@ use crate::support::{LONG, PATIENCE, connect_to};
 
 /// A write in flight when the session ends: exact where it can be, else Indeterminate, never a guess.
 #[tokio::test]
-async fn a_write_that_the_session_did_not_survive_is_never_reported_wrongly() {
+async fn writes_of_lost_sessions_are_reported_truly() {
     let fixture = Fixture::new("value, session lost").await;
     let (proxy, servers) = fixture.proxied().await;
     for applied in [true, false] {

@@ -9,7 +9,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to, start, start_proxied};
 /// CURATOR-311, -329: a stale value after a reconnect; version 0 ignored. CURATOR-391: delete and recreate during a cut,
 /// with the same version, gives no event.
 #[tokio::test]
-async fn curator_311_391_an_observer_rereads_after_a_reconnect_and_sees_a_recreated_node() {
+async fn curator_311_391_an_observer_sees_recreated_nodes() {
     let (fixture, proxy, bystander) = start_proxied("value observer", LONG).await;
     let value = value(&connect(&fixture).await);
     value.set("same").await.unwrap();
@@ -39,7 +39,7 @@ async fn curator_311_391_an_observer_rereads_after_a_reconnect_and_sees_a_recrea
 }
 
 #[tokio::test]
-async fn an_observer_reads_again_behind_a_sync_after_each_reconnect() {
+async fn observers_sync_and_read_after_each_reconnect() {
     let fixture = Fixture::new("reread").await;
     let (proxy, servers) = fixture.proxied().await;
     let value = value(&connect_to(&servers, LONG).await);
@@ -60,7 +60,7 @@ async fn an_observer_reads_again_behind_a_sync_after_each_reconnect() {
 }
 
 #[tokio::test]
-async fn observers_see_every_latest_value_and_that_there_is_none() {
+async fn observers_see_each_latest_value_and_none() {
     let (fixture, zk) = start("observe value").await;
     let value = value(&zk);
     let mut observer = value.observe().await.unwrap();

@@ -8,7 +8,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// Curator's atomics: a write that was applied and whose reply was lost is reported as failed, or applied twice.
 #[tokio::test]
-async fn curator_atomic_a_write_whose_reply_is_lost_is_applied_once_and_reported_so() {
+async fn curator_atomic_a_lost_reply_writes_once() {
     let fixture = Fixture::new("value, reply lost").await;
     let (proxy, servers) = fixture.proxied().await;
     let value = value(&connect_to(&servers, LONG).await);
@@ -45,7 +45,7 @@ async fn curator_atomic_a_write_whose_reply_is_lost_is_applied_once_and_reported
 
 /// What version and bytes cannot tell: the write that is there is another client's, with the same bytes.
 #[tokio::test]
-async fn a_write_that_was_cut_is_not_confused_with_the_same_bytes_of_another_client() {
+async fn equal_bytes_of_others_are_not_ours() {
     let fixture = Fixture::new("same bytes").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, theirs) = (

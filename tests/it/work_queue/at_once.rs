@@ -28,7 +28,7 @@ async fn stand_in_line(fixture: &Fixture) -> String {
 }
 
 #[tokio::test]
-async fn who_stands_in_line_is_not_passed_by_however_slow_it_is() {
+async fn a_slow_consumer_in_line_is_not_overtaken() {
     let fixture = Fixture::new("slow in line").await;
     let (proxy, servers) = fixture.proxied().await;
     let (slow, fast) = (
@@ -52,7 +52,7 @@ async fn who_stands_in_line_is_not_passed_by_however_slow_it_is() {
 }
 
 #[tokio::test]
-async fn who_comes_to_stand_in_line_is_passed_by_another_once_at_most() {
+async fn a_newcomer_is_overtaken_at_most_once() {
     let fixture = Fixture::new("passed by once").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, theirs) = (
@@ -86,7 +86,7 @@ async fn who_comes_to_stand_in_line_is_passed_by_another_once_at_most() {
 }
 
 #[tokio::test]
-async fn of_two_that_take_the_same_at_once_one_gets_it_and_the_other_what_comes_next() {
+async fn of_two_rivals_one_takes_the_next_item() {
     let fixture = Fixture::new("the same at once").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, theirs) = (
@@ -124,7 +124,7 @@ async fn of_two_that_take_the_same_at_once_one_gets_it_and_the_other_what_comes_
 }
 
 #[tokio::test]
-async fn a_session_that_ends_between_its_look_and_its_claim_takes_nothing() {
+async fn a_session_ended_before_its_claim_takes_nothing() {
     let fixture = Fixture::new("expired before its claim").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
@@ -149,7 +149,7 @@ async fn a_session_that_ends_between_its_look_and_its_claim_takes_nothing() {
 
 /// The claim is committed, and its consumer gone before it knows: the item is the next one's, in its place.
 #[tokio::test]
-async fn a_pop_that_is_dropped_while_its_claim_is_on_the_way_gives_the_item_back_untried() {
+async fn a_pop_dropped_while_claiming_spends_no_attempt() {
     let fixture = Fixture::new("dropped in its claim").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, theirs) = (
@@ -188,7 +188,7 @@ async fn a_pop_that_is_dropped_while_its_claim_is_on_the_way_gives_the_item_back
 /// What a consumer has listed and another has taken by the time it reads it: what comes next by order is what stood behind
 /// it, or what is left of it, and not what is less urgent or came later.
 #[tokio::test]
-async fn what_is_gone_when_it_is_read_puts_nothing_before_what_stood_behind_it() {
+async fn a_vanished_item_does_not_disturb_the_order() {
     let fixture = Fixture::new("gone when read").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, theirs) = (

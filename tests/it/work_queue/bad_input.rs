@@ -30,7 +30,7 @@ fn too_large(error: &PushError) -> bool {
 }
 
 #[tokio::test]
-async fn an_item_of_the_limit_goes_all_ways_and_one_byte_more_is_refused() {
+async fn items_one_byte_over_the_limit_are_refused() {
     let fixture = Fixture::new("item limit").await;
     let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(2));
     let key = "k".repeat(KEY_LIMIT);
@@ -73,7 +73,7 @@ async fn an_item_of_the_limit_goes_all_ways_and_one_byte_more_is_refused() {
 }
 
 #[tokio::test]
-async fn a_result_over_the_limit_is_refused_and_the_item_goes_back() {
+async fn an_oversized_result_gives_the_item_back() {
     let fixture = Fixture::new("result limit").await;
     let ours = queue(&connect(&fixture).await);
     let id = ours.push("sum").await.unwrap();
@@ -96,7 +96,7 @@ async fn a_result_over_the_limit_is_refused_and_the_item_goes_back() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_into_one_transaction_is_not_pushed_at_all() {
+async fn an_oversized_batch_pushes_nothing() {
     let fixture = Fixture::new("transaction limit").await;
     let ours = queue(&connect(&fixture).await);
     let part = || NewItem::new(vec![7; 400_000]);
@@ -118,7 +118,7 @@ async fn what_does_not_fit_into_one_transaction_is_not_pushed_at_all() {
 
 /// Curator's ids break on `/`, kazoo's on nothing, ours on nothing.
 #[tokio::test]
-async fn a_key_is_any_text_of_1_to_512_bytes() {
+async fn keys_are_1_to_512_bytes_of_text() {
     let fixture = Fixture::new("keys").await;
     let ours = queue(&connect(&fixture).await);
     let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
@@ -159,7 +159,7 @@ async fn a_key_is_any_text_of_1_to_512_bytes() {
 }
 
 #[tokio::test]
-async fn ids_that_no_push_returned_are_refused_or_unknown() {
+async fn foreign_ids_are_refused_or_unknown() {
     let fixture = Fixture::new("ids").await;
     let ours = queue(&connect(&fixture).await);
     for text in ["", "/", "17", "qn-0000000001", "100.0.x.0", "../../zookeeper"] {
@@ -202,7 +202,7 @@ async fn ids_that_no_push_returned_are_refused_or_unknown() {
 }
 
 #[tokio::test]
-async fn numbers_of_items_that_make_no_sense_are_bounded() {
+async fn senseless_numbers_of_items_are_bounded() {
     let fixture = Fixture::new("numbers").await;
     let zk = connect(&fixture).await;
     let ours = queue(&zk);

@@ -10,7 +10,7 @@ use super::{A_WHILE, built, clean, drain, pop, queue, text};
 use crate::support::{PATIENCE, connect, connect_each};
 
 #[tokio::test]
-async fn items_are_delivered_in_the_order_in_which_they_came() {
+async fn items_are_delivered_in_order_of_arrival() {
     let fixture = Fixture::new("order").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     let mut ids = Vec::new();
@@ -60,7 +60,7 @@ async fn an_idle_consumer_gets_what_arrives() {
 }
 
 #[tokio::test]
-async fn urgent_items_go_ahead_and_delayed_ones_come_when_they_are_due() {
+async fn urgent_items_go_ahead_and_delayed_ones_wait() {
     let fixture = Fixture::new("priority").await;
     let ours = queue(&connect(&fixture).await);
     ours.push("later").await.unwrap();
@@ -126,7 +126,7 @@ async fn many_travel_together_and_come_out_once_each() {
 }
 
 #[tokio::test]
-async fn a_result_finds_the_producer_and_the_next_step_comes_with_the_ack() {
+async fn results_and_next_steps_come_with_the_ack() {
     let fixture = Fixture::new("result").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     let id = ours.push("sum").await.unwrap();
@@ -146,7 +146,7 @@ async fn a_result_finds_the_producer_and_the_next_step_comes_with_the_ack() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_handle_is_dead_and_can_be_brought_back() {
+async fn dead_letters_can_be_redriven() {
     let fixture = Fixture::new("dead").await;
     let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(2));
     let id = ours.push("poison").await.unwrap();

@@ -24,7 +24,7 @@ async fn bounded(fixture: &Fixture, capacity: u64) -> [WorkQueue; 3] {
 }
 
 #[tokio::test]
-async fn exactly_as_many_items_as_fit_are_pushed_by_producers_of_several_sessions() {
+async fn several_sessions_fill_the_queue_exactly() {
     let fixture = Fixture::new("fill").await;
     let queues = bounded(&fixture, CAPACITY as u64).await;
     let pushes = queues.iter().flat_map(|queue| (0..8).map(move |_| queue.try_push("a")));
@@ -53,7 +53,7 @@ async fn exactly_as_many_items_as_fit_are_pushed_by_producers_of_several_session
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn capacity_is_kept_while_producers_and_consumers_of_several_sessions_go_on() {
+async fn capacity_holds_under_load_from_several_sessions() {
     const EACH: usize = 60;
     let fixture = Fixture::new("capacity").await;
     let queues = bounded(&fixture, CAPACITY as u64).await;
@@ -120,7 +120,7 @@ async fn waiting_producers_are_woken_as_room_comes() {
 
 /// An item that leaves a full queue wakes the producer that waits longest, and costs the others nothing.
 #[tokio::test]
-async fn room_wakes_one_producer_in_the_order_of_their_line() {
+async fn room_wakes_the_first_producer_in_line() {
     const PRODUCERS: usize = 6;
     let fixture = Fixture::new("line of producers").await;
     let ours = built(&connect(&fixture).await, |queue| queue.capacity(1));
@@ -161,7 +161,7 @@ async fn room_wakes_one_producer_in_the_order_of_their_line() {
 }
 
 #[tokio::test]
-async fn a_producer_is_woken_by_what_dies_and_by_a_smaller_need() {
+async fn deaths_and_smaller_needs_wake_a_producer() {
     let fixture = Fixture::new("dies").await;
     let [ours, theirs, _] = bounded(&fixture, 3).await;
     ours.push_all(["a", "b", "c"]).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_producer_is_woken_by_what_dies_and_by_a_smaller_need() {
 }
 
 #[tokio::test]
-async fn what_never_fits_is_refused_and_so_is_another_capacity() {
+async fn oversized_batches_and_other_capacities_are_refused() {
     let fixture = Fixture::new("never").await;
     let [ours, theirs, _] = bounded(&fixture, 2).await;
     let path = ours.path().to_owned();
@@ -229,7 +229,7 @@ async fn a_queue_that_was_made_unbounded_stays_so() {
 }
 
 #[tokio::test]
-async fn a_push_that_waited_in_vain_is_not_pushed_later() {
+async fn a_timed_out_push_is_never_pushed() {
     let fixture = Fixture::new("push_timeout").await;
     let [ours, theirs, _] = bounded(&fixture, 1).await;
     ours.push("a").await.unwrap();
@@ -253,7 +253,7 @@ async fn a_push_that_waited_in_vain_is_not_pushed_later() {
 
 /// A push that has been done needs no room, however often it is repeated.
 #[tokio::test]
-async fn a_key_that_was_pushed_is_known_also_while_the_queue_is_full() {
+async fn a_full_queue_still_knows_its_keys() {
     let fixture = Fixture::new("full and keyed").await;
     let [ours, theirs, _] = bounded(&fixture, 2).await;
     let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));

@@ -106,7 +106,7 @@ fn assert_is_one_transaction(counts: &Counts) {
 }
 
 #[tokio::test]
-async fn one_item_costs_to_take_what_a_hundred_cost() {
+async fn taking_one_costs_what_a_hundred_cost() {
     let fixture = Fixture::new("pops").await;
     let (counted, queue) = ready(&fixture).await;
     for item in ["first", "second"] {
@@ -134,7 +134,7 @@ async fn one_item_costs_to_take_what_a_hundred_cost() {
 
 /// No reply is waited for before all of a pop is sent.
 #[tokio::test]
-async fn a_pop_in_a_busy_queue_is_one_round_trip() {
+async fn a_busy_pop_is_one_round_trip() {
     let fixture = Fixture::new("one round trip").await;
     let (counted, queue) = ready(&fixture).await;
     for item in ["first", "second"] {
@@ -185,7 +185,7 @@ async fn giving_back_is_one_transaction() {
 
 /// Neither a handle that is kept, nor a consumer that waits.
 #[tokio::test]
-async fn an_idle_queue_and_idle_consumers_cost_nothing_and_a_push_wakes_one() {
+async fn idling_costs_nothing_and_pushes_wake_one() {
     const CONSUMERS: usize = 3;
     let fixture = Fixture::new("idle").await;
     let (producer, producing) = ready(&fixture).await;
@@ -242,7 +242,7 @@ async fn push_singly(fixture: &Fixture, count: usize) {
 }
 
 #[tokio::test]
-async fn a_backlog_makes_neither_a_push_nor_a_claim_more_expensive() {
+async fn a_backlog_costs_pushes_and_claims_nothing() {
     let fixture = Fixture::new("backlog").await;
     let (counted, queue) = ready(&fixture).await;
     for more in [10, 2_990] {

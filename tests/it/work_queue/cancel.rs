@@ -49,7 +49,7 @@ async fn until_idle(fixture: &Fixture) {
 }
 
 #[tokio::test]
-async fn a_push_that_is_dropped_is_pushed_once_or_not_at_all() {
+async fn a_dropped_push_pushes_at_most_once() {
     let fixture = Fixture::new("push dropped").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     let after = async |pushed: Option<ItemId>| {
@@ -66,7 +66,7 @@ async fn a_push_that_is_dropped_is_pushed_once_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_pop_that_is_dropped_leaves_the_item_untried() {
+async fn a_dropped_pop_leaves_the_item_untried() {
     let fixture = Fixture::new("pop dropped").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     ours.push("a").await.unwrap();
@@ -91,7 +91,7 @@ async fn a_pop_that_is_dropped_leaves_the_item_untried() {
 }
 
 #[tokio::test]
-async fn a_pop_that_is_dropped_while_it_waits_leaves_the_line() {
+async fn a_pop_dropped_while_waiting_leaves_the_line() {
     let fixture = Fixture::new("pop dropped in line").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     let after = async |popped: Option<Option<Delivery>>| {
@@ -107,7 +107,7 @@ async fn a_pop_that_is_dropped_while_it_waits_leaves_the_line() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_dropped_leaves_all_items_untried_and_in_order() {
+async fn a_dropped_batch_leaves_items_untried_and_ordered() {
     let fixture = Fixture::new("pop_batch dropped").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     let items = ["a", "b", "c", "d", "e"];
@@ -137,7 +137,7 @@ async fn a_batch_that_is_dropped_leaves_all_items_untried_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_dropped_gives_back_untried_what_it_did_not_yield() {
+async fn a_dropped_stream_gives_unyielded_items_back_untried() {
     let fixture = Fixture::new("stream dropped").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     for yielded in [0, 1, 5] {
@@ -177,7 +177,7 @@ async fn settled(ours: &WorkQueue, id: &ItemId) -> ItemStatus {
 }
 
 #[tokio::test]
-async fn an_ack_that_was_begun_goes_on_and_one_that_was_not_gives_the_item_back() {
+async fn a_dropped_ack_acknowledges_only_once_polled() {
     let fixture = Fixture::new("ack dropped").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     for polls in 0..3 {
@@ -209,7 +209,7 @@ async fn an_ack_that_was_begun_goes_on_and_one_that_was_not_gives_the_item_back(
 }
 
 #[tokio::test]
-async fn a_nack_that_was_dropped_gives_the_item_back_all_the_same() {
+async fn a_dropped_nack_still_gives_back() {
     let fixture = Fixture::new("nack dropped").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     for polls in 0..3 {
@@ -228,7 +228,7 @@ async fn a_nack_that_was_dropped_gives_the_item_back_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_pop_that_is_out_of_time_has_left_the_line() {
+async fn a_timed_out_pop_has_left_the_line() {
     let fixture = Fixture::new("out of time").await;
     let ours = queue(&connect(&fixture).await);
     let popped = within(PATIENCE, "the limit", ours.pop_timeout(Duration::from_millis(100))).await;

@@ -65,7 +65,7 @@ async fn a_claim_ends_first_beside_a_slow_link() {
 /// The clock of the ensemble's leader is set back, or ahead by less than the margin, before the claim or after it: one of
 /// the two has an idea of it from before.
 #[tokio::test]
-async fn a_claim_ends_first_when_the_clock_is_set() {
+async fn a_claim_ends_first_with_clocks_apart() {
     let cases = [-3_000, -700, 700]
         .map(|shift| [true, false].map(|before| [true, false].map(|is_holder| (shift, before, is_holder))));
     future::join_all(
@@ -106,7 +106,7 @@ async fn a_claim_ends_first_when_the_clock_is_set() {
 
 /// The clock is set while the item is held.
 #[tokio::test]
-async fn a_claim_ends_first_when_the_clock_is_set_under_it() {
+async fn a_claim_ends_first_under_a_changing_clock() {
     for shift in [-3_000, 700] {
         let fixture = Fixture::with_embedded_server("clock set under a claim").await;
         let (old, new) = (

@@ -82,7 +82,7 @@ async fn failures_are_not_isolated_at_their_last_attempt() {
 
 /// What is lost at the last attempt is put to the dead letters by the consumer that looks next, many at once.
 #[tokio::test]
-async fn items_lost_at_their_last_attempt_become_dead_letters() {
+async fn items_lost_on_their_last_attempt_die() {
     const ITEMS: usize = 500;
     let fixture = Fixture::new("lost last").await;
     let zk = connect(&fixture).await;
@@ -122,7 +122,7 @@ async fn items_lost_at_their_last_attempt_become_dead_letters() {
 
 /// t18: the claims of a dead consumer need no recovery.
 #[tokio::test]
-async fn a_thousand_claims_of_a_dead_consumer_are_free_at_once() {
+async fn a_dead_consumers_thousand_claims_free_at_once() {
     const ITEMS: usize = 1_000;
     let fixture = Fixture::new("t18").await;
     let zk = connect(&fixture).await;

@@ -14,7 +14,7 @@ use crate::support::sessions::{assert_expired, expire, expire_unseen};
 use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 #[tokio::test]
-async fn a_consumer_whose_session_expires_while_it_waits_goes_on_in_the_next_one() {
+async fn a_waiting_consumer_survives_its_session() {
     let fixture = Fixture::new("expiry while waiting").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
     let (ours, theirs) = (queue(&zk), queue(&other));
@@ -29,7 +29,7 @@ async fn a_consumer_whose_session_expires_while_it_waits_goes_on_in_the_next_one
 
 /// Nobody does anything but wait, when the consumer of the only item dies.
 #[tokio::test]
-async fn the_items_of_a_dead_consumer_are_given_to_an_idle_one_at_once() {
+async fn a_dead_consumers_items_move_at_once() {
     let fixture = Fixture::new("expiry while holding").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
@@ -55,7 +55,7 @@ async fn the_items_of_a_dead_consumer_are_given_to_an_idle_one_at_once() {
 }
 
 #[tokio::test]
-async fn the_items_of_a_dropped_coordinator_are_given_to_an_idle_one() {
+async fn a_dropped_coordinators_items_move_on() {
     let fixture = Fixture::new("dropped in mid-work").await;
     let theirs = queue(&connect(&fixture).await);
     for how in ["dropped", "closed"] {
@@ -110,7 +110,7 @@ async fn a_closed_coordinator_ends_whoever_waits() {
 }
 
 #[tokio::test]
-async fn an_item_is_taken_from_a_stuck_consumer_whose_late_ack_fails() {
+async fn a_stuck_consumers_late_ack_fails() {
     let fixture = Fixture::new("claim timeout").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
     let (stuck, theirs) = (built(&zk, |queue| queue.claim_timeout(MOMENT)), queue(&other));
@@ -139,7 +139,7 @@ async fn an_item_is_taken_from_a_stuck_consumer_whose_late_ack_fails() {
 
 /// Two take at once, and none of them takes what the other has just taken for an item of a dead consumer.
 #[tokio::test]
-async fn who_looks_does_not_give_back_what_another_takes_at_that_moment() {
+async fn recovery_spares_an_item_taken_meanwhile() {
     const ITEMS: usize = 200;
     let fixture = Fixture::new("looking").await;
     let (proxy, servers) = fixture.proxied().await;
@@ -177,7 +177,7 @@ async fn with_own_server(name: &str) -> (Fixture, [Coordinator; 2]) {
 }
 
 #[tokio::test]
-async fn all_goes_on_when_a_killed_server_is_back() {
+async fn work_goes_on_after_a_server_crash() {
     let (fixture, [zk, other]) = with_own_server("server killed").await;
     let (ours, theirs) = (queue(&zk), queue(&other));
     ours.push_all(["held", "waiting"]).await.unwrap();
@@ -204,7 +204,7 @@ async fn all_goes_on_when_a_killed_server_is_back() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_silent_loses_its_items_when_its_lease_is_over() {
+async fn a_silent_consumer_loses_its_items_in_time() {
     let fixture = Fixture::new("silent").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, Duration::from_secs(2)).await;

@@ -29,7 +29,7 @@ async fn no_group_is_left(fixture: &Fixture) {
 }
 
 #[tokio::test]
-async fn items_of_a_group_come_in_order_and_alone() {
+async fn items_of_a_group_come_singly_in_order() {
     let fixture = Fixture::new("groups").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     for item in ["a1", "a2", "b1", "a3"] {
@@ -160,7 +160,7 @@ async fn a_group_waits_with_its_first_item() {
 
 /// A window delivers each item once, and passes by no more than its width.
 #[tokio::test]
-async fn a_window_delivers_all_and_stays_within_its_width() {
+async fn a_window_delivers_all_within_its_width() {
     const ITEMS: usize = 200;
     const WIDTH: usize = 8;
     let fixture = Fixture::new("window").await;
@@ -207,7 +207,7 @@ async fn a_nack_follows_the_retry_policy() {
 }
 
 #[tokio::test]
-async fn a_result_is_told_of_each_end_of_an_item() {
+async fn each_end_of_an_item_has_a_result() {
     let fixture = Fixture::new("outcomes").await;
     let ours = queue(&connect(&fixture).await);
     for keeps in [false, true] {
@@ -250,7 +250,7 @@ async fn a_result_is_told_of_each_end_of_an_item() {
 }
 
 #[tokio::test]
-async fn what_waits_can_be_cancelled_and_what_is_claimed_cannot() {
+async fn only_waiting_items_can_be_cancelled() {
     let fixture = Fixture::new("cancel").await;
     let ours = queue(&connect(&fixture).await);
     let single = ours.push("single").await.unwrap();
@@ -280,7 +280,7 @@ async fn what_waits_can_be_cancelled_and_what_is_claimed_cannot() {
 }
 
 #[tokio::test]
-async fn a_paused_queue_delivers_nothing_until_it_is_resumed() {
+async fn a_paused_queue_delivers_nothing() {
     let fixture = Fixture::new("pause").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     ours.push("a").await.unwrap();
@@ -341,7 +341,7 @@ async fn numbers_say_what_a_queue_holds() {
 }
 
 #[tokio::test]
-async fn dead_letters_come_in_pages_and_all_go_back_at_once() {
+async fn dead_letters_are_paged_and_redriven_together() {
     const ITEMS: usize = 150;
     let fixture = Fixture::new("dead pages").await;
     let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(1));

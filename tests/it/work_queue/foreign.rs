@@ -103,7 +103,7 @@ async fn idle(counted: &Counted) {
 
 /// What stands where items stand and is none.
 #[tokio::test]
-async fn what_cannot_be_read_as_an_item_is_put_to_the_dead_ones_whole() {
+async fn unreadable_items_become_dead_letters_whole() {
     let fixture = Fixture::new("unreadable").await;
     let (ours, counted) = (queue(&connect(&fixture).await), Counted::connect(&fixture).await);
     let theirs = queue(&counted.zk);
@@ -148,7 +148,7 @@ async fn what_cannot_be_read_as_an_item_is_put_to_the_dead_ones_whole() {
 }
 
 #[tokio::test]
-async fn a_key_that_stands_for_something_else_is_an_error_that_names_it() {
+async fn a_foreign_key_is_an_error_naming_it() {
     let fixture = Fixture::new("foreign key").await;
     let ours = queue(&connect(&fixture).await);
     let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
@@ -190,7 +190,7 @@ async fn every_call_fails(queue: &WorkQueue, expected: impl Fn(&Error) -> bool) 
 }
 
 #[tokio::test]
-async fn a_node_that_is_no_queue_is_an_error_and_not_touched() {
+async fn a_foreign_node_is_refused_and_untouched() {
     let fixture = Fixture::new("foreign root").await;
     let ours = queue(&connect(&fixture).await);
     write(&fixture, PATH, b"127.0.0.1").await;
@@ -211,7 +211,7 @@ async fn a_node_that_is_no_queue_is_an_error_and_not_touched() {
 }
 
 #[tokio::test]
-async fn a_node_that_somebody_made_for_the_queue_is_taken() {
+async fn an_empty_node_becomes_the_queue() {
     let fixture = Fixture::new("made").await;
     let ours = built(&connect(&fixture).await, |queue| queue.capacity(2));
     write(&fixture, PATH, b"").await;
@@ -339,7 +339,7 @@ async fn a_queue_without_rights_is_denied() {
 
 /// Items that may be read and not be taken: an error each time, not a hot loop, and they are there still.
 #[tokio::test]
-async fn items_that_may_not_be_taken_are_an_error_and_stay() {
+async fn items_without_rights_are_errors_and_stay() {
     let fixture = Fixture::new("stuck").await;
     let counted = Counted::connect(&fixture).await;
     let ours = queue(&counted.zk);

@@ -295,12 +295,12 @@ async fn connect_to_stage(stage: &Stage) -> WorkQueue {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_item_is_done_once_or_dead_whatever_strikes() {
+async fn strikes_leave_every_item_done_once_or_dead() {
     every_item_is_done_once_or_dead(Order::Strict).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_item_of_a_window_is_done_once_or_dead() {
+async fn windowed_items_are_done_once_or_dead() {
     every_item_is_done_once_or_dead(Order::Window(16)).await;
 }
 

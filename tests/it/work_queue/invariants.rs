@@ -203,11 +203,11 @@ async fn play(order: Order, seed: u64) {
 }
 
 #[tokio::test]
-async fn the_nodes_of_a_strict_queue_fit_together_after_each_step() {
+async fn a_strict_queue_is_consistent_after_each_step() {
     play(Order::Strict, fastrand::u64(..)).await;
 }
 
 #[tokio::test]
-async fn the_nodes_of_a_queue_with_a_window_fit_together_after_each_step() {
+async fn a_windowed_queue_is_consistent_after_each_step() {
     play(Order::Window(8), fastrand::u64(..)).await;
 }

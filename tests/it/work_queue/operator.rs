@@ -56,7 +56,7 @@ const REMOVED: AckError = AckError::Lost(Lost {
 });
 
 #[tokio::test]
-async fn a_claim_that_is_deleted_takes_the_items_from_their_consumer() {
+async fn a_deleted_claim_takes_its_items_away() {
     let fixture = Fixture::new("claim deleted").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     ours.push_all(["a", "b"]).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_claim_that_is_deleted_takes_the_items_from_their_consumer() {
 
 /// The claim is gone and its consumer does not know it yet: it is the transaction that refuses the ack.
 #[tokio::test]
-async fn an_ack_of_some_items_of_a_deleted_claim_is_refused() {
+async fn an_ack_within_a_deleted_claim_is_refused() {
     let fixture = Fixture::new("claim deleted before an ack").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     ours.push_all(["a", "b"]).await.unwrap();
@@ -88,7 +88,7 @@ async fn an_ack_of_some_items_of_a_deleted_claim_is_refused() {
 }
 
 #[tokio::test]
-async fn items_whose_node_is_deleted_while_they_are_held_are_lost_to_the_consumer_too() {
+async fn a_held_item_deleted_is_a_loss() {
     let fixture = Fixture::new("claimed deleted").await;
     let ours = queue(&connect(&fixture).await);
     ours.push("a").await.unwrap();
@@ -105,7 +105,7 @@ async fn items_whose_node_is_deleted_while_they_are_held_are_lost_to_the_consume
 }
 
 #[tokio::test]
-async fn the_queue_goes_on_without_what_was_deleted_of_it() {
+async fn the_queue_goes_on_without_deleted_parts() {
     let fixture = Fixture::new("deleted").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     let block = format!("{PATH}/lanes/100/0");
@@ -145,7 +145,7 @@ async fn the_queue_goes_on_without_what_was_deleted_of_it() {
 }
 
 #[tokio::test]
-async fn an_idle_consumer_survives_the_deletion_of_its_place_and_of_the_queue() {
+async fn idle_consumers_survive_deletions_by_an_operator() {
     let fixture = Fixture::new("deleted while waiting").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     for part in ["place", "/consumers", "/bell", ""] {
@@ -176,7 +176,7 @@ async fn an_idle_consumer_survives_the_deletion_of_its_place_and_of_the_queue() 
 }
 
 #[tokio::test]
-async fn an_ack_into_a_queue_that_was_deleted_fails() {
+async fn an_ack_into_a_deleted_queue_fails() {
     let fixture = Fixture::new("queue deleted while holding").await;
     let ours = queue(&connect(&fixture).await);
     ours.push("a").await.unwrap();
@@ -190,7 +190,7 @@ async fn an_ack_into_a_queue_that_was_deleted_fails() {
 
 /// What is pushed together travels together, but fails alone.
 #[tokio::test]
-async fn a_key_that_holds_something_else_is_told_to_its_producer_alone() {
+async fn a_foreign_key_fails_its_producer_alone() {
     let fixture = Fixture::new("foreign key").await;
     let ours = queue(&connect(&fixture).await);
     let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
@@ -224,7 +224,7 @@ async fn a_key_that_holds_something_else_is_told_to_its_producer_alone() {
 }
 
 #[tokio::test]
-async fn what_others_put_into_the_directories_of_a_queue_is_left_alone() {
+async fn foreign_nodes_in_the_directories_are_left_alone() {
     let fixture = Fixture::new("foreign children").await;
     let ours = queue(&connect(&fixture).await);
     ours.push("a").await.unwrap();

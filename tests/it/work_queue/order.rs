@@ -38,7 +38,7 @@ async fn later() {
 }
 
 #[tokio::test]
-async fn priority_goes_before_due_time_and_that_before_arrival() {
+async fn priority_beats_due_time_beats_arrival() {
     let fixture = Fixture::new("order").await;
     let mut queues = Vec::new();
     for _ in 0..3 {
@@ -97,7 +97,7 @@ async fn what_is_given_back_keeps_its_place() {
 
 /// What is given back together may have been apart in line.
 #[tokio::test]
-async fn items_that_were_apart_are_apart_again_when_they_are_given_back_together() {
+async fn items_given_back_together_keep_their_places() {
     let fixture = Fixture::new("apart").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     for most in [1, 2, 3, 128] {
@@ -123,7 +123,7 @@ async fn items_that_were_apart_are_apart_again_when_they_are_given_back_together
 }
 
 #[tokio::test]
-async fn what_a_lost_consumer_held_comes_before_what_came_after_it() {
+async fn a_lost_consumers_items_keep_their_place() {
     let fixture = Fixture::new("lost").await;
     let theirs = queue(&connect(&fixture).await);
     for waits in [true, false] {
@@ -148,7 +148,7 @@ async fn what_a_lost_consumer_held_comes_before_what_came_after_it() {
 
 /// Curator puts it back without its priority.
 #[tokio::test]
-async fn what_is_given_back_for_later_keeps_its_priority_and_its_key() {
+async fn an_item_put_off_keeps_priority_and_key() {
     let fixture = Fixture::new("nack after").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     let urgent = || item("urgent", PushOptions::new().priority(1).key("4711"));
@@ -175,7 +175,7 @@ async fn what_is_given_back_for_later_keeps_its_priority_and_its_key() {
 
 /// Several blocks of nodes, filled by two producers at once and emptied by two consumers.
 #[tokio::test]
-async fn a_long_queue_stays_in_order_over_its_blocks() {
+async fn order_holds_across_blocks() {
     const EACH: usize = 700;
     let fixture = Fixture::new("blocks").await;
     let producers = [queue(&connect(&fixture).await), queue(&connect(&fixture).await)];

@@ -13,7 +13,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to};
 
 /// t23: the deadline of a claim is part of its hold, also behind a silent link.
 #[tokio::test]
-async fn a_claim_ends_here_before_it_is_taken_over() {
+async fn a_claim_ends_before_its_takeover() {
     let fixture = Fixture::new("t23").await;
     let (proxy, servers) = fixture.proxied().await;
     let timeout = |queue: zookeeper_recipes::queue::WorkQueueBuilder| queue.claim_timeout(Duration::from_secs(1));
@@ -85,7 +85,7 @@ async fn hundreds_that_are_given_back_stay_in_order() {
 
 /// t03: the status of an item that is done is told, however busy the queue is.
 #[tokio::test]
-async fn the_status_of_a_done_item_is_told_in_a_busy_queue() {
+async fn a_busy_queue_tells_of_done_items() {
     let fixture = Fixture::new("t03").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     let done = ours.push("done").await.unwrap();
@@ -114,7 +114,7 @@ async fn the_status_of_a_done_item_is_told_in_a_busy_queue() {
 
 /// t05: a delay does not begin at a time that a lost reply told late.
 #[tokio::test]
-async fn a_delay_after_a_lost_reply_is_not_short() {
+async fn a_lost_reply_does_not_shorten_a_delay() {
     let fixture = Fixture::new("t05").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, theirs) = (
@@ -181,7 +181,7 @@ async fn short_pop_timeouts_get_items() {
 
 /// t08: a handle that knows nothing of an option does not change it.
 #[tokio::test]
-async fn a_handle_without_options_keeps_those_of_the_queue() {
+async fn a_plain_handle_keeps_the_queues_options() {
     let fixture = Fixture::new("t08").await;
     let bounded = built(&connect(&fixture).await, |queue| queue.capacity(1).max_attempts(2));
     bounded.push("a").await.unwrap();
@@ -226,7 +226,7 @@ async fn an_idle_time_does_not_change_the_order() {
 
 /// A poison item that kills its consumers takes no other item with it.
 #[tokio::test]
-async fn an_item_that_was_lost_gets_its_last_attempt_alone() {
+async fn a_lost_item_gets_its_last_attempt_alone() {
     let fixture = Fixture::new("isolated").await;
     let zk = connect(&fixture).await;
     let ours = built(&zk, |queue| queue.max_attempts(2));
@@ -253,7 +253,7 @@ async fn an_item_that_was_lost_gets_its_last_attempt_alone() {
 
 /// t15: closing gives back what was fetched ahead, and no attempt is spent.
 #[tokio::test]
-async fn closing_spends_no_attempt_of_what_was_fetched_ahead() {
+async fn closing_spends_no_attempt_of_prefetched_items() {
     let fixture = Fixture::new("t15").await;
     let (proxy, servers) = fixture.proxied().await;
     let (ours, theirs) = (

@@ -12,7 +12,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to, session_id};
 
 /// An item that is given back gets a name without its priority and its time: it goes ahead of all, at once.
 #[tokio::test]
-async fn an_item_that_is_given_back_keeps_its_priority_and_is_delayed() {
+async fn a_returned_item_keeps_its_priority() {
     let fixture = Fixture::new("requeue loses priority").await;
     let ours = queue(&connect(&fixture).await);
     let urgency = |priority| PushOptions::new().priority(priority);
@@ -57,7 +57,7 @@ async fn keys_with_slashes_and_bars_are_found_again() {
 
 /// CURATOR-56: each time that an item is given back, its name grows.
 #[tokio::test]
-async fn curator_56_names_do_not_grow_when_an_item_is_given_back() {
+async fn curator_56_returned_items_keep_short_names() {
     let fixture = Fixture::new("CURATOR-56").await;
     let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(100));
     let id = ours.push("a").await.unwrap();
@@ -81,7 +81,7 @@ async fn curator_56_names_do_not_grow_when_an_item_is_given_back() {
 
 /// CURATOR-225: an item that is given back goes to the end of the line.
 #[tokio::test]
-async fn curator_225_an_item_that_is_given_back_keeps_its_place() {
+async fn curator_225_a_returned_item_keeps_its_place() {
     let fixture = Fixture::new("CURATOR-225").await;
     let ours = queue(&connect(&fixture).await);
     ours.push_all(["a", "b"]).await.unwrap();
@@ -103,7 +103,7 @@ async fn curator_225_an_item_that_is_given_back_keeps_its_place() {
 
 /// CURATOR-336: a consumer is never told that its connection is lost.
 #[tokio::test]
-async fn curator_336_a_consumer_is_told_when_it_loses_its_item() {
+async fn curator_336_a_consumer_learns_of_its_loss() {
     let fixture = Fixture::new("CURATOR-336").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, Duration::from_secs(2)).await;
@@ -123,7 +123,7 @@ async fn curator_336_a_consumer_is_told_when_it_loses_its_item() {
 
 /// CURATOR-623: after a long disconnect the watch is not set again, and the queue stops.
 #[tokio::test]
-async fn curator_623_an_idle_consumer_is_woken_after_a_disconnect() {
+async fn curator_623_a_disconnect_stalls_no_idle_consumer() {
     let fixture = Fixture::new("CURATOR-623").await;
     let (proxy, servers) = fixture.proxied().await;
     // The first time within the session, then after its end.
@@ -152,7 +152,7 @@ async fn curator_623_an_idle_consumer_is_woken_after_a_disconnect() {
 
 /// CURATOR-308: a consumer hangs when the container that it watches is reaped. No directory that is watched is one.
 #[tokio::test]
-async fn curator_308_an_idle_consumer_is_woken_after_its_containers_were_reaped() {
+async fn curator_308_reaped_containers_do_not_stall_consumers() {
     let options = ServerOptions::new().container_check_interval(Duration::from_millis(100));
     let fixture = Fixture::with_own_server_options("CURATOR-308", options).await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
@@ -176,7 +176,7 @@ async fn curator_308_an_idle_consumer_is_woken_after_its_containers_were_reaped(
 
 /// CURATOR-116: delayed items are sorted by a clock that goes on while they are.
 #[tokio::test]
-async fn curator_116_delayed_items_come_in_the_order_in_which_they_are_due() {
+async fn curator_116_delayed_items_come_when_due() {
     let fixture = Fixture::new("CURATOR-116").await;
     let ours = queue(&connect(&fixture).await);
     let delay = |millis| PushOptions::new().delay(Duration::from_millis(millis));
@@ -222,7 +222,7 @@ async fn netflix_135_a_push_that_fails_is_told() {
 
 /// Each change lists and sorts all items in each consumer. Here neither a claim nor a push lists a backlog.
 #[tokio::test]
-async fn the_cost_of_an_item_does_not_grow_with_the_backlog() {
+async fn an_items_cost_is_independent_of_the_backlog() {
     let fixture = Fixture::with_embedded_server("cost").await;
     let server = fixture.server().embedded().unwrap();
     let zk = connect(&fixture).await;

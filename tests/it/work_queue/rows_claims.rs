@@ -11,7 +11,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to, session_id};
 /// CURATOR-605: a second consumer gets the item of one whose session is lost in mid-work, and both finish it. Here it
 /// is delivered again as well, but only the second one's work counts.
 #[tokio::test]
-async fn curator_605_only_one_of_two_consumers_of_an_item_finishes_it() {
+async fn curator_605_only_one_consumer_finishes_an_item() {
     let fixture = Fixture::new("CURATOR-605").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
@@ -35,7 +35,7 @@ async fn curator_605_only_one_of_two_consumers_of_an_item_finishes_it() {
 
 /// `DistributedQueue` deletes the lock of an item by its name: after an expiry, that of the next consumer.
 #[tokio::test]
-async fn a_late_consumer_does_not_delete_the_claim_of_the_next_one() {
+async fn a_late_consumer_spares_the_next_claim() {
     let fixture = Fixture::new("lock deleted by name").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
@@ -64,7 +64,7 @@ async fn a_late_consumer_does_not_delete_the_claim_of_the_next_one() {
 
 /// `DistributedQueue` skips an item that another has locked, and nobody looks again when that one dies.
 #[tokio::test]
-async fn an_item_is_not_stranded_when_its_consumer_dies_and_nothing_is_pushed() {
+async fn a_dead_consumer_strands_no_item() {
     let fixture = Fixture::new("stranded item").await;
     let (proxy, servers) = fixture.proxied().await;
     let (zk, theirs) = (connect(&fixture).await, queue(&connect_to(&servers, LONG).await));
@@ -90,7 +90,7 @@ async fn an_item_is_not_stranded_when_its_consumer_dies_and_nothing_is_pushed() 
 
 /// `DistributedQueue` takes its own lock for another's, when the reply of its create is lost.
 #[tokio::test]
-async fn an_own_claim_whose_reply_is_lost_is_known_as_our_own() {
+async fn a_claim_survives_its_lost_reply() {
     let fixture = Fixture::new("own orphan lock").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
@@ -110,7 +110,7 @@ async fn an_own_claim_whose_reply_is_lost_is_known_as_our_own() {
 
 /// A delete that was applied though its reply was lost: "another got it", and the item is gone without being consumed.
 #[tokio::test]
-async fn an_item_is_not_lost_with_the_reply_that_brings_it() {
+async fn an_item_outlives_the_reply_that_brings_it() {
     let fixture = Fixture::new("lost item").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
@@ -138,7 +138,7 @@ async fn an_item_is_not_lost_with_the_reply_that_brings_it() {
 
 /// An unprotected create that is sent again puts the item twice.
 #[tokio::test]
-async fn a_push_whose_reply_is_lost_is_no_duplicate_put() {
+async fn a_lost_reply_is_no_duplicate_put() {
     let fixture = Fixture::new("duplicate put").await;
     let (proxy, servers) = fixture.proxied().await;
     let ours = queue(&connect_to(&servers, LONG).await);

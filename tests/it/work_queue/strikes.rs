@@ -55,7 +55,7 @@ async fn until_nothing_is_claimed(fixture: &Fixture, path: &str) {
 }
 
 #[tokio::test]
-async fn a_push_is_there_once_whatever_request_of_it_is_struck() {
+async fn a_struck_push_is_there_once() {
     strike("push", |queues| async move {
         let id = queues.struck.push("a").await.unwrap();
         let ids = queues.struck.push_all(["b", "c"]).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_push_is_there_once_whatever_request_of_it_is_struck() {
 }
 
 #[tokio::test]
-async fn a_push_into_a_bounded_queue_is_counted_once_whatever_request_of_it_is_struck() {
+async fn a_struck_bounded_push_is_counted_once() {
     strike_with(
         "bounded push",
         |queue| queue.capacity(2),
@@ -86,7 +86,7 @@ async fn a_push_into_a_bounded_queue_is_counted_once_whatever_request_of_it_is_s
 }
 
 #[tokio::test]
-async fn a_keyed_push_is_there_once_whatever_request_of_it_is_struck() {
+async fn a_struck_keyed_push_is_there_once() {
     strike("keyed push", |queues| async move {
         let keyed = || NewItem::new("a").with(PushOptions::new().key("order/4711|a"));
         let id = queues.struck.push(keyed()).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_keyed_push_is_there_once_whatever_request_of_it_is_struck() {
 }
 
 #[tokio::test]
-async fn an_item_is_taken_and_done_once_whatever_request_of_it_is_struck() {
+async fn a_struck_item_is_done_once() {
     strike("pop and ack", |queues| async move {
         let ids = queues.calm.push_all(["a", "b"]).await.unwrap();
         for (id, item) in ids.iter().zip(["a", "b"]) {
@@ -120,7 +120,7 @@ async fn an_item_is_taken_and_done_once_whatever_request_of_it_is_struck() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_waits_is_woken_whatever_request_of_it_is_struck() {
+async fn a_struck_consumer_is_woken() {
     strike("waiting", |queues| async move {
         let waiting = tokio::spawn({
             let struck = queues.struck.clone();
@@ -136,7 +136,7 @@ async fn a_consumer_that_waits_is_woken_whatever_request_of_it_is_struck() {
 }
 
 #[tokio::test]
-async fn a_result_is_given_once_whatever_request_of_it_is_struck() {
+async fn a_struck_result_is_given_once() {
     strike("ack_with", |queues| async move {
         let id = queues.calm.push("sum").await.unwrap();
         pop(&queues.struck).await.ack_with("42").await.unwrap();
@@ -147,7 +147,7 @@ async fn a_result_is_given_once_whatever_request_of_it_is_struck() {
 }
 
 #[tokio::test]
-async fn a_next_step_is_pushed_once_whatever_request_of_it_is_struck() {
+async fn a_struck_next_step_is_pushed_once() {
     strike("ack_then", |queues| async move {
         queues.calm.push("first").await.unwrap();
         let keyed = NewItem::new("keyed").with(PushOptions::new().key("k"));
@@ -160,7 +160,7 @@ async fn a_next_step_is_pushed_once_whatever_request_of_it_is_struck() {
 }
 
 #[tokio::test]
-async fn an_item_is_given_back_once_whatever_request_of_it_is_struck() {
+async fn a_struck_nack_gives_back_once() {
     strike_with(
         "nack",
         |queue| queue.max_attempts(3),

@@ -181,7 +181,7 @@ async fn terminate(fixture: &Fixture, theirs: &WorkQueue, frozen: bool) -> (Proc
 }
 
 #[tokio::test]
-async fn a_worker_ends_at_sigterm_with_every_item_accounted_for() {
+async fn sigterm_ends_a_worker_without_losing_items() {
     let fixture = Fixture::with_own_server("sigterm").await;
     let theirs = queue(&connect(&fixture).await);
     let (process, left) = terminate(&fixture, &theirs, false).await;
@@ -198,7 +198,7 @@ async fn a_worker_ends_at_sigterm_with_every_item_accounted_for() {
 }
 
 #[tokio::test]
-async fn a_worker_ends_at_sigterm_beside_a_frozen_server() {
+async fn sigterm_ends_a_worker_beside_a_frozen_server() {
     let fixture = Fixture::with_own_server("sigterm, frozen").await;
     let theirs = queue(&connect(&fixture).await);
     let (process, left) = terminate(&fixture, &theirs, true).await;

@@ -85,7 +85,7 @@ async fn values_come_out_as_they_were_pushed() {
 
 /// Whatever is asked for, what cannot be read is in nobody's way, and kept.
 #[tokio::test]
-async fn what_is_no_value_is_put_aside_with_the_reason_and_the_next_one_is_delivered() {
+async fn a_malformed_value_becomes_a_dead_letter() {
     let fixture = Fixture::new("no values").await;
     let (raw, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
     let typed = theirs.clone().typed::<Json<Recharge>>();
@@ -134,7 +134,7 @@ async fn what_is_no_value_is_put_aside_with_the_reason_and_the_next_one_is_deliv
 }
 
 #[tokio::test]
-async fn a_batch_of_which_nothing_is_a_value_is_waited_through() {
+async fn a_batch_without_values_is_waited_through() {
     let fixture = Fixture::new("waited through").await;
     let ours = queue(&connect(&fixture).await);
     let typed = ours.clone().typed::<Json<Recharge>>();
@@ -159,7 +159,7 @@ async fn a_batch_of_which_nothing_is_a_value_is_waited_through() {
 }
 
 #[tokio::test]
-async fn a_value_that_json_cannot_hold_is_not_pushed() {
+async fn a_value_json_cannot_hold_is_refused() {
     let fixture = Fixture::new("unencodable").await;
     let ours = queue(&connect(&fixture).await);
     let typed = ours.clone().typed::<Json<Unencodable>>();

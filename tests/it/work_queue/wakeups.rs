@@ -15,7 +15,7 @@ const ROUNDS: u64 = 60;
 
 /// What comes free between a look and the watches behind it is not missed, wherever it is.
 #[tokio::test]
-async fn what_comes_free_while_a_consumer_looks_is_taken() {
+async fn an_item_freed_during_a_look_is_taken() {
     let fixture = Fixture::new("free while looked").await;
     let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(1000));
     let theirs = queue(&connect(&fixture).await);

@@ -115,7 +115,7 @@ async fn a_worker_never_exceeds_its_concurrency() {
 
 /// Full of work, with a hanging handler: what was done is acknowledged, the rest is there untried or tried once.
 #[tokio::test]
-async fn a_shutdown_ends_within_its_bound_and_accounts_for_all() {
+async fn a_shutdown_ends_in_time_with_all_counted() {
     const ITEMS: usize = 60;
     let fixture = Fixture::new("shutdown").await;
     let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));

@@ -44,7 +44,7 @@ fn block(runtime: &Runtime) -> mpsc::Sender<()> {
 
 /// What `late_proofs` shows of the runtime of the test, where the session runs on a thread of its own.
 #[tokio::test]
-async fn an_acquire_after_a_pause_of_the_session_sends_few_heartbeats() {
+async fn a_paused_session_costs_few_heartbeats() {
     let runtime = one_worker();
     for timeout in [4, 10, 20].map(Duration::from_secs) {
         let fixture = Fixture::new("paused session").await;
@@ -63,7 +63,7 @@ async fn an_acquire_after_a_pause_of_the_session_sends_few_heartbeats() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn work_elsewhere_ends_before_a_paused_session_is_followed() {
+async fn work_ends_before_the_next_session_begins() {
     const TIMEOUT: Duration = Duration::from_secs(2);
     let fixture = Fixture::new("paused session, work elsewhere").await;
     let runtime = one_worker();
@@ -85,7 +85,7 @@ async fn work_elsewhere_ends_before_a_paused_session_is_followed() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_is_shut_down_ends_its_holds() {
+async fn holds_end_with_their_runtime() {
     let fixture = Fixture::new("runtime shut down").await;
     let runtime = one_worker();
     let zk = connect_on(&runtime, &fixture.connect_string(), Duration::from_secs(3)).await;

@@ -42,7 +42,7 @@ async fn owned_bytes(fixture: &Fixture, session: i64) -> usize {
 
 /// Paths of some 800 bytes, so that a thousand are too many.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_ephemeral_too_many_is_refused_with_the_reason() {
+async fn one_ephemeral_too_many_is_refused() {
     let (fixture, zk) = start("ephemeral bytes").await;
     let session = session_id(&zk).await;
     let (mut guards, refusal) = take(&zk, 1_100, 700).await;

@@ -43,7 +43,7 @@ impl Work {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_lapse_work_ends_before_the_next_grant() {
+async fn lapsed_work_ends_before_the_next_grant() {
     let fixture = Fixture::new("lapses").await;
     future::join_all((0..LANES).map(|lane| rounds(&fixture, lane))).await;
     fixture.assert_no_nodes_left(&[]).await;

@@ -19,7 +19,7 @@ async fn an_acquire_after_a_pause_sends_few_heartbeats() {
 }
 
 #[tokio::test]
-async fn an_acquire_after_a_long_pause_sends_few_heartbeats() {
+async fn a_long_pause_costs_few_heartbeats() {
     acquire_after_a_pause(Duration::from_secs(10)).await;
 }
 

@@ -30,7 +30,7 @@ fn warnings_of(path: &str, holder: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_long_wait_is_a_warning_that_names_the_holder() {
+async fn a_warning_of_long_waits_names_the_holder() {
     let path = "/long-wait";
     let fixture = Fixture::new("long wait").await;
     let holder = connect_as(&fixture, "holder-of-long-wait", THRESHOLD).await;

@@ -168,7 +168,7 @@ async fn retries_outside_a_runtime_do_not_panic() {
 
 /// After a pause of the runtime a grant may have to wait until a proof can vouch for the next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_grant_outside_a_runtime_after_a_pause_does_not_panic() {
+async fn grants_outside_a_runtime_after_pauses_never_panic() {
     const TIMEOUT: Duration = Duration::from_secs(4);
     let fixture = Fixture::new("outside, pause").await;
     let zk = connect_to(&fixture.connect_string(), TIMEOUT).await;

@@ -102,7 +102,7 @@ async fn a_normal_life_is_quiet() {
 
 /// People who come from `InterProcessMutex` expect the second acquire to pass.
 #[tokio::test]
-async fn a_wait_behind_ones_own_process_is_a_warning() {
+async fn waiting_behind_the_own_process_warns() {
     let (fixture, zk) = start("told, reentrant").await;
     let guard = acquire(&lock(&zk, "/told-reentrant")).await;
     let waiter = join_line(&fixture, &lock(&zk, "/told-reentrant"), 2).await;
@@ -114,7 +114,7 @@ async fn a_wait_behind_ones_own_process_is_a_warning() {
 
 /// Also behind a lost guard that is still in scope, whose place is kept until it is dropped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wait_behind_ones_own_lost_guard_is_a_warning() {
+async fn waiting_behind_an_own_lost_guard_warns() {
     let (fixture, proxy, zk) = start_proxied("told, lost guard", TIMEOUT).await;
     let guard = acquire(&lock(&zk, "/told-condemned")).await;
     // Proofs get too slow to prolong the lease, and the session lives.

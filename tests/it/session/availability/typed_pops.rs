@@ -9,7 +9,7 @@ use zookeeper_testkit::within;
 use crate::support::{PATIENCE, start};
 
 #[tokio::test]
-async fn a_typed_pop_that_timed_out_leaves_no_place() {
+async fn a_timed_out_pop_leaves_no_place() {
     let limit = Duration::from_millis(100);
     let (fixture, zk) = start("typed pop").await;
     let queue = WorkQueue::new(&zk, "/queue").unwrap().typed::<Json<u32>>();

@@ -14,12 +14,12 @@ const LANES: usize = 10;
 const ROUNDS_PER_LANE: usize = 20;
 
 #[tokio::test]
-async fn a_waiter_deleted_behind_a_cut_is_granted() {
+async fn a_waiter_deleted_unseen_is_granted() {
     two_hundred_rounds("deleted behind a cut").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_waiter_deleted_behind_a_cut_is_granted_by_two_threads() {
+async fn two_threads_grant_a_waiter_deleted_unseen() {
     two_hundred_rounds("deleted behind a cut, two threads").await;
 }
 

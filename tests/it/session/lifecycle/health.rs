@@ -21,7 +21,7 @@ fn assert_ready(health: &Health, line: &str) {
 }
 
 #[tokio::test]
-async fn a_coordinator_is_ready_while_it_is_connected_and_live_until_it_is_closed() {
+async fn a_coordinator_is_ready_while_connected() {
     let fixture = Fixture::new("health").await;
     let (proxy, servers) = fixture.proxied().await;
     let zk = connect_to(&servers, LONG).await;
@@ -46,7 +46,7 @@ async fn a_coordinator_is_ready_while_it_is_connected_and_live_until_it_is_close
 }
 
 #[tokio::test]
-async fn a_standby_is_ready_and_a_leader_once_it_says_so() {
+async fn a_leader_is_ready_once_it_says_so() {
     let fixture = Fixture::new("health of elections").await;
     let builder = |zk: &Coordinator| LeaderElection::builder(zk, "/e").ready_within(PATIENCE);
     let (ours, others) = (connect(&fixture).await, connect(&fixture).await);
@@ -80,7 +80,7 @@ async fn a_standby_is_ready_and_a_leader_once_it_says_so() {
 }
 
 #[tokio::test]
-async fn a_leader_that_fails_is_not_ready_while_it_backs_off() {
+async fn a_failing_leader_is_unready_while_backing_off() {
     let fixture = Fixture::new("health of a failing leader").await;
     let zk = connect(&fixture).await;
     let election = LeaderElection::builder(&zk, "/e").backoff(LONG, LONG).build().unwrap();
@@ -100,7 +100,7 @@ async fn a_leader_that_fails_is_not_ready_while_it_backs_off() {
 }
 
 #[tokio::test]
-async fn a_schedule_tells_whether_it_runs_waits_or_stands_by() {
+async fn a_schedule_tells_what_it_does() {
     let fixture = Fixture::new("health of schedules").await;
     let zk = connect(&fixture).await;
     let timetable = Timetable::every(Duration::from_millis(50)).unwrap();

@@ -117,7 +117,7 @@ async fn hand_over(how: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn the_next_is_granted_at_once_however_a_process_ends() {
+async fn a_process_hands_over_however_it_ends() {
     for how in ["?", "SIGTERM", "panic", "dropped runtime", "cancelled"] {
         let mut best = PATIENCE;
         for _ in 0..3 {

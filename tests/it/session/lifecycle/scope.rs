@@ -49,7 +49,7 @@ async fn a_scope_that_returns_an_error_is_closed() {
 }
 
 #[tokio::test]
-async fn a_scope_whose_work_panics_is_closed_and_the_panic_goes_on() {
+async fn a_panic_passes_through_a_closed_scope() {
     let fixture = Fixture::new("scope with a panic").await;
     let (told, ended) = std::sync::mpsc::channel();
     let waiter = &fixture;
@@ -67,7 +67,7 @@ async fn a_scope_whose_work_panics_is_closed_and_the_panic_goes_on() {
 }
 
 #[tokio::test]
-async fn a_scope_that_is_dropped_is_closed_before_the_drop_ends() {
+async fn a_dropped_scope_is_closed_at_once() {
     let fixture = Fixture::new("dropped scope").await;
     let servers = fixture.connect_string();
     let scoped = tokio::spawn(async move {
@@ -89,7 +89,7 @@ async fn a_scope_that_is_dropped_is_closed_before_the_drop_ends() {
 }
 
 #[test]
-fn a_scope_in_a_runtime_that_is_dropped_is_closed() {
+fn a_scope_closes_with_its_runtime() {
     let own = tokio::runtime::Runtime::new().unwrap();
     own.block_on(async {
         let fixture = Fixture::new("dropped runtime").await;
@@ -110,7 +110,7 @@ fn a_scope_in_a_runtime_that_is_dropped_is_closed() {
 }
 
 #[tokio::test]
-async fn a_scope_is_left_in_bounded_time_while_the_server_is_frozen() {
+async fn a_frozen_server_delays_a_scope_boundedly() {
     let timeout = Duration::from_secs(3);
     for dropped in [false, true] {
         let fixture = Fixture::with_own_server("scope on a frozen server").await;
@@ -152,7 +152,7 @@ async fn a_scope_is_left_in_bounded_time_while_the_server_is_frozen() {
 
 /// The figure that the docs give.
 #[tokio::test]
-async fn the_next_is_granted_within_a_tenth_of_a_second() {
+async fn a_hand_over_takes_under_100_ms() {
     let mut best = LONG;
     for _ in 0..5 {
         let fixture = Fixture::new("measured scope").await;

@@ -19,7 +19,7 @@ use crate::support::{LONG, PATIENCE, acquire, connect, granted, join_line, lock}
 const BOUND: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn those_that_wait_leave_and_nothing_more_is_taken() {
+async fn waiters_leave_and_nothing_more_is_taken() {
     let fixture = Fixture::new("shutdown of waiters").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
     let holder = acquire(&lock(&other, "/l")).await;
@@ -64,7 +64,7 @@ async fn those_that_wait_leave_and_nothing_more_is_taken() {
 }
 
 #[tokio::test]
-async fn every_recipe_hands_over_as_soon_as_its_work_is_done() {
+async fn every_recipe_hands_over_after_its_work() {
     let fixture = Fixture::new("shutdown of all").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
     let finish = Arc::new(Notify::new());
@@ -145,7 +145,7 @@ async fn every_recipe_hands_over_as_soon_as_its_work_is_done() {
 }
 
 #[tokio::test]
-async fn work_that_does_not_end_is_dropped_within_the_bound() {
+async fn endless_work_is_dropped_within_the_bound() {
     let fixture = Fixture::new("shutdown of endless work").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
     let endless = tokio::spawn({
@@ -221,7 +221,7 @@ async fn the_bound_holds_while_the_server_is_frozen() {
 }
 
 #[tokio::test]
-async fn a_shutdown_goes_on_when_its_future_is_dropped() {
+async fn a_dropped_shutdown_goes_on() {
     let fixture = Fixture::new("dropped shutdown").await;
     let zk = connect(&fixture).await;
     let guard = acquire(&lock(&zk, "/l")).await;

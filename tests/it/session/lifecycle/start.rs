@@ -60,7 +60,7 @@ async fn a_lazy_coordinator_closes_before_it_has_connected() {
 }
 
 #[tokio::test]
-async fn a_malformed_connect_string_is_an_error_at_once() {
+async fn a_malformed_connect_string_fails_at_once() {
     let lazy = ConnectOptions::new().lazy(true).connect("host:notaport").await;
     assert!(matches!(lazy, Err(ConnectError::ConnectString { .. })), "{lazy:?}");
 }
@@ -89,7 +89,7 @@ async fn a_chroot_is_made_if_asked_for() {
 
 /// Rights on what is above are needed only where something is missing.
 #[tokio::test]
-async fn a_chroot_that_may_not_be_made_is_an_error_that_says_so() {
+async fn a_chroot_without_rights_is_denied() {
     let fixture = Fixture::new("chroot denied").await;
     let root: Client = fixture.connect().await;
     let read_only = Acls::anyone_read();

@@ -27,12 +27,12 @@ const FAULTS: usize = 60;
 const BOUND: Duration = Duration::from_secs(45);
 
 #[tokio::test]
-async fn after_random_faults_every_waiter_is_granted() {
+async fn random_faults_leave_every_waiter_granted() {
     random_faults("random faults").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_random_faults_every_waiter_of_two_threads_is_granted() {
+async fn faults_on_two_threads_leave_waiters_granted() {
     random_faults("random faults, two threads").await;
 }
 

@@ -14,12 +14,12 @@ use crate::support::{PATIENCE, acquire, connect, connect_to, faults, lock, sessi
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_expired_session_inside_a_multi_is_no_proof() {
+async fn an_expired_session_is_no_proof() {
     refused_for_the_session(SESSION_EXPIRED).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_moved_session_inside_a_multi_is_no_proof() {
+async fn a_moved_session_is_no_proof() {
     refused_for_the_session(SESSION_MOVED).await;
 }
 
