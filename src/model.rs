@@ -4,6 +4,13 @@
 
 pub mod fuzz;
 
+/// The decisions of a work queue's consumer.
+pub mod queue {
+    pub use crate::recipes::queue::model::{
+        ModelClaim, ModelNode, ModelQueue, ModelStep, ModelTaking, ModelTurn, ModelVerdict, model_tally,
+    };
+}
+
 use std::time::Duration;
 
 use crate::line::{self, Position};

@@ -3,6 +3,7 @@
 
 mod lease;
 mod line;
+mod queue;
 mod report;
 mod semaphore;
 
@@ -15,6 +16,8 @@ fn main() -> ExitCode {
     lease_checks(&mut report);
     line_checks(&mut report);
     semaphore_checks(&mut report);
+    queue_checks(&mut report);
+    queue_counter_examples(&mut report);
     report.end()
 }
 
@@ -114,5 +117,92 @@ fn semaphore_checks(report: &mut Report) {
     ] {
         const LIMIT: &str = "permits stay within their number";
         report.breaks(name, LIMIT, model(&[1, 2], faults, Some(without)));
+    }
+}
+
+/// A strict queue without deadlines.
+fn strict(segments: &[usize], wanted: [usize; 2], faults: u8, choices: u8) -> queue::Scene {
+    queue::Scene {
+        segments: segments.to_vec(),
+        wanted,
+        window: None,
+        has_deadlines: false,
+        faults,
+        choices,
+    }
+}
+
+fn timed(segments: &[usize], faults: u8, choices: u8) -> queue::Scene {
+    queue::Scene {
+        has_deadlines: true,
+        ..strict(segments, [1, 1], faults, choices)
+    }
+}
+
+fn window(segments: &[usize], faults: u8, choices: u8) -> queue::Scene {
+    queue::Scene {
+        window: Some(2),
+        ..strict(segments, [1, 2], faults, choices)
+    }
+}
+
+fn queue_checks(report: &mut Report) {
+    use crate::queue::{QueueModel, Without};
+
+    for (name, scene) in [
+        ("queue, strict, one fault", strict(&[2, 1], [1, 1], 1, 0)),
+        ("queue, strict, one nack", strict(&[2, 1], [1, 1], 0, 1)),
+        ("queue, window, one fault", window(&[2, 1], 1, 0)),
+        ("queue, window, one nack", window(&[2, 1], 0, 1)),
+        ("queue, two items, two faults", strict(&[2], [1, 2], 2, 0)),
+        ("queue, two items, a fault and a nack", strict(&[2], [1, 2], 1, 1)),
+        ("queue, one item, a fault and three nacks", strict(&[1], [1, 1], 1, 3)),
+        ("queue, deadlines, one item, two faults", timed(&[1], 2, 1)),
+        ("queue, deadlines, two items, one fault", timed(&[2], 1, 0)),
+    ] {
+        report.holds(name, QueueModel::new(scene, None));
+    }
+    // Each of these is refused by something else as well.
+    for (name, without) in [
+        ("queue without the version of a claim", Without::ClaimVersion),
+        ("queue without the look for the own claim", Without::ClaimCheck),
+    ] {
+        report.holds(name, QueueModel::new(timed(&[1], 2, 0), Some(without)));
+    }
+}
+
+fn queue_counter_examples(report: &mut Report) {
+    use crate::queue::{ONE_PLACE, ORDER, QueueModel, TOLD, TWO_HOLD, Without};
+
+    let two = |faults, choices| strict(&[2], [1, 2], faults, choices);
+    let one = |faults, choices| strict(&[1], [1, 1], faults, choices);
+    for (name, property, without, scene) in [
+        ("the probe", ONE_PLACE, Without::Probe, two(2, 0)),
+        ("the tally's version", ONE_PLACE, Without::TallyVersion, two(0, 1)),
+        ("the look for the segment", ONE_PLACE, Without::SegmentCheck, one(0, 0)),
+        ("a producer's ledger", ONE_PLACE, Without::PushLedger, one(1, 0)),
+        ("a consumer's ledger", TOLD, Without::Ledger, two(1, 0)),
+        (
+            "the list behind the claim",
+            ORDER,
+            Without::List,
+            strict(&[2], [1, 1], 1, 0),
+        ),
+        (
+            "the holder's own deadline",
+            TWO_HOLD,
+            Without::OwnDeadline,
+            timed(&[1], 1, 0),
+        ),
+        (
+            "any condition of an ack",
+            ONE_PLACE,
+            Without::ClaimAndTally,
+            timed(&[1], 2, 0),
+        ),
+        ("one item at once", ORDER, Without::OneAtOnce, two(1, 1)),
+    ] {
+        let name = format!("queue without {name}");
+        report.breaks(&name, property, QueueModel::new(scene, Some(without)));
     }
 }

@@ -11,6 +11,8 @@ use crate::error::classify;
 pub use self::fifo::{FifoPopError, FifoPopTimeoutError, FifoPushError, FifoQueue};
 #[cfg(feature = "_model")]
 pub(crate) use self::work::PARSERS;
+#[cfg(feature = "_model")]
+pub(crate) use self::work::model;
 pub use self::work::{
     AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus,
     Job, NewItem, Order, PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError,

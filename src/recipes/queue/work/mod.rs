@@ -48,6 +48,8 @@ pub use self::status::ItemStatus;
 #[cfg(feature = "_model")]
 pub(crate) use self::store::PARSERS;
 pub use self::store::{InvalidItemId, ItemId, Order, RetryPolicy};
+#[cfg(feature = "_model")]
+pub(crate) use self::tasks::model;
 pub use self::worker::{Completion, Job, Summary, Worker};
 
 /// A queue of tasks: each item is delivered to one consumer at a time, again if that one fails, until one acknowledges

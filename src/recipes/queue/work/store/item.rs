@@ -102,7 +102,7 @@ impl Origin {
 }
 
 /// An item as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Item {
     pub(crate) id: ItemId,
     pub(crate) priority: u8,

@@ -40,6 +40,8 @@ use crate::znode::{Ledgers, NodePath, Parents, Transaction, ensure_path, read, s
 pub(crate) use self::codec::{OVERHEAD, decode_items, decode_text};
 pub(crate) use self::commit::Committed;
 pub(crate) use self::draft::{Draft, Role};
+#[cfg(feature = "_model")]
+pub(crate) use self::draft::{Drafted, Knowledge};
 pub(crate) use self::find::ItemPlace;
 pub use self::header::Order;
 pub(crate) use self::header::{Asked, Header};

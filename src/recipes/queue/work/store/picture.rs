@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::names::{Child, GroupedName, Guid, Kind, SegmentName, Span};
 
 /// What is to be done to have a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum State {
     /// A segment of one item that was never claimed.
     FreshSingle,
@@ -18,7 +18,7 @@ pub(crate) enum State {
 }
 
 /// Items of a segment that are not all done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Range {
     pub(crate) segment: SegmentName,
     pub(crate) span: Span,

@@ -46,7 +46,7 @@ impl Outcome {
 }
 
 /// What a consumer says of its progress with an item.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Progress {
     pub(crate) index: u8,
     /// In milliseconds of the ensemble's clock.
@@ -55,7 +55,7 @@ pub(crate) struct Progress {
 }
 
 /// The data of a claim.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ClaimData {
     /// When it may be taken over, after extensions; 0 if as its name says.
     pub(crate) deadline: i64,

@@ -12,7 +12,7 @@ use super::records::{DeadData, Outcome};
 use super::tally::{AttemptRecord, Tally};
 
 /// A range on its way to be claimed, or claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Claimable {
     pub(crate) block: BlockId,
     pub(crate) segment: SegmentName,
@@ -76,7 +76,7 @@ impl Claimable {
 }
 
 /// What is taken out of a range, and what of it is left.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Taking {
     pub(crate) range: Range,
     /// What is claimed; its name is that of the claim.

@@ -13,7 +13,7 @@ const HISTORY: usize = 8;
 const REASON: usize = 200;
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum AttemptEnd {
     /// The consumer gave the item back.
     GivenBack,
@@ -42,7 +42,7 @@ impl AttemptEnd {
 }
 
 /// An attempt that has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct EndedAttempt {
     /// In milliseconds of the ensemble's clock.
     pub(crate) when: i64,
@@ -51,7 +51,7 @@ pub(crate) struct EndedAttempt {
 }
 
 /// What is known of an item that did not simply succeed at its first attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct AttemptRecord {
     pub(crate) attempts: u16,
     /// How many of them were lost with their consumer.
@@ -60,7 +60,7 @@ pub(crate) struct AttemptRecord {
 }
 
 /// The data of an opened range. Bits are indexes in the segment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Tally {
     /// The number of the latest claim; 0 if there was none.
     pub(crate) epoch: u32,

@@ -19,14 +19,38 @@ use crate::znode::read;
 const BURIED: usize = 64;
 
 /// A range with items that were lost at their last attempt, by their index.
-struct LostItems<'a> {
+pub(super) struct LostItems<'a> {
     candidate: &'a Candidate,
     known: KnownRange,
     after: Tally,
     items: Vec<(u8, Item)>,
 }
 
-impl LostItems<'_> {
+impl<'a> LostItems<'a> {
+    /// Finds them among the items of a segment; none if there are none and the range has others.
+    pub(super) fn of(
+        candidate: &'a Candidate,
+        mut known: KnownRange,
+        segment: &Bytes,
+        header: &Header,
+        now: i64,
+    ) -> Option<Self> {
+        known.tally.lose_open(now);
+        let Span { from, to } = candidate.range.span;
+        let numbered = (0_u8..).zip(decode_items(segment).unwrap_or_default());
+        let is_lost = |index: &u8| (from..to).contains(index) && is_dead(&known.tally, *index, header);
+        let items: Vec<(u8, Item)> = numbered.filter(|(index, _)| is_lost(index)).collect();
+        let mut after = known.tally.clone();
+        (from..to).filter(is_lost).for_each(|index| after.finish(index));
+        let lost = Self {
+            candidate,
+            known,
+            after,
+            items,
+        };
+        (!lost.items.is_empty() || lost.ends_range()).then_some(lost)
+    }
+
     /// About how many bytes and operations it adds to a transaction.
     fn cost(&self) -> (usize, usize) {
         let bytes = self.items.iter().map(|(_, item)| item.payload.len() + 200).sum();
@@ -39,7 +63,7 @@ impl LostItems<'_> {
         (from..to).all(|index| self.after.is_done(index))
     }
 
-    fn draft(&self, draft: &mut Draft<'_>, position: usize, max_attempts: u32) {
+    pub(super) fn draft(&self, draft: &mut Draft<'_>, position: usize, max_attempts: u32) {
         let Self {
             candidate,
             known,
@@ -69,23 +93,10 @@ async fn lost_items<'a>(
 ) -> Result<Option<LostItems<'a>>, Interrupted> {
     let path = claimable(candidate).segment_path(&store.layout);
     let looked = future::try_join(known(store, session, candidate, now), read(session, &path)).await?;
-    let (Ok(Some(mut known)), Some((data, _))) = looked else {
+    let (Ok(Some(known)), Some((data, _))) = looked else {
         return Ok(None);
     };
-    known.tally.lose_open(now);
-    let Span { from, to } = candidate.range.span;
-    let numbered = (0_u8..).zip(decode_items(&Bytes::from(data)).unwrap_or_default());
-    let is_lost = |index: &u8| (from..to).contains(index) && is_dead(&known.tally, *index, header);
-    let items: Vec<(u8, Item)> = numbered.filter(|(index, _)| is_lost(index)).collect();
-    let mut after = known.tally.clone();
-    (from..to).filter(is_lost).for_each(|index| after.finish(index));
-    let lost = LostItems {
-        candidate,
-        known,
-        after,
-        items,
-    };
-    Ok((!lost.items.is_empty() || lost.ends_range()).then_some(lost))
+    Ok(LostItems::of(candidate, known, &Bytes::from(data), header, now))
 }
 
 /// Puts items to the dead letters that were lost at their last attempt, of many ranges at once.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::super::store::{ClaimData, Claimable, Item, Tally};
+use super::super::store::{ClaimData, Claimable, Item, Taking, Tally, bit};
 use super::group::GroupHead;
+use super::judge::After;
 use crate::session::LossReason;
 use crate::znode::{FencingToken, Hold};
 
@@ -25,7 +27,7 @@ pub(crate) struct Claim {
 }
 
 /// What is left of a claim, and how its nodes say so.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Open {
     pub(crate) items: BTreeMap<u8, Item>,
     pub(crate) tally: Tally,
@@ -40,6 +42,43 @@ pub(crate) struct Open {
     pub(crate) data: ClaimData,
     /// The version of the claim's own node.
     pub(crate) claim_version: i32,
+}
+
+impl Open {
+    /// What a claim begins with; `zxid` is that of its transaction.
+    pub(crate) fn new(taking: &Taking, items: BTreeMap<u8, Item>, identity: Bytes, zxid: i64) -> Self {
+        let tally = taking.tally.clone();
+        let noted = items.keys().filter(|index| tally.open & bit(**index) != 0);
+        let noted = noted.map(|index| (*index, zxid)).collect();
+        Self {
+            items,
+            tally,
+            version: taking.version(),
+            noted,
+            handed_out: BTreeSet::new(),
+            ahead: 0,
+            data: ClaimData {
+                identity,
+                ..ClaimData::default()
+            },
+            claim_version: 0,
+        }
+    }
+
+    /// The transaction with this zxid has settled some of it.
+    pub(super) fn settled(&mut self, after: After, zxid: i64) {
+        self.items.retain(|index, _| after.left.contains(index));
+        self.handed_out.retain(|index| after.left.contains(index));
+        self.tally = after.tally;
+        if after.is_written {
+            self.version = self.version.wrapping_add(1);
+        }
+        self.noted.extend(after.noted.iter().map(|index| (*index, zxid)));
+        if let Some(data) = after.data {
+            self.claim_version = self.claim_version.wrapping_add(1);
+            self.data = data;
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -8,7 +8,9 @@ use futures::future;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use super::super::store::{ClaimData, Committed, Guid, Header, Item, Order, Role, State, Taking, decode_items, ended};
+use super::super::store::{
+    ClaimData, Committed, Draft, Guid, Header, Item, Order, Role, State, Taking, decode_items, ended,
+};
 use super::bury::bury_lost;
 use super::group::group_of;
 use super::pop::{Memory, Popper, Taken};
@@ -294,9 +296,7 @@ impl Popper {
         granted.nodes.iter().for_each(|node| node.mark_end_deliberate(true));
         let released = self.store.commit(session, |draft| {
             for (position, taking) in takings.iter().enumerate() {
-                let (claim, mut tally) = (&taking.claim, taking.tally.clone());
-                (claim.span.from..claim.span.to).for_each(|index| tally.take_back(index));
-                draft.release(position, claim, &tally, taking.version());
+                draft_release(draft, position, taking);
             }
         });
         match released.await? {
@@ -307,6 +307,13 @@ impl Popper {
         }
         Ok(())
     }
+}
+
+/// What was claimed is given back, and nothing of it was handed out.
+pub(super) fn draft_release(draft: &mut Draft<'_>, position: usize, taking: &Taking) {
+    let (claim, mut tally) = (&taking.claim, taking.tally.clone());
+    (claim.span.from..claim.span.to).for_each(|index| tally.take_back(index));
+    draft.release(position, claim, &tally, taking.version());
 }
 
 /// Registers the nodes of claims before they are sent. On an error none of them is to be removed: its name may be that

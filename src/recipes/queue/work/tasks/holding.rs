@@ -1,6 +1,6 @@
 //! Turning what was claimed into items that are held.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,8 +8,7 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use super::super::store::{
-    AttemptRecord, ClaimData, Committed, DeadData, Guid, Item, ItemId, Origin, Outcome, Role, Taking, bit,
-    decode_items, ended,
+    AttemptRecord, Committed, DeadData, Guid, Item, ItemId, Origin, Outcome, Role, Taking, decode_items, ended,
 };
 use super::assignment::{Assignment, Verdict};
 use super::claim::{Claim, Open};
@@ -94,23 +93,8 @@ impl Popper {
         receipt: &Receipt,
         sent: Instant,
     ) -> Arc<Claim> {
-        let version = taking.version();
-        let tally = taking.tally.clone();
-        let noted = items.keys().filter(|index| tally.open & bit(**index) != 0);
-        let noted = noted.map(|index| (*index, receipt.ledger.mzxid)).collect();
-        let open = Open {
-            items,
-            tally,
-            version,
-            noted,
-            handed_out: BTreeSet::new(),
-            ahead: 0,
-            data: ClaimData {
-                identity: Bytes::copy_from_slice(hold.session().identity()),
-                ..ClaimData::default()
-            },
-            claim_version: 0,
-        };
+        let identity = Bytes::copy_from_slice(hold.session().identity());
+        let open = Open::new(taking, items, identity, receipt.ledger.mzxid);
         let claim = Claim::new(hold, taking.claim, group, open);
         if let Some(deadline) = taking.claim.deadline {
             claim.end_at(deadline, receipt.ledger.mtime, sent);
@@ -174,27 +158,7 @@ impl Popper {
                 }
             }
         };
-        let span = taking.claim.span;
-        let is_many = items.len() > 1;
-        let numbered = (0_u8..).zip(items.iter());
-        let inside =
-            numbered.filter(|(index, _)| (span.from..span.to).contains(index) && !taking.tally.is_done(*index));
-        let own = inside.map(|(index, item)| {
-            // So that one item does not keep the others of its segment in memory.
-            let payload = if is_many {
-                Bytes::copy_from_slice(&item.payload)
-            } else {
-                item.payload.clone()
-            };
-            (
-                index,
-                Item {
-                    payload,
-                    ..item.clone()
-                },
-            )
-        });
-        let own: BTreeMap<u8, Item> = own.collect();
+        let own = own_items(taking, &items);
         Ok((!own.is_empty()).then_some(Ok(own)))
     }
 
@@ -250,4 +214,20 @@ impl Popper {
         }
         Ok(())
     }
+}
+
+/// The items of a segment that were claimed and are not done, by their index.
+pub(super) fn own_items(taking: &Taking, items: &[Item]) -> BTreeMap<u8, Item> {
+    let span = taking.claim.span;
+    let numbered = (0_u8..).zip(items);
+    let inside = numbered.filter(|(index, _)| (span.from..span.to).contains(index) && !taking.tally.is_done(*index));
+    let own = inside.map(|(index, item)| {
+        let mut own = item.clone();
+        if items.len() > 1 {
+            // So that one item does not keep the others of its segment in memory.
+            own.payload = Bytes::copy_from_slice(&item.payload);
+        }
+        (index, own)
+    });
+    own.collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::store::{AttemptEnd, ClaimData, Draft, EndedAttempt, Item, Progress, Role, Tally, bit};
+use super::super::store::{AttemptEnd, ClaimData, Claimable, Draft, EndedAttempt, Item, Progress, Role, Tally, bit};
 use super::assignment::{Settlement, Verdict};
 use super::claim::{Claim, Open};
 use super::group::GroupEnd;
@@ -55,7 +55,9 @@ struct JudgedItem<'i> {
 /// Drafts what the verdicts make of a claim.
 pub(super) fn draft_claim(draft: &mut Draft<'_>, position: usize, held: &Held<'_>) -> After {
     let open = held.claim.open();
-    let judged = Judged::of(draft, held, &open);
+    let verdicts = held.settlements.iter();
+    let verdicts = verdicts.map(|settlement| (settlement.index, &settlement.verdict));
+    let judged = Judged::of(draft, verdicts, held.claim.group.is_some(), &open);
     match held.claim.group.as_ref().filter(|_| judged.after.left.is_empty()) {
         Some(group) => {
             let ended = match judged.in_place.is_empty() {
@@ -67,13 +69,20 @@ pub(super) fn draft_claim(draft: &mut Draft<'_>, position: usize, held: &Held<'_
             group.draft(draft, position, &held.claim.at, &after.tally, open.version, ended);
             after
         }
-        None => draft_items(draft, position, &held.claim, &open, judged),
+        None => draft_items(draft, position, &held.claim.at, &open, judged),
     }
 }
 
+/// Drafts what the verdicts make of a claim of items, for a model.
+#[cfg(feature = "_model")]
+pub(super) fn draft_verdicts(draft: &mut Draft<'_>, at: &Claimable, open: &Open, verdicts: &[(u8, Verdict)]) -> After {
+    let verdicts = verdicts.iter().map(|(index, verdict)| (*index, verdict));
+    let judged = Judged::of(draft, verdicts, false, open);
+    draft_items(draft, 0, at, open, judged)
+}
+
 /// Drafts what is left of a claim of items, or its end.
-fn draft_items(draft: &mut Draft<'_>, position: usize, claim: &Claim, open: &Open, judged: Judged) -> After {
-    let at = &claim.at;
+fn draft_items(draft: &mut Draft<'_>, position: usize, at: &Claimable, open: &Open, judged: Judged) -> After {
     let Judged {
         mut after, in_place, ..
     } = judged;
@@ -124,7 +133,12 @@ fn note_ahead(after: &mut After, open: &Open) {
 }
 
 impl Judged {
-    fn of(draft: &mut Draft<'_>, held: &Held<'_>, open: &Open) -> Self {
+    fn of<'v>(
+        draft: &mut Draft<'_>,
+        verdicts: impl Iterator<Item = (u8, &'v Verdict)>,
+        is_group: bool,
+        open: &Open,
+    ) -> Self {
         let after = After {
             tally: open.tally.clone(),
             is_written: false,
@@ -137,14 +151,13 @@ impl Judged {
             after,
             in_place: Vec::new(),
             delay: Duration::ZERO,
-            is_group: held.claim.group.is_some(),
+            is_group,
             acknowledged: false,
         };
-        for settlement in &held.settlements {
-            let index = settlement.index;
-            let at = if judged.is_group { 0 } else { index };
+        for (index, verdict) in verdicts {
+            let at = if is_group { 0 } else { index };
             if let Some(item) = open.items.get(&index) {
-                judged.judge(draft, &settlement.verdict, JudgedItem { index, at, item }, &open.data);
+                judged.judge(draft, verdict, JudgedItem { index, at, item }, &open.data);
             }
         }
         judged

@@ -17,6 +17,8 @@ mod group;
 mod holding;
 mod judge;
 mod keys;
+#[cfg(feature = "_model")]
+pub(crate) mod model;
 mod pop;
 mod prepare;
 mod push;

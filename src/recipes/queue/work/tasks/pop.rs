@@ -9,7 +9,7 @@ use futures::future;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, debug, info_span};
 
-use super::super::store::{BlockId, Guid, Header, Item, Order, Store};
+use super::super::store::{BlockId, Guid, Header, Item, Store};
 use super::assignment::{Assignment, Settling, UnderWay};
 use super::claim::Claim;
 use super::demand::{Demand, Demands};
@@ -178,16 +178,9 @@ impl Popper {
     }
 
     pub(super) fn aim(&self, header: &Header, now: i64, skipped: &Arc<HashMap<CandidateKey, i64>>) -> Aim {
-        let ranges = match header.options.order {
-            Order::Strict => 64,
-            Order::Window(width) => usize::from(width).max(16),
-        };
         Aim {
-            ranges,
-            now,
-            aging: header.options.aging,
-            own: Vec::new(),
             skipped: Arc::clone(skipped),
+            ..Aim::of(header, now)
         }
     }
 

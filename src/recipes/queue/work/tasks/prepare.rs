@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use futures::future;
 use tracing::warn;
+use zookeeper_client as zk;
 
-use super::super::store::{ClaimData, Claimable, Header, Span, State, Store, Taking, Tally};
+use super::super::store::{ClaimData, Claimable, Header, QueueLayout, Span, State, Store, Taking, Tally};
 use super::group::group_of;
 use super::select::Candidate;
 use super::view::MARGIN;
@@ -108,6 +109,17 @@ impl Prepared {
             .iter()
             .map(|(candidate, _)| known(store, session, candidate, now));
         let known = future::try_join_all(known).await?;
+        Ok(Self::with(chosen, known, noted, header, now))
+    }
+
+    /// The same, with what stands in the nodes of the ranges.
+    pub(super) fn with(
+        chosen: &[(Candidate, usize)],
+        known: Vec<Result<Option<KnownRange>, Unusable>>,
+        noted: &[bool],
+        header: &Header,
+        now: i64,
+    ) -> Self {
         let mut prepared = Self::default();
         let mut noted = noted.iter().copied();
         for ((candidate, items), known) in chosen.iter().zip(known) {
@@ -129,7 +141,7 @@ impl Prepared {
             let (span, ends) = match part {
                 Part::Whole(span) => (span, false),
                 Part::Cut(span) => (span, true),
-                Part::Isolated(_) if !prepared.takings.is_empty() => return Ok(prepared),
+                Part::Isolated(_) if !prepared.takings.is_empty() => return prepared,
                 Part::Isolated(span) => {
                     prepared.is_isolated = true;
                     (span, true)
@@ -143,10 +155,10 @@ impl Prepared {
                 .takings
                 .push(taking(candidate, span, known, header, now, &mut noted));
             if ends {
-                return Ok(prepared);
+                return prepared;
             }
         }
-        Ok(prepared)
+        prepared
     }
 }
 
@@ -166,63 +178,75 @@ pub(super) async fn known(
     candidate: &Candidate,
     now: i64,
 ) -> Result<Result<Option<KnownRange>, Unusable>, Interrupted> {
-    let range = candidate.range;
-    let at = claimable(candidate);
-    let over = match range.state {
-        State::FreshSingle | State::FreshRest => return Ok(Ok(None)),
-        State::Free => None,
-        // A claim without a deadline is never taken over.
-        State::Claimed { deadline: None, .. } => return Ok(Err(Unusable::Outdated)),
-        State::Claimed {
-            epoch,
-            deadline: Some(deadline),
-        } => Some((
-            Claimable {
-                epoch,
-                deadline: Some(deadline),
-                ..at
-            }
-            .claim_path(&store.layout),
-            deadline,
-        )),
+    let nodes = match RangeNodes::of(&store.layout, candidate) {
+        Ok(Some(nodes)) => nodes,
+        Ok(None) => return Ok(Ok(None)),
+        Err(unusable) => return Ok(Err(unusable)),
     };
-    let opened = at.opened_path(&store.layout);
+    let of_node = |found: Option<(Vec<u8>, zk::Stat)>| found.map(|(data, stat)| (data, stat.version));
     let claim = async {
-        match &over {
-            Some((path, _)) => read(session, path).await.map(Some),
+        match &nodes.claim {
+            Some((path, _)) => read(session, path).await,
             None => Ok(None),
         }
     };
-    let (opened, claim) = future::try_join(read(session, &opened), claim).await?;
-    let Some((data, stat)) = opened else {
-        return Ok(Err(Unusable::Outdated));
-    };
-    let Some(tally) = Tally::decode(&data) else {
-        warn!(
-            queue = store.path(),
-            path = at.opened_path(&store.layout),
-            "unreadable; its items are left alone"
-        );
-        return Ok(Err(Unusable::Until(i64::MAX)));
-    };
-    let over = match claim {
-        None => None,
-        // The claim is gone since it was listed.
-        Some(None) => return Ok(Err(Unusable::Outdated)),
-        Some(Some((data, stat))) => {
-            let extended = ClaimData::decode(&data).map_or(0, |data| data.deadline);
-            let until = extended.max(over.map_or(0, |(_, deadline)| deadline));
-            if until > now - MARGIN {
-                return Ok(Err(Unusable::Until(until)));
+    let (opened, claim) = future::try_join(read(session, &nodes.opened), claim).await?;
+    Ok(nodes.judge(of_node(opened), of_node(claim), now).map(Some))
+}
+
+/// The nodes of a range that was claimed before: its tally, and the claim that is taken over, with its deadline.
+pub(super) struct RangeNodes {
+    pub(super) opened: String,
+    pub(super) claim: Option<(String, i64)>,
+}
+
+impl RangeNodes {
+    /// None if the range is fresh.
+    pub(super) fn of(layout: &QueueLayout, candidate: &Candidate) -> Result<Option<Self>, Unusable> {
+        let at = claimable(candidate);
+        let claim = match candidate.range.state {
+            State::FreshSingle | State::FreshRest => return Ok(None),
+            State::Free => None,
+            // A claim without a deadline is never taken over.
+            State::Claimed { deadline: None, .. } => return Err(Unusable::Outdated),
+            State::Claimed {
+                epoch,
+                deadline: Some(end),
+            } => {
+                let deadline = Some(end);
+                Some((Claimable { epoch, deadline, ..at }.claim_path(layout), end))
             }
-            Some(stat.version)
-        }
-    };
-    Ok(Ok(Some(KnownRange {
-        tally,
-        version: stat.version,
-        over,
-    })))
+        };
+        let opened = at.opened_path(layout);
+        Ok(Some(Self { opened, claim }))
+    }
+
+    /// What is known of the range, by the data and the versions of its nodes.
+    pub(super) fn judge(
+        &self,
+        opened: Option<(Vec<u8>, i32)>,
+        claim: Option<(Vec<u8>, i32)>,
+        now: i64,
+    ) -> Result<KnownRange, Unusable> {
+        let (data, version) = opened.ok_or(Unusable::Outdated)?;
+        let Some(tally) = Tally::decode(&data) else {
+            warn!(path = self.opened, "unreadable; its items are left alone");
+            return Err(Unusable::Until(i64::MAX));
+        };
+        let over = match &self.claim {
+            None => None,
+            Some((_, deadline)) => {
+                // Without it, the claim is gone since it was listed.
+                let (data, version) = claim.ok_or(Unusable::Outdated)?;
+                let until = ClaimData::decode(&data).map_or(0, |data| data.deadline).max(*deadline);
+                if until > now - MARGIN {
+                    return Err(Unusable::Until(until));
+                }
+                Some(version)
+            }
+        };
+        Ok(KnownRange { tally, version, over })
+    }
 }
 
 pub(super) fn claimable(candidate: &Candidate) -> Claimable {

@@ -263,24 +263,14 @@ impl Settler {
         for (held, after) in claims.iter().zip(after) {
             let claim = &held.claim;
             let mut open = claim.open();
-            open.items.retain(|index, _| after.left.contains(index));
-            open.handed_out.retain(|index| after.left.contains(index));
-            open.tally = after.tally;
-            if after.is_written {
-                open.version = open.version.wrapping_add(1);
-            }
-            open.noted
-                .extend(after.noted.iter().map(|index| (*index, receipt.ledger.mzxid)));
-            if let Some(data) = after.data {
-                open.claim_version = open.claim_version.wrapping_add(1);
-                if data.deadline != open.data.deadline {
-                    claim.end_at(data.deadline, receipt.ledger.mtime, sent);
-                }
-                open.data = data;
+            let deadline = after.data.as_ref().map(|data| data.deadline);
+            if let Some(deadline) = deadline.filter(|deadline| *deadline != open.data.deadline) {
+                claim.end_at(deadline, receipt.ledger.mtime, sent);
             }
             if after.gives_back {
                 self.given_back.store(true, Ordering::Relaxed);
             }
+            open.settled(after, receipt.ledger.mzxid);
             if open.items.is_empty() {
                 claim.hold.node().deleted();
                 if !claim.at.is_whole() {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use futures::future;
 
 use super::super::store::{
-    BlockId, Claimable, Lane, Picture, QueueLayout, Slots, Span, State, Store, Taking, numbers, span_of, span_start,
+    BlockId, Claimable, Header, Lane, Order, Picture, QueueLayout, Slots, Span, State, Store, Taking, numbers, span_of,
+    span_start,
 };
 use super::select::{Candidate, CandidateKey, LaneLine, in_line};
 use crate::session::{Interrupted, Session};
@@ -27,7 +28,7 @@ const PINNED_AGE: Duration = Duration::from_millis(100);
 pub(crate) const MARGIN: i64 = 1000;
 
 /// What lists were answered, by path.
-type Lists = HashMap<String, (Instant, Vec<String>)>;
+pub(super) type Lists = HashMap<String, (Instant, Vec<String>)>;
 
 /// What a look is for.
 #[derive(Clone, Debug)]
@@ -44,6 +45,21 @@ pub(crate) struct Aim {
 }
 
 impl Aim {
+    /// A look for what can be claimed.
+    pub(super) fn of(header: &Header, now: i64) -> Self {
+        let ranges = match header.options.order {
+            Order::Strict => 64,
+            Order::Window(width) => usize::from(width).max(16),
+        };
+        Self {
+            ranges,
+            now,
+            aging: header.options.aging,
+            own: Vec::new(),
+            skipped: Arc::default(),
+        }
+    }
+
     fn is_own(&self, candidate: &Candidate) -> bool {
         let is = |own: &Claimable| {
             own.block == candidate.block
@@ -81,6 +97,12 @@ struct Sight {
 }
 
 impl View {
+    /// What these lists show, for a model.
+    #[cfg(feature = "_model")]
+    pub(super) fn of(layout: &QueueLayout, lists: Lists, aim: &Aim) -> Self {
+        Sight::of(layout, &lists, aim).finish(lists, aim)
+    }
+
     /// Looks again: in one round trip if what is there is where it was.
     pub(crate) async fn look(&self, store: &Store, session: &Arc<Session>, aim: &Aim) -> Result<Self, Interrupted> {
         let mut lists = Lists::new();
