@@ -51,6 +51,8 @@ async fn main() -> Result<(), Failure> {
 async fn run(holds: usize, waiters: usize) -> Result<(), Failure> {
     let server = RealServer::options().heap_mib(2_048).start().await;
     let proxy = Proxy::start(server.addr()).await;
+    // Its memory is this process's.
+    proxy.forget_requests();
     let options = ConnectOptions::new().session_timeout(TIMEOUT).max_sessions(24);
     let zk = options.connect(&proxy.connect_string()).await?;
     println!("--- {holds} holds, {waiters} waiters, T = {TIMEOUT:?}");
@@ -97,10 +99,14 @@ fn path(name: &str, number: usize) -> String {
 async fn hold(zk: &Coordinator, name: &str, count: usize) -> Result<Vec<FairLockGuard>, Failure> {
     let locks = stream::iter(0..count).map(|number| {
         let lock = FairLock::new(zk, &path(name, number));
-        async move { Ok(lock?.acquire().await?) }
+        async move { Ok::<_, Failure>(lock?.acquire().await?) }
     });
-    let taken: Vec<Result<FairLockGuard, Failure>> = locks.buffer_unordered(AT_A_TIME).collect().await;
-    taken.into_iter().collect()
+    let mut locks = locks.buffer_unordered(AT_A_TIME);
+    let mut taken = Vec::with_capacity(count);
+    while let Some(guard) = locks.next().await {
+        taken.push(guard?);
+    }
+    Ok(taken)
 }
 
 /// Waiters that stand in line when this returns; each gives its place back at once.

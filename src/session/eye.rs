@@ -4,12 +4,14 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 use tracing::info;
 use zookeeper_client as zk;
 
+use super::race::race;
 use super::state::lock;
 use super::watch_budget::{WatchBudget, WatchShare};
 use super::watching::PROBES;
@@ -41,9 +43,16 @@ pub(crate) struct EyeWatch {
 
 impl EyeWatch {
     /// Waits for the event; `None` if the session was lost, and nothing is known.
-    pub(crate) async fn event(self) -> Option<zk::EventType> {
-        let Self { eye, watcher, _share } = self;
-        eye.while_seeing(watcher.changed()).await.map(|event| event.event_type)
+    pub(crate) fn event(self) -> impl Future<Output = Option<zk::EventType>> {
+        let Self {
+            eye,
+            watcher,
+            _share: share,
+        } = self;
+        eye.while_seeing(watcher.changed()).map(move |event| {
+            drop(share);
+            event.map(|event| event.event_type)
+        })
     }
 }
 
@@ -120,12 +129,11 @@ impl Eye {
     }
 
     /// Waits for `work`; `None` if the session is lost first.
-    pub(super) async fn while_seeing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(super) fn while_seeing<F: Future>(&self, work: F) -> impl Future<Output = Option<F::Output>> + use<F> {
         let mut lost = self.lost.subscribe();
-        tokio::select! {
-            biased;
-            _ = lost.wait_for(|lost| *lost) => None,
-            done = work => Some(done),
-        }
+        // An error means that the session is gone, which is no different.
+        let until_lost = async move { drop(lost.wait_for(|lost| *lost).await) };
+        // Polled first: the answer of a lost session is worth nothing.
+        race(until_lost, work).map(Result::err)
     }
 }

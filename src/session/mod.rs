@@ -36,6 +36,7 @@ mod operation;
 mod options;
 mod path_states;
 mod pool;
+mod race;
 mod reaper;
 mod registry;
 mod request;

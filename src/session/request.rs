@@ -23,6 +23,7 @@ use super::interrupted::Interrupted;
 use super::link::Link;
 use super::moment::Moment;
 use super::operation::{Operation, is_ephemeral};
+use super::race::race;
 use super::state::{LossReason, Lost};
 use crate::error::Error;
 use crate::metrics::{self, GaugeGuard};
@@ -190,13 +191,8 @@ impl Session {
     }
 
     /// Waits for `work`, which is dropped if the session ends first.
-    pub(crate) async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
-        tokio::select! {
-            // A request goes out with the first poll, in the order in which callers begin.
-            biased;
-            done = work => Ok(done),
-            lost = self.ended() => Err(lost),
-        }
+    pub(crate) fn while_alive<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Lost>> {
+        race(work, self.ended())
     }
 
     /// Begins a request: waits for the link.

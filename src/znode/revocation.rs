@@ -72,14 +72,9 @@ impl Hold {
 
 /// Waits until the data of `node` is a request.
 async fn requested(node: &Ephemeral) -> Revocation {
-    let mut version = node.version();
     let mut read_at = 0;
-    while let Ok(changed) = version
-        .wait_for(|version| *version != read_at)
-        .await
-        .map(|version| *version)
-    {
-        read_at = changed;
+    loop {
+        read_at = node.version().other_than(read_at).await;
         // Without the right to read it, or without the node, no request can come.
         let Ok(Some((data, _))) = read(node.session(), node.path()).await else {
             break;

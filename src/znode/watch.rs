@@ -1,7 +1,10 @@
 //! [`NodeWatch`]: a watch on a node.
 
+use std::future::Future;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::Either;
 use tokio::task::JoinHandle;
 use zookeeper_client as zk;
 
@@ -105,20 +108,21 @@ impl PlacedWatch {
     }
 
     /// What the watch tells.
-    pub(super) async fn outcome(self, session: &Session) -> WatchOutcome {
-        WatchOutcome::of(self.event(session).await)
+    pub(super) fn outcome(self, session: &Session) -> impl Future<Output = WatchOutcome> {
+        self.event(session).map(WatchOutcome::of)
     }
 
     /// What the watch tells; `None` if it is lost, with its session or the one that owns the nodes.
-    async fn event(self, session: &Session) -> Option<zk::EventType> {
-        let event = async {
-            match self {
-                Self::Own(watcher, _share) => Some(watcher.changed().await.event_type),
-                Self::Elsewhere(watch) => watch.event().await,
-            }
+    fn event(self, session: &Session) -> impl Future<Output = Option<zk::EventType>> {
+        let event = match self {
+            Self::Own(watcher, share) => Either::Left(watcher.changed().map(move |event| {
+                drop(share);
+                Some(event.event_type)
+            })),
+            Self::Elsewhere(watch) => Either::Right(watch.event()),
         };
         // The client of a session that has ended may go on for a while, and its watches tell nothing then.
-        session.while_alive(event).await.ok().flatten()
+        session.while_alive(event).map(|event| event.ok().flatten())
     }
 
     /// As [`NodeWatch`]: once it tells, the session's own next look at `path` shows nothing older.

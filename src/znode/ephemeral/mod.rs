@@ -7,12 +7,12 @@ mod named;
 mod pending;
 mod replace;
 mod set_data;
+mod version;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use futures::future::{self, OptionFuture};
-use tokio::sync::watch;
 use tracing::debug;
 use zookeeper_client as zk;
 
@@ -20,6 +20,7 @@ pub(in crate::znode) use self::cleanup::CleanupGuard;
 pub(crate) use self::named::NamedEphemeral;
 pub(crate) use self::pending::PendingNode;
 pub(crate) use self::replace::RemoveOutcome;
+use self::version::SeenVersion;
 use super::name::{ChildName, NewName, Tag};
 use super::parents::{self, Parents};
 use super::path::NodePath;
@@ -37,7 +38,7 @@ pub(crate) struct Ephemeral {
     czxid: i64,
     connection: u64,
     /// The version of its data, from the guardian.
-    version: watch::Sender<i32>,
+    version: SeenVersion,
     /// The version at which its data is what we wrote and nothing else; negative if that is not known.
     own_version: AtomicI32,
     watched: bool,
@@ -128,7 +129,7 @@ impl Ephemeral {
             path,
             czxid,
             connection,
-            version: watch::Sender::new(0),
+            version: SeenVersion::default(),
             own_version: AtomicI32::new(0),
             watched: false,
         }
@@ -184,8 +185,8 @@ impl Ephemeral {
     }
 
     /// The version of the node's data, once it is watched; 0 as created.
-    pub(crate) fn version(&self) -> watch::Receiver<i32> {
-        self.version.subscribe()
+    pub(in crate::znode) fn version(&self) -> &SeenVersion {
+        &self.version
     }
 
     /// The version at which the node's data is what we wrote and nothing else, if that is known.

@@ -177,7 +177,9 @@ impl Link {
                 Injection::LoseReply | Injection::SilenceReply => lock(&self.awaited).push((request.xid, armed)),
             }
         }
-        state.passed.push(request);
+        if !state.forgets {
+            state.passed.push(request);
+        }
         Verdict::Pass
     }
 

@@ -171,6 +171,13 @@ impl Proxy {
         state.accepted.clear();
     }
 
+    /// From now on no request is remembered: where millions pass, and memory is measured.
+    pub fn forget_requests(&self) {
+        let mut state = lock(&self.shared.state);
+        state.passed = Vec::new();
+        state.forgets = true;
+    }
+
     /// When each connection was accepted, since the start or the last [`reset_counts`](Self::reset_counts).
     pub fn accepted(&self) -> Vec<Instant> {
         lock(&self.shared.state).accepted.clone()
@@ -218,6 +225,7 @@ struct Shared {
 struct State {
     delays: [Duration; 2],
     passed: Vec<Request>,
+    forgets: bool,
     accepted: Vec<Instant>,
     armed: Vec<Armed>,
     described: HashMap<u64, String>,
