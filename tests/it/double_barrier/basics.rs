@@ -5,12 +5,11 @@ use zookeeper_recipes::{DoubleBarrier, Error, ReleaseError};
 use zookeeper_testkit::{Fixture, within};
 
 use super::{PATH, READY, all_inside, all_leave, barrier, enter, entered, is_ready, leave, left};
-use crate::support::{PATIENCE, assert_waits, connect, connect_each, start};
+use crate::support::{PATIENCE, assert_waits, connect, start, start_each};
 
 #[tokio::test]
 async fn members_enter_together_and_leave_together() {
-    let fixture = Fixture::new("all").await;
-    let zks = connect_each::<3>(&fixture).await;
+    let (fixture, zks) = start_each::<3>("all").await;
     for _ in 0..3 {
         let one = enter(&zks[0], 3, 1).await;
         let two = enter(&zks[1], 3, 2).await;
@@ -57,8 +56,7 @@ async fn barriers_open_for_one_party_or_one_session() {
 
 #[tokio::test]
 async fn a_late_member_enters_and_is_waited_for() {
-    let fixture = Fixture::new("more").await;
-    let zks = connect_each::<4>(&fixture).await;
+    let (fixture, zks) = start_each::<4>("more").await;
     let mut inside = all_inside(&zks[..2]).await;
     for zk in &zks[2..] {
         inside.push(within(PATIENCE, "entered", barrier(zk, 2).enter()).await.unwrap());
@@ -117,8 +115,7 @@ async fn members_of_curator_are_counted_and_count_us() {
 
 #[tokio::test]
 async fn calls_on_a_closed_coordinator_fail() {
-    let fixture = Fixture::new("closed").await;
-    let zks = connect_each::<2>(&fixture).await;
+    let (fixture, zks) = start_each::<2>("closed").await;
     let mut inside = all_inside(&zks).await;
     let leaving = leave(inside.remove(0));
     assert_waits(&leaving).await;

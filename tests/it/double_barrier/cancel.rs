@@ -5,12 +5,11 @@ use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{PATH, all_inside, all_leave, barrier, enter, entered, leave, left};
 use crate::support::polls::poll_times;
-use crate::support::{LONG, PATIENCE, SILENCE, connect_each, session_id};
+use crate::support::{LONG, PATIENCE, SILENCE, session_id, start_each};
 
 /// Drops `attempt` of one of two after every number of polls, with the other one waiting or coming later.
 async fn walk<F: Future<Output = Option<Entered>>>(name: &str, attempt: impl Fn(DoubleBarrier) -> F) {
-    let fixture = Fixture::new(name).await;
-    let zks = connect_each::<3>(&fixture).await;
+    let (fixture, zks) = start_each::<3>(name).await;
     let id = session_id(&zks[0]).await;
     let mut rounds = 0;
     for other_waits in [false, true] {
@@ -64,8 +63,7 @@ async fn an_enter_timeout_dropped_anywhere_leaves_nothing() {
 
 #[tokio::test]
 async fn a_leave_dropped_anywhere_has_left() {
-    let fixture = Fixture::new("leave").await;
-    let zks = connect_each::<2>(&fixture).await;
+    let (fixture, zks) = start_each::<2>("leave").await;
     for other_leaves in [false, true] {
         for polls in 0.. {
             let mut inside = all_inside(&zks).await;

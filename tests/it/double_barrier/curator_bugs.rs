@@ -17,7 +17,9 @@ use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{PATH, READY, all_inside, all_leave, barrier, enter, entered, is_ready, leave, left};
 use crate::support::sessions::expire;
-use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each, connect_to, create, elapsed, start_proxied};
+use crate::support::{
+    LONG, PATIENCE, assert_waits, connect, connect_each, connect_to, create, elapsed, start_each, start_proxied,
+};
 
 /// #1290: since 4.1.0 a timed enter returned true on any event, so that one member alone passed.
 #[tokio::test]
@@ -94,8 +96,7 @@ async fn curator_1290_regression_a_late_waker_still_passes() {
 /// CURATOR-318, CURATOR-80: the node of a member that gave up stays, and later ones count it.
 #[tokio::test]
 async fn curator_318_members_giving_up_do_not_count() {
-    let fixture = Fixture::new("ghosts").await;
-    let zks = connect_each::<3>(&fixture).await;
+    let (fixture, zks) = start_each::<3>("ghosts").await;
     let after = Duration::from_millis(100);
     let timed = barrier(&zks[0], 3).enter_timeout(after).await;
     assert_eq!(elapsed(timed), Some(after));
@@ -116,8 +117,7 @@ async fn curator_318_members_giving_up_do_not_count() {
 /// CURATOR-330: enter fails with NodeExists on the own node after a lost connection.
 #[tokio::test]
 async fn curator_330_a_lost_member_enters_again() {
-    let fixture = Fixture::new("re-enter").await;
-    let zks = connect_each::<2>(&fixture).await;
+    let (fixture, zks) = start_each::<2>("re-enter").await;
     let mut inside = all_inside(&zks).await;
     let lost = inside.remove(0);
     expire(&fixture, &zks[0]).await;
@@ -136,8 +136,7 @@ async fn curator_330_a_lost_member_enters_again() {
 /// CURATOR-233, CURATOR-536: leave ignores its timeout, or loops without end.
 #[tokio::test]
 async fn curator_233_a_timed_leave_returns_in_time() {
-    let fixture = Fixture::new("leave timeout").await;
-    let zks = connect_each::<3>(&fixture).await;
+    let (fixture, zks) = start_each::<3>("leave timeout").await;
     let inside = all_inside(&zks).await;
     let after = Duration::from_millis(100);
     let mut members = 3;
@@ -163,8 +162,7 @@ async fn curator_233_a_timed_leave_returns_in_time() {
 /// PR#416: enter and leave share a watcher, and an event of `ready` ends a leave.
 #[tokio::test]
 async fn curator_pr_416_ready_events_let_nobody_leave() {
-    let fixture = Fixture::new("events").await;
-    let zks = connect_each::<2>(&fixture).await;
+    let (fixture, zks) = start_each::<2>("events").await;
     let mut inside = all_inside(&zks).await;
     let leaving = leave(inside.remove(0));
     for _ in 0..3 {
@@ -182,8 +180,7 @@ async fn curator_pr_416_ready_events_let_nobody_leave() {
 /// All of them died inside: with Curator, every later member passes at once, alone.
 #[tokio::test]
 async fn a_stale_ready_opens_nothing_and_is_removed() {
-    let fixture = Fixture::new("stale").await;
-    let zks = connect_each::<3>(&fixture).await;
+    let (fixture, zks) = start_each::<3>("stale").await;
     for died in [false, true] {
         if died {
             drop(all_inside(&zks).await);
@@ -209,8 +206,7 @@ async fn a_stale_ready_opens_nothing_and_is_removed() {
 /// Several come to a stale `ready` at once, all of them see it, and all want to remove it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_come_to_a_stale_ready_at_once() {
-    let fixture = Fixture::new("stale race").await;
-    let zks = connect_each::<4>(&fixture).await;
+    let (fixture, zks) = start_each::<4>("stale race").await;
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
     fixture.raw().mkdir(PATH, &options).await.unwrap();
     for _ in 0..10 {

@@ -1,16 +1,15 @@
 //! Members that die, and nodes that are removed.
 
 use zookeeper_recipes::{LeaveTimeoutError, LossReason, Lost, ReleaseError};
-use zookeeper_testkit::{Fixture, eventually, within};
+use zookeeper_testkit::{eventually, within};
 
 use super::{PATH, all_inside, all_leave, enter, entered, leave, left};
 use crate::support::sessions::{assert_expired, expire};
-use crate::support::{LONG, PATIENCE, assert_waits, connect, connect_each};
+use crate::support::{LONG, PATIENCE, assert_waits, connect, start_each};
 
 #[tokio::test]
 async fn members_dead_before_the_opening_do_not_count() {
-    let fixture = Fixture::new("dies before").await;
-    let zks = connect_each::<3>(&fixture).await;
+    let (fixture, zks) = start_each::<3>("dies before").await;
     let dying = enter(&zks[0], 3, 1).await;
     dying.abort();
     zks[0].clone().close().await;
@@ -25,8 +24,7 @@ async fn members_dead_before_the_opening_do_not_count() {
 
 #[tokio::test]
 async fn a_waiter_that_lost_its_node_enters_again() {
-    let fixture = Fixture::new("again").await;
-    let zks = connect_each::<2>(&fixture).await;
+    let (fixture, zks) = start_each::<2>("again").await;
     let one = enter(&zks[0], 2, 1).await;
     let before = fixture.children(PATH).await;
     expire(&fixture, &zks[0]).await;
@@ -56,8 +54,7 @@ async fn a_waiter_that_lost_its_node_enters_again() {
 
 #[tokio::test]
 async fn a_member_that_dies_inside_is_not_awaited() {
-    let fixture = Fixture::new("dies inside").await;
-    let zks = connect_each::<3>(&fixture).await;
+    let (fixture, zks) = start_each::<3>("dies inside").await;
     let mut inside = all_inside(&zks).await;
     let (three, two) = (inside.pop().unwrap(), inside.pop().unwrap());
     let one = leave(inside.pop().unwrap());
@@ -82,8 +79,7 @@ async fn a_member_that_dies_inside_is_not_awaited() {
 
 #[tokio::test]
 async fn a_removed_directory_is_made_again() {
-    let fixture = Fixture::new("deleteall").await;
-    let zks = connect_each::<2>(&fixture).await;
+    let (fixture, zks) = start_each::<2>("deleteall").await;
     let one = enter(&zks[0], 2, 1).await;
     let mut deleteall = fixture.raw().new_multi_writer();
     for child in fixture.children(PATH).await {

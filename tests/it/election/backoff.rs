@@ -11,7 +11,7 @@ use zookeeper_testkit::{Fixture, within};
 
 use super::{LEADER, lead};
 use crate::support::cost::make_dir;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, start};
 
 /// By how much the minute is shortened, and all pauses with it. `ELECTION_FULL_LENGTH=1` takes the minute as it is.
 fn scale() -> u32 {
@@ -97,8 +97,7 @@ async fn another_candidate_leads_within_the_first_pause() {
 
 #[tokio::test]
 async fn one_signal_ends_wait_work_and_pause() {
-    let fixture = Fixture::new("run until").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("run until").await;
     let election = with_backoff(&zk, 1);
 
     // While it waits: the candidate is gone at the return.

@@ -8,7 +8,7 @@ use zookeeper_testkit::{Fixture, History, Mode, ServerTruth, eventually, within}
 
 use super::{LAYOUTS, LEADER, elected, election, lead, stand};
 use crate::support::sessions::session_of;
-use crate::support::{LONG, PATIENCE, connect, connect_each, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, start, start_each, start_proxied};
 
 /// The link of the leader goes silent: the leader steps down by its own clock before the ensemble elects another.
 /// CURATOR-444, CURATOR-460: with Curator, a leader that ignores SUSPENDED overlaps with the next.
@@ -47,8 +47,7 @@ async fn curator_444_460_leaders_never_overlap() {
 #[tokio::test]
 async fn curator_171_a_leader_without_node_steps_down() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("operator").await;
-        let [one, two] = connect_each(&fixture).await;
+        let (fixture, [one, two]) = start_each("operator").await;
         let leadership = lead(&election(&one, layout), "a").await;
         let candidate = stand(&election(&two, layout), "b");
         fixture.until_children(LEADER, 2).await;
@@ -67,8 +66,7 @@ async fn curator_171_a_leader_without_node_steps_down() {
 #[tokio::test]
 async fn curator_620_696_old_nodes_are_never_own() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("old session").await;
-        let [one, two] = connect_each(&fixture).await;
+        let (fixture, [one, two]) = start_each("old session").await;
         let first = lead(&election(&one, layout), "a").await;
         let candidate = stand(&election(&two, layout), "b");
         fixture.until_children(LEADER, 2).await;
@@ -130,9 +128,7 @@ async fn curator_653_724_deleted_candidates_stand_again() {
 #[tokio::test]
 async fn curator_644_3_short_outages_create_no_node() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("outage").await;
-        let (proxy, servers) = fixture.proxied().await;
-        let zk = connect_to(&servers, LONG).await;
+        let (fixture, proxy, zk) = start_proxied("outage", LONG).await;
         let leadership = lead(&election(&zk, layout), "a").await;
         let candidates: Vec<_> = (0..4).map(|_| stand(&election(&zk, layout), "b")).collect();
         fixture.until_children(LEADER, 5).await;
@@ -160,8 +156,7 @@ async fn curator_644_3_short_outages_create_no_node() {
 #[tokio::test]
 async fn curator_54_a_silent_candidate_does_not_lead() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("deaf candidate").await;
-        let [one, three] = connect_each(&fixture).await;
+        let (fixture, [one, three]) = start_each("deaf candidate").await;
         let (proxy, servers) = fixture.proxied().await;
         let two = connect_to(&servers, Duration::from_secs(3)).await;
         let first = lead(&election(&one, layout), "a").await;
@@ -187,8 +182,7 @@ async fn curator_54_a_silent_candidate_does_not_lead() {
 #[tokio::test]
 async fn curator_358_vanishing_participants_are_no_error() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("vanishing participants").await;
-        let zk = connect(&fixture).await;
+        let (fixture, zk) = start("vanishing participants").await;
         let churn: Vec<_> = (0..4)
             .map(|_| {
                 let election = election(&zk, layout);

@@ -5,7 +5,7 @@ use zookeeper_testkit::{Fixture, Op, When, within};
 
 use super::{LAYOUTS, LEADER, election, lead, leads, value};
 use crate::support::sessions::session_of;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, start};
 
 #[tokio::test]
 async fn observers_see_leaders_proclamations_and_vacancies() {
@@ -84,8 +84,7 @@ async fn an_observer_catches_up_after_cuts_and_expiries() {
 /// Curator's listeners run inside the latch's monitor on the event thread: a slow one stalls all.
 #[tokio::test]
 async fn curator_listeners_an_unread_observer_stalls_nobody() {
-    let fixture = Fixture::new("slow observer").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("slow observer").await;
     let election = election(&zk, ElectionLayout::default());
     let mut slow = election.observe().await.unwrap();
     let mut quick = election.observe().await.unwrap();
@@ -123,8 +122,7 @@ async fn a_proclamation_survives_its_lost_reply() {
 
 #[tokio::test]
 async fn a_leader_that_is_lost_proclaims_nothing() {
-    let fixture = Fixture::new("proclaim after loss").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("proclaim after loss").await;
     let leadership = lead(&election(&zk, ElectionLayout::default()), "a").await;
     fixture.raw().delete(leadership.path(), None).await.unwrap();
     let lost = leadership.proclaim("b").await.unwrap_err();

@@ -10,7 +10,7 @@ use zookeeper_testkit::{Fixture, Op, When, within};
 
 use super::{LAYOUTS, LEADER, MARKS, elected, election, lead, leads, stand, value};
 use crate::support::sessions::expire;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, start, start_proxied};
 
 fn is_ready(who: &str) -> impl Fn(&Option<Participant>) -> bool {
     move |leader| {
@@ -23,8 +23,7 @@ fn is_ready(who: &str) -> impl Fn(&Option<Participant>) -> bool {
 #[tokio::test]
 async fn all_see_whether_the_leader_is_ready() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("ready").await;
-        let zk = connect(&fixture).await;
+        let (fixture, zk) = start("ready").await;
         let ours = election(&zk, layout);
         let bystander = election(&connect(&fixture).await, layout);
         let leadership = lead(&ours, "a").await;
@@ -59,9 +58,7 @@ async fn all_see_whether_the_leader_is_ready() {
 
 #[tokio::test]
 async fn a_leader_that_is_lost_is_not_ready() {
-    let fixture = Fixture::new("ready after loss").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("ready after loss", LONG).await;
     let election = LeaderElection::new(&zk, LEADER).unwrap();
     // A reply that is lost on the way leaves one mark.
     let leadership = lead(&election, "a").await;
@@ -127,8 +124,7 @@ async fn a_leader_never_ready_is_replaced_in_time() {
 
 #[tokio::test]
 async fn a_process_follows_whether_it_leads() {
-    let fixture = Fixture::new("is leader").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("is leader").await;
     let ours = LeaderElection::new(&zk, LEADER).unwrap();
     let mut leads_now = ours.clone().is_leader();
     assert!(!leads_now.current());

@@ -11,7 +11,7 @@ use zookeeper_testkit::{Fixture, within};
 
 use super::{LAYOUTS, LEADER, election};
 use crate::support::sessions::{assert_expired, expire};
-use crate::support::{PATIENCE, connect};
+use crate::support::{PATIENCE, connect, start};
 
 /// Tells when the work is dropped, and whether the hold under it was still there then.
 struct Dropped {
@@ -30,8 +30,7 @@ impl Drop for Dropped {
 #[tokio::test]
 async fn curator_15_573_run_campaigns_again_after_losses() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("run").await;
-        let zk = connect(&fixture).await;
+        let (fixture, zk) = start("run").await;
         let (tell, mut dropped) = mpsc::unbounded_channel();
         let (started, mut starts) = mpsc::unbounded_channel();
         let running = tokio::spawn({

@@ -7,13 +7,12 @@ use zookeeper_recipes::{ConnectOptions, ElectionLayout, Error, LeaderElection, P
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::{LAYOUTS, LEADER, elected, election, lead, leads, stand, value, values};
-use crate::support::{LONG, PATIENCE, connect, connect_each, connect_to, elapsed};
+use crate::support::{LONG, PATIENCE, connect, connect_to, elapsed, start, start_each};
 
 #[tokio::test]
 async fn candidates_lead_in_the_order_they_stood() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("election order").await;
-        let [one, two, three] = connect_each(&fixture).await;
+        let (fixture, [one, two, three]) = start_each("election order").await;
         let (one, two, three) = (election(&one, layout), election(&two, layout), election(&three, layout));
         assert_eq!(one.leader().await.unwrap(), None);
         assert_eq!(one.participants().await.unwrap(), []);
@@ -52,8 +51,7 @@ async fn candidates_lead_in_the_order_they_stood() {
 #[tokio::test]
 async fn trying_where_somebody_leads_costs_one_read() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("try campaign").await;
-        let zk = connect(&fixture).await;
+        let (fixture, zk) = start("try campaign").await;
         let first = election(&zk, layout).try_campaign("a").await.unwrap();
         let (proxy, servers) = fixture.proxied().await;
         let other = election(&connect_to(&servers, LONG).await, layout);
@@ -70,8 +68,7 @@ async fn trying_where_somebody_leads_costs_one_read() {
 #[tokio::test]
 async fn a_campaign_that_times_out_leaves_no_candidate() {
     for layout in LAYOUTS {
-        let fixture = Fixture::new("campaign timeout").await;
-        let [one, two] = connect_each(&fixture).await;
+        let (fixture, [one, two]) = start_each("campaign timeout").await;
         let first = lead(&election(&one, layout), "a").await;
         let limit = Duration::from_millis(200);
         let outcome = election(&two, layout).campaign_timeout("b", limit).await;
@@ -158,8 +155,7 @@ async fn a_closed_coordinator_ends_campaigns_and_observers() {
 
 #[tokio::test]
 async fn bad_input_is_an_error_naming_the_path() {
-    let fixture = Fixture::new("election bad input").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("election bad input").await;
     for path in ["", "leader", "/leader/", "/"] {
         let error = LeaderElection::new(&zk, path).unwrap_err();
         assert!(

@@ -6,14 +6,14 @@ use zookeeper_recipes::queue::{FifoPopError, FifoPushError, FifoQueue};
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_testkit::{Fixture, within};
 
-use super::{PATH, clean, drain, push, queue, queues};
-use crate::support::{PATIENCE, create, faults, session_id, start};
+use super::{PATH, clean, drain, push, queue};
+use crate::support::{PATIENCE, connect_each, create, faults, session_id, start};
 
 /// The counter of a directory is an `int`, and servers stop at its last value.
 #[tokio::test]
 async fn order_holds_until_the_sequence_overflows() {
     let fixture = Fixture::with_embedded_server("overflow").await;
-    let [ours, other] = queues(&fixture).await;
+    let [ours, other] = connect_each(&fixture).await.map(|zk| queue(&zk));
     push(&ours, "first").await;
     let dir = format!("{}{PATH}", fixture.chroot());
     assert!(faults(&fixture).set_sequence(&dir, i32::MAX - 2));

@@ -7,13 +7,12 @@ use zookeeper_recipes::queue::{FifoPopError, FifoPushError};
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_testkit::{Fixture, within};
 
-use super::{LINE, PATH, clean, drain, pop, popped, push, queue, queues, wait_in_line};
+use super::{LINE, PATH, clean, drain, pop, popped, push, queue, start_queues, wait_in_line};
 use crate::support::{LONG, PATIENCE, connect, create, elapsed, start};
 
 #[tokio::test]
 async fn items_of_any_bytes_leave_in_order() {
-    let fixture = Fixture::new("order").await;
-    let [ours, theirs] = queues(&fixture).await;
+    let (fixture, [ours, theirs]) = start_queues("order").await;
     let items: Vec<Vec<u8>> = vec![
         vec![],
         vec![0],
@@ -74,8 +73,7 @@ async fn the_layout_is_curators() {
 
 #[tokio::test]
 async fn waiting_consumers_get_items_in_turn() {
-    let fixture = Fixture::new("wait").await;
-    let [one, two] = queues(&fixture).await;
+    let (fixture, [one, two]) = start_queues("wait").await;
     let producer = queue(&connect(&fixture).await);
     let first = wait_in_line(&fixture, &one, 1).await;
     let second = wait_in_line(&fixture, &two, 2).await;
@@ -101,8 +99,7 @@ async fn a_timed_out_pop_leaves_the_line() {
 
 #[tokio::test]
 async fn children_that_are_no_items_are_ignored() {
-    let fixture = Fixture::new("foreign").await;
-    let [queue, producer] = queues(&fixture).await;
+    let (fixture, [queue, producer]) = start_queues("foreign").await;
     push(&producer, "a").await;
     let foreign = [
         "0",

@@ -7,7 +7,9 @@ use zookeeper_recipes::bytes::Bytes;
 use zookeeper_recipes::queue::{FifoPopError, FifoQueue};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
-use super::{LINE, PATH, clean, drain, pop, popped, push, queue, queues, text, wait_in_line};
+use super::{
+    LINE, PATH, clean, drain, pop, popped, push, queue, start_proxied_queue, start_queues, text, wait_in_line,
+};
 use crate::support::polls::poll_times;
 use crate::support::sessions::{expire_silent, session_of};
 use crate::support::{LONG, PATIENCE, connect, connect_to, elapsed, start_proxied};
@@ -15,8 +17,7 @@ use crate::support::{LONG, PATIENCE, connect, connect_to, elapsed, start_proxied
 /// Dropped after any number of polls, a pop leaves no node and loses no item, and the order stays.
 #[tokio::test]
 async fn a_pop_that_is_dropped_anywhere_loses_nothing() {
-    let fixture = Fixture::new("dropped").await;
-    let [ours, other] = queues(&fixture).await;
+    let (fixture, [ours, other]) = start_queues("dropped").await;
     // Before the item is there, and after.
     for waits in [false, true] {
         for polls in 1..40 {
@@ -51,9 +52,7 @@ async fn a_pop_that_is_dropped_anywhere_loses_nothing() {
 /// An item that was being removed for a pop that was dropped goes to one that waits.
 #[tokio::test]
 async fn another_pop_gets_a_dropped_pops_item() {
-    let fixture = Fixture::new("kept").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let ours = queue(&connect_to(&servers, LONG).await);
+    let (fixture, proxy, ours) = start_proxied_queue("kept").await;
     for item in ["a", "b"] {
         push(&ours, item).await;
     }

@@ -12,9 +12,9 @@ mod waiting;
 use zookeeper_recipes::Coordinator;
 use zookeeper_recipes::bytes::Bytes;
 use zookeeper_recipes::queue::{FifoPopError, FifoQueue};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::{Fixture, Proxy, within};
 
-use crate::support::{PATIENCE, Pending, connect_each, granted, stand_in_line};
+use crate::support::{LONG, PATIENCE, Pending, connect, granted, stand_in_line, start_each, start_proxied};
 
 const PATH: &str = "/queues/mails";
 const LINE: &str = "/queues/mails-__fifo__/line";
@@ -24,9 +24,23 @@ fn queue(zk: &Coordinator) -> FifoQueue {
     FifoQueue::new(zk, PATH).unwrap()
 }
 
-/// The same queue, each in a session of its own.
-async fn queues<const N: usize>(fixture: &Fixture) -> [FifoQueue; N] {
-    connect_each(fixture).await.map(|zk| queue(&zk))
+/// A fresh chroot, and the same queue in several sessions.
+async fn start_queues<const N: usize>(name: &str) -> (Fixture, [FifoQueue; N]) {
+    let (fixture, sessions) = start_each(name).await;
+    (fixture, sessions.map(|zk| queue(&zk)))
+}
+
+/// A fresh chroot, and a queue in it whose session is behind a proxy.
+async fn start_proxied_queue(name: &str) -> (Fixture, Proxy, FifoQueue) {
+    let (fixture, proxy, zk) = start_proxied(name, LONG).await;
+    (fixture, proxy, queue(&zk))
+}
+
+/// As [`start_proxied_queue`], and the same queue in a session that is behind none.
+async fn start_proxied_queues(name: &str) -> (Fixture, Proxy, [FifoQueue; 2]) {
+    let (fixture, proxy, ours) = start_proxied_queue(name).await;
+    let theirs = queue(&connect(&fixture).await);
+    (fixture, proxy, [ours, theirs])
 }
 
 async fn push(queue: &FifoQueue, item: &str) {

@@ -5,19 +5,17 @@ use std::time::{Duration, Instant};
 use zookeeper_recipes::FairLock;
 use zookeeper_recipes::bytes::Bytes;
 use zookeeper_recipes::queue::{FifoPopError, FifoPushError, FifoQueue};
-use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
+use zookeeper_testkit::{Injection, Op, When, eventually, within};
 
-use super::{PATH, clean, drain, pop, popped, push, queue};
+use super::{PATH, clean, drain, pop, popped, push, queue, start_proxied_queue, start_proxied_queues};
 use crate::support::sessions::{expire_silent, session_of};
 use crate::support::strike::strike_each_request;
-use crate::support::{LONG, PATIENCE, connect, connect_to, start_proxied};
+use crate::support::{LONG, PATIENCE, connect, start_proxied};
 
 /// Curator, row "lost item without lock": its delete is sent again, fails, and is taken for another consumer's.
 #[tokio::test]
 async fn curator_lost_item_a_lost_reply_still_delivers() {
-    let fixture = Fixture::new("lost pop").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let queue = queue(&connect_to(&servers, LONG).await);
+    let (fixture, proxy, queue) = start_proxied_queue("lost pop").await;
     for injection in [Injection::LoseReply, Injection::CutBefore] {
         for item in ["a", "b", "c"] {
             push(&queue, item).await;
@@ -34,12 +32,7 @@ async fn curator_lost_item_a_lost_reply_still_delivers() {
 /// As above, in the presence of another consumer, who has removed the item in the meantime.
 #[tokio::test]
 async fn a_cut_pop_is_told_from_another_consumers() {
-    let fixture = Fixture::new("cut pop").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, other) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, other]) = start_proxied_queues("cut pop").await;
     for item in ["a", "b", "c"] {
         push(&other, item).await;
     }
@@ -60,12 +53,7 @@ async fn a_cut_pop_is_told_from_another_consumers() {
 /// A removal that was cut off is not for the item that has its name and version later, in a directory made anew.
 #[tokio::test]
 async fn a_cut_pop_spares_items_of_equal_name() {
-    let fixture = Fixture::new("same name").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, other) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, other]) = start_proxied_queues("same name").await;
     push(&ours, "a").await;
     let fault = proxy.inject(When::request(Op::Multi).path("qn-"), Injection::SilenceBefore);
     let popping = tokio::spawn({
@@ -123,9 +111,7 @@ async fn dead_ledgers_cost_no_hold_after_a_reconnect() {
 /// Curator, row "duplicate put": its create is sent again, and both are applied.
 #[tokio::test]
 async fn curator_duplicate_put_a_lost_reply_pushes_once() {
-    let fixture = Fixture::new("lost push").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let queue = queue(&connect_to(&servers, LONG).await);
+    let (fixture, proxy, queue) = start_proxied_queue("lost push").await;
     push(&queue, "a").await;
     for (item, injection) in [("b", Injection::LoseReply), ("c", Injection::CutBefore)] {
         let fault = proxy.inject(When::request(Op::Multi), injection);

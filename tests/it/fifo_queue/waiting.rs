@@ -5,15 +5,14 @@ use zookeeper_recipes::queue::FifoPopError;
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{LEDGERS, LINE, PATH, clean, drain, pop, popped, push, queue, queues, wait_in_line};
+use super::{LEDGERS, LINE, PATH, clean, drain, pop, popped, push, queue, start_queues, wait_in_line};
 use crate::support::sessions::{expire, expire_unseen};
 use crate::support::{LONG, PATIENCE, acquire, connect, lock, stand_in_line, start, start_proxied};
 
 /// Curator's issue 308: `take` hangs when the server reaps the queue's container meanwhile.
 #[tokio::test]
 async fn curator_308_a_consumer_outlives_the_queues_directory() {
-    let fixture = Fixture::new("reaped").await;
-    let [consumer, producer] = queues(&fixture).await;
+    let (fixture, [consumer, producer]) = start_queues("reaped").await;
     push(&producer, "a").await;
     assert_eq!(pop(&consumer).await, "a");
     for round in 0..3 {
@@ -32,8 +31,7 @@ async fn curator_308_a_consumer_outlives_the_queues_directory() {
 /// A directory that is made anew numbers its items from the beginning: what was listed before says nothing of them.
 #[tokio::test]
 async fn a_list_from_before_a_recreation_is_void() {
-    let fixture = Fixture::new("anew").await;
-    let [ours, other] = queues(&fixture).await;
+    let (fixture, [ours, other]) = start_queues("anew").await;
     for item in ["a", "b", "c"] {
         push(&other, item).await;
     }
@@ -93,8 +91,7 @@ async fn an_expired_consumer_waits_again_behind_the_next() {
 /// An operator removes what is ours: a consumer in line, and the ledger by which lost replies are told.
 #[tokio::test]
 async fn nodes_an_operator_removes_are_made_again() {
-    let fixture = Fixture::new("operator").await;
-    let [consumer, producer] = queues(&fixture).await;
+    let (fixture, [consumer, producer]) = start_queues("operator").await;
     push(&producer, "a").await;
     assert_eq!(pop(&consumer).await, "a");
     let waiting = wait_in_line(&fixture, &consumer, 1).await;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
-use zookeeper_recipes::{FairLock, Presence};
-use zookeeper_testkit::{Op, When, eventually, within};
+use zookeeper_recipes::zookeeper_client::{Acls, Client, CreateMode};
+use zookeeper_recipes::{Coordinator, FairLockGuard, Membership, Presence};
+use zookeeper_testkit::{Op, Proxy, When, eventually, within};
 
 use super::{GROUP, group, join, members, presence, until};
 use crate::support::sessions::session_of;
-use crate::support::{LONG, PATIENCE, connect, start, start_each, start_proxied};
+use crate::support::{LONG, PATIENCE, acquire, connect, lock, start, start_each, start_proxied};
 
 #[tokio::test]
 async fn members_register_again_with_their_latest_data() {
@@ -62,17 +62,22 @@ async fn curator_154_updates_survive_faults() {
     fixture.assert_no_nodes_left(&[GROUP]).await;
 }
 
+/// A member and a hold whose session is lost to us, and lives on at the server for as long as its client is kept.
+async fn lapsed(proxy: &Proxy, zk: &Coordinator) -> (Client, Membership, FairLockGuard) {
+    let old = zk.client().await.unwrap();
+    let membership = join(&group(zk), "a", "1").await;
+    let guard = acquire(&lock(zk, "/held")).await;
+    // Only replies are lost: the lease runs out here alone.
+    proxy.black_hole_replies();
+    within(PATIENCE, "the lease lapses", guard.lost()).await;
+    (old, membership, guard)
+}
+
 /// CURATOR-620's kind of mistake: the node of the old session taken as own, which then vanishes.
 #[tokio::test]
 async fn curator_620_an_own_dying_node_is_awaited() {
     let (fixture, proxy, zk) = start_proxied("own dying session", Duration::from_secs(3)).await;
-    // Kept past its session, this client keeps that alive at the server, and the node with it.
-    let old = zk.client().await.unwrap();
-    let membership = join(&group(&zk), "a", "1").await;
-    let lock = FairLock::new(&zk, "/held").unwrap().acquire().await.unwrap();
-    // Only replies are lost: the old session lives on at the server while its lease runs out here.
-    proxy.black_hole_replies();
-    within(PATIENCE, "the lease lapses", lock.lost()).await;
+    let (old, membership, lock) = lapsed(&proxy, &zk).await;
     proxy.heal();
     let asking = group(&connect(&fixture).await);
     let old_id = old.session_id().0;
@@ -96,11 +101,7 @@ async fn curator_620_an_own_dying_node_is_awaited() {
 #[tokio::test]
 async fn joining_again_waits_for_an_own_dying_node() {
     let (fixture, proxy, zk) = start_proxied("join after lapse", Duration::from_secs(3)).await;
-    let old = zk.client().await.unwrap();
-    let membership = join(&group(&zk), "a", "1").await;
-    let lock = FairLock::new(&zk, "/held").unwrap().acquire().await.unwrap();
-    proxy.black_hole_replies();
-    within(PATIENCE, "the lease lapses", lock.lost()).await;
+    let (old, membership, lock) = lapsed(&proxy, &zk).await;
     drop((membership, lock));
     proxy.reset_counts();
     proxy.heal();

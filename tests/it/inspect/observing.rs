@@ -8,7 +8,7 @@ use zookeeper_testkit::{Fixture, within};
 
 use super::connect_as;
 use crate::support::cost::Counted;
-use crate::support::{PATIENCE, acquire, connect, granted, join_line, lock, session_id};
+use crate::support::{PATIENCE, acquire, granted, join_line, lock, session_id, start};
 
 type Observed = Observer<Option<PlaceInfo>>;
 
@@ -34,8 +34,7 @@ async fn until(observed: &mut Observed, wanted: &str) {
 
 #[tokio::test]
 async fn an_observed_line_shows_each_change() {
-    let fixture = Fixture::new("observed_line").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("observed_line").await;
     let (one, two) = (connect_as(&fixture, "one").await, connect_as(&fixture, "two").await);
     let mut observed = Inspector::new(&zk).observe("/l").await.unwrap();
     assert!(observed.current().is_none());
@@ -55,8 +54,7 @@ async fn an_observed_line_shows_each_change() {
 
 #[tokio::test]
 async fn observing_goes_on_in_a_new_session() {
-    let fixture = Fixture::new("observing_expiry").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("observing_expiry").await;
     let one = connect_as(&fixture, "one").await;
     let mut observed = Inspector::new(&zk).observe("/l").await.unwrap();
     let before = session_id(&zk).await;
@@ -91,8 +89,7 @@ async fn an_observed_join_costs_two_requests() {
 
 #[tokio::test]
 async fn an_observed_value_shows_its_versions() {
-    let fixture = Fixture::new("observed_value").await;
-    let zk = connect(&fixture).await;
+    let (_fixture, zk) = start("observed_value").await;
     let value = SharedValue::new(&zk, "/v").unwrap();
     value.set("one").await.unwrap();
     let mut observed = Inspector::new(&zk).observe("/v").await.unwrap();

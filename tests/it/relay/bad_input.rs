@@ -2,16 +2,15 @@
 
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{CompleteError, Error, Relay, ReleaseError};
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::within;
 
-use super::{LINE, RESULT, TURN, complete, finish, join, relay, relays, told};
+use super::{LINE, RESULT, TURN, complete, finish, join, relay, start_relays, told};
 use crate::support::{PATIENCE, create, session_id, start};
 
 /// One that has begun anew while it was removed stays whole: at no moment is there a record without its result.
 #[tokio::test]
 async fn a_partial_relay_is_removed_as_a_whole() {
-    let fixture = Fixture::new("whole").await;
-    let [ours, others] = relays(&fixture).await;
+    let (fixture, [ours, others]) = start_relays("whole").await;
     for gone in [&[][..], &[TURN], &[RESULT], &[TURN, RESULT]] {
         complete(join(&ours).await, "a").await;
         for path in gone {

@@ -6,13 +6,12 @@ use zookeeper_recipes::bytes::Bytes;
 use zookeeper_recipes::{FencingToken, TryAcquireError};
 use zookeeper_testkit::{Fixture, eventually};
 
-use super::{PATH, RESULT, complete, finish, join, join_line, relay, relays, told};
+use super::{PATH, RESULT, complete, finish, join, join_line, relay, start_relays, told};
 use crate::support::{LONG, PATIENCE, connect, elapsed, granted};
 
 #[tokio::test]
 async fn each_turn_gets_the_result_before_it() {
-    let fixture = Fixture::new("chain").await;
-    let relays = relays::<2>(&fixture).await;
+    let (fixture, relays) = start_relays::<2>("chain").await;
     assert_eq!(relays[0].path(), PATH);
     assert_eq!(relays[0].latest().await.unwrap(), None);
     let mut before: Option<String> = None;
@@ -49,8 +48,7 @@ async fn any_bytes_are_a_result_even_none() {
 
 #[tokio::test]
 async fn turns_are_granted_singly_in_joining_order() {
-    let fixture = Fixture::new("line").await;
-    let relays = relays::<2>(&fixture).await;
+    let (fixture, relays) = start_relays::<2>("line").await;
     let mut turn = join(&relays[0]).await;
     let mut joining = Vec::new();
     for place in 2..6 {

@@ -1,16 +1,13 @@
 //! Calls that are dropped.
 
-use zookeeper_testkit::Fixture;
-
-use super::{LINE, complete, finish, join, relays, told};
+use super::{LINE, complete, finish, join, start_relays, told};
 use crate::support::PATIENCE;
 use crate::support::polls::poll_times;
 
 /// Dropped after any number of polls, a join leaves no node; the next one is told of a lost predecessor at most.
 #[tokio::test]
 async fn calls_dropped_anywhere_leave_nothing() {
-    let fixture = Fixture::new("dropped").await;
-    let [ours, others] = relays(&fixture).await;
+    let (fixture, [ours, others]) = start_relays("dropped").await;
     let mut steps = 0;
     for polls in 1..30 {
         let mut joining = Box::pin(ours.join());

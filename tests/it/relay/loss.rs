@@ -1,9 +1,9 @@
 //! Turns that end without a result, and participants that lose their place.
 
 use zookeeper_recipes::{CompleteError, LossReason, Lost};
-use zookeeper_testkit::{Fixture, eventually, within};
+use zookeeper_testkit::{eventually, within};
 
-use super::{LINE, complete, finish, join, join_line, relay, relays, told};
+use super::{LINE, complete, finish, join, join_line, relay, start_relays, told};
 use crate::support::sessions::{assert_expired, expire};
 use crate::support::{PATIENCE, connect, granted, start, start_each};
 
@@ -63,8 +63,7 @@ async fn a_turn_without_result_hands_on_the_last() {
 /// Who left the line before it was its turn is nobody's predecessor.
 #[tokio::test]
 async fn a_waiter_that_leaves_is_no_lost_predecessor() {
-    let fixture = Fixture::new("left").await;
-    let [one, two, three] = relays(&fixture).await;
+    let (fixture, [one, two, three]) = start_relays("left").await;
     let turn = join(&one).await;
     let leaves = join_line(&fixture, &two, 2).await;
     let next = join_line(&fixture, &three, 3).await;

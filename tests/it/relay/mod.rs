@@ -12,7 +12,7 @@ mod replies;
 use zookeeper_recipes::{Coordinator, Relay, Turn};
 use zookeeper_testkit::{Fixture, within};
 
-use crate::support::{PATIENCE, Pending, connect_each, stand_in_line};
+use crate::support::{PATIENCE, Pending, stand_in_line, start_each};
 
 const PATH: &str = "/settlement/chain";
 const LINE: &str = "/settlement/chain/line";
@@ -23,9 +23,10 @@ fn relay(zk: &Coordinator) -> Relay {
     Relay::new(zk, PATH).unwrap()
 }
 
-/// The same relay, each in a session of its own.
-async fn relays<const N: usize>(fixture: &Fixture) -> [Relay; N] {
-    connect_each(fixture).await.map(|zk| relay(&zk))
+/// A fresh chroot, and the same relay in several sessions.
+async fn start_relays<const N: usize>(name: &str) -> (Fixture, [Relay; N]) {
+    let (fixture, sessions) = start_each(name).await;
+    (fixture, sessions.map(|zk| relay(&zk)))
 }
 
 async fn join(relay: &Relay) -> Turn {

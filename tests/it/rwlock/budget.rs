@@ -5,7 +5,7 @@ use zookeeper_recipes::{Coordinator, Error, RwLock, RwLockReadGuard, TryAcquireE
 use zookeeper_testkit::{Fixture, Op, within};
 
 use crate::support::cost::{Counted, make_dir};
-use crate::support::{PATIENCE, connect, start};
+use crate::support::{PATIENCE, connect, granted, start};
 
 fn rw(zk: &Coordinator) -> RwLock {
     RwLock::new(zk, "/rw").unwrap()
@@ -119,19 +119,7 @@ async fn a_hundred_woken_readers_share_lists() {
     assert_eq!(behind.requests(0).await.total(), 0, "its writer still waits");
     assert!(!next.is_finished() && !late.is_finished());
     drop(guards);
-    within(PATIENCE, "the writer", next)
-        .await
-        .unwrap()
-        .unwrap()
-        .release()
-        .await
-        .unwrap();
-    within(PATIENCE, "the reader", late)
-        .await
-        .unwrap()
-        .unwrap()
-        .release()
-        .await
-        .unwrap();
+    granted(next).await.release().await.unwrap();
+    granted(late).await.release().await.unwrap();
     fixture.assert_no_nodes_left(&["/rw"]).await;
 }

@@ -13,7 +13,7 @@ use zookeeper_testkit::{Fixture, Op, When, within};
 
 use super::{JOB, LEADER, every};
 use crate::support::sessions::expire;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, start, start_proxied};
 
 /// Follows the schedule until `count` runs were started.
 async fn take(schedule: &Schedule, election: &LeaderElection, count: usize) -> Vec<DueRun> {
@@ -82,8 +82,7 @@ async fn the_next_leader_continues_the_last_one() {
 
 #[tokio::test]
 async fn a_leader_behind_schedule_ends_at_shutdown() {
-    let fixture = Fixture::new("schedule, shutdown in a backlog").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("schedule, shutdown in a backlog").await;
     let schedule = every(&zk, JOB, 1).misfire(Misfire::RunAll).build().unwrap();
     let leadership = LeaderElection::new(&zk, LEADER).unwrap().campaign("").await.unwrap();
     let begun = Notify::new();
@@ -141,8 +140,7 @@ async fn an_at_most_once_run_never_restarts() {
 
 #[tokio::test]
 async fn runs_end_at_their_limit_and_keep_apart() {
-    let fixture = Fixture::new("schedule holds").await;
-    let zk = connect(&fixture).await;
+    let (_fixture, zk) = start("schedule holds").await;
     let apart = Duration::from_millis(300);
     let schedule = every(&zk, JOB, 20).at_most(Duration::from_millis(40)).at_least(apart);
     let schedule = schedule.build().unwrap();
@@ -172,9 +170,7 @@ async fn runs_end_at_their_limit_and_keep_apart() {
 
 #[tokio::test]
 async fn a_record_whose_reply_is_lost_counts_once() {
-    let fixture = Fixture::new("schedule, reply lost").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (_fixture, proxy, zk) = start_proxied("schedule, reply lost", LONG).await;
     let schedule = every(&zk, JOB, 50).misfire(Misfire::RunAll).build().unwrap();
     let election = LeaderElection::new(&zk, LEADER).unwrap();
     let mut runs = Vec::new();
@@ -194,8 +190,7 @@ async fn a_record_whose_reply_is_lost_counts_once() {
 
 #[tokio::test]
 async fn a_late_leader_records_nothing() {
-    let fixture = Fixture::new("late leader").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("late leader").await;
     let schedule = every(&zk, JOB, 50).build().unwrap();
     let leadership = LeaderElection::new(&zk, LEADER).unwrap().campaign("").await.unwrap();
     // What the ensemble sees of a leader that does not know of its end yet.
@@ -234,8 +229,7 @@ async fn once_per_runs_once_in_a_period() {
 
 #[tokio::test]
 async fn bad_input_is_an_error_naming_the_path() {
-    let fixture = Fixture::new("schedule bad input").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("schedule bad input").await;
     let table = Timetable::every(Duration::from_secs(1)).unwrap();
     assert!(matches!(
         Schedule::new(&zk, "job", table.clone()),
@@ -262,8 +256,7 @@ async fn bad_input_is_an_error_naming_the_path() {
 /// A record that may be read and not written.
 #[tokio::test]
 async fn a_refused_record_is_an_error() {
-    let fixture = Fixture::new("schedule, refused record").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("schedule, refused record").await;
     let schedule = every(&zk, JOB, 50).build().unwrap();
     let election = LeaderElection::new(&zk, LEADER).unwrap();
     take(&schedule, &election, 1).await;

@@ -6,13 +6,12 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{Error, LossReason, PermitError, PermitTimeoutError, Semaphore, TryPermitError};
 use zookeeper_testkit::{Fixture, within};
 
-use super::{LEASES, LOCKS, PATH, finish, join_line, semaphore, semaphores, take};
+use super::{LEASES, LOCKS, PATH, finish, join_line, semaphore, start_semaphores, take};
 use crate::support::{LONG, PATIENCE, assert_waits, connect, create, elapsed, faults, granted, start, start_each};
 
 #[tokio::test]
 async fn permits_are_taken_and_given_back() {
-    let fixture = Fixture::new("permits").await;
-    let [mine, theirs] = semaphores(&fixture, 3).await;
+    let (fixture, [mine, theirs]) = start_semaphores("permits", 3).await;
     assert_eq!(mine.path(), PATH);
     assert_eq!(mine.available_permits().await.unwrap(), 3);
     let two = take(&mine, 2).await;
@@ -39,8 +38,7 @@ async fn permits_are_taken_and_given_back() {
 
 #[tokio::test]
 async fn try_forms_never_wait() {
-    let fixture = Fixture::new("try").await;
-    let [mine, theirs] = semaphores(&fixture, 2).await;
+    let (fixture, [mine, theirs]) = start_semaphores("try", 2).await;
     let one = within(PATIENCE, "free", mine.try_acquire()).await.unwrap();
     assert_eq!(theirs.try_acquire_many(2).await.unwrap_err(), TryPermitError::NoPermits);
     let two = theirs.try_acquire().await.unwrap();
@@ -56,8 +54,7 @@ async fn try_forms_never_wait() {
 
 #[tokio::test]
 async fn a_timeout_elapses_and_leaves_nothing() {
-    let fixture = Fixture::new("timeout").await;
-    let [mine, theirs] = semaphores(&fixture, 2).await;
+    let (fixture, [mine, theirs]) = start_semaphores("timeout", 2).await;
     let one = take(&mine, 1).await;
     let after = Duration::from_millis(150);
     let started = Instant::now();
@@ -73,8 +70,7 @@ async fn a_timeout_elapses_and_leaves_nothing() {
 
 #[tokio::test]
 async fn asking_beyond_the_limit_is_an_error() {
-    let fixture = Fixture::new("too many").await;
-    let [mine, theirs] = semaphores(&fixture, 2).await;
+    let (fixture, [mine, theirs]) = start_semaphores("too many", 2).await;
     let all = take(&theirs, 2).await;
     let waiter = join_line(&fixture, &theirs, 1, 1).await;
     for requested in [0, 3, u32::MAX] {
@@ -158,8 +154,7 @@ async fn growing_grants_waiters_and_shrinking_revokes_nothing() {
 
 #[tokio::test]
 async fn waiters_beyond_a_lowered_limit_are_told() {
-    let fixture = Fixture::new("shrunk").await;
-    let [mine, theirs] = semaphores(&fixture, 3).await;
+    let (fixture, [mine, theirs]) = start_semaphores("shrunk", 3).await;
     let one = take(&mine, 1).await;
     let three = join_line(&fixture, &theirs, 3, 1).await;
     let two = join_line(&fixture, &theirs, 2, 2).await;

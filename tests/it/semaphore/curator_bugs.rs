@@ -17,17 +17,14 @@ use std::time::Duration;
 use zookeeper_recipes::{Error, LossReason, Lost, PermitError, ReleaseError};
 use zookeeper_testkit::{Fixture, History, Injection, Mode, Op, When, within};
 
-use super::{LEASES, LOCKS, PATH, finish, join_line, semaphore, semaphores, take};
+use super::{LEASES, LOCKS, PATH, finish, join_line, semaphore, start_semaphores, take};
 use crate::support::sessions::{assert_expired, expire};
-use crate::support::{
-    LONG, PATIENCE, assert_waits, connect, connect_each, elapsed, granted, start, start_each, start_proxied,
-};
+use crate::support::{LONG, PATIENCE, assert_waits, connect, elapsed, granted, start, start_each, start_proxied};
 
 /// Two clients that each ask for two of two: with Curator, none of 80 calls came to an end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn curator_semaphore_qty_two_by_two_never_deadlock() {
-    let fixture = Fixture::new("qty").await;
-    let zks = connect_each::<2>(&fixture).await;
+    let (fixture, zks) = start_each::<2>("qty").await;
     let history = History::new();
     let workers = (0..4).map(|worker| {
         let (mine, history) = (semaphore(&zks[worker % 2], 2), history.clone());
@@ -52,8 +49,7 @@ async fn curator_semaphore_qty_two_by_two_never_deadlock() {
 /// better here is that a timeout bounds the whole call.
 #[tokio::test]
 async fn curator_semaphore_convoy_big_requests_are_not_overtaken() {
-    let fixture = Fixture::new("convoy").await;
-    let [mine, theirs] = semaphores(&fixture, 3).await;
+    let (fixture, [mine, theirs]) = start_semaphores("convoy", 3).await;
     let one = take(&mine, 1).await;
     let big = join_line(&fixture, &theirs, 3, 1).await;
     let small = join_line(&fixture, &mine, 1, 2).await;

@@ -1,15 +1,14 @@
 //! Sessions that expire.
 
-use zookeeper_testkit::{Fixture, eventually};
+use zookeeper_testkit::eventually;
 
 use super::{finish, join_line, semaphore, take};
 use crate::support::sessions::expire;
-use crate::support::{PATIENCE, assert_waits, connect_each, granted};
+use crate::support::{PATIENCE, assert_waits, granted, start_each};
 
 #[tokio::test]
 async fn expired_waiters_join_again_at_the_tail() {
-    let fixture = Fixture::new("waiters expire").await;
-    let zks = connect_each::<3>(&fixture).await;
+    let (fixture, zks) = start_each::<3>("waiters expire").await;
     let semaphores = zks.each_ref().map(|zk| semaphore(zk, 1));
     let holder = take(&semaphores[0], 1).await;
     // The one who watches the permits, then the one who watches the one ahead.

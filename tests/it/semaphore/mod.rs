@@ -13,7 +13,7 @@ mod revocation;
 use zookeeper_recipes::{Coordinator, Permit, PermitError, Semaphore};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use crate::support::{PATIENCE, Pending, connect_each, stand_in_line};
+use crate::support::{PATIENCE, Pending, stand_in_line, start_each};
 
 const PATH: &str = "/bank/lines";
 const LOCKS: &str = "/bank/lines/locks";
@@ -23,9 +23,10 @@ fn semaphore(zk: &Coordinator, permits: u32) -> Semaphore {
     Semaphore::new(zk, PATH, permits).unwrap()
 }
 
-/// The same semaphore in two sessions.
-async fn semaphores(fixture: &Fixture, permits: u32) -> [Semaphore; 2] {
-    connect_each(fixture).await.map(|zk| semaphore(&zk, permits))
+/// A fresh chroot, and the same semaphore in two sessions.
+async fn start_semaphores(name: &str, permits: u32) -> (Fixture, [Semaphore; 2]) {
+    let (fixture, sessions) = start_each(name).await;
+    (fixture, sessions.map(|zk| semaphore(&zk, permits)))
 }
 
 async fn take(semaphore: &Semaphore, permits: u32) -> Permit {

@@ -4,13 +4,12 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_recipes::{LossReason, Lost, ReleaseError};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{LEASES, LOCKS, PATH, finish, join_line, semaphore, semaphores, take};
+use super::{LEASES, LOCKS, PATH, finish, join_line, semaphore, start_semaphores, take};
 use crate::support::{PATIENCE, assert_waits, connect, create, granted};
 
 #[tokio::test]
 async fn deleted_nodes_are_lost_or_made_again() {
-    let fixture = Fixture::new("operator").await;
-    let [mine, theirs] = semaphores(&fixture, 3).await;
+    let (fixture, [mine, theirs]) = start_semaphores("operator", 3).await;
     // One of three permits: the whole is lost, and the rest comes back.
     for victim in 0..3 {
         let three = take(&mine, 3).await;

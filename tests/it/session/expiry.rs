@@ -29,11 +29,11 @@
 use std::time::Duration;
 
 use zookeeper_client::{Acls, CreateMode};
-use zookeeper_recipes::{ConnectOptions, LossReason, Lost, ReleaseError, SessionState};
+use zookeeper_recipes::{ConnectOptions, Coordinator, FairLock, LossReason, Lost, ReleaseError, SessionState};
 use zookeeper_testkit::{Fixture, Injection, When, eventually_some, within};
 
 use crate::support::sessions::{Acquiring, expire, expire_unseen, reached};
-use crate::support::{PATIENCE, connect_to, lock, loss, session_id, start_proxied};
+use crate::support::{PATIENCE, connect_to, create, lock, loss, session_id, start_proxied};
 
 const LOCK: &str = "/lock";
 /// Long: these sessions end because they are taken away.
@@ -271,19 +271,22 @@ async fn curator_604_a_previous_sessions_node_stays_foreign() {
 
 /// Makes the lock's directory beforehand, so that the first create is that of the contender.
 async fn make_directory(fixture: &Fixture) {
-    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
-    let created = fixture.raw().create(LOCK, b"", &persistent).await;
-    created.expect("the chroot is empty");
+    create(fixture, LOCK, CreateMode::Persistent).await;
+}
+
+/// The lock in two sessions, and the first of them.
+async fn two_locks(fixture: &Fixture, timeout: Duration) -> (Coordinator, [FairLock; 2]) {
+    let servers = fixture.connect_string();
+    let [one, two] = [connect_to(&servers, timeout).await, connect_to(&servers, timeout).await];
+    let locks = [lock(&one, LOCK), lock(&two, LOCK)];
+    (one, locks)
 }
 
 #[tokio::test]
 async fn holds_and_places_survive_a_server_restart() {
     let fixture = Fixture::with_own_server("expiry-restart").await;
     // The lease outlasts the restart of a JVM on a busy machine.
-    let timeout = Duration::from_secs(40);
-    let zk = connect_to(&fixture.connect_string(), timeout).await;
-    let waiter_zk = connect_to(&fixture.connect_string(), timeout).await;
-    let (lock, waiter) = (lock(&zk, LOCK), lock(&waiter_zk, LOCK));
+    let (zk, [lock, waiter]) = two_locks(&fixture, Duration::from_secs(40)).await;
     let guard = lock.acquire().await.unwrap();
     let token = guard.token();
     let waiting = Acquiring::start_at(&fixture, &waiter, 1).await;
@@ -319,10 +322,7 @@ async fn holds_and_places_survive_a_server_restart() {
 #[tokio::test]
 async fn a_long_outage_ends_holds_and_keeps_waiters() {
     let fixture = Fixture::with_own_server("expiry-outage").await;
-    let timeout = Duration::from_secs(2);
-    let zk = connect_to(&fixture.connect_string(), timeout).await;
-    let waiter_zk = connect_to(&fixture.connect_string(), timeout).await;
-    let (lock, waiter) = (lock(&zk, LOCK), lock(&waiter_zk, LOCK));
+    let (_, [lock, waiter]) = two_locks(&fixture, Duration::from_secs(2)).await;
     let guard = lock.acquire().await.unwrap();
     let waiting = Acquiring::start_at(&fixture, &waiter, 1).await;
 

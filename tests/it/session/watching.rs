@@ -7,7 +7,7 @@ use zookeeper_recipes::{Coordinator, Group, SessionKind, SessionState, SessionSt
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::pool::{long, take_all};
-use crate::support::{LONG, PATIENCE, connect, connect_to, granted, join_line, lock};
+use crate::support::{LONG, PATIENCE, connect_to, granted, join_line, lock, start, start_proxied};
 
 /// What a session watches itself.
 const OWN: usize = 98_304;
@@ -36,8 +36,7 @@ async fn all_watched(zk: &Coordinator) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn holds_beyond_the_watch_limit_are_watched_elsewhere() {
-    let fixture = Fixture::new("watching").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("watching").await;
     let mut guards = take_all(&zk, "watched", HOLDS).await;
     all_watched(&zk).await;
     let own = watched(&zk, SessionKind::Holding);
@@ -59,9 +58,7 @@ async fn holds_beyond_the_watch_limit_are_watched_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_costs_neither_holds_nor_watches() {
-    let fixture = Fixture::new("watching is cut").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("watching is cut", LONG).await;
     let mut guards = take_all(&zk, "cut", HOLDS).await;
     all_watched(&zk).await;
     let before = of_kind(&zk, SessionKind::Watching).unwrap();
@@ -91,9 +88,7 @@ async fn a_cut_costs_neither_holds_nor_watches() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiters_beyond_the_watch_limit_keep_order() {
-    let fixture = Fixture::new("watching waiters").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("watching waiters", LONG).await;
     let guards = take_all(&zk, "full", HOLDS).await;
     all_watched(&zk).await;
     let line = lock(&zk, &long("full", 7));
@@ -136,8 +131,7 @@ async fn a_watching_session_that_nothing_needs_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_beyond_the_watch_limit_stay_observed() {
     const MEMBERS: usize = 150;
-    let fixture = Fixture::new("watching members").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("watching members").await;
     let path = long("members", 0);
     let group = Group::new(&zk, &path).unwrap();
     let joining = (0..MEMBERS).map(|number| {

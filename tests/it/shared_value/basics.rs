@@ -4,7 +4,7 @@ use zookeeper_recipes::{Error, SharedValue, SharedValueError};
 use zookeeper_testkit::{Fixture, within};
 
 use super::{VALUE, clean, get, value};
-use crate::support::{PATIENCE, connect};
+use crate::support::{PATIENCE, connect, start};
 
 #[tokio::test]
 async fn values_are_set_replaced_and_updated_by_version() {
@@ -64,8 +64,7 @@ async fn values_are_read_and_written_as_json() {
 
     type Limits = BTreeMap<String, u32>;
     let limits = |rate| Json(Limits::from([("rate".to_owned(), rate)]));
-    let fixture = Fixture::new("values as json").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("values as json").await;
     let bytes = SharedValue::new(&zk, "/limits").unwrap();
     let typed = bytes.clone().typed::<Json<Limits>>();
     typed.set(limits(1)).await.unwrap();

@@ -1,14 +1,13 @@
 //! Values that are written while a hold lasts.
 
 use zookeeper_recipes::{FencedWriteError, SharedValue};
-use zookeeper_testkit::{Fixture, Op, When, within};
+use zookeeper_testkit::{Op, When, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, lock};
+use crate::support::{LONG, PATIENCE, acquire, lock, start_each, start_proxied};
 
 #[tokio::test]
 async fn a_fenced_value_needs_a_lasting_hold() {
-    let fixture = Fixture::new("fenced value").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("fenced value").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let value = SharedValue::new(&zk, "/deep/down/value").unwrap();
     // It is made with what is above it, replaced, and made again.
@@ -42,9 +41,7 @@ async fn a_fenced_value_needs_a_lasting_hold() {
 #[tokio::test]
 async fn a_lost_reply_writes_a_fenced_value_once() {
     for is_there in [true, false] {
-        let fixture = Fixture::new("fenced value, lost reply").await;
-        let (proxy, servers) = fixture.proxied().await;
-        let zk = connect_to(&servers, LONG).await;
+        let (fixture, proxy, zk) = start_proxied("fenced value, lost reply", LONG).await;
         let guard = acquire(&lock(&zk, "/l")).await;
         let value = SharedValue::new(&zk, "/value").unwrap();
         if is_there {

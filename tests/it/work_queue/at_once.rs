@@ -5,9 +5,9 @@ use zookeeper_recipes::queue::PushOptions;
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_testkit::{Fault, Fixture, Injection, Op, Proxy, When, eventually, within};
 
-use super::{PATH, claims, clean, drain, pop, popped, queue, text, until_silent, wait_in_line};
+use super::{PATH, claims, clean, drain, pop, popped, queue, start_proxied_queues, text, until_silent, wait_in_line};
 use crate::support::sessions::session_of;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, start_proxied};
 
 /// Holds the next claim of the client behind `proxy` back, until [`Proxy::heal`]: it has looked, and has not taken.
 fn hold_claim(proxy: &Proxy) -> Fault {
@@ -29,12 +29,7 @@ async fn stand_in_line(fixture: &Fixture) -> String {
 
 #[tokio::test]
 async fn a_slow_consumer_in_line_is_not_overtaken() {
-    let fixture = Fixture::new("slow in line").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (slow, fast) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [slow, fast]) = start_proxied_queues("slow in line").await;
     let first = wait_in_line(&fixture, &slow, 1).await;
     until_silent(&proxy).await;
     proxy.black_hole();
@@ -53,12 +48,7 @@ async fn a_slow_consumer_in_line_is_not_overtaken() {
 
 #[tokio::test]
 async fn a_newcomer_is_overtaken_at_most_once() {
-    let fixture = Fixture::new("passed by once").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, theirs) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, theirs]) = start_proxied_queues("passed by once").await;
     for item in ["a", "b", "c"] {
         theirs.push(item).await.unwrap();
     }
@@ -87,12 +77,7 @@ async fn a_newcomer_is_overtaken_at_most_once() {
 
 #[tokio::test]
 async fn of_two_rivals_one_takes_the_next_item() {
-    let fixture = Fixture::new("the same at once").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, theirs) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, theirs]) = start_proxied_queues("the same at once").await;
     for together in [false, true] {
         if together {
             theirs.push_all(["a", "b", "c"]).await.unwrap();
@@ -125,9 +110,7 @@ async fn of_two_rivals_one_takes_the_next_item() {
 
 #[tokio::test]
 async fn a_session_ended_before_its_claim_takes_nothing() {
-    let fixture = Fixture::new("expired before its claim").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("expired before its claim", LONG).await;
     let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
     let id = theirs.push("a").await.unwrap();
     let session = session_of(&zk).await;
@@ -150,12 +133,7 @@ async fn a_session_ended_before_its_claim_takes_nothing() {
 /// The claim is committed, and its consumer gone before it knows: the item is the next one's, in its place.
 #[tokio::test]
 async fn a_pop_dropped_while_claiming_spends_no_attempt() {
-    let fixture = Fixture::new("dropped in its claim").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, theirs) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, theirs]) = start_proxied_queues("dropped in its claim").await;
     theirs.push("held").await.unwrap();
     // So that the directories of the claims are there.
     let held = pop(&theirs).await;
@@ -189,12 +167,7 @@ async fn a_pop_dropped_while_claiming_spends_no_attempt() {
 /// it, or what is left of it, and not what is less urgent or came later.
 #[tokio::test]
 async fn a_vanished_item_does_not_disturb_the_order() {
-    let fixture = Fixture::new("gone when read").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, theirs) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, theirs]) = start_proxied_queues("gone when read").await;
     for together in [false, true] {
         if together {
             theirs.push_all(["a", "b"]).await.unwrap();

@@ -10,8 +10,8 @@ use zookeeper_recipes::queue::{
 use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, built, clean, drain, pop, queue, text};
-use crate::support::{PATIENCE, connect};
+use super::{PATH, clean, drain, pop, queue, start_built, start_queue, text};
+use crate::support::{PATIENCE, start};
 
 const ITEM_LIMIT: usize = 1_000_000;
 const KEY_LIMIT: usize = 512;
@@ -31,8 +31,7 @@ fn too_large(error: &PushError) -> bool {
 
 #[tokio::test]
 async fn items_one_byte_over_the_limit_are_refused() {
-    let fixture = Fixture::new("item limit").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(2));
+    let (fixture, ours) = start_built("item limit", |queue| queue.max_attempts(2)).await;
     let key = "k".repeat(KEY_LIMIT);
     let largest = || NewItem::new(vec![7; ITEM_LIMIT]).with(PushOptions::new().key(&key));
     let larger = || NewItem::new(vec![7; ITEM_LIMIT + 1]);
@@ -74,8 +73,7 @@ async fn items_one_byte_over_the_limit_are_refused() {
 
 #[tokio::test]
 async fn an_oversized_result_gives_the_item_back() {
-    let fixture = Fixture::new("result limit").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("result limit").await;
     let id = ours.push("sum").await.unwrap();
     let neighbour = ours.push("neighbour").await.unwrap();
     let mut both = within(PATIENCE, "both", ours.pop_batch(2)).await.unwrap();
@@ -97,8 +95,7 @@ async fn an_oversized_result_gives_the_item_back() {
 
 #[tokio::test]
 async fn an_oversized_batch_pushes_nothing() {
-    let fixture = Fixture::new("transaction limit").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("transaction limit").await;
     let part = || NewItem::new(vec![7; 400_000]);
     let error = ours.push_all([part(), part(), part()]).await.unwrap_err();
     assert!(too_large(&error), "{error}");
@@ -119,8 +116,7 @@ async fn an_oversized_batch_pushes_nothing() {
 /// Curator's ids break on `/`, kazoo's on nothing, ours on nothing.
 #[tokio::test]
 async fn keys_are_1_to_512_bytes_of_text() {
-    let fixture = Fixture::new("keys").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("keys").await;
     let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
     let good = [
         "/".to_owned(),
@@ -160,8 +156,7 @@ async fn keys_are_1_to_512_bytes_of_text() {
 
 #[tokio::test]
 async fn foreign_ids_are_refused_or_unknown() {
-    let fixture = Fixture::new("ids").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("ids").await;
     for text in ["", "/", "17", "qn-0000000001", "100.0.x.0", "../../zookeeper"] {
         let error = text.parse::<ItemId>().unwrap_err();
         assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
@@ -203,8 +198,7 @@ async fn foreign_ids_are_refused_or_unknown() {
 
 #[tokio::test]
 async fn senseless_numbers_of_items_are_bounded() {
-    let fixture = Fixture::new("numbers").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("numbers").await;
     let ours = queue(&zk);
     ours.push_all((0..600).map(|number| format!("{number:03}")))
         .await

@@ -6,13 +6,12 @@ use futures::{StreamExt, future};
 use zookeeper_recipes::queue::{ItemStatus, NewItem, PushOptions};
 use zookeeper_testkit::{Fixture, within};
 
-use super::{A_WHILE, built, clean, drain, pop, queue, text};
-use crate::support::{PATIENCE, connect, connect_each};
+use super::{A_WHILE, built, clean, drain, pop, popped, queue, start_built, start_queue, start_queues, text};
+use crate::support::{PATIENCE, connect, connect_each, start};
 
 #[tokio::test]
 async fn items_are_delivered_in_order_of_arrival() {
-    let fixture = Fixture::new("order").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("order").await;
     let mut ids = Vec::new();
     for item in ["a", "b", "c"] {
         ids.push(ours.push(item).await.unwrap());
@@ -39,8 +38,7 @@ async fn items_are_delivered_in_order_of_arrival() {
 
 #[tokio::test]
 async fn an_idle_consumer_gets_what_arrives() {
-    let fixture = Fixture::new("idle").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("idle").await;
     let waiting = tokio::spawn({
         let theirs = theirs.clone();
         async move { theirs.pop().await }
@@ -61,8 +59,7 @@ async fn an_idle_consumer_gets_what_arrives() {
 
 #[tokio::test]
 async fn urgent_items_go_ahead_and_delayed_ones_wait() {
-    let fixture = Fixture::new("priority").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("priority").await;
     ours.push("later").await.unwrap();
     let delayed = ours
         .push_with("delayed", PushOptions::new().delay(A_WHILE))
@@ -82,8 +79,7 @@ async fn urgent_items_go_ahead_and_delayed_ones_wait() {
 
 #[tokio::test]
 async fn a_key_is_pushed_once() {
-    let fixture = Fixture::new("key").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("key").await;
     let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
     let first = ours.push(keyed("4711")).await.unwrap();
     assert_eq!(ours.push(keyed("4711")).await.unwrap(), first);
@@ -104,8 +100,7 @@ async fn a_key_is_pushed_once() {
 
 #[tokio::test]
 async fn many_travel_together_and_come_out_once_each() {
-    let fixture = Fixture::new("many").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("many").await;
     let pushes = (0..1000).map(|number| ours.push(format!("{number:04}")));
     future::try_join_all(pushes).await.unwrap();
     let mut seen = Vec::new();
@@ -127,8 +122,7 @@ async fn many_travel_together_and_come_out_once_each() {
 
 #[tokio::test]
 async fn results_and_next_steps_come_with_the_ack() {
-    let fixture = Fixture::new("result").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("result").await;
     let id = ours.push("sum").await.unwrap();
     let waiting = tokio::spawn({
         let (ours, id) = (ours.clone(), id.clone());
@@ -147,8 +141,7 @@ async fn results_and_next_steps_come_with_the_ack() {
 
 #[tokio::test]
 async fn dead_letters_can_be_redriven() {
-    let fixture = Fixture::new("dead").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(2));
+    let (fixture, ours) = start_built("dead", |queue| queue.max_attempts(2)).await;
     let id = ours.push("poison").await.unwrap();
     for _ in 0..2 {
         pop(&ours).await.nack().await.unwrap();
@@ -169,8 +162,7 @@ async fn dead_letters_can_be_redriven() {
 
 #[tokio::test]
 async fn a_bounded_queue_makes_a_push_wait() {
-    let fixture = Fixture::new("bounded").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.capacity(2));
+    let (fixture, ours) = start_built("bounded", |queue| queue.capacity(2)).await;
     ours.push_all(["a", "b"]).await.unwrap();
     assert!(ours.try_push("c").await.is_err());
     let waiting = tokio::spawn({
@@ -204,13 +196,7 @@ async fn keys_and_results_are_forgotten_after_their_time() {
     })
     .await;
     assert_ne!(ours.push(keyed()).await.unwrap(), id);
-    within(PATIENCE, "an item", waiting)
-        .await
-        .unwrap()
-        .unwrap()
-        .ack()
-        .await
-        .unwrap();
+    popped(waiting).await.ack().await.unwrap();
     clean(&fixture, [ours]).await;
 }
 
@@ -222,8 +208,7 @@ async fn turnover_counts_what_live_handles_did() {
 
 /// False if it took longer than what counts certainly.
 async fn turns_over_in_time() -> bool {
-    let fixture = Fixture::new("turnover").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("turnover").await;
     let [ours, watcher] = connect_each(&fixture).await.map(|zk| queue(&zk));
     let theirs = queue(&zk);
     let mut seen = Vec::new();

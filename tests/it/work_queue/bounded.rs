@@ -8,25 +8,21 @@ use zookeeper_recipes::Error;
 use zookeeper_recipes::queue::{NewItem, PushError, PushOptions, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, built, clean, drain, pop, queue, text, until_silent};
+use super::{PATH, built, clean, drain, pop, queue, start_built, text, until_silent};
 use crate::support::cost::Counted;
-use crate::support::{PATIENCE, connect, elapsed};
+use crate::support::{PATIENCE, connect, elapsed, start, start_each};
 
 const CAPACITY: usize = 10;
 
-/// The same bounded queue in several sessions.
-async fn bounded(fixture: &Fixture, capacity: u64) -> [WorkQueue; 3] {
-    [
-        built(&connect(fixture).await, |queue| queue.capacity(capacity)),
-        built(&connect(fixture).await, |queue| queue.capacity(capacity)),
-        built(&connect(fixture).await, |queue| queue.capacity(capacity)),
-    ]
+/// A fresh chroot, and the same bounded queue in several sessions.
+async fn start_bounded(name: &str, capacity: u64) -> (Fixture, [WorkQueue; 3]) {
+    let (fixture, sessions) = start_each(name).await;
+    (fixture, sessions.map(|zk| built(&zk, |queue| queue.capacity(capacity))))
 }
 
 #[tokio::test]
 async fn several_sessions_fill_the_queue_exactly() {
-    let fixture = Fixture::new("fill").await;
-    let queues = bounded(&fixture, CAPACITY as u64).await;
+    let (fixture, queues) = start_bounded("fill", CAPACITY as u64).await;
     let pushes = queues.iter().flat_map(|queue| (0..8).map(move |_| queue.try_push("a")));
     let pushed = within(PATIENCE, "answers", future::join_all(pushes)).await;
     let full = PushError::QueueFull {
@@ -55,8 +51,7 @@ async fn several_sessions_fill_the_queue_exactly() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn capacity_holds_under_load_from_several_sessions() {
     const EACH: usize = 60;
-    let fixture = Fixture::new("capacity").await;
-    let queues = bounded(&fixture, CAPACITY as u64).await;
+    let (fixture, queues) = start_bounded("capacity", CAPACITY as u64).await;
     // Counted late and discounted early: never more than there really are.
     let (there, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let produce = async |queue: &WorkQueue| {
@@ -93,8 +88,7 @@ async fn capacity_holds_under_load_from_several_sessions() {
 
 #[tokio::test]
 async fn waiting_producers_are_woken_as_room_comes() {
-    let fixture = Fixture::new("waiting").await;
-    let queues = bounded(&fixture, 2).await;
+    let (fixture, queues) = start_bounded("waiting", 2).await;
     queues[0].push_all(["a", "b"]).await.unwrap();
     let waiting: Vec<_> = queues
         .iter()
@@ -122,8 +116,7 @@ async fn waiting_producers_are_woken_as_room_comes() {
 #[tokio::test]
 async fn room_wakes_the_first_producer_in_line() {
     const PRODUCERS: usize = 6;
-    let fixture = Fixture::new("line of producers").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.capacity(1));
+    let (fixture, ours) = start_built("line of producers", |queue| queue.capacity(1)).await;
     ours.push("first").await.unwrap();
     let mut producers = Vec::new();
     for number in 0..PRODUCERS {
@@ -162,8 +155,7 @@ async fn room_wakes_the_first_producer_in_line() {
 
 #[tokio::test]
 async fn deaths_and_smaller_needs_wake_a_producer() {
-    let fixture = Fixture::new("dies").await;
-    let [ours, theirs, _] = bounded(&fixture, 3).await;
+    let (fixture, [ours, theirs, _]) = start_bounded("dies", 3).await;
     ours.push_all(["a", "b", "c"]).await.unwrap();
     let waiting = tokio::spawn({
         let theirs = theirs.clone();
@@ -186,8 +178,7 @@ async fn deaths_and_smaller_needs_wake_a_producer() {
 
 #[tokio::test]
 async fn oversized_batches_and_other_capacities_are_refused() {
-    let fixture = Fixture::new("never").await;
-    let [ours, theirs, _] = bounded(&fixture, 2).await;
+    let (fixture, [ours, theirs, _]) = start_bounded("never", 2).await;
     let path = ours.path().to_owned();
     let never = PushError::NeverFits {
         path,
@@ -215,8 +206,7 @@ async fn oversized_batches_and_other_capacities_are_refused() {
 
 #[tokio::test]
 async fn a_queue_that_was_made_unbounded_stays_so() {
-    let fixture = Fixture::new("unbounded").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("unbounded").await;
     let ours = queue(&zk);
     ours.push("a").await.unwrap();
     let mismatch = within(PATIENCE, "an answer", built(&zk, |queue| queue.capacity(3)).push("b")).await;
@@ -230,8 +220,7 @@ async fn a_queue_that_was_made_unbounded_stays_so() {
 
 #[tokio::test]
 async fn a_timed_out_push_is_never_pushed() {
-    let fixture = Fixture::new("push_timeout").await;
-    let [ours, theirs, _] = bounded(&fixture, 1).await;
+    let (fixture, [ours, theirs, _]) = start_bounded("push_timeout", 1).await;
     ours.push("a").await.unwrap();
     let limit = Duration::from_millis(300);
     assert_eq!(elapsed(theirs.push_timeout("in vain", limit).await), Some(limit));
@@ -254,8 +243,7 @@ async fn a_timed_out_push_is_never_pushed() {
 /// A push that has been done needs no room, however often it is repeated.
 #[tokio::test]
 async fn a_full_queue_still_knows_its_keys() {
-    let fixture = Fixture::new("full and keyed").await;
-    let [ours, theirs, _] = bounded(&fixture, 2).await;
+    let (fixture, [ours, theirs, _]) = start_bounded("full and keyed", 2).await;
     let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
     let a = ours.push(keyed("a")).await.unwrap();
     assert_eq!(ours.push(keyed("a")).await.unwrap(), a);
@@ -275,8 +263,7 @@ async fn a_full_queue_still_knows_its_keys() {
 /// Otherwise two steps that wait for each other's room would wait for ever.
 #[tokio::test]
 async fn next_steps_go_into_a_full_queue() {
-    let fixture = Fixture::new("full, next step").await;
-    let [ours, theirs, _] = bounded(&fixture, 1).await;
+    let (fixture, [ours, theirs, _]) = start_bounded("full, next step", 1).await;
     ours.push("first").await.unwrap();
     pop(&ours).await.ack_then(["second", "third"]).await.unwrap();
     assert!(theirs.try_push("d").await.is_err());

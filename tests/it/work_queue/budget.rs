@@ -6,6 +6,7 @@ use futures::future;
 use zookeeper_recipes::queue::{Delivery, WorkQueue};
 use zookeeper_testkit::{Counts, Fixture, Op, eventually, within};
 
+use super::popped;
 use crate::support::cost::Counted;
 use crate::support::{PATIENCE, connect};
 
@@ -153,13 +154,7 @@ async fn a_busy_pop_is_one_round_trip() {
     .await;
     assert_is_pop(&essential(&counted.proxy.requests().without_heartbeats()));
     counted.proxy.heal();
-    within(PATIENCE, "an item", popping)
-        .await
-        .unwrap()
-        .unwrap()
-        .ack()
-        .await
-        .unwrap();
+    popped(popping).await.ack().await.unwrap();
     finish(&fixture, vec![queue]).await;
 }
 

@@ -9,9 +9,9 @@ use zookeeper_recipes::WaitTimeoutError;
 use zookeeper_recipes::queue::{Delivery, ItemId, ItemStatus, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{MOMENT, PATH, claims, clean, drain, pop, queue, text};
+use super::{MOMENT, PATH, claims, clean, drain, pop, start_queue, start_queues, text};
+use crate::support::PATIENCE;
 use crate::support::polls::poll_times;
-use crate::support::{PATIENCE, connect};
 
 /// Drops what `call` makes after each number of polls, and after ever more time on its way, until it is done before that.
 async fn drop_everywhere<T, F: Future<Output = T>>(call: impl Fn() -> F, after: impl AsyncFn(Option<T>)) -> usize {
@@ -50,8 +50,7 @@ async fn until_idle(fixture: &Fixture) {
 
 #[tokio::test]
 async fn a_dropped_push_pushes_at_most_once() {
-    let fixture = Fixture::new("push dropped").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("push dropped").await;
     let after = async |pushed: Option<ItemId>| {
         // What was on its way is behind this push, or before it.
         ours.push("behind").await.unwrap();
@@ -67,8 +66,7 @@ async fn a_dropped_push_pushes_at_most_once() {
 
 #[tokio::test]
 async fn a_dropped_pop_leaves_the_item_untried() {
-    let fixture = Fixture::new("pop dropped").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("pop dropped").await;
     ours.push("a").await.unwrap();
     let after = async |popped: Option<Delivery>| {
         let item = match popped {
@@ -92,8 +90,7 @@ async fn a_dropped_pop_leaves_the_item_untried() {
 
 #[tokio::test]
 async fn a_pop_dropped_while_waiting_leaves_the_line() {
-    let fixture = Fixture::new("pop dropped in line").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("pop dropped in line").await;
     let after = async |popped: Option<Option<Delivery>>| {
         assert!(popped.flatten().is_none(), "there is nothing");
         until_idle(&fixture).await;
@@ -108,8 +105,7 @@ async fn a_pop_dropped_while_waiting_leaves_the_line() {
 
 #[tokio::test]
 async fn a_dropped_batch_leaves_items_untried_and_ordered() {
-    let fixture = Fixture::new("pop_batch dropped").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("pop_batch dropped").await;
     let items = ["a", "b", "c", "d", "e"];
     theirs.push_all(items).await.unwrap();
     let after = async |popped: Option<Vec<Delivery>>| {
@@ -138,8 +134,7 @@ async fn a_dropped_batch_leaves_items_untried_and_ordered() {
 
 #[tokio::test]
 async fn a_dropped_stream_gives_unyielded_items_back_untried() {
-    let fixture = Fixture::new("stream dropped").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("stream dropped").await;
     for yielded in [0, 1, 5] {
         for prefetch in [1, 4, 100] {
             theirs.push_all((0..10).map(|number| number.to_string())).await.unwrap();
@@ -178,8 +173,7 @@ async fn settled(ours: &WorkQueue, id: &ItemId) -> ItemStatus {
 
 #[tokio::test]
 async fn a_dropped_ack_acknowledges_only_once_polled() {
-    let fixture = Fixture::new("ack dropped").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("ack dropped").await;
     for polls in 0..3 {
         let id = theirs.push("a").await.unwrap();
         let delivery = pop(&ours).await;
@@ -210,8 +204,7 @@ async fn a_dropped_ack_acknowledges_only_once_polled() {
 
 #[tokio::test]
 async fn a_dropped_nack_still_gives_back() {
-    let fixture = Fixture::new("nack dropped").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("nack dropped").await;
     for polls in 0..3 {
         let id = theirs.push("a").await.unwrap();
         poll_times(pin!(pop(&ours).await.nack()), polls).await;
@@ -229,8 +222,7 @@ async fn a_dropped_nack_still_gives_back() {
 
 #[tokio::test]
 async fn a_timed_out_pop_has_left_the_line() {
-    let fixture = Fixture::new("out of time").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("out of time").await;
     let popped = within(PATIENCE, "the limit", ours.pop_timeout(Duration::from_millis(100))).await;
     assert!(matches!(popped, Err(WaitTimeoutError::Elapsed { .. })));
     assert_eq!(

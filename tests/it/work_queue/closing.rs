@@ -8,13 +8,12 @@ use zookeeper_recipes::zookeeper_client as zk;
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
 use super::foreign::{denied, guard};
-use super::{PATH, built, clean, drain, pop, queue, text};
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use super::{PATH, clean, drain, pop, queue, start_built, start_proxied_queues, start_queue, start_queues, text};
+use crate::support::{PATIENCE, connect};
 
 #[tokio::test]
 async fn a_handle_that_was_never_used_closes() {
-    let fixture = Fixture::new("unused").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("unused").await;
     within(PATIENCE, "it closes", ours.close()).await;
     within(PATIENCE, "it closes again", ours.close()).await;
     assert!(matches!(ours.try_pop().await, Err(Error::Closed)));
@@ -24,12 +23,7 @@ async fn a_handle_that_was_never_used_closes() {
 
 #[tokio::test]
 async fn each_close_waits_for_what_was_acknowledged() {
-    let fixture = Fixture::new("two closes").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, theirs) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, theirs]) = start_proxied_queues("two closes").await;
     theirs.push("a").await.unwrap();
     let delivery = pop(&ours).await;
     let held = proxy.inject(When::request(Op::Multi).path("o-"), Injection::SilenceReply);
@@ -84,8 +78,7 @@ async fn work_that_ends_a_shutdown_may_push() {
 /// One that may not stand in the line of producers.
 #[tokio::test]
 async fn a_producer_that_is_refused_is_told() {
-    let fixture = Fixture::new("refused producer").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.capacity(1));
+    let (fixture, ours) = start_built("refused producer", |queue| queue.capacity(1)).await;
     ours.push("a").await.unwrap();
     guard(&fixture, &format!("{PATH}/producers"), zk::Permission::READ, b"").await;
     let refused = within(PATIENCE, "an error", ours.push("b")).await.unwrap_err();
@@ -101,8 +94,7 @@ async fn a_producer_that_is_refused_is_told() {
 
 #[tokio::test]
 async fn a_stream_yields_nothing_once_closed() {
-    let fixture = Fixture::new("closed stream").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("closed stream").await;
     let items: Vec<String> = (0..40).map(|number| format!("{number:02}")).collect();
     theirs.push_all(items.clone()).await.unwrap();
     let mut deliveries = ours.deliveries(32);
@@ -123,8 +115,7 @@ async fn a_stream_yields_nothing_once_closed() {
 
 #[tokio::test]
 async fn a_worker_begins_nothing_once_closed() {
-    let fixture = Fixture::new("closed worker").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("closed worker").await;
     theirs.push_all((0..40).map(|number| number.to_string())).await.unwrap();
     let (begun, first) = oneshot::channel();
     let (let_go, go_on) = oneshot::channel::<()>();

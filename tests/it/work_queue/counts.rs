@@ -7,7 +7,7 @@ use zookeeper_testkit::{Fixture, Op, Request, eventually, within};
 use super::{PATH, batch, built, claims, clean, pop, queue};
 use crate::support::cost::Counted;
 use crate::support::sessions::session_of;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, start};
 
 /// t10: a pop beside 2,000 open claims costs what a pop costs beside none, and acknowledging them is linear.
 #[tokio::test]
@@ -84,8 +84,7 @@ async fn failures_are_not_isolated_at_their_last_attempt() {
 #[tokio::test]
 async fn items_lost_on_their_last_attempt_die() {
     const ITEMS: usize = 500;
-    let fixture = Fixture::new("lost last").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("lost last").await;
     let ours = built(&zk, |queue| queue.max_attempts(1));
     // One after the other, so that each stands alone.
     for number in 0..ITEMS {
@@ -124,8 +123,7 @@ async fn items_lost_on_their_last_attempt_die() {
 #[tokio::test]
 async fn a_dead_consumers_thousand_claims_free_at_once() {
     const ITEMS: usize = 1_000;
-    let fixture = Fixture::new("t18").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("t18").await;
     let ours = queue(&zk);
     for part in 0..10 {
         future::try_join_all((0..100).map(|number| {

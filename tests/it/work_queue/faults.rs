@@ -9,14 +9,13 @@ use zookeeper_recipes::zookeeper_client::CreateMode;
 use zookeeper_recipes::{Coordinator, Error, LossReason, Lost};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{MOMENT, built, clean, drain, pop, popped, queue, text, until_silent, wait_in_line};
+use super::{MOMENT, built, clean, drain, pop, popped, queue, start_queue, text, until_silent, wait_in_line};
 use crate::support::sessions::{assert_expired, expire, expire_unseen};
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, start_each, start_proxied};
 
 #[tokio::test]
 async fn a_waiting_consumer_survives_its_session() {
-    let fixture = Fixture::new("expiry while waiting").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("expiry while waiting").await;
     let (ours, theirs) = (queue(&zk), queue(&other));
     let waiting = wait_in_line(&fixture, &ours, 1).await;
     expire(&fixture, &zk).await;
@@ -56,8 +55,7 @@ async fn a_dead_consumers_items_move_at_once() {
 
 #[tokio::test]
 async fn a_dropped_coordinators_items_move_on() {
-    let fixture = Fixture::new("dropped in mid-work").await;
-    let theirs = queue(&connect(&fixture).await);
+    let (fixture, theirs) = start_queue("dropped in mid-work").await;
     for how in ["dropped", "closed"] {
         let zk = connect(&fixture).await;
         theirs.push(how).await.unwrap();
@@ -84,8 +82,7 @@ async fn a_dropped_coordinators_items_move_on() {
 
 #[tokio::test]
 async fn a_closed_coordinator_ends_whoever_waits() {
-    let fixture = Fixture::new("closed while waiting").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("closed while waiting").await;
     let (ours, theirs) = (
         built(&zk, |queue| queue.capacity(1)),
         built(&other, |queue| queue.capacity(1)),
@@ -111,8 +108,7 @@ async fn a_closed_coordinator_ends_whoever_waits() {
 
 #[tokio::test]
 async fn a_stuck_consumers_late_ack_fails() {
-    let fixture = Fixture::new("claim timeout").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("claim timeout").await;
     let (stuck, theirs) = (built(&zk, |queue| queue.claim_timeout(MOMENT)), queue(&other));
     let id = stuck.push("a").await.unwrap();
     let late = pop(&stuck).await;
@@ -205,9 +201,7 @@ async fn work_goes_on_after_a_server_crash() {
 
 #[tokio::test]
 async fn a_silent_consumer_loses_its_items_in_time() {
-    let fixture = Fixture::new("silent").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, Duration::from_secs(2)).await;
+    let (fixture, proxy, zk) = start_proxied("silent", Duration::from_secs(2)).await;
     let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
     theirs.push("a").await.unwrap();
     let silent = pop(&ours).await;

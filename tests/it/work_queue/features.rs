@@ -9,9 +9,9 @@ use zookeeper_recipes::queue::{
 };
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{built, clean, drain, pop, popped, queue, text};
+use super::{built, clean, drain, pop, popped, queue, start_built, start_queue, start_queues, text};
 use crate::support::sessions::session_of;
-use crate::support::{PATIENCE, connect};
+use crate::support::{PATIENCE, connect, start};
 
 fn grouped(item: &str, group: &str) -> NewItem {
     NewItem::new(item.to_owned()).with(PushOptions::new().group(group))
@@ -30,8 +30,7 @@ async fn no_group_is_left(fixture: &Fixture) {
 
 #[tokio::test]
 async fn items_of_a_group_come_singly_in_order() {
-    let fixture = Fixture::new("groups").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("groups").await;
     for item in ["a1", "a2", "b1", "a3"] {
         ours.push(grouped(item, &item[..1])).await.unwrap();
     }
@@ -112,8 +111,7 @@ async fn groups_stay_in_order_among_several_consumers() {
 
 #[tokio::test]
 async fn a_group_survives_its_consumer() {
-    let fixture = Fixture::new("group and loss").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("group and loss").await;
     let (ours, theirs) = (
         built(&zk, |queue| queue.max_attempts(2)),
         queue(&connect(&fixture).await),
@@ -141,8 +139,7 @@ async fn a_group_survives_its_consumer() {
 
 #[tokio::test]
 async fn a_group_waits_with_its_first_item() {
-    let fixture = Fixture::new("group and delay").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("group and delay").await;
     let delayed = PushOptions::new().group("a").delay(Duration::from_secs(1));
     assert_eq!(ours.push_with("x", delayed).await, Err(PushError::DelayedGroup));
     ours.push_all([grouped("a1", "a"), grouped("a2", "a"), grouped("b1", "b")])
@@ -208,8 +205,7 @@ async fn a_nack_follows_the_retry_policy() {
 
 #[tokio::test]
 async fn each_end_of_an_item_has_a_result() {
-    let fixture = Fixture::new("outcomes").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("outcomes").await;
     for keeps in [false, true] {
         let options = || {
             if keeps {
@@ -251,8 +247,7 @@ async fn each_end_of_an_item_has_a_result() {
 
 #[tokio::test]
 async fn only_waiting_items_can_be_cancelled() {
-    let fixture = Fixture::new("cancel").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("cancel").await;
     let single = ours.push("single").await.unwrap();
     let several = ours.push_all(["a", "b", "c", "d"]).await.unwrap();
     let delayed = ours
@@ -281,8 +276,7 @@ async fn only_waiting_items_can_be_cancelled() {
 
 #[tokio::test]
 async fn a_paused_queue_delivers_nothing() {
-    let fixture = Fixture::new("pause").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("pause").await;
     ours.push("a").await.unwrap();
     let held = pop(&theirs).await;
     ours.pause().await.unwrap();
@@ -304,8 +298,7 @@ async fn a_paused_queue_delivers_nothing() {
 
 #[tokio::test]
 async fn numbers_say_what_a_queue_holds() {
-    let fixture = Fixture::new("stats").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(1));
+    let (fixture, ours) = start_built("stats", |queue| queue.max_attempts(1)).await;
     let empty = ours.stats().await.unwrap();
     assert_eq!((empty.ready, empty.claimed, empty.oldest), (0, 0, None));
     ours.push_all(["a", "b", "c", "d", "e"]).await.unwrap();
@@ -343,8 +336,7 @@ async fn numbers_say_what_a_queue_holds() {
 #[tokio::test]
 async fn dead_letters_are_paged_and_redriven_together() {
     const ITEMS: usize = 150;
-    let fixture = Fixture::new("dead pages").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(1));
+    let (fixture, ours) = start_built("dead pages", |queue| queue.max_attempts(1)).await;
     ours.push_all((0..ITEMS).map(|number| format!("{number:03}")))
         .await
         .unwrap();
@@ -375,8 +367,7 @@ async fn dead_letters_are_paged_and_redriven_together() {
 /// An old item of low priority comes before new urgent ones.
 #[tokio::test]
 async fn aging_lets_low_priorities_through() {
-    let fixture = Fixture::new("aging").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.aging(Duration::from_millis(10)));
+    let (fixture, ours) = start_built("aging", |queue| queue.aging(Duration::from_millis(10))).await;
     ours.push_with("old", PushOptions::new().priority(120)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     ours.push_with("urgent", PushOptions::new().priority(100))

@@ -12,7 +12,7 @@ use zookeeper_recipes::{ConnectOptions, Coordinator, Error};
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::bad_input::{GUID, write};
-use super::{PATH, built, clean, drain, pop, queue, text};
+use super::{PATH, built, clean, drain, pop, queue, start_built, start_queue, text};
 use crate::support::cost::Counted;
 use crate::support::{LONG, PATIENCE, connect};
 
@@ -149,8 +149,7 @@ async fn unreadable_items_become_dead_letters_whole() {
 
 #[tokio::test]
 async fn a_foreign_key_is_an_error_naming_it() {
-    let fixture = Fixture::new("foreign key").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("foreign key").await;
     let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
     ours.push(keyed("4711")).await.unwrap();
     let tree = fixture.tree().await;
@@ -191,8 +190,7 @@ async fn every_call_fails(queue: &WorkQueue, expected: impl Fn(&Error) -> bool) 
 
 #[tokio::test]
 async fn a_foreign_node_is_refused_and_untouched() {
-    let fixture = Fixture::new("foreign root").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("foreign root").await;
     write(&fixture, PATH, b"127.0.0.1").await;
     every_call_fails(
         &ours,
@@ -212,8 +210,7 @@ async fn a_foreign_node_is_refused_and_untouched() {
 
 #[tokio::test]
 async fn an_empty_node_becomes_the_queue() {
-    let fixture = Fixture::new("made").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.capacity(2));
+    let (fixture, ours) = start_built("made", |queue| queue.capacity(2)).await;
     write(&fixture, PATH, b"").await;
     ours.push_all(["a", "b"]).await.unwrap();
     assert!(matches!(
@@ -232,8 +229,7 @@ async fn an_empty_node_becomes_the_queue() {
 
 #[tokio::test]
 async fn an_ephemeral_node_is_no_queue() {
-    let fixture = Fixture::new("ephemeral root").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("ephemeral root").await;
     write(&fixture, "/queues/other", b"").await;
     let options = zk::CreateMode::Ephemeral.with_acls(zk::Acls::anyone_all());
     fixture.raw().create(PATH, b"", &options).await.unwrap();

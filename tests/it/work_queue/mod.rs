@@ -34,7 +34,7 @@ use zookeeper_recipes::queue::{Delivery, WorkQueue, WorkQueueBuilder};
 use zookeeper_recipes::{Coordinator, Error};
 use zookeeper_testkit::{Fixture, Proxy, eventually, within};
 
-use crate::support::PATIENCE;
+use crate::support::{LONG, PATIENCE, connect, start, start_each, start_proxied};
 
 const PATH: &str = "/queues/recharges";
 
@@ -45,6 +45,37 @@ fn queue(zk: &Coordinator) -> WorkQueue {
 /// A queue with options.
 fn built(zk: &Coordinator, options: impl FnOnce(WorkQueueBuilder) -> WorkQueueBuilder) -> WorkQueue {
     options(WorkQueue::builder(zk, PATH)).build().unwrap()
+}
+
+/// A fresh chroot, and a queue in it.
+async fn start_queue(name: &str) -> (Fixture, WorkQueue) {
+    let (fixture, zk) = start(name).await;
+    (fixture, queue(&zk))
+}
+
+/// A fresh chroot, and the same queue in two sessions.
+async fn start_queues(name: &str) -> (Fixture, [WorkQueue; 2]) {
+    let (fixture, sessions) = start_each(name).await;
+    (fixture, sessions.map(|zk| queue(&zk)))
+}
+
+/// A fresh chroot, and a queue with options in it.
+async fn start_built(name: &str, options: impl FnOnce(WorkQueueBuilder) -> WorkQueueBuilder) -> (Fixture, WorkQueue) {
+    let (fixture, zk) = start(name).await;
+    (fixture, built(&zk, options))
+}
+
+/// A fresh chroot, and a queue in it whose session is behind a proxy.
+async fn start_proxied_queue(name: &str) -> (Fixture, Proxy, WorkQueue) {
+    let (fixture, proxy, zk) = start_proxied(name, LONG).await;
+    (fixture, proxy, queue(&zk))
+}
+
+/// As [`start_proxied_queue`], and the same queue in a session that is behind none.
+async fn start_proxied_queues(name: &str) -> (Fixture, Proxy, [WorkQueue; 2]) {
+    let (fixture, proxy, ours) = start_proxied_queue(name).await;
+    let theirs = queue(&connect(&fixture).await);
+    (fixture, proxy, [ours, theirs])
 }
 
 async fn pop(queue: &WorkQueue) -> Delivery {

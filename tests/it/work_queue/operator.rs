@@ -6,8 +6,8 @@ use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Error, LossReason, Lost};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, claims, clean, drain, pop, queue, text};
-use crate::support::{PATIENCE, connect};
+use super::{PATH, claims, clean, drain, pop, start_queue, start_queues, text};
+use crate::support::PATIENCE;
 
 async fn delete(fixture: &Fixture, path: &str) {
     fixture.raw().delete(path, None).await.unwrap();
@@ -57,8 +57,7 @@ const REMOVED: AckError = AckError::Lost(Lost {
 
 #[tokio::test]
 async fn a_deleted_claim_takes_its_items_away() {
-    let fixture = Fixture::new("claim deleted").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("claim deleted").await;
     ours.push_all(["a", "b"]).await.unwrap();
     let mut held = within(PATIENCE, "items", ours.pop_batch(2)).await.unwrap();
     let waiting = wait_in_line(&fixture, &theirs).await;
@@ -76,8 +75,7 @@ async fn a_deleted_claim_takes_its_items_away() {
 /// The claim is gone and its consumer does not know it yet: it is the transaction that refuses the ack.
 #[tokio::test]
 async fn an_ack_within_a_deleted_claim_is_refused() {
-    let fixture = Fixture::new("claim deleted before an ack").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("claim deleted before an ack").await;
     ours.push_all(["a", "b"]).await.unwrap();
     let mut held = within(PATIENCE, "items", ours.pop_batch(2)).await.unwrap();
     delete(&fixture, held[0].path()).await;
@@ -89,8 +87,7 @@ async fn an_ack_within_a_deleted_claim_is_refused() {
 
 #[tokio::test]
 async fn a_held_item_deleted_is_a_loss() {
-    let fixture = Fixture::new("claimed deleted").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("claimed deleted").await;
     ours.push("a").await.unwrap();
     let held = pop(&ours).await;
     delete(&fixture, &opened_of(held.path())).await;
@@ -106,8 +103,7 @@ async fn a_held_item_deleted_is_a_loss() {
 
 #[tokio::test]
 async fn the_queue_goes_on_without_deleted_parts() {
-    let fixture = Fixture::new("deleted").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("deleted").await;
     let block = format!("{PATH}/lanes/100/0");
     for part in [
         "segment",
@@ -146,8 +142,7 @@ async fn the_queue_goes_on_without_deleted_parts() {
 
 #[tokio::test]
 async fn idle_consumers_survive_deletions_by_an_operator() {
-    let fixture = Fixture::new("deleted while waiting").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("deleted while waiting").await;
     for part in ["place", "/consumers", "/bell", ""] {
         let waiting = wait_in_line(&fixture, &ours).await;
         let path = match part {
@@ -177,8 +172,7 @@ async fn idle_consumers_survive_deletions_by_an_operator() {
 
 #[tokio::test]
 async fn an_ack_into_a_deleted_queue_fails() {
-    let fixture = Fixture::new("queue deleted while holding").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("queue deleted while holding").await;
     ours.push("a").await.unwrap();
     let held = pop(&ours).await;
     delete_all(&fixture, PATH).await;
@@ -191,8 +185,7 @@ async fn an_ack_into_a_deleted_queue_fails() {
 /// What is pushed together travels together, but fails alone.
 #[tokio::test]
 async fn a_foreign_key_fails_its_producer_alone() {
-    let fixture = Fixture::new("foreign key").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("foreign key").await;
     let keyed = |key: &str| NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
     ours.push(keyed("bad")).await.unwrap();
     let tree = fixture.tree().await;
@@ -225,8 +218,7 @@ async fn a_foreign_key_fails_its_producer_alone() {
 
 #[tokio::test]
 async fn foreign_nodes_in_the_directories_are_left_alone() {
-    let fixture = Fixture::new("foreign children").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("foreign children").await;
     ours.push("a").await.unwrap();
     pop(&ours).await.nack().await.unwrap();
     let options = CreateMode::Persistent.with_acls(Acls::anyone_all());

@@ -7,7 +7,7 @@ use futures::future;
 use zookeeper_recipes::queue::{Delivery, ItemId, ItemStatus, NewItem, PushOptions, WorkQueue};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{A_WHILE, MOMENT, PATH, clean, drain, pop, queue, text};
+use super::{A_WHILE, MOMENT, PATH, clean, drain, pop, queue, start_queue, start_queues, text};
 use crate::support::{PATIENCE, connect};
 
 fn item(text: &str, options: PushOptions) -> NewItem {
@@ -75,8 +75,7 @@ async fn priority_beats_due_time_beats_arrival() {
 
 #[tokio::test]
 async fn what_is_given_back_keeps_its_place() {
-    let fixture = Fixture::new("place").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("place").await;
     let all = ["1", "2", "3", "4", "5", "6"];
     for item in all {
         ours.push(item).await.unwrap();
@@ -98,8 +97,7 @@ async fn what_is_given_back_keeps_its_place() {
 /// What is given back together may have been apart in line.
 #[tokio::test]
 async fn items_given_back_together_keep_their_places() {
-    let fixture = Fixture::new("apart").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("apart").await;
     for most in [1, 2, 3, 128] {
         let all = ["1", "2", "3", "4", "5", "6"];
         for item in all {
@@ -124,8 +122,7 @@ async fn items_given_back_together_keep_their_places() {
 
 #[tokio::test]
 async fn a_lost_consumers_items_keep_their_place() {
-    let fixture = Fixture::new("lost").await;
-    let theirs = queue(&connect(&fixture).await);
+    let (fixture, theirs) = start_queue("lost").await;
     for waits in [true, false] {
         let zk = connect(&fixture).await;
         let ours = queue(&zk);
@@ -149,8 +146,7 @@ async fn a_lost_consumers_items_keep_their_place() {
 /// Curator puts it back without its priority.
 #[tokio::test]
 async fn an_item_put_off_keeps_priority_and_key() {
-    let fixture = Fixture::new("nack after").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("nack after").await;
     let urgent = || item("urgent", PushOptions::new().priority(1).key("4711"));
     let id = ours.push(urgent()).await.unwrap();
     ours.push(item("normal", PushOptions::new())).await.unwrap();

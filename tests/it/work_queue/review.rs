@@ -7,9 +7,12 @@ use zookeeper_recipes::queue::{Delivery, ItemStatus, PushOptions};
 use zookeeper_recipes::{Error, LossReason};
 use zookeeper_testkit::{Fixture, Injection, Op, When, eventually, within};
 
-use super::{batch, built, clean, drain, pop, popped, queue, text, wait_in_line};
+use super::{
+    batch, built, clean, drain, pop, popped, queue, start_built, start_proxied_queues, start_queue, start_queues, text,
+    wait_in_line,
+};
 use crate::support::sessions::session_of;
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use crate::support::{LONG, PATIENCE, connect, connect_to, start};
 
 /// t23: the deadline of a claim is part of its hold, also behind a silent link.
 #[tokio::test]
@@ -65,8 +68,7 @@ async fn an_extended_claim_is_not_taken_over() {
 #[tokio::test]
 async fn hundreds_that_are_given_back_stay_in_order() {
     const ITEMS: usize = 300;
-    let fixture = Fixture::new("t01 t02").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("t01 t02").await;
     let payload = "x".repeat(1_500);
     for part in 0..3 {
         let items = (part * 100..(part + 1) * 100).map(|number| format!("{number:03} {payload}"));
@@ -86,8 +88,7 @@ async fn hundreds_that_are_given_back_stay_in_order() {
 /// t03: the status of an item that is done is told, however busy the queue is.
 #[tokio::test]
 async fn a_busy_queue_tells_of_done_items() {
-    let fixture = Fixture::new("t03").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("t03").await;
     let done = ours.push("done").await.unwrap();
     pop(&ours).await.ack().await.unwrap();
     let busy = async {
@@ -115,12 +116,7 @@ async fn a_busy_queue_tells_of_done_items() {
 /// t05: a delay does not begin at a time that a lost reply told late.
 #[tokio::test]
 async fn a_lost_reply_does_not_shorten_a_delay() {
-    let fixture = Fixture::new("t05").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, theirs) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, theirs]) = start_proxied_queues("t05").await;
     ours.push("warm").await.unwrap();
     pop(&theirs).await.ack().await.unwrap();
     let fault = proxy.inject(When::request(Op::Multi).path("/lanes/"), Injection::LoseReply);
@@ -154,12 +150,7 @@ async fn a_lost_reply_does_not_shorten_a_delay() {
 /// t07: a claim that comes too late for one pop belongs to the next one.
 #[tokio::test]
 async fn short_pop_timeouts_get_items() {
-    let fixture = Fixture::new("t07").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, theirs) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, theirs]) = start_proxied_queues("t07").await;
     theirs.push_all(["a", "b", "c"]).await.unwrap();
     pop(&ours).await.ack().await.unwrap();
     proxy.delay(Duration::from_millis(40));
@@ -182,8 +173,7 @@ async fn short_pop_timeouts_get_items() {
 /// t08: a handle that knows nothing of an option does not change it.
 #[tokio::test]
 async fn a_plain_handle_keeps_the_queues_options() {
-    let fixture = Fixture::new("t08").await;
-    let bounded = built(&connect(&fixture).await, |queue| queue.capacity(1).max_attempts(2));
+    let (fixture, bounded) = start_built("t08", |queue| queue.capacity(1).max_attempts(2)).await;
     bounded.push("a").await.unwrap();
     let plain = queue(&connect(&fixture).await);
     assert!(plain.try_push("b").await.is_err());
@@ -211,8 +201,7 @@ async fn a_plain_handle_keeps_the_queues_options() {
 /// t09: numbers of blocks do not begin again, so that an old view does not deliver out of order.
 #[tokio::test]
 async fn an_idle_time_does_not_change_the_order() {
-    let fixture = Fixture::new("t09").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("t09").await;
     for round in 0..3 {
         for number in 0..210 {
             ours.push(format!("{round} {number:03}")).await.unwrap();
@@ -227,8 +216,7 @@ async fn an_idle_time_does_not_change_the_order() {
 /// A poison item that kills its consumers takes no other item with it.
 #[tokio::test]
 async fn a_lost_item_gets_its_last_attempt_alone() {
-    let fixture = Fixture::new("isolated").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("isolated").await;
     let ours = built(&zk, |queue| queue.max_attempts(2));
     ours.push_all(["poison", "beside", "next"]).await.unwrap();
     let held = batch(&ours, 2).await;
@@ -254,12 +242,7 @@ async fn a_lost_item_gets_its_last_attempt_alone() {
 /// t15: closing gives back what was fetched ahead, and no attempt is spent.
 #[tokio::test]
 async fn closing_spends_no_attempt_of_prefetched_items() {
-    let fixture = Fixture::new("t15").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let (ours, theirs) = (
-        queue(&connect_to(&servers, LONG).await),
-        queue(&connect(&fixture).await),
-    );
+    let (fixture, proxy, [ours, theirs]) = start_proxied_queues("t15").await;
     theirs
         .push_all((0..40).map(|number| format!("{number:02}")))
         .await
@@ -332,8 +315,7 @@ async fn emptied_slots_do_not_make_a_pop_expensive() {
 /// t20: the stream of a closed coordinator ends.
 #[tokio::test]
 async fn the_stream_of_a_closed_coordinator_ends() {
-    let fixture = Fixture::new("t20").await;
-    let zk = connect(&fixture).await;
+    let (_fixture, zk) = start("t20").await;
     let ours = queue(&zk);
     let mut deliveries = ours.deliveries(4);
     zk.close().await;

@@ -7,14 +7,13 @@ use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Error, LossReason};
 use zookeeper_testkit::{Fixture, ServerOptions, within};
 
-use super::{MOMENT, PATH, built, clean, drain, pop, queue, text};
-use crate::support::{LONG, PATIENCE, connect, connect_to, session_id};
+use super::{MOMENT, PATH, clean, drain, pop, queue, start_built, start_queue, text};
+use crate::support::{LONG, PATIENCE, connect, connect_to, session_id, start, start_proxied};
 
 /// An item that is given back gets a name without its priority and its time: it goes ahead of all, at once.
 #[tokio::test]
 async fn a_returned_item_keeps_its_priority() {
-    let fixture = Fixture::new("requeue loses priority").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("requeue loses priority").await;
     let urgency = |priority| PushOptions::new().priority(priority);
     let low = ours.push_with("low", urgency(50)).await.unwrap();
     let given_back = pop(&ours).await;
@@ -37,8 +36,7 @@ async fn a_returned_item_keeps_its_priority() {
 /// `DistributedIdQueue` never finds ids that hold what a node name cannot.
 #[tokio::test]
 async fn keys_with_slashes_and_bars_are_found_again() {
-    let fixture = Fixture::new("ids with / and |").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(1));
+    let (fixture, ours) = start_built("ids with / and |", |queue| queue.max_attempts(1)).await;
     for key in ["id/1|2", "id_1_2", "..", "%2f", " é\n"] {
         let keyed = || NewItem::new(key.to_owned()).with(PushOptions::new().key(key));
         let id = ours.push(keyed()).await.unwrap();
@@ -58,8 +56,7 @@ async fn keys_with_slashes_and_bars_are_found_again() {
 /// CURATOR-56: each time that an item is given back, its name grows.
 #[tokio::test]
 async fn curator_56_returned_items_keep_short_names() {
-    let fixture = Fixture::new("CURATOR-56").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(100));
+    let (fixture, ours) = start_built("CURATOR-56", |queue| queue.max_attempts(100)).await;
     let id = ours.push("a").await.unwrap();
     let mut longest = Vec::new();
     for attempt in 1..=10 {
@@ -82,8 +79,7 @@ async fn curator_56_returned_items_keep_short_names() {
 /// CURATOR-225: an item that is given back goes to the end of the line.
 #[tokio::test]
 async fn curator_225_a_returned_item_keeps_its_place() {
-    let fixture = Fixture::new("CURATOR-225").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("CURATOR-225").await;
     ours.push_all(["a", "b"]).await.unwrap();
     ours.push("c").await.unwrap();
     let (first, second) = (pop(&ours).await, pop(&ours).await);
@@ -104,9 +100,7 @@ async fn curator_225_a_returned_item_keeps_its_place() {
 /// CURATOR-336: a consumer is never told that its connection is lost.
 #[tokio::test]
 async fn curator_336_a_consumer_learns_of_its_loss() {
-    let fixture = Fixture::new("CURATOR-336").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, Duration::from_secs(2)).await;
+    let (fixture, proxy, zk) = start_proxied("CURATOR-336", Duration::from_secs(2)).await;
     let ours = queue(&zk);
     ours.push("a").await.unwrap();
     let delivery = pop(&ours).await;
@@ -177,8 +171,7 @@ async fn curator_308_reaped_containers_do_not_stall_consumers() {
 /// CURATOR-116: delayed items are sorted by a clock that goes on while they are.
 #[tokio::test]
 async fn curator_116_delayed_items_come_when_due() {
-    let fixture = Fixture::new("CURATOR-116").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("CURATOR-116").await;
     let delay = |millis| PushOptions::new().delay(Duration::from_millis(millis));
     for millis in [900, 300, 600, 1] {
         ours.push_with(millis.to_string(), delay(millis)).await.unwrap();
@@ -194,8 +187,7 @@ async fn curator_116_delayed_items_come_when_due() {
 /// Netflix/curator#135: a put that fails in the background is silent, and a close waits for it in vain.
 #[tokio::test]
 async fn netflix_135_a_push_that_fails_is_told() {
-    let fixture = Fixture::new("Netflix#135").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("Netflix#135").await;
     let ours = queue(&zk);
     ours.push("a").await.unwrap();
     let too_large = ours.push(vec![0; 1_000_001]).await;

@@ -4,17 +4,15 @@ use zookeeper_recipes::queue::{AckError, ItemStatus};
 use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
-use super::{PATH, claims, clean, drain, pop, queue, text, until_silent};
+use super::{PATH, claims, clean, drain, pop, queue, start_proxied_queue, start_queue, text, until_silent};
 use crate::support::sessions::{expire_unseen, session_of};
-use crate::support::{LONG, PATIENCE, connect, connect_to, session_id};
+use crate::support::{LONG, PATIENCE, connect, connect_to, session_id, start_proxied};
 
 /// CURATOR-605: a second consumer gets the item of one whose session is lost in mid-work, and both finish it. Here it
 /// is delivered again as well, but only the second one's work counts.
 #[tokio::test]
 async fn curator_605_only_one_consumer_finishes_an_item() {
-    let fixture = Fixture::new("CURATOR-605").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("CURATOR-605", LONG).await;
     let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
     let id = theirs.push("a").await.unwrap();
     let first = pop(&ours).await;
@@ -36,9 +34,7 @@ async fn curator_605_only_one_consumer_finishes_an_item() {
 /// `DistributedQueue` deletes the lock of an item by its name: after an expiry, that of the next consumer.
 #[tokio::test]
 async fn a_late_consumer_spares_the_next_claim() {
-    let fixture = Fixture::new("lock deleted by name").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("lock deleted by name", LONG).await;
     let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
     theirs.push_all(["a", "b", "c"]).await.unwrap();
     let late = within(PATIENCE, "items", ours.pop_batch(3)).await.unwrap();
@@ -91,9 +87,7 @@ async fn a_dead_consumer_strands_no_item() {
 /// `DistributedQueue` takes its own lock for another's, when the reply of its create is lost.
 #[tokio::test]
 async fn a_claim_survives_its_lost_reply() {
-    let fixture = Fixture::new("own orphan lock").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("own orphan lock", LONG).await;
     let ours = queue(&zk);
     let id = ours.push("a").await.unwrap();
     // So that all directories are there.
@@ -111,9 +105,7 @@ async fn a_claim_survives_its_lost_reply() {
 /// A delete that was applied though its reply was lost: "another got it", and the item is gone without being consumed.
 #[tokio::test]
 async fn an_item_outlives_the_reply_that_brings_it() {
-    let fixture = Fixture::new("lost item").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("lost item", LONG).await;
     let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
     theirs.push("warm").await.unwrap();
     pop(&ours).await.ack().await.unwrap();
@@ -139,9 +131,7 @@ async fn an_item_outlives_the_reply_that_brings_it() {
 /// An unprotected create that is sent again puts the item twice.
 #[tokio::test]
 async fn a_lost_reply_is_no_duplicate_put() {
-    let fixture = Fixture::new("duplicate put").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let ours = queue(&connect_to(&servers, LONG).await);
+    let (fixture, proxy, ours) = start_proxied_queue("duplicate put").await;
     ours.push("a").await.unwrap();
     let fault = proxy.lose_reply(When::request(Op::Multi).path("/lanes/"));
     let id = ours.push("b").await.unwrap();
@@ -154,8 +144,7 @@ async fn a_lost_reply_is_no_duplicate_put() {
 /// Bytes that cannot be decoded are logged and deleted. Here they are put aside, and the queue goes on.
 #[tokio::test]
 async fn a_poison_item_is_put_aside_and_kept() {
-    let fixture = Fixture::new("poison item").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("poison item").await;
     let options = CreateMode::PersistentSequential.with_acls(Acls::anyone_all());
     ours.push("a").await.unwrap();
     let poison = format!("{PATH}/lanes/100/0/s-abcdefghijklmnop.1.100.1-");

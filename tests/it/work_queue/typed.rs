@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zookeeper_recipes::queue::{AckError, ItemStatus, Json, NewItem, PushError, PushOptions};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{clean, drain, pop, queue, text};
+use super::{clean, drain, pop, queue, start_queue, start_queues, text};
 use crate::support::{PATIENCE, connect};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,8 +86,7 @@ async fn values_come_out_as_they_were_pushed() {
 /// Whatever is asked for, what cannot be read is in nobody's way, and kept.
 #[tokio::test]
 async fn a_malformed_value_becomes_a_dead_letter() {
-    let fixture = Fixture::new("no values").await;
-    let (raw, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [raw, theirs]) = start_queues("no values").await;
     let typed = theirs.clone().typed::<Json<Recharge>>();
     let json = |cents| serde_json(&recharge(cents));
     let mut bad = Vec::new();
@@ -135,8 +134,7 @@ async fn a_malformed_value_becomes_a_dead_letter() {
 
 #[tokio::test]
 async fn a_batch_without_values_is_waited_through() {
-    let fixture = Fixture::new("waited through").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("waited through").await;
     let typed = ours.clone().typed::<Json<Recharge>>();
     ours.push_all(["[]", "", "null", "{\"number\":1,\"cents\":2}"])
         .await
@@ -160,8 +158,7 @@ async fn a_batch_without_values_is_waited_through() {
 
 #[tokio::test]
 async fn a_value_json_cannot_hold_is_refused() {
-    let fixture = Fixture::new("unencodable").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("unencodable").await;
     let typed = ours.clone().typed::<Json<Unencodable>>();
     let (good, bad) = (Json(Unencodable::new()), Json(Unencodable::from([((1, 2), 3)])));
     let refused = |error: PushError| assert!(matches!(error, PushError::Unencodable { .. }), "{error}");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use zookeeper_recipes::queue::PushOptions;
-use zookeeper_testkit::{Fixture, within};
+use zookeeper_testkit::within;
 
-use super::{built, clean, pop, queue};
+use super::{clean, pop, queue, start_built};
 use crate::support::{PATIENCE, connect};
 
 /// So many places in which everything is claimed that not all of them are listed at each look.
@@ -16,8 +16,7 @@ const ROUNDS: u64 = 60;
 /// What comes free between a look and the watches behind it is not missed, wherever it is.
 #[tokio::test]
 async fn an_item_freed_during_a_look_is_taken() {
-    let fixture = Fixture::new("free while looked").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(1000));
+    let (fixture, ours) = start_built("free while looked", |queue| queue.max_attempts(1000)).await;
     let theirs = queue(&connect(&fixture).await);
     for place in 0..PLACES {
         // Each has a slot of its own.

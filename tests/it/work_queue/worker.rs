@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use zookeeper_recipes::queue::{Completion, Job};
-use zookeeper_testkit::{Fixture, eventually, within};
+use zookeeper_testkit::{eventually, within};
 
-use super::{built, clean, drain, queue};
-use crate::support::{LONG, PATIENCE, connect, connect_to};
+use super::{clean, drain, queue, start_built, start_queue, start_queues};
+use crate::support::{LONG, PATIENCE, connect, start_proxied};
 
 #[tokio::test]
 async fn a_worker_settles_what_its_handlers_say() {
-    let fixture = Fixture::new("worker").await;
-    let ours = built(&connect(&fixture).await, |queue| queue.max_attempts(2));
+    let (fixture, ours) = start_built("worker", |queue| queue.max_attempts(2)).await;
     let ids = ours
         .push_all(["done", "result", "fails", "panics", "rejected", "again"])
         .await
@@ -77,8 +76,7 @@ async fn a_worker_settles_what_its_handlers_say() {
 #[tokio::test]
 async fn a_worker_never_exceeds_its_concurrency() {
     const ITEMS: usize = 200;
-    let fixture = Fixture::new("concurrency").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("concurrency").await;
     ours.push_all((0..ITEMS).map(|number| number.to_string()))
         .await
         .unwrap();
@@ -117,8 +115,7 @@ async fn a_worker_never_exceeds_its_concurrency() {
 #[tokio::test]
 async fn a_shutdown_ends_in_time_with_all_counted() {
     const ITEMS: usize = 60;
-    let fixture = Fixture::new("shutdown").await;
-    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    let (fixture, [ours, theirs]) = start_queues("shutdown").await;
     ours.push_all((0..ITEMS).map(|number| format!("{number:02}")))
         .await
         .unwrap();
@@ -166,9 +163,7 @@ async fn a_shutdown_ends_in_time_with_all_counted() {
 /// The server is silent: the shutdown is bounded all the same, and the items are another's once the session is over.
 #[tokio::test]
 async fn a_shutdown_behind_a_silent_link_is_bounded() {
-    let fixture = Fixture::new("silent shutdown").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("silent shutdown", LONG).await;
     let (ours, theirs) = (queue(&zk), queue(&connect(&fixture).await));
     ours.push_all(["a", "b"]).await.unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -203,8 +198,7 @@ async fn a_shutdown_behind_a_silent_link_is_bounded() {
 
 #[tokio::test]
 async fn a_rate_limit_spreads_the_work() {
-    let fixture = Fixture::new("rate").await;
-    let ours = queue(&connect(&fixture).await);
+    let (fixture, ours) = start_queue("rate").await;
     ours.push_all((0..6).map(|number| number.to_string())).await.unwrap();
     let begun = Arc::new(Mutex::new(Vec::new()));
     let (stop, stopped) = oneshot::channel::<()>();

@@ -8,7 +8,7 @@ use zookeeper_recipes::queue::{FifoQueue, WorkQueue};
 use zookeeper_recipes::{Coordinator, Health, LeaderElection, Schedule, Timetable};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use crate::support::{LONG, PATIENCE, acquire, connect, connect_to, lock};
+use crate::support::{LONG, PATIENCE, acquire, connect, lock, start, start_proxied};
 
 async fn until(what: &str, health: impl Fn() -> Health, is_reached: impl Fn(&Health) -> bool) {
     eventually(PATIENCE, what, || async { is_reached(&health()) }).await;
@@ -22,9 +22,7 @@ fn assert_ready(health: &Health, line: &str) {
 
 #[tokio::test]
 async fn a_coordinator_is_ready_while_connected() {
-    let fixture = Fixture::new("health").await;
-    let (proxy, servers) = fixture.proxied().await;
-    let zk = connect_to(&servers, LONG).await;
+    let (fixture, proxy, zk) = start_proxied("health", LONG).await;
     let guard = acquire(&lock(&zk, "/l")).await;
     assert_ready(&zk.health(), "coordinator: ready; connected, 1 hold, 0 waiters");
 
@@ -81,8 +79,7 @@ async fn a_leader_is_ready_once_it_says_so() {
 
 #[tokio::test]
 async fn a_failing_leader_is_unready_while_backing_off() {
-    let fixture = Fixture::new("health of a failing leader").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("health of a failing leader").await;
     let election = LeaderElection::builder(&zk, "/e").backoff(LONG, LONG).build().unwrap();
     let running = tokio::spawn({
         let election = election.clone();
@@ -101,8 +98,7 @@ async fn a_failing_leader_is_unready_while_backing_off() {
 
 #[tokio::test]
 async fn a_schedule_tells_what_it_does() {
-    let fixture = Fixture::new("health of schedules").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("health of schedules").await;
     let timetable = Timetable::every(Duration::from_millis(50)).unwrap();
     let schedule = Schedule::new(&zk, "/jobs/a", timetable).unwrap();
     assert_ready(&schedule.health(), "schedule /jobs/a: ready; stands by");
@@ -126,8 +122,7 @@ async fn a_schedule_tells_what_it_does() {
 
 #[tokio::test]
 async fn a_queue_is_live_until_it_is_closed() {
-    let fixture = Fixture::new("health of queues").await;
-    let zk = connect(&fixture).await;
+    let (_fixture, zk) = start("health of queues").await;
     let queue = WorkQueue::new(&zk, "/q").unwrap();
     assert_ready(&queue.health(), "queue /q: ready; 0 settled items to be written");
     queue.push("a").await.unwrap();
@@ -150,8 +145,7 @@ async fn a_queue_is_live_until_it_is_closed() {
 #[cfg(feature = "serde")]
 #[tokio::test]
 async fn health_is_read_by_machines() {
-    let fixture = Fixture::new("health as values").await;
-    let zk = connect(&fixture).await;
+    let (_fixture, zk) = start("health as values").await;
     let health = zk.health();
     let json = serde_json::to_value(&health).unwrap();
     assert_eq!(json["is_live"], true);

@@ -13,15 +13,14 @@ use zookeeper_recipes::{
 use zookeeper_testkit::{Fixture, eventually, within};
 
 use super::HAND_OVER;
-use crate::support::{LONG, PATIENCE, acquire, connect, granted, join_line, lock};
+use crate::support::{LONG, PATIENCE, acquire, connect, granted, join_line, lock, start, start_each};
 
 /// A bound that no test waits for.
 const BOUND: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn waiters_leave_and_nothing_more_is_taken() {
-    let fixture = Fixture::new("shutdown of waiters").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("shutdown of waiters").await;
     let holder = acquire(&lock(&other, "/l")).await;
     let ours = acquire(&lock(&zk, "/ours")).await;
     let waiter = join_line(&fixture, &lock(&zk, "/l"), 2).await;
@@ -65,8 +64,7 @@ async fn waiters_leave_and_nothing_more_is_taken() {
 
 #[tokio::test]
 async fn every_recipe_hands_over_after_its_work() {
-    let fixture = Fixture::new("shutdown of all").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("shutdown of all").await;
     let finish = Arc::new(Notify::new());
     // A lock, whose work is finished.
     let locked = tokio::spawn({
@@ -146,8 +144,7 @@ async fn every_recipe_hands_over_after_its_work() {
 
 #[tokio::test]
 async fn endless_work_is_dropped_within_the_bound() {
-    let fixture = Fixture::new("shutdown of endless work").await;
-    let (zk, other) = (connect(&fixture).await, connect(&fixture).await);
+    let (fixture, [zk, other]) = start_each("shutdown of endless work").await;
     let endless = tokio::spawn({
         let lock = lock(&zk, "/l");
         async move { lock.run(|_| pending::<()>()).await }
@@ -222,8 +219,7 @@ async fn the_bound_holds_while_the_server_is_frozen() {
 
 #[tokio::test]
 async fn a_dropped_shutdown_goes_on() {
-    let fixture = Fixture::new("dropped shutdown").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("dropped shutdown").await;
     let guard = acquire(&lock(&zk, "/l")).await;
     let clone = zk.clone();
     {
@@ -238,8 +234,7 @@ async fn a_dropped_shutdown_goes_on() {
 
 #[tokio::test]
 async fn permits_and_turns_are_not_taken_any_more() {
-    let fixture = Fixture::new("shutdown of permits").await;
-    let zk = connect(&fixture).await;
+    let (fixture, zk) = start("shutdown of permits").await;
     let permit = Semaphore::new(&zk, "/s", 1).unwrap().acquire().await.unwrap();
     let semaphore = Semaphore::new(&zk, "/s", 1).unwrap();
     let waiting = tokio::spawn(async move { semaphore.acquire().await.map(drop) });
