@@ -164,6 +164,14 @@ mod tests {
     }
 
     #[test]
+    fn a_loop_counts_its_pauses() {
+        let mut backoff = Backoff::default();
+        assert!(backoff.next() >= SHORTEST_PAUSE);
+        backoff.next();
+        assert_eq!(backoff.pauses, 2);
+    }
+
+    #[test]
     fn the_budget_delays_what_exceeds_its_rate() {
         let (budget, now) = (RetryBudget::default(), Instant::now());
         let delays: Vec<_> = (0..1_000).map(|_| budget.delay(now)).collect();
