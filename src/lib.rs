@@ -190,7 +190,7 @@ pub mod queue {
     pub use crate::recipes::queue::{
         AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, FifoPopError,
         FifoPopTimeoutError, FifoPushError, FifoQueue, InvalidItemId, ItemId, ItemStatus, Job, NewItem, Order,
-        PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError, ResultTimeoutError,
+        PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ReadyItem, ResultError, ResultTimeoutError,
         RetryPolicy, Summary, Turnover, WorkQueue, WorkQueueBuilder, Worker,
     };
     #[cfg(feature = "serde")]

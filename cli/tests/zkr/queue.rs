@@ -128,3 +128,62 @@ async fn dead_letters_are_shown_and_repaired() {
     queue.close().await;
     zk.close().await;
 }
+
+#[tokio::test]
+async fn a_peek_shows_what_is_next_and_claims_nothing() {
+    let fixture = Fixture::new("a_peek_shows_what_is_next_and_claims_nothing").await;
+    let peek = ["queue", "pop", "/q", "--peek"];
+    let missing = zkr(&fixture, &peek).await;
+    assert_eq!((missing.status, missing.out.as_str()), (1, ""), "{missing:?}");
+    assert!(fixture.tree().await.is_empty(), "no queue is made");
+    zkr_ok(&fixture, &["queue", "push", "/q", "later", "--delay", "10m"]).await;
+    let delayed = zkr(&fixture, &peek).await;
+    assert_eq!(delayed.status, 1, "{delayed:?}");
+    assert!(delayed.err.contains("zkr queue stats"), "{delayed:?}");
+    let first = zkr_ok(&fixture, &["queue", "push", "/q", "first", "--key", "k"]).await;
+    zkr_ok(&fixture, &["queue", "push", "/q", "an\x1b[2J escape"]).await;
+    // Directories of ledgers are containers, which come and go.
+    let nodes = async || {
+        let all = fixture.tree().await.into_iter();
+        let lasting = all.filter(|(path, _)| !path.contains("/ledgers"));
+        lasting.map(|(path, stat)| (path, stat.mzxid)).collect::<Vec<_>>()
+    };
+    let before = nodes().await;
+    for _ in 0..2 {
+        assert_eq!(zkr_ok(&fixture, &peek).await, "first");
+    }
+    let item = zkr_json(&fixture, &peek, 0).await;
+    assert_eq!((&item["id"], &item["status"]), (&first.trim().into(), &"ready".into()));
+    assert_eq!(
+        (&item["key"], &item["attempt"], &item["payload"]["text"]),
+        (&"k".into(), &0.into(), &"first".into())
+    );
+    let list = zkr_ok(&fixture, &["queue", "pop", "/q", "--peek=5"]).await;
+    let rows: Vec<&str> = list.lines().collect();
+    assert_eq!(rows.len(), 3, "{list}");
+    assert!(
+        rows[1].ends_with("first") && rows[2].ends_with(r"an\x1b[2J escape"),
+        "{list}"
+    );
+    assert_eq!(nodes().await, before);
+    assert_eq!(zkr_ok(&fixture, &["queue", "pop", "/q", "-n"]).await, "first");
+}
+
+#[tokio::test]
+async fn a_peek_with_what_pops_is_refused() {
+    let fixture = Fixture::new("a_peek_with_what_pops_is_refused").await;
+    for extra in [
+        &["-n"][..],
+        &["--wait", "1s"],
+        &["--", "true"],
+        &["--peek=0"],
+        &["--peek=513"],
+    ] {
+        let arguments = [&["queue", "pop", "/q", "--peek"][..], extra].concat();
+        let refused = zkr(&fixture, &arguments).await;
+        assert_eq!(refused.status, 64, "{arguments:?}: {refused:?}");
+    }
+    zkr_ok(&fixture, &["value", "set", "/v", "text"]).await;
+    let foreign = zkr(&fixture, &["queue", "pop", "/v", "--peek"]).await;
+    assert_eq!(foreign.status, 65, "{foreign:?}");
+}

@@ -15,7 +15,7 @@ pub(crate) use self::work::PARSERS;
 pub(crate) use self::work::model;
 pub use self::work::{
     AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus,
-    Job, NewItem, Order, PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ResultError,
+    Job, NewItem, Order, PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ReadyItem, ResultError,
     ResultTimeoutError, RetryPolicy, Summary, Turnover, WorkQueue, WorkQueueBuilder, Worker,
 };
 

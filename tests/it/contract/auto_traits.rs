@@ -7,8 +7,8 @@ use zookeeper_recipes::queue::Json;
 use zookeeper_recipes::queue::{
     AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, FifoPopError, FifoPopTimeoutError,
     FifoPushError, FifoQueue, InvalidItemId, ItemId, ItemStatus, Job, NewItem, Order, PastAttempt, PushError,
-    PushOptions, PushTimeoutError, QueueStats, ResultError, ResultTimeoutError, RetryPolicy, Summary, Turnover,
-    WorkQueue, WorkQueueBuilder, Worker,
+    PushOptions, PushTimeoutError, QueueStats, ReadyItem, ResultError, ResultTimeoutError, RetryPolicy, Summary,
+    Turnover, WorkQueue, WorkQueueBuilder, Worker,
 };
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, ContenderLayout,
@@ -152,6 +152,7 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Order>();
     plain::<PastAttempt>();
     plain::<QueueStats>();
+    plain::<ReadyItem>();
     plain::<Turnover>();
     plain::<RetryPolicy>();
     plain::<Summary>();

@@ -275,7 +275,7 @@ async fn a_queue_that_was_removed_is_made_again() {
 }
 
 /// As often as it takes: they make some of it again at once.
-async fn remove_all(fixture: &Fixture, path: &str) {
+pub(super) async fn remove_all(fixture: &Fixture, path: &str) {
     let below = format!("{path}/");
     let mut paths: Vec<String> = fixture.tree().await.into_keys().collect();
     paths.retain(|one| one == path || one.starts_with(&below));

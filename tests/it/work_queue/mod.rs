@@ -17,6 +17,7 @@ mod history;
 mod invariants;
 mod operator;
 mod order;
+mod peek;
 mod review;
 mod rows;
 mod rows_claims;

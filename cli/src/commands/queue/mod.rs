@@ -1,6 +1,7 @@
 //! `zkr queue`: push to, pop from and repair a work queue.
 
 mod dead;
+mod peek;
 mod pop;
 mod push;
 mod stats;

@@ -8,6 +8,7 @@ use serde_json::json;
 use zookeeper_recipes::queue::{AckError, Delivery, WorkQueue};
 use zookeeper_recipes::{Coordinator, TimeoutError};
 
+use super::peek::{Peek, parse_peek};
 use crate::failure::{Failure, INTERNAL, chain};
 use crate::globals::{Globals, parse_path};
 use crate::hold::args::{ProcessArgs, WaitArgs};
@@ -28,6 +29,10 @@ pub(crate) struct PopArgs {
     /// Keep what the command writes as the result of the item
     #[arg(long, requires = "command")]
     result: bool,
+    /// Claim nothing: write the payload of the item that is next; with N, list the next N items
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "",
+          conflicts_with_all = ["wait", "no_wait", "repeat", "result", "command"], value_parser = parse_peek)]
+    peek: Option<Peek>,
     #[command(flatten)]
     process: ProcessArgs,
     /// A command: the payload is its standard input, its status 0 acknowledges the item
@@ -36,6 +41,9 @@ pub(crate) struct PopArgs {
 }
 
 pub(crate) async fn run(globals: &Globals, args: &PopArgs) -> Result<u8, Failure> {
+    if let Some(peek) = args.peek {
+        return peek.run(globals, &args.path).await;
+    }
     let mut signals = Signals::ending().map_err(|error| Failure::internal(format!("no signals: {error}")))?;
     let zk = globals.connect().await?;
     let result = pop_all(globals, &zk, args, &mut signals).await;

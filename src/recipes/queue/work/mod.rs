@@ -3,7 +3,7 @@
 //! Three floors, of which none names a higher one:
 //! * `store` – what stands in ZooKeeper
 //! * `tasks` – what runs in this process
-//! * what users see: `builder`, `push`, `pop`, `item`, `delivery`, `stream`, `worker`, `status`, `dead`, `stats`,
+//! * what users see: `builder`, `push`, `pop`, `peek`, `item`, `delivery`, `stream`, `worker`, `status`, `dead`, `stats`,
 //!   `control`, `health`; `shared` is what their handles have in common
 //!
 //! `errors` is beside them.
@@ -15,6 +15,7 @@ mod delivery;
 mod errors;
 mod health;
 mod item;
+mod peek;
 mod pop;
 mod push;
 mod shared;
@@ -43,6 +44,7 @@ pub use self::errors::{
     AckError, CancelError, DeadItemError, PushError, PushTimeoutError, ResultError, ResultTimeoutError,
 };
 pub use self::item::{NewItem, PushOptions};
+pub use self::peek::ReadyItem;
 pub use self::stats::{ClaimInfo, QueueStats, Turnover};
 pub use self::status::ItemStatus;
 #[cfg(feature = "_model")]

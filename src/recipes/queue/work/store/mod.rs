@@ -31,7 +31,7 @@ mod turnover;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
 use crate::session::{Coordinator, Interrupted, LossReason, Lost, Operation, Retry, Session};
@@ -145,6 +145,13 @@ impl Store {
         }
     }
 
+    /// The ensemble's clock as far as is known, else the clock of this machine: nothing is sent.
+    pub(crate) fn approximate_now(&self) -> i64 {
+        let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.clock()
+            .unwrap_or_else(|| i64::try_from(here.as_millis()).unwrap_or(i64::MAX))
+    }
+
     fn clock(&self) -> Option<i64> {
         let (at, time) = self.seen().clock?;
         let age = at.elapsed();
@@ -169,6 +176,19 @@ impl Store {
         match known {
             Some(header) => Ok(header),
             None => self.load_header(session).await,
+        }
+    }
+
+    /// Asks what the queue's node says; nothing if there is no queue, and none is made.
+    pub(crate) async fn read_header(&self, session: &Arc<Session>) -> Result<Option<Header>, Interrupted> {
+        let path = self.path();
+        match read(session, path).await? {
+            Some((data, stat)) if !data.is_empty() => {
+                let header = Header::parse(path, &data, stat.version)?;
+                self.asked.check(path, &header.options)?;
+                Ok(Some(header))
+            }
+            _ => Ok(None),
         }
     }
 

@@ -3,6 +3,7 @@
 //! * `push`, `keys`, `room` – pushing, and waiting for room
 //! * `view`, `select` – what was last seen of the queue, and what of it comes next
 //! * `demand`, `pop`, `wait` – taking items, and waiting for them
+//! * `peek` – what the next claims would take
 //! * `prepare`, `bury`, `claiming`, `holding` – a claim, from what has to be known for it to the items that are held
 //! * `claim`, `group`, `assignment` – what is held
 //! * `settle`, `judge` – what becomes of it
@@ -19,6 +20,7 @@ mod judge;
 mod keys;
 #[cfg(feature = "_model")]
 pub(crate) mod model;
+mod peek;
 mod pop;
 mod prepare;
 mod push;
@@ -33,6 +35,7 @@ use uuid::Uuid;
 
 pub(crate) use self::assignment::{Assignment, Settlement, Settling, Verdict};
 pub(crate) use self::demand::{CLAIM_ITEMS, Demand};
+pub(crate) use self::peek::peek;
 pub(crate) use self::pop::{Popper, take_all};
 pub(crate) use self::push::{Push, check_entries, push_all};
 pub(crate) use self::settle::{Settler, settle_all};

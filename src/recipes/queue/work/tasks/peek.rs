@@ -1,0 +1,89 @@
+//! What the next claims would take: read, and not claimed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future;
+
+use super::super::store::{Header, Item, Store, decode_items};
+use super::group::{GroupHead, group_of};
+use super::prepare::{claimable, is_dead, known};
+use super::select::Candidate;
+use super::view::{Aim, View};
+use crate::session::{Interrupted, Session};
+use crate::znode::{read, sync};
+
+/// So many ranges are read at once; each may be as large as a node can be.
+const READ_AT_ONCE: usize = 16;
+
+/// The first `most` items that can be claimed, and how often each was handed out.
+pub(crate) async fn peek(store: &Store, session: &Arc<Session>, most: usize) -> Result<Vec<(Item, u32)>, Interrupted> {
+    sync(session, store.path()).await?;
+    let Some(header) = store.read_header(session).await?.filter(|header| !header.paused) else {
+        return Ok(Vec::new());
+    };
+    let now = store.approximate_now();
+    let aim = Aim {
+        ranges: most,
+        now,
+        aging: header.options.aging,
+        own: Vec::new(),
+        skipped: Arc::default(),
+    };
+    let view = View::default().look(store, session, &aim).await?;
+    let mut line = view.line.as_slice();
+    let mut found = Vec::new();
+    while found.len() < most && !line.is_empty() {
+        let (next, rest) = line.split_at((most - found.len()).min(READ_AT_ONCE).min(line.len()));
+        let read = next
+            .iter()
+            .map(|candidate| claimable_items(store, session, candidate, &header, now));
+        found.extend(future::try_join_all(read).await?.into_iter().flatten());
+        line = rest;
+    }
+    found.truncate(most);
+    Ok(found)
+}
+
+/// The items of a range that a claim would hand out; none if it was taken since it was listed.
+async fn claimable_items(
+    store: &Store,
+    session: &Arc<Session>,
+    candidate: &Candidate,
+    header: &Header,
+    now: i64,
+) -> Result<Vec<(Item, u32)>, Interrupted> {
+    let tally = match known(store, session, candidate, now).await? {
+        Ok(range) => range.map(|range| range.tally).unwrap_or_default(),
+        Err(_) => return Ok(Vec::new()),
+    };
+    let items = match group_of(&claimable(candidate)) {
+        Some(group) => {
+            let head = GroupHead::new(group).head(store, session).await?;
+            head.and_then(Result::ok).into_iter().map(|item| (0, item)).collect()
+        }
+        None => segment_items(store, session, candidate).await?,
+    };
+    let is_useful = |index: u8, item: &Item| {
+        let is_done = tally.is_done(index) || is_dead(&tally, index, header);
+        !is_done && item.expires.is_none_or(|expires| expires > now)
+    };
+    let useful = items.into_iter().filter(|(index, item)| is_useful(*index, item));
+    Ok(useful.map(|(index, item)| (item, tally.attempts(index))).collect())
+}
+
+/// The items of a range, by their index; none if they cannot be read.
+async fn segment_items(
+    store: &Store,
+    session: &Arc<Session>,
+    candidate: &Candidate,
+) -> Result<Vec<(u8, Item)>, Interrupted> {
+    let Some((data, _)) = read(session, &claimable(candidate).segment_path(&store.layout)).await? else {
+        return Ok(Vec::new());
+    };
+    let span = candidate.range.span;
+    let numbered = (0_u8..).zip(decode_items(&Bytes::from(data)).unwrap_or_default());
+    Ok(numbered
+        .filter(|(index, _)| (span.from..span.to).contains(index))
+        .collect())
+}
