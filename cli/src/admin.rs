@@ -107,6 +107,8 @@ pub(crate) struct Settings {
     pub(crate) tick: Duration,
     /// In ticks; AdminServers and servers alone do not say it.
     pub(crate) sync_limit: Option<u32>,
+    /// The longest session that is granted.
+    pub(crate) longest: Option<Duration>,
 }
 
 impl Settings {
@@ -129,6 +131,7 @@ impl Settings {
         Some(Self {
             tick: Duration::from_millis(value("tickTime")?.into()),
             sync_limit: value("syncLimit"),
+            longest: value("maxSessionTimeout").map(|millis| Duration::from_millis(millis.into())),
         })
     }
 }
@@ -142,6 +145,7 @@ async fn settings(server: &str) -> Option<Settings> {
     Some(Settings {
         tick: Duration::from_millis(answer["tick_time"].as_u64()?),
         sync_limit: None,
+        longest: answer["max_session_timeout"].as_u64().map(Duration::from_millis),
     })
 }
 
@@ -256,9 +260,13 @@ mod tests {
 
     #[test]
     fn settings_are_read_from_conf() {
-        let found = Settings::word("clientPort=2181\ntickTime=2000\nsyncLimit=5\n");
-        let (tick, sync_limit) = (Duration::from_secs(2), Some(5));
-        assert_eq!(found, Some(Settings { tick, sync_limit }));
+        let found = Settings::word("clientPort=2181\ntickTime=2000\nmaxSessionTimeout=40000\nsyncLimit=5\n");
+        let expected = Settings {
+            tick: Duration::from_secs(2),
+            sync_limit: Some(5),
+            longest: Some(Duration::from_secs(40)),
+        };
+        assert_eq!(found, Some(expected));
         let alone = Settings::word("tickTime=500\nserverId=0\n").map(|found| found.sync_limit);
         assert_eq!((alone, Settings::word("no idea")), (Some(None), None));
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use zookeeper_client::{Acls, Client, CreateMode};
-use zookeeper_testkit::{Fixture, eventually};
+use zookeeper_testkit::{Fixture, ServerOptions, eventually};
 
-use crate::harness::{PATIENCE, Scratch, end, signal, start, zkr, zkr_json, zkr_ok};
+use crate::harness::{Done, PATIENCE, Scratch, end, signal, start, zkr, zkr_json, zkr_ok};
 
 /// A contender whose process is gone and whose session is not; its session.
 async fn a_ghost(fixture: &Fixture, directory: &str) -> String {
@@ -51,7 +51,7 @@ async fn a_session_without_a_connection_is_a_ghost() {
         ],
     );
     scratch.until_written("ready").await;
-    let doctor = ["--admin", "auto", "doctor", "/g", "--check", "ghost"];
+    let doctor = ["--admin", "auto", "doctor", "/g", "--check", "ghost", "--again", "0s"];
     let clean = zkr_json(&fixture, &doctor, 0).await;
     assert!(
         checks(&clean).is_empty() && clean["skipped"] == serde_json::json!([]),
@@ -93,6 +93,69 @@ async fn a_session_without_a_connection_is_a_ghost() {
     );
     signal(&alive, "TERM");
     let _ = end(alive).await;
+}
+
+async fn doctor(fixture: &Fixture, admin: &str, again: &str) -> (Done, Value) {
+    let arguments = [
+        "--json", "--admin", admin, "doctor", "/g", "--check", "ghost", "--again", again,
+    ];
+    let done = zkr(fixture, &arguments).await;
+    let found: Value = serde_json::from_str(&done.out).unwrap_or_else(|error| panic!("{error}: {done:?}"));
+    crate::schema::check(&found);
+    (done, found)
+}
+
+#[tokio::test]
+async fn a_ghost_that_goes_is_no_fault() {
+    let options = ServerOptions::new().max_session_timeout(Duration::from_secs(5));
+    let fixture = Fixture::with_own_server_options("a_ghost_that_goes_is_no_fault", options).await;
+    a_ghost(&fixture, "/g").await;
+    eventually(PATIENCE, "its connection is closed", async || {
+        doctor(&fixture, "auto", "0s").await.0.status == 1
+    })
+    .await;
+    let (again, found) = doctor(&fixture, "auto", "100ms").await;
+    assert!(
+        again.err.contains("1 sessions have no connection; looking again in"),
+        "{again:?}"
+    );
+    let finding = &found["findings"][0];
+    assert_eq!(finding["severity"], "warn", "{found}");
+    assert!(
+        finding["remedy"]
+            .as_str()
+            .is_some_and(|text| text.contains("last 5 s here")),
+        "{found}"
+    );
+    let (gone, found) = doctor(&fixture, "auto", "7s").await;
+    assert_eq!((gone.status, checks(&found)), (0, vec![]), "{found}");
+}
+
+/// As the ensemble should not be: a server that knows of no connection, and a session that stays.
+#[tokio::test]
+async fn a_ghost_that_stays_is_an_error() {
+    let fixture = Fixture::new("a_ghost_that_stays_is_an_error").await;
+    let brief = ServerOptions::new().max_session_timeout(Duration::from_secs(1));
+    let other = Fixture::with_own_server_options("a_server_that_knows_nobody", brief).await;
+    let client = fixture.connect().await;
+    let open = Acls::anyone_all();
+    let parent = CreateMode::Persistent.with_acls(open);
+    client.create("/g", b"", &parent).await.expect("it is new");
+    let contender = CreateMode::EphemeralSequential.with_acls(open);
+    let name = "/g/_c_5d3e8a70-1c0f-4b6e-9f5c-2a8f0f3f7c11-lock-";
+    client.create(name, b"gone:1", &contender).await.expect("it is new");
+    let nobody = other.server().addr().to_string();
+    let (_, told) = doctor(&fixture, &nobody, "0s").await;
+    assert_eq!(told["findings"][0]["severity"], "warn", "{told}");
+    let (again, found) = doctor(&fixture, &nobody, "1s").await;
+    assert_eq!(
+        (again.status, &found["findings"][0]["severity"]),
+        (1, &"error".into()),
+        "{found}"
+    );
+    let (no_room, found) = doctor(&fixture, &nobody, "40s").await;
+    assert!(no_room.err.contains("--timeout: raise it"), "{no_room:?}");
+    assert_eq!(found["findings"][0]["severity"], "warn", "{found}");
 }
 
 #[tokio::test]

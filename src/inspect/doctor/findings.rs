@@ -1,7 +1,7 @@
 //! What a doctor tells.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -197,41 +197,6 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Makes the check [`Check::Ghost`]: tells of sessions that have contenders and are not among `connected`.
-    ///
-    /// Ask *all* servers for the sessions that are connected, before and after the look: a session that came or went meanwhile
-    /// is no ghost. Nothing is told if the doctor was to make other checks alone.
-    ///
-    /// ```no_run
-    /// # async fn example(doctor: zookeeper_recipes::inspect::doctor::Doctor) -> Result<(), zookeeper_recipes::Error> {
-    /// # fn connected() -> std::collections::HashSet<i64> { Default::default() }
-    /// let before = connected();
-    /// let mut diagnosis = doctor.diagnose("/accounts").await?;
-    /// diagnosis.tell_ghosts(&before | &connected());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn tell_ghosts(&mut self, connected: HashSet<i64>) {
-        if !self.was_skipped(Check::Ghost) {
-            return;
-        }
-        for (session, contender) in &self.owners {
-            if connected.contains(session) {
-                continue;
-            }
-            let message = format!(
-                "{}: no server has a connection of {} (session {session:#x})",
-                contender.path,
-                String::from_utf8_lossy(&contender.identity)
-            );
-            let remedy = "its process is dead or cut off, and the node goes with the session's timeout; if it stays for longer, \
-                          look into the log of the leader";
-            let finding = Finding::new(Check::Ghost, Severity::Warn, &contender.path, message, remedy);
-            self.findings.push(finding.about(contender));
-        }
-        self.sort();
-    }
-
     /// Makes the check [`Check::Timeouts`]: tells what the lease margin allows with a server's `tickTime` and `syncLimit`.
     ///
     /// ```no_run
@@ -282,7 +247,7 @@ impl Diagnosis {
     }
 
     /// Takes a check off the list of those that were not made.
-    fn was_skipped(&mut self, check: Check) -> bool {
+    pub(super) fn was_skipped(&mut self, check: Check) -> bool {
         let before = self.skipped.len();
         self.skipped.retain(|skipped| skipped.check != check);
         self.skipped.len() < before

@@ -1,10 +1,12 @@
 //! What is wrong in a tree: dead-lock candidates, layouts that do not see each other, limits that come near.
 //!
 //! * `findings` – what is told
+//! * `ghosts` – sessions without a connection, which servers have to tell
 //! * `places` – checks of one place, pure
 //! * `sessions` – checks of what sessions have in many places, pure
 
 mod findings;
+mod ghosts;
 mod places;
 mod sessions;
 

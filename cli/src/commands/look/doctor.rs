@@ -1,6 +1,6 @@
 //! `zkr doctor`: what is wrong in a tree.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -18,6 +18,9 @@ use crate::time::{age, parse_duration, rfc3339, show_clock, show_duration};
 
 /// The lease margin unless another one is asked for, in per cent of the session timeout.
 const DEFAULT_MARGIN: u32 = 26;
+
+/// So much of `--timeout` is kept for a second look.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
@@ -48,6 +51,9 @@ pub(crate) struct DoctorArgs {
     /// Open two short sessions that ask for the smallest and the largest timeout, and make one ephemeral node for the clock
     #[arg(long)]
     probe: bool,
+    /// Look again at sessions without a connection after that time; 0s for not. By default after two session timeouts
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    again: Option<Duration>,
     /// From which severity on the exit status is 1
     #[arg(long, value_enum, default_value_t)]
     fail_on: FailOn,
@@ -92,10 +98,12 @@ pub(crate) async fn run(globals: &Globals, args: &DoctorArgs) -> Result<u8, Fail
         if let Some(age) = args.max_age {
             doctor = doctor.max_item_age(age);
         }
+        let started = Instant::now();
         let before = Connections::ask(globals).await?;
         let mut found = doctor.diagnose(&args.tree).await?;
         if let Some(before) = before {
             ask_servers(globals, zk, &before, &mut found).await?;
+            look_again(globals, zk, args, (&doctor, started), &mut found).await?;
         }
         Ok(found)
     })
@@ -143,12 +151,51 @@ async fn ask_servers(
         (Err(silent), _) | (_, Err(silent)) => found.skip(Check::Ghost, silent),
     }
     match Settings::ask(globals).await? {
-        Some(Settings { tick, sync_limit }) => {
+        Some(Settings { tick, sync_limit, .. }) => {
             let timeout = zk.client().await?.session_timeout();
             let margin = globals.lease_margin.unwrap_or(timeout * DEFAULT_MARGIN / 100);
             found.tell_timeouts(timeout, margin, tick, sync_limit);
         }
         None => found.skip(Check::Timeouts, "no server says its tickTime"),
+    }
+    Ok(())
+}
+
+/// A dead process is a ghost for as long as its session lasts; what is there longer is an error.
+async fn look_again(
+    globals: &Globals,
+    zk: &Coordinator,
+    args: &DoctorArgs,
+    (doctor, started): (&Doctor, Instant),
+    found: &mut Diagnosis,
+) -> Result<(), Failure> {
+    let ghosts = found.findings.iter().filter(|one| one.check == Check::Ghost).count();
+    let own = zk.client().await?.session_timeout();
+    let after = args.again.unwrap_or(own * 2);
+    if ghosts == 0 || after.is_zero() {
+        return Ok(());
+    }
+    let out = globals.output();
+    let shown = show_duration(after);
+    if started.elapsed() + after + SECOND_LOOK > globals.timeout {
+        out.say(&format!(
+            "{ghosts} sessions have no connection; not looked at again, for {shown} do not fit --timeout: raise it"
+        ));
+        return Ok(());
+    }
+    out.say(&format!(
+        "{ghosts} sessions have no connection; looking again in {shown}"
+    ));
+    tokio::time::sleep(after).await;
+    let connected = Connections::ask(globals).await?.unwrap_or_default();
+    match connected.sessions() {
+        Ok(connected) => {
+            let longest = Settings::ask(globals).await?.and_then(|settings| settings.longest);
+            doctor
+                .confirm_ghosts(found, &connected, after, longest.unwrap_or(own))
+                .await?;
+        }
+        Err(silent) => out.say(&format!("not looked at again: {silent}")),
     }
     Ok(())
 }
