@@ -1,86 +1,13 @@
 //! `zkr top`: on a terminal, and for a pipe.
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::Child;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use zookeeper_recipes::{FairLock, connect};
 use zookeeper_testkit::{Fixture, within};
 
 use crate::harness::{PATIENCE, Scratch, end, kill, on_terminal, signal, start, zkr_ok};
 use crate::looking::a_line;
-
-/// What a terminal shows of the bytes that it has got.
-struct Screen {
-    cells: Vec<Vec<char>>,
-    widest: usize,
-}
-
-impl Screen {
-    fn of(bytes: &[u8], rows: usize) -> Self {
-        let text: Vec<char> = String::from_utf8_lossy(bytes).chars().collect();
-        let mut screen = Self {
-            cells: vec![Vec::new(); rows],
-            widest: 0,
-        };
-        let (mut row, mut column, mut at) = (0, 0, 0);
-        while at < text.len() {
-            match text[at] {
-                '\x1b' if text.get(at + 1) == Some(&'[') => {
-                    let Some(end) = (at + 2..text.len()).find(|&end| text[end].is_alphabetic()) else {
-                        break;
-                    };
-                    let sequence: String = text[at + 2..end].iter().collect();
-                    let mut numbers = sequence.split(';').map(|number| number.parse().unwrap_or(1));
-                    match text[end] {
-                        'H' => (row, column) = (numbers.next().unwrap_or(1) - 1, numbers.next().unwrap_or(1) - 1),
-                        'J' => screen.cells.iter_mut().for_each(Vec::clear),
-                        _ => {}
-                    }
-                    at = end;
-                }
-                '\x1b' | '\r' => {}
-                '\n' => (row, column) = (row + 1, 0),
-                c => {
-                    let line = &mut screen.cells[row];
-                    line.resize(line.len().max(column + 1), ' ');
-                    line[column] = c;
-                    column += 1;
-                    screen.widest = screen.widest.max(column);
-                }
-            }
-            at += 1;
-        }
-        screen
-    }
-
-    fn text(&self) -> String {
-        let lines = self.cells.iter().map(|line| line.iter().collect::<String>());
-        lines.collect::<Vec<_>>().join("\n")
-    }
-}
-
-/// Reads what the terminal gets until it shows all of these.
-async fn until_shown(child: &mut Child, bytes: &mut Vec<u8>, rows: usize, wanted: &[&str]) -> Screen {
-    let out = child.stdout.as_mut().expect("it is piped");
-    let shown = async {
-        loop {
-            let screen = Screen::of(bytes, rows);
-            let text = screen.text();
-            if wanted.iter().all(|wanted| text.contains(wanted)) {
-                return screen;
-            }
-            let read = out.read_buf(bytes).await.expect("it can be read");
-            assert!(read > 0, "it ended without {wanted:?}: {text}");
-        }
-    };
-    within(PATIENCE, format!("the screen shows {wanted:?}"), shown).await
-}
-
-async fn press(child: &mut Child, keys: &str) {
-    let input = child.stdin.as_mut().expect("it is piped");
-    input.write_all(keys.as_bytes()).await.expect("it reads");
-    input.flush().await.expect("it reads");
-}
+use crate::screen::{press, until_shown};
 
 #[tokio::test]
 async fn a_terminal_of_80_columns_shows_all_panels() {
@@ -97,8 +24,11 @@ async fn a_terminal_of_80_columns_shows_all_panels() {
         "/pay/l",
         "/pay/orders",
         "web-3:4711",
-        "[connected]",
+        "[ok]",
+        "FINDINGS  none",
+        "p50 ",
         "q quit",
+        "d doctor",
     ];
     let screen = until_shown(&mut top, &mut bytes, 24, &panels).await;
     assert!(screen.widest <= 80, "{}", screen.text());
@@ -108,7 +38,7 @@ async fn a_terminal_of_80_columns_shows_all_panels() {
     // The terminal's own library waits for what may follow an escape.
     until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS"]).await;
     press(&mut top, "s").await;
-    until_shown(&mut top, &mut bytes, 24, &["sort (wait)"]).await;
+    until_shown(&mut top, &mut bytes, 24, &["by wait"]).await;
     press(&mut top, "/nothing\r").await;
     let screen = until_shown(&mut top, &mut bytes, 24, &["filter nothing"]).await;
     assert!(!screen.text().contains("/pay/l "), "{}", screen.text());
@@ -158,7 +88,7 @@ async fn a_signal_gives_the_terminal_back() {
     let command = format!("sh -c 'echo $$ > {file}; exec $zkr top /'");
     let mut top = on_terminal(&fixture, (80, 24), &command);
     let mut bytes = Vec::new();
-    until_shown(&mut top, &mut bytes, 24, &["[connected]"]).await;
+    until_shown(&mut top, &mut bytes, 24, &["[ok]"]).await;
     let pid = scratch.text("pid").trim().parse().expect("an id");
     kill(pid, "TERM");
     let done = end(top).await;

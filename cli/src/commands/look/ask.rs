@@ -31,6 +31,18 @@ pub(crate) struct AskArgs {
     wait: Option<Duration>,
 }
 
+impl AskArgs {
+    /// Asks all holders of a place.
+    pub(crate) fn all_of(path: &str, reason: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            token: None,
+            reason: reason.to_owned(),
+            wait: None,
+        }
+    }
+}
+
 /// Decimal, or hexadecimal as ZooKeeper's shell prints `cZxid`.
 pub(crate) fn parse_token(text: &str) -> Result<FencingToken, String> {
     let number = match text.strip_prefix("0x") {

@@ -39,6 +39,20 @@ pub(crate) struct BreakArgs {
     even_alive: bool,
 }
 
+impl BreakArgs {
+    /// As `zkr break PATH --token T`, which shows what it would do and asks.
+    pub(crate) fn of(path: &str, token: FencingToken) -> Self {
+        Self {
+            path: path.to_owned(),
+            token,
+            ask: None,
+            dry_run: false,
+            yes: false,
+            even_alive: false,
+        }
+    }
+}
+
 pub(crate) async fn run(globals: &Globals, args: &BreakArgs) -> Result<u8, Failure> {
     let zk = globals.connect().await?;
     let result = plan_and_do(globals, &zk, args).await;

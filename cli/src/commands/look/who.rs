@@ -26,6 +26,16 @@ pub(crate) struct WhoArgs {
     limit: usize,
 }
 
+impl WhoArgs {
+    pub(crate) fn of(path: &str) -> Self {
+        Self {
+            path: Some(path.to_owned()),
+            session: None,
+            limit: 100,
+        }
+    }
+}
+
 pub(crate) async fn run(globals: &Globals, args: &WhoArgs) -> Result<u8, Failure> {
     if let Some(id) = args.session {
         return of_session(globals, args, id).await;

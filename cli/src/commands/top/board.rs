@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use zookeeper_recipes::Contender;
+use zookeeper_recipes::inspect::doctor::{Finding, Severity};
 use zookeeper_recipes::inspect::{PlaceInfo, PlaceKind};
 
 use crate::time::age;
@@ -21,6 +22,10 @@ pub(super) struct Board {
     pub(super) at: Option<SystemTime>,
     /// Why the last look failed.
     pub(super) problem: Option<String>,
+    /// What a doctor found when it looked last, the worst first; nothing before its first look.
+    pub(super) findings: Option<Vec<Finding>>,
+    /// How long the last requests took that were timed, one a look.
+    latencies: VecDeque<Duration>,
 }
 
 /// A place.
@@ -121,6 +126,27 @@ impl Board {
         self.requests = requests;
         self.at = Some(SystemTime::now());
         self.problem = None;
+    }
+
+    /// Takes how long a request took.
+    pub(super) fn timed(&mut self, took: Duration) {
+        self.latencies.push_back(took);
+        if self.latencies.len() > TREND {
+            self.latencies.pop_front();
+        }
+    }
+
+    /// The median of the last requests.
+    pub(super) fn median(&self) -> Option<Duration> {
+        let mut all: Vec<Duration> = self.latencies.iter().copied().collect();
+        all.sort_unstable();
+        all.get(all.len() / 2).copied()
+    }
+
+    /// How many findings there are of a severity.
+    pub(super) fn found(&self, severity: Severity) -> usize {
+        let all = self.findings.iter().flatten();
+        all.filter(|one| one.severity == severity).count()
     }
 
     pub(super) fn row(&self, path: &str) -> Option<&Row> {

@@ -3,13 +3,19 @@
 //! * `board` – what was seen, and how it has changed, pure
 //! * `scan` – reads the tree again and again, within a budget of requests
 //! * `plain` – one look as text
-//! * `screen` – draws it, pure; `terminal` – keys and the terminal
+//! * `view` – what a user has chosen, `keys` – by which keys
+//! * `screen`, `overlay` – draw it, pure; `terminal` – the loop between them
+//! * `dialog` – what leaves the screen
 
 mod board;
+mod dialog;
+mod keys;
+mod overlay;
 mod plain;
 mod scan;
 mod screen;
 mod terminal;
+mod view;
 
 use std::cell::RefCell;
 use std::io::IsTerminal as _;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use zookeeper_recipes::inspect::doctor::{Doctor, Severity};
 use zookeeper_recipes::inspect::{Detail, Inspector, PlaceInfo, PlaceKind};
 use zookeeper_recipes::queue::WorkQueue;
 use zookeeper_recipes::{Coordinator, Error};
@@ -24,7 +25,11 @@ pub(super) struct Scanner {
     tree: String,
     budget: u64,
     walked: Option<Walk>,
+    examined: Option<Walk>,
 }
+
+/// A doctor looks not more often than that.
+const EXAMINED: Duration = Duration::from_secs(10);
 
 /// The last time that the whole tree was read.
 #[derive(Debug)]
@@ -40,7 +45,38 @@ impl Scanner {
             tree: tree.to_owned(),
             budget,
             walked: None,
+            examined: None,
         }
+    }
+
+    /// Lets a doctor look, unless that would take more than a quarter of the budget, at two seconds a look.
+    pub(super) async fn examine(&mut self, board: &RefCell<Board>, now: bool) -> Result<(), Failure> {
+        let is_due = self.examined.as_ref().is_none_or(|last| {
+            let looks = u32::try_from(last.cost * 4 / self.budget).unwrap_or(u32::MAX);
+            last.at.elapsed() >= Duration::from_secs(2).saturating_mul(looks).max(EXAMINED)
+        });
+        if !is_due && !now {
+            return Ok(());
+        }
+        let mut found = Doctor::new(&Inspector::new(&self.zk)).diagnose(&self.tree).await?;
+        self.examined = Some(Walk {
+            cost: found.requests,
+            at: Instant::now(),
+        });
+        found.findings.retain(|one| one.severity > Severity::Info);
+        board.borrow_mut().findings = Some(found.findings);
+        Ok(())
+    }
+
+    /// Times one small request.
+    async fn time(&self, board: &RefCell<Board>) -> Result<(), Failure> {
+        let client = self.zk.client().await?;
+        let sent = Instant::now();
+        // What is answered does not matter, nor whether there is such a node.
+        if client.check_stat(&self.tree).await.is_ok() {
+            board.borrow_mut().timed(sent.elapsed());
+        }
+        Ok(())
     }
 
     /// Looks once more. The board is borrowed between requests alone.
@@ -51,6 +87,7 @@ impl Scanner {
             false => self.look_at_hot(&inspector, board).await?,
         }
         self.count_queues(board).await?;
+        self.time(board).await?;
         board.borrow_mut().looked(inspector.requests());
         Ok(())
     }

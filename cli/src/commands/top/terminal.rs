@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{Event, KeyEventKind};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use zookeeper_recipes::Coordinator;
 
 use super::board::Board;
+use super::keys::{Keys, Wish, press};
 use super::scan::Scanner;
-use super::screen::{View, draw};
+use super::screen::draw;
+use super::view::View;
 use super::{LEAST, TopArgs};
 use crate::failure::Failure;
 use crate::globals::Globals;
@@ -21,17 +23,6 @@ use crate::hold::signals::{Signals, die_of};
 
 /// The screen is drawn again at least so often: ages grow.
 const REDRAW: Duration = Duration::from_secs(1);
-
-/// Not slower than that.
-const MOST: Duration = Duration::from_secs(60);
-
-/// What a key or a signal asks the loop for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
-    Nothing,
-    Quit,
-    Stop,
-}
 
 /// How fast is looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +59,10 @@ async fn show(
     };
     let (board, looked, mut states) = (RefCell::new(Board::default()), Notify::new(), zk.states());
     let (pace, paces) = watch::channel(pace_of(&view));
-    let scanning = scan(
-        globals,
-        Scanner::new(zk, &args.tree, args.budget),
-        &board,
-        &looked,
-        paces,
-    );
-    let mut keys = keys();
+    let examine = Notify::new();
+    let scanner = Scanner::new(zk, &args.tree, args.budget);
+    let scanning = scan(globals, scanner, &board, (&looked, &examine), paces);
+    let mut keys = Keys::start();
     let mut stopped = signal(SignalKind::from_raw(Signal::SIGTSTP as i32)).map_err(failed)?;
     tokio::pin!(scanning);
     loop {
@@ -103,6 +90,18 @@ async fn show(
             Wish::Nothing => {}
             Wish::Quit => return Ok(0),
             Wish::Stop => *terminal = stop().map_err(failed)?,
+            Wish::Examine => examine.notify_one(),
+            Wish::Dialog(dialog) => {
+                // Only one may read what is typed.
+                keys.stop().await;
+                ratatui::restore();
+                tokio::select! {
+                    () = dialog.run(globals) => {}
+                    signal = signals.recv() => return Ok(die_of(signal as i32)),
+                }
+                *terminal = ratatui::try_init().map_err(failed)?;
+                keys = Keys::start();
+            }
         }
         pace.send_replace(pace_of(&view));
     }
@@ -120,13 +119,19 @@ async fn scan(
     globals: &Globals,
     mut scanner: Scanner,
     board: &RefCell<Board>,
-    looked: &Notify,
+    (looked, examine): (&Notify, &Notify),
     mut paces: watch::Receiver<Pace>,
 ) {
+    let mut is_asked = false;
     loop {
         if let Err(failure) = globals.bounded(scanner.look(board)).await {
             board.borrow_mut().problem = Some(failure.message);
         }
+        looked.notify_one();
+        if let Err(failure) = globals.bounded(scanner.examine(board, is_asked)).await {
+            board.borrow_mut().problem = Some(failure.message);
+        }
+        is_asked = false;
         looked.notify_one();
         let began = Instant::now();
         loop {
@@ -134,58 +139,14 @@ async fn scan(
             let pause = tokio::time::sleep_until(began + pace.every);
             tokio::select! {
                 () = pause, if !pace.paused => break,
+                () = examine.notified() => {
+                    is_asked = true;
+                    break;
+                }
                 changed = paces.changed() => if changed.is_err() { return },
             }
         }
     }
-}
-
-/// Keys, from a thread that ends with the process: a read of a terminal cannot be taken back.
-fn keys() -> mpsc::UnboundedReceiver<Event> {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        while let Ok(event) = event::read() {
-            if sender.send(event).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-fn press(view: &mut View, board: &Board, key: KeyEvent) -> Wish {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
-        KeyCode::Char('c') if control => return Wish::Quit,
-        KeyCode::Char('z') if control => return Wish::Stop,
-        code if view.typing => {
-            match code {
-                KeyCode::Enter => view.typing = false,
-                KeyCode::Esc => (view.typing, view.filter) = (false, String::new()),
-                KeyCode::Backspace => drop(view.filter.pop()),
-                KeyCode::Char(c) => view.filter.push(c),
-                _ => {}
-            }
-            return Wish::Nothing;
-        }
-        KeyCode::Esc if view.open.is_some() => view.open = None,
-        KeyCode::Esc | KeyCode::Char('q') => return Wish::Quit,
-        KeyCode::Char('s') => view.order = view.order.next(),
-        KeyCode::Char('/') => view.typing = true,
-        KeyCode::Char('p') => view.paused = !view.paused,
-        KeyCode::Char('+') => view.every = (view.every / 2).max(LEAST),
-        KeyCode::Char('-') => view.every = (view.every * 2).min(MOST),
-        KeyCode::Up | KeyCode::Char('k') => view.selected = view.selected.saturating_sub(1),
-        KeyCode::Down | KeyCode::Char('j') => view.selected += 1,
-        KeyCode::Enter => {
-            let rows = board.lines(view.order, &view.filter);
-            view.open = rows.get(view.selected).map(|row| row.place.path.clone());
-        }
-        _ => {}
-    }
-    let rows = board.lines(view.order, &view.filter).len();
-    view.selected = view.selected.min(rows.saturating_sub(1));
-    Wish::Nothing
 }
 
 /// Stops as the terminal's own key would, with the screen given back, and goes on with a new one.

@@ -1,0 +1,61 @@
+//! What `a` and `b` leave the screen for: nothing is asked or broken by one key.
+
+use std::io::{BufRead as _, Write as _};
+
+use crate::commands::look::ask::{self, AskArgs, parse_token};
+use crate::commands::look::breaking::{self, BreakArgs};
+use crate::commands::look::who::{self, WhoArgs};
+use crate::failure::Failure;
+use crate::globals::Globals;
+
+/// What is to be done at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Dialog {
+    Ask(String),
+    Break(String),
+}
+
+impl Dialog {
+    /// Shows the place, asks what is missing, does it, and waits until the answer was read.
+    pub(super) async fn run(&self, globals: &Globals) {
+        if let Err(failure) = self.ask(globals).await {
+            failure.print(false);
+        }
+        let _ = prompt("Enter goes back to zkr top: ").await;
+    }
+
+    async fn ask(&self, globals: &Globals) -> Result<(), Failure> {
+        let path = match self {
+            Self::Ask(path) | Self::Break(path) => path,
+        };
+        who::run(globals, &WhoArgs::of(path)).await?;
+        match self {
+            Self::Ask(_) => {
+                let reason = prompt("Ask the holders to make way. Why? (nothing: do not ask) ").await;
+                if !reason.is_empty() {
+                    ask::run(globals, &AskArgs::all_of(path, &reason)).await?;
+                }
+            }
+            Self::Break(_) => {
+                let token = prompt("Remove a contender. Its token? (nothing: remove none) ").await;
+                if !token.is_empty() {
+                    let token = parse_token(&token).map_err(Failure::usage)?;
+                    breaking::run(globals, &BreakArgs::of(path, token)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line from the terminal; empty at its end.
+async fn prompt(question: &'static str) -> String {
+    let asked = tokio::task::spawn_blocking(move || {
+        eprint!("{question}");
+        let _ = std::io::stderr().flush();
+        let mut answer = String::new();
+        let _ = std::io::stdin().lock().read_line(&mut answer);
+        answer.trim().to_owned()
+    });
+    asked.await.unwrap_or_default()
+}

@@ -1,0 +1,183 @@
+//! What keys do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
+use tokio::sync::mpsc;
+
+use super::LEAST;
+use super::board::Board;
+use super::dialog::Dialog;
+use super::view::{Overlay, Panel, View};
+
+/// The reader of keys looks so often whether it is to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Looks are not rarer than that.
+const MOST: Duration = Duration::from_secs(60);
+
+/// What a key or a signal asks the loop for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Nothing,
+    Quit,
+    Stop,
+    /// Let the doctor look now.
+    Examine,
+    Dialog(Dialog),
+}
+
+/// Keys, from a thread of their own.
+#[derive(Debug)]
+pub(super) struct Keys {
+    events: mpsc::UnboundedReceiver<Event>,
+    stopping: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Keys {
+    pub(super) fn start() -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&stopping);
+        let reader = std::thread::spawn(move || {
+            while !stops.load(Ordering::Relaxed) {
+                let read = match event::poll(LOOK) {
+                    Ok(false) => continue,
+                    Ok(true) => event::read(),
+                    Err(error) => Err(error),
+                };
+                if read.map_or(true, |event| sender.send(event).is_err()) {
+                    return;
+                }
+            }
+        });
+        Self {
+            events,
+            stopping,
+            reader: Some(reader),
+        }
+    }
+
+    pub(super) async fn recv(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Returns once nothing is read from the terminal any more.
+    pub(super) async fn stop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            let _ = tokio::task::spawn_blocking(move || reader.join()).await;
+        }
+    }
+}
+
+pub(super) fn press(view: &mut View, board: &Board, key: KeyEvent) -> Wish {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let wish = match key.code {
+        KeyCode::Char('c') if control => Wish::Quit,
+        KeyCode::Char('z') if control => Wish::Stop,
+        code if view.typing => {
+            type_filter(view, code);
+            Wish::Nothing
+        }
+        KeyCode::Esc | KeyCode::Char('q') if view.open.is_some() => {
+            view.open = None;
+            Wish::Nothing
+        }
+        KeyCode::Esc | KeyCode::Char('q') => Wish::Quit,
+        KeyCode::Char('a') => view.target(board).map_or(Wish::Nothing, ask),
+        KeyCode::Char('b') => view.target(board).map_or(Wish::Nothing, break_one),
+        KeyCode::Char('d') => {
+            view.open = Some(Overlay::Findings);
+            Wish::Examine
+        }
+        code => {
+            choose(view, board, code);
+            Wish::Nothing
+        }
+    };
+    view.clamp(board);
+    wish
+}
+
+fn ask(path: String) -> Wish {
+    Wish::Dialog(Dialog::Ask(path))
+}
+
+fn break_one(path: String) -> Wish {
+    Wish::Dialog(Dialog::Break(path))
+}
+
+fn type_filter(view: &mut View, code: KeyCode) {
+    match code {
+        KeyCode::Enter => view.typing = false,
+        KeyCode::Esc => (view.typing, view.filter) = (false, String::new()),
+        KeyCode::Backspace => drop(view.filter.pop()),
+        KeyCode::Char(c) => view.filter.push(c),
+        _ => {}
+    }
+}
+
+/// What changes the view alone.
+fn choose(view: &mut View, board: &Board, code: KeyCode) {
+    match code {
+        KeyCode::Char('s') => view.order = view.order.next(),
+        KeyCode::Char('/') => view.typing = true,
+        KeyCode::Char('p') => view.paused = !view.paused,
+        KeyCode::Char('+') => view.every = (view.every / 2).max(LEAST),
+        KeyCode::Char('-') => view.every = (view.every * 2).min(MOST),
+        KeyCode::Char('?') => view.open = Some(Overlay::Help),
+        KeyCode::Tab => (view.panel, view.selected) = (view.panel.next(), 0),
+        KeyCode::BackTab => (view.panel, view.selected) = (view.panel.previous(), 0),
+        KeyCode::Char(digit @ '1'..='3') => {
+            (view.panel, view.selected) = (Panel::of(digit).unwrap_or_default(), 0);
+        }
+        KeyCode::Up | KeyCode::Char('k') => view.selected = view.selected.saturating_sub(1),
+        KeyCode::Down | KeyCode::Char('j') => view.selected += 1,
+        KeyCode::Enter => view.open = view.target(board).map(Overlay::Place),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pressed(view: &mut View, code: KeyCode) -> Wish {
+        press(view, &Board::default(), KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    #[test]
+    fn panels_are_chosen_by_number_and_tab() {
+        let mut view = View::default();
+        for (key, panel) in [
+            (KeyCode::Char('3'), Panel::Holds),
+            (KeyCode::Tab, Panel::Lines),
+            (KeyCode::BackTab, Panel::Holds),
+            (KeyCode::Char('2'), Panel::Queues),
+        ] {
+            assert_eq!((pressed(&mut view, key), view.panel), (Wish::Nothing, panel));
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_or_broken_without_a_row() {
+        let mut view = View::default();
+        for key in ['a', 'b'] {
+            assert_eq!(pressed(&mut view, KeyCode::Char(key)), Wish::Nothing);
+        }
+    }
+
+    #[test]
+    fn keys_are_text_while_a_filter_is_typed() {
+        let mut view = View::default();
+        for key in "/qabd?".chars() {
+            assert_eq!(pressed(&mut view, KeyCode::Char(key)), Wish::Nothing);
+        }
+        assert_eq!((view.filter.as_str(), view.open), ("qabd?", None));
+    }
+}

@@ -1,0 +1,134 @@
+//! `zkr top`: panels, overlays, and what leaves the screen.
+
+use tokio::process::Child;
+use zookeeper_testkit::{Fixture, eventually};
+
+use crate::harness::{PATIENCE, Scratch, end, on_terminal, signal, zkr_json, zkr_ok};
+use crate::looking::a_line;
+use crate::screen::{press, until_shown};
+
+async fn quit(mut top: Child, line: [Child; 2]) {
+    press(&mut top, "q").await;
+    assert_eq!(end(top).await.status, 0);
+    for child in line.into_iter().rev() {
+        signal(&child, "TERM");
+        let _ = end(child).await;
+    }
+}
+
+fn start_top(fixture: &Fixture) -> Child {
+    on_terminal(fixture, (80, 24), "$zkr top / --every 200ms")
+}
+
+#[tokio::test]
+async fn rows_of_each_panel_are_chosen_and_opened() {
+    let fixture = Fixture::new("rows_of_each_panel_are_chosen_and_opened").await;
+    let scratch = Scratch::new();
+    let line = a_line(&fixture, &scratch).await;
+    zkr_ok(&fixture, &["queue", "push", "/pay/orders", "a"]).await;
+    let (mut top, mut bytes) = (start_top(&fixture), Vec::new());
+    until_shown(&mut top, &mut bytes, 24, &["> /pay/l", "| /pay/orders"]).await;
+    press(&mut top, "2").await;
+    until_shown(&mut top, &mut bytes, 24, &["  /pay/l", "> /pay/orders"]).await;
+    press(&mut top, "\r").await;
+    until_shown(&mut top, &mut bytes, 24, &["ready 1  claimed 0  dead 0", "esc closes"]).await;
+    press(&mut top, "q").await;
+    until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS", "> /pay/orders"]).await;
+    press(&mut top, "\t").await;
+    let screen = until_shown(&mut top, &mut bytes, 24, &["> /pay/l", "| /pay/orders"]).await;
+    let holds = screen.text();
+    let holds = holds.split("OLDEST HOLDS").nth(1).expect("it is shown");
+    assert!(holds.contains("> /pay/l"), "{holds}");
+    press(&mut top, "\r").await;
+    until_shown(&mut top, &mut bytes, 24, &["batch-1:812", "nightly", "esc closes"]).await;
+    press(&mut top, "q?").await;
+    until_shown(&mut top, &mut bytes, 24, &["remove a contender", "keys (esc closes)"]).await;
+    press(&mut top, "q").await;
+    until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS"]).await;
+    quit(top, line).await;
+}
+
+#[tokio::test]
+async fn findings_are_shown_below_and_in_full() {
+    let fixture = Fixture::new("findings_are_shown_below_and_in_full").await;
+    let scratch = Scratch::new();
+    let line = a_line(&fixture, &scratch).await;
+    zkr_ok(&fixture, &["queue", "push", "/pay/orders", "a"]).await;
+    let (mut top, mut bytes) = (start_top(&fixture), Vec::new());
+    until_shown(&mut top, &mut bytes, 24, &["FINDINGS  none"]).await;
+    zkr_ok(&fixture, &["queue", "pause", "/pay/orders"]).await;
+    press(&mut top, "d").await;
+    let wanted = ["what the doctor finds", "the queue is paused", "zkr queue resume"];
+    until_shown(&mut top, &mut bytes, 24, &wanted).await;
+    press(&mut top, "q").await;
+    let wanted = ["FINDINGS  error 0  warn 1   queue /pay/orders: the queue is paused"];
+    let screen = until_shown(&mut top, &mut bytes, 24, &wanted).await;
+    assert!(screen.widest <= 80, "{}", screen.text());
+    quit(top, line).await;
+}
+
+#[tokio::test]
+async fn holders_are_asked_for_a_reason_alone() {
+    let fixture = Fixture::new("holders_are_asked_for_a_reason_alone").await;
+    let scratch = Scratch::new();
+    let [holder, waiter] = a_line(&fixture, &scratch).await;
+    let (mut top, mut bytes) = (start_top(&fixture), Vec::new());
+    until_shown(&mut top, &mut bytes, 24, &["> /pay/l", "[ok]"]).await;
+    press(&mut top, "a").await;
+    until_shown(&mut top, &mut bytes, 24, &["web-3:4711", "Why?"]).await;
+    press(&mut top, "\n").await;
+    until_shown(&mut top, &mut bytes, 24, &["Enter goes back"]).await;
+    let who = zkr_json(&fixture, &["who", "/pay/l"], 0).await;
+    assert!(who["contenders"][0]["asked"].is_null(), "{who}");
+    press(&mut top, "\n").await;
+    until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS", "> /pay/l", "q quit"]).await;
+    press(&mut top, "a").await;
+    until_shown(&mut top, &mut bytes, 24, &["web-3:4711", "Why?"]).await;
+    press(&mut top, "deploy\n").await;
+    until_shown(&mut top, &mut bytes, 24, &["asked web-3:4711", "Enter goes back"]).await;
+    // It makes way, as it was started to.
+    assert_ne!(end(holder).await.status, 0);
+    press(&mut top, "\n").await;
+    until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS", "q quit"]).await;
+    press(&mut top, "q").await;
+    assert_eq!(end(top).await.status, 0);
+    assert_eq!(end(waiter).await.status, 0);
+}
+
+#[tokio::test]
+async fn one_key_breaks_nothing() {
+    let fixture = Fixture::new("one_key_breaks_nothing").await;
+    let scratch = Scratch::new();
+    let [holder, waiter] = a_line(&fixture, &scratch).await;
+    let who = zkr_json(&fixture, &["who", "/pay/l"], 0).await;
+    let token = who["contenders"][1]["token"].to_string();
+    let (mut top, mut bytes) = (start_top(&fixture), Vec::new());
+    until_shown(&mut top, &mut bytes, 24, &["> /pay/l", "[ok]"]).await;
+    for (typed, told) in [("\n", "Enter goes back"), ("none\n", "is no token")] {
+        press(&mut top, "b").await;
+        until_shown(&mut top, &mut bytes, 24, &["web-3:4711", "Its token?"]).await;
+        press(&mut top, typed).await;
+        until_shown(&mut top, &mut bytes, 24, &[told, "Enter goes back"]).await;
+        press(&mut top, "\n").await;
+        until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS", "> /pay/l", "q quit"]).await;
+    }
+    assert_eq!(fixture.children("/pay/l").await.len(), 2);
+    press(&mut top, "b").await;
+    until_shown(&mut top, &mut bytes, 24, &["Its token?"]).await;
+    press(&mut top, &format!("{token}\n")).await;
+    until_shown(&mut top, &mut bytes, 24, &["waits, 1 ahead", "digits of the token"]).await;
+    let digits = &token[token.len().saturating_sub(4)..];
+    press(&mut top, &format!("{digits}\n")).await;
+    until_shown(&mut top, &mut bytes, 24, &["removed;", "Enter goes back"]).await;
+    // The waiter joins again, at the tail.
+    eventually(PATIENCE, "the waiter has a new node", async || {
+        let who = zkr_json(&fixture, &["who", "/pay/l"], 0).await;
+        who["contenders"][1]["token"]
+            .as_i64()
+            .is_some_and(|new| new.to_string() != token)
+    })
+    .await;
+    press(&mut top, "\n").await;
+    until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS", "q quit"]).await;
+    quit(top, [holder, waiter]).await;
+}
