@@ -62,6 +62,8 @@ pub(crate) const HOLD_DURATION: &str = "zookeeper_recipes.hold.duration";
 pub(crate) const HOLDS: &str = "zookeeper_recipes.holds";
 pub(crate) const LOSSES: &str = "zookeeper_recipes.losses";
 pub(crate) const SLOW_WAITS: &str = "zookeeper_recipes.slow_waits";
+pub(crate) const REJOINS: &str = "zookeeper_recipes.rejoins";
+pub(crate) const REVOCATIONS: &str = "zookeeper_recipes.revocations";
 pub(crate) const REQUEST_DURATION: &str = "zookeeper_recipes.request.duration";
 pub(crate) const REQUESTS_IN_FLIGHT: &str = "zookeeper_recipes.requests.inflight";
 pub(crate) const REQUEST_RETRIES: &str = "zookeeper_recipes.request.retries";
@@ -70,6 +72,7 @@ pub(crate) const SESSION_ENDS: &str = "zookeeper_recipes.session.ends";
 pub(crate) const SESSION_DISCONNECTS: &str = "zookeeper_recipes.session.disconnects";
 pub(crate) const LEASE_REMAINING: &str = "zookeeper_recipes.lease.remaining";
 pub(crate) const PROOF_DURATION: &str = "zookeeper_recipes.proof.duration";
+pub(crate) const WATCHED: &str = "zookeeper_recipes.watched";
 pub(crate) const CLEANUP_BACKLOG: &str = "zookeeper_recipes.cleanup.backlog";
 pub(crate) const ELECTION_LEADING: &str = "zookeeper_recipes.election.leading";
 pub(crate) const ELECTION_CHANGES: &str = "zookeeper_recipes.election.changes";
@@ -82,6 +85,7 @@ pub(crate) const QUEUE_PUSHED: &str = "zookeeper_recipes.queue.pushed";
 pub(crate) const QUEUE_DELIVERED: &str = "zookeeper_recipes.queue.delivered";
 pub(crate) const QUEUE_SETTLED: &str = "zookeeper_recipes.queue.settled";
 pub(crate) const QUEUE_ATTEMPTS: &str = "zookeeper_recipes.queue.attempts";
+pub(crate) const QUEUE_DEAD_LETTERS: &str = "zookeeper_recipes.queue.dead_letters";
 pub(crate) const QUEUE_PROCESS_DURATION: &str = "zookeeper_recipes.queue.process.duration";
 
 /// All metrics that this crate records.
@@ -128,6 +132,21 @@ pub const TABLE: &[Metric] = &[
         "{wait}",
         &["recipe", "name"],
         "How often a wait was longer than ConnectOptions::long_wait; the log names the holder",
+    ),
+    metric(
+        REJOINS,
+        MetricKind::Counter,
+        "{wait}",
+        &["recipe", "name"],
+        "How often a waiter lost its place in line, with its session or by an operator, and joined again at the tail",
+    ),
+    metric(
+        REVOCATIONS,
+        MetricKind::Counter,
+        "{request}",
+        &["recipe", "name", "outcome"],
+        "Requests to make way; outcome: asked (of another), received (by a holder that looks at them), granted (released after \
+         one)",
     ),
     metric(
         REQUEST_DURATION,
@@ -184,6 +203,13 @@ pub const TABLE: &[Metric] = &[
         "s",
         &[],
         "How long a request took that was committed and so prolongs the lease",
+    ),
+    metric(
+        WATCHED,
+        MetricKind::Histogram,
+        "By",
+        &[],
+        "How many bytes of paths a session watched when it came to watch one more",
     ),
     metric(
         CLEANUP_BACKLOG,
@@ -270,6 +296,13 @@ pub const TABLE: &[Metric] = &[
         "How many attempts an item took that is done or rejected",
     ),
     metric(
+        QUEUE_DEAD_LETTERS,
+        MetricKind::Counter,
+        "{item}",
+        &["name"],
+        "Items that became dead letters: rejected, out of attempts, lost at the last attempt, unreadable",
+    ),
+    metric(
         QUEUE_PROCESS_DURATION,
         MetricKind::Histogram,
         "s",
@@ -285,6 +318,7 @@ pub fn describe() {
     for metric in TABLE {
         let unit = match metric.unit {
             "s" => ::metrics::Unit::Seconds,
+            "By" => ::metrics::Unit::Bytes,
             _ => ::metrics::Unit::Count,
         };
         match metric.kind {

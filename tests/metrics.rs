@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -18,19 +19,20 @@ use zookeeper_recipes::{Coordinator, Error, FairLock, LeaderElection, RwLock, Sc
 struct Recorded {
     series: Mutex<BTreeMap<String, BTreeSet<String>>>,
     described: Mutex<BTreeMap<String, (MetricKind, String)>>,
+    counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
 }
 
 impl Recorded {
     fn register(&self, key: &Key) {
-        let labels: Vec<_> = key
-            .labels()
-            .map(|label| format!("{}={}", label.key(), label.value()))
-            .collect();
+        let labels = labels_of(key);
         let mut series = self.series.lock().unwrap();
-        series
-            .entry(key.name().to_owned())
-            .or_default()
-            .insert(labels.join(","));
+        series.entry(key.name().to_owned()).or_default().insert(labels);
+    }
+
+    fn counter(&self, key: &Key) -> Counter {
+        let series = format!("{} {}", key.name(), labels_of(key));
+        let mut counters = self.counters.lock().unwrap();
+        Counter::from_arc(Arc::clone(counters.entry(series).or_default()))
     }
 
     fn describe(&self, name: &KeyName, kind: MetricKind, text: &SharedString) {
@@ -39,6 +41,11 @@ impl Recorded {
             .unwrap()
             .insert(name.as_str().to_owned(), (kind, text.to_string()));
     }
+}
+
+fn labels_of(key: &Key) -> String {
+    let labels = key.labels().map(|label| format!("{}={}", label.key(), label.value()));
+    labels.collect::<Vec<_>>().join(",")
 }
 
 #[derive(Debug)]
@@ -59,7 +66,7 @@ impl Recorder for Handle {
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
         self.0.register(key);
-        Counter::noop()
+        self.0.counter(key)
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
@@ -101,6 +108,34 @@ fn the_docs_and_the_descriptions_name_the_same_metrics() {
         .filter(|line| line.starts_with("| `zookeeper_recipes."))
         .count();
     assert_eq!(rows, TABLE.len(), "docs/metrics.md has a row for what is not recorded");
+}
+
+/// A holder that is asked to make way and does, and a waiter whose node an operator removes.
+async fn one_that_makes_way(zk: &Coordinator) {
+    let lock = FairLock::new(zk, "/asked").unwrap();
+    let guard = lock.acquire().await.unwrap();
+    let other = FairLock::new(zk, "/asked").unwrap();
+    let waiting = tokio::spawn(async move { other.acquire().await });
+    let waiter = loop {
+        let contenders = lock.contenders().await.unwrap();
+        if let [_, waiter] = contenders.as_slice() {
+            break waiter.clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    let client = zk.client().await.unwrap();
+    client.delete(&waiter.path, None).await.unwrap();
+    // Until it has joined again.
+    while lock.contenders().await.unwrap().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let holder = lock.contenders().await.unwrap().swap_remove(0);
+    assert!(lock.request_revocation(&holder, "deploy").await.unwrap());
+    guard.revocation().await.unwrap();
+    // Seen again, it is counted once.
+    guard.revocation().await.unwrap();
+    guard.release().await.unwrap();
+    waiting.await.unwrap().unwrap().release().await.unwrap();
 }
 
 /// An election, a schedule, a queue and its worker.
@@ -173,6 +208,7 @@ async fn ten_thousand_paths_give_a_bounded_number_of_series() {
     contended.acquire_timeout(Duration::from_millis(50)).await.unwrap_err();
     held.release().await.unwrap();
     one_of_the_others(&zk.named("settlement")).await;
+    one_that_makes_way(&zk.named("settlement")).await;
     for numbers in (1..10_000).collect::<Vec<_>>().chunks(100) {
         futures::future::join_all(numbers.iter().map(|number| one_of_each(*number))).await;
     }
@@ -206,6 +242,11 @@ async fn ten_thousand_paths_give_a_bounded_number_of_series() {
         ("queue.settled", "outcome=rejected"),
         ("queue.attempts", ""),
         ("queue.process.duration", "outcome=done"),
+        ("queue.dead_letters", ""),
+        ("rejoins", "recipe=lock"),
+        ("revocations", "recipe=lock,outcome=asked"),
+        ("revocations", "recipe=lock,outcome=received"),
+        ("revocations", "recipe=lock,outcome=granted"),
     ] {
         let wanted = format!("name=settlement,{wanted}");
         let seen = &series[&format!("zookeeper_recipes.{metric}")];
@@ -215,7 +256,24 @@ async fn ten_thousand_paths_give_a_bounded_number_of_series() {
             "{metric} {wanted}: {seen:?}"
         );
     }
-    for metric in ["sessions", "proof.duration", "lease.remaining", "cleanup.backlog"] {
+    let counters = recorded.counters.lock().unwrap();
+    for counted in [
+        "queue.dead_letters name=settlement",
+        "rejoins name=settlement,recipe=lock",
+        "revocations name=settlement,recipe=lock,outcome=asked",
+        "revocations name=settlement,recipe=lock,outcome=received",
+        "revocations name=settlement,recipe=lock,outcome=granted",
+    ] {
+        let counter = &counters[&format!("zookeeper_recipes.{counted}")];
+        assert_eq!(counter.load(Ordering::Relaxed), 1, "{counted}");
+    }
+    for metric in [
+        "sessions",
+        "proof.duration",
+        "lease.remaining",
+        "cleanup.backlog",
+        "watched",
+    ] {
         assert!(series.contains_key(&format!("zookeeper_recipes.{metric}")), "{metric}");
     }
     let outcomes = &series["zookeeper_recipes.acquire.duration"];

@@ -17,7 +17,7 @@ use super::position::{Mode, Position};
 use super::{Ahead, Enrolment, Line};
 use crate::error::Error;
 use crate::metrics;
-use crate::session::{CleanupToken, Interrupted, Lost, Session};
+use crate::session::{CleanupToken, Interrupted, LossReason, Lost, Session};
 use crate::znode::{
     ChildName, Ephemeral, Hold, NewChild, NodeWatch, WatchOutcome, list, own_data, read, watch_existing,
 };
@@ -191,9 +191,20 @@ impl<'a> Enrolled<'a> {
         loop {
             tokio::select! {
                 told = watch.outcome() => return Ok(told),
-                reason = self.node.end().reached() => return Err(Lost::because(reason).into()),
+                reason = self.node.end().reached() => {
+                    self.count_rejoin(reason);
+                    return Err(Lost::because(reason).into());
+                }
                 _ = session.sleep(patience.left()) => self.warn_of_long_wait(&path, patience).await?,
             }
+        }
+    }
+
+    /// The caller joins again, unless all is closed.
+    fn count_rejoin(&self, reason: LossReason) {
+        if !matches!(reason, LossReason::Closed | LossReason::Released) {
+            let user = self.line.zk.metrics_name();
+            metrics::count(metrics::REJOINS, Some(user), &[("recipe", self.line.recipe())], 1);
         }
     }
 

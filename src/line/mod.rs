@@ -48,8 +48,8 @@ use crate::error::Error;
 use crate::metrics::AcquireTimer;
 use crate::session::{CleanupToken, Coordinator, Interrupted, Session};
 use crate::znode::{
-    ChildName, Hold, NodePath, Parents, Tag, place_across_sessions, request_revocation, retry_across_sessions,
-    with_reason,
+    ChildName, Hold, NodePath, Parents, Tag, count_asked, place_across_sessions, request_revocation,
+    retry_across_sessions, with_reason,
 };
 
 pub(crate) use self::ahead::Ahead;
@@ -339,7 +339,9 @@ impl Line {
     /// Asks the contender whose node is at `path` to give its place up; false if it has left the line already.
     pub(crate) async fn request_revocation(&self, path: &str, reason: &str) -> Result<bool, Error> {
         let attempt = |session| async move { request_revocation(&session, path, reason).await };
-        retry_across_sessions(&self.zk, attempt).await
+        let asked = retry_across_sessions(&self.zk, attempt).await?;
+        count_asked(&self.zk, self.recipe(), asked);
+        Ok(asked)
     }
 
     async fn try_in(&self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<Option<Hold>, Interrupted> {

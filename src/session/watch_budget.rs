@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::metrics;
+
 /// How many bytes of paths one session watches, of how many at most.
 #[derive(Debug)]
 pub(super) struct WatchBudget {
@@ -28,7 +30,8 @@ impl WatchBudget {
     }
 
     pub(super) fn charge(&self, bytes: usize) -> WatchShare {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        measure(before + bytes);
         let used = Arc::clone(&self.used);
         WatchShare { used, bytes }
     }
@@ -37,8 +40,16 @@ impl WatchBudget {
         let take = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
         let used = Arc::clone(&self.used);
-        taken.ok().map(|_| WatchShare { used, bytes })
+        taken.ok().map(|before| {
+            measure(before + bytes);
+            WatchShare { used, bytes }
+        })
     }
+}
+
+fn measure(used: usize) {
+    let bytes = f64::from(u32::try_from(used).unwrap_or(u32::MAX));
+    metrics::observe(metrics::WATCHED, None, &[], bytes);
 }
 
 impl Drop for WatchShare {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ephemeral::Ephemeral;
@@ -41,7 +42,7 @@ use crate::session::{Coordinator, End, Interrupted, LossReason, Lost, LostSignal
 #[derive(Debug)]
 pub struct Hold {
     /// Dropped first, while the nodes are as they were.
-    _measured: HoldTimer,
+    measured: HoldTimer,
     node: Ephemeral,
     /// Further nodes, created together with the first: they share its end, and its czxid.
     others: Vec<Ephemeral>,
@@ -58,7 +59,7 @@ impl Hold {
     /// Turns nodes that were created together, and that were all found to be granted, into one hold.
     pub(crate) fn of_all(node: Ephemeral, others: Vec<Ephemeral>, zk: Coordinator) -> Self {
         let hold = Self {
-            _measured: HoldTimer::start(&node, zk.metrics_name()),
+            measured: HoldTimer::start(&node, zk.metrics_name()),
             node,
             others,
             _zk: zk,
@@ -72,6 +73,11 @@ impl Hold {
     /// The fencing token, which is larger than that of every earlier hold on this path. Costs no request.
     pub fn token(&self) -> FencingToken {
         FencingToken::from(self.node.czxid())
+    }
+
+    /// What measures it.
+    pub(super) fn measured(&self) -> &HoldTimer {
+        &self.measured
     }
 
     /// The name that metrics carry.
@@ -213,11 +219,13 @@ impl Hold {
 
 /// Measures one hold, until it is dropped.
 #[derive(Debug)]
-struct HoldTimer {
+pub(super) struct HoldTimer {
     end: Arc<End>,
     recipe: &'static str,
     user: UserName,
     began: Instant,
+    /// Whether a request to make way was received.
+    is_asked: AtomicBool,
     _holds: GaugeGuard,
 }
 
@@ -229,8 +237,21 @@ impl HoldTimer {
             recipe,
             user: user.clone(),
             began: Instant::now(),
+            is_asked: AtomicBool::new(false),
             _holds: GaugeGuard::new(metrics::HOLDS, Some(user), Some(("recipe", recipe))),
         }
+    }
+
+    /// A request to make way was received: it is counted once a hold.
+    pub(super) fn received(&self) {
+        if !self.is_asked.swap(true, Ordering::Relaxed) {
+            self.count_revocation("received");
+        }
+    }
+
+    fn count_revocation(&self, outcome: &'static str) {
+        let labels = [("recipe", self.recipe), ("outcome", outcome)];
+        metrics::count(metrics::REVOCATIONS, Some(&self.user), &labels, 1);
     }
 }
 
@@ -248,6 +269,13 @@ impl Drop for HoldTimer {
             &[recipe, ("outcome", outcome)],
             self.began.elapsed().as_secs_f64(),
         );
+        let has_made_way = matches!(
+            self.end.reason(),
+            None | Some(LossReason::Released | LossReason::Revoked)
+        );
+        if has_made_way && self.is_asked.load(Ordering::Relaxed) {
+            self.count_revocation("granted");
+        }
         if let Some(reason) = lost {
             let labels = [recipe, ("error.type", reason)];
             metrics::count(metrics::LOSSES, Some(&self.user), &labels, 1);

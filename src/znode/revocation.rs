@@ -15,7 +15,8 @@ use super::hold::Hold;
 use super::name;
 use super::request::read;
 use crate::error::Error;
-use crate::session::{Interrupted, Lost, Reply, Retry, Session, refused};
+use crate::metrics;
+use crate::session::{Coordinator, Interrupted, Lost, Reply, Retry, Session, refused};
 
 /// What Curator writes: `LockInternals.REVOKE_MESSAGE`.
 const REVOKE: &[u8] = b"__REVOKE__";
@@ -65,7 +66,10 @@ impl Hold {
         tokio::select! {
             biased;
             reason = self.lost() => Err(Lost { reason }),
-            (revocation, ..) = future::select_all(requests) => Ok(revocation),
+            (revocation, ..) = future::select_all(requests) => {
+                self.measured().received();
+                Ok(revocation)
+            }
         }
     }
 }
@@ -84,6 +88,14 @@ async fn requested(node: &Ephemeral) -> Revocation {
         }
     }
     future::pending().await
+}
+
+/// Counts a request that has reached its node.
+pub(crate) fn count_asked(zk: &Coordinator, recipe: &'static str, asked: bool) {
+    if asked {
+        let labels = [("recipe", recipe), ("outcome", "asked")];
+        metrics::count(metrics::REVOCATIONS, Some(zk.metrics_name()), &labels, 1);
+    }
 }
 
 /// Asks the owner of the node at `path` to give its place up; false if the node is gone.

@@ -9,8 +9,8 @@ use super::Semaphore;
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
 use crate::znode::{
-    ChildName, FencingToken, Tag, check_listener, list, own_data, reads, request_revocation, retry_across_sessions,
-    split_reason,
+    ChildName, FencingToken, Tag, check_listener, count_asked, list, own_data, reads, request_revocation,
+    retry_across_sessions, split_reason,
 };
 
 /// A holder of permits of a semaphore, as seen at one moment.
@@ -77,10 +77,12 @@ impl Semaphore {
     /// One read and one write. It wakes the holder alone.
     pub async fn request_revocation(&self, holder: &PermitHolder, reason: &str) -> Result<bool, Error> {
         check_listener(&holder.path)?;
-        retry_across_sessions(&self.zk, |session| async move {
+        let asked = retry_across_sessions(&self.zk, |session| async move {
             request_revocation(&session, &holder.path, reason).await
         })
-        .await
+        .await?;
+        count_asked(&self.zk, "semaphore", asked);
+        Ok(asked)
     }
 
     async fn holders_seen_by(&self, session: &Arc<Session>) -> Result<Vec<PermitHolder>, Interrupted> {

@@ -13,6 +13,7 @@ use super::records::Level;
 use super::turnover::{ItemCounts, TurnoverRecord};
 use super::{Header, LANES, Store};
 use crate::error::Error;
+use crate::metrics;
 use crate::session::{Interrupted, Operation, Retry, Session};
 use crate::znode::{LedgerOutcome, NodePath, Parents, Receipt, Sequence, Transaction, ensure_path, list};
 
@@ -56,6 +57,7 @@ impl Store {
             match self.send(session, &steps, counts).await? {
                 LedgerOutcome::Committed(receipt) => {
                     self.turned_over(counts);
+                    self.count_dead_letters(&steps);
                     self.committed(session, &steps, level, &receipt, sent).await;
                     return Ok(Committed::Done(value, receipt));
                 }
@@ -121,6 +123,20 @@ impl Store {
         let mut seen = self.seen();
         if let Some(now) = now {
             seen.turnover = seen.turnover.with(now, counts);
+        }
+    }
+
+    /// Counts the dead letters of a transaction.
+    fn count_dead_letters(&self, steps: &[(Operation, Role)]) {
+        let dead = self.layout.directory("dead");
+        let is_letter = |operation: &Operation| match operation {
+            Operation::Create(path, ..) => path.starts_with(dead.as_str()),
+            _ => false,
+        };
+        let letters = steps.iter().filter(|(operation, _)| is_letter(operation)).count();
+        if letters > 0 {
+            let by = u64::try_from(letters).unwrap_or(u64::MAX);
+            metrics::count(metrics::QUEUE_DEAD_LETTERS, Some(self.zk.metrics_name()), &[], by);
         }
     }
 
