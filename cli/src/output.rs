@@ -96,6 +96,14 @@ pub(crate) fn clean(data: &[u8]) -> String {
     text
 }
 
+/// A number of things: `1 place`, `2 places`.
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
 /// Cut to a length, with the end of it kept.
 pub(crate) fn shorten(text: &str, most: usize) -> String {
     let length = text.chars().count();

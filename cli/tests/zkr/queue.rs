@@ -77,12 +77,22 @@ async fn a_repeated_pop_finishes_the_item_it_has() {
 async fn a_paused_queue_delivers_nothing() {
     let fixture = Fixture::new("a_paused_queue_delivers_nothing").await;
     zkr_ok(&fixture, &["queue", "push", "/q", "a"]).await;
-    zkr_json(&fixture, &["queue", "pause", "/q"], 0).await;
+    zkr_json(&fixture, &["queue", "pause", "/q", "--reason", "the cards are away"], 0).await;
+    let stats = zkr_json(&fixture, &["queue", "stats", "/q"], 0).await;
+    assert_eq!(
+        (&stats["paused"], &stats["pause_reason"]),
+        (&true.into(), &"the cards are away".into())
+    );
+    assert!(stats["paused_by"].as_str().is_some_and(|by| !by.is_empty()), "{stats}");
     assert_eq!(
         zkr(&fixture, &["queue", "pop", "/q", "--wait", "300ms"]).await.status,
         1
     );
-    assert!(zkr_ok(&fixture, &["queue", "stats", "/q"]).await.contains("paused"));
+    let text = zkr_ok(&fixture, &["queue", "stats", "/q"]).await;
+    assert!(
+        text.contains(", paused by ") && text.contains(": the cards are away\n"),
+        "{text}"
+    );
     zkr_json(&fixture, &["queue", "resume", "/q"], 0).await;
     assert_eq!(zkr_ok(&fixture, &["queue", "pop", "/q", "--wait", "20s"]).await, "a");
 }

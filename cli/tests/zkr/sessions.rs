@@ -116,7 +116,7 @@ async fn a_ghost_that_goes_is_no_fault() {
     .await;
     let (again, found) = doctor(&fixture, "auto", "100ms").await;
     assert!(
-        again.err.contains("1 sessions have no connection; looking again in"),
+        again.err.contains("without a connection: 1 session; looking again in"),
         "{again:?}"
     );
     let finding = &found["findings"][0];

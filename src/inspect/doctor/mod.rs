@@ -200,7 +200,11 @@ impl Doctor {
             diagnosis.findings.push(finding);
         };
         if stats.paused {
-            tell("the queue is paused".to_owned(), format!("zkr queue resume {path}"));
+            let reason = stats.pause_reason.map_or(String::new(), |reason| format!(": {reason}"));
+            tell(
+                format!("the queue is paused{reason}"),
+                format!("zkr queue resume {path}"),
+            );
         }
         if stats.dead > 0 {
             tell(

@@ -13,7 +13,7 @@ use super::{contender, name, probe};
 use crate::admin::{Connections, Settings};
 use crate::failure::Failure;
 use crate::globals::{Globals, parse_path};
-use crate::output::{Output, clean, session, write_out};
+use crate::output::{Output, clean, counted, session, write_out};
 use crate::time::{age, parse_duration, rfc3339, show_clock, show_duration};
 
 /// The lease margin unless another one is asked for, in per cent of the session timeout.
@@ -176,16 +176,14 @@ async fn look_again(
         return Ok(());
     }
     let out = globals.output();
-    let shown = show_duration(after);
+    let (who, shown) = (counted(ghosts, "session"), show_duration(after));
     if started.elapsed() + after + SECOND_LOOK > globals.timeout {
         out.say(&format!(
-            "{ghosts} sessions have no connection; not looked at again, for {shown} do not fit --timeout: raise it"
+            "without a connection: {who}; not looked at again, for {shown} do not fit --timeout: raise it"
         ));
         return Ok(());
     }
-    out.say(&format!(
-        "{ghosts} sessions have no connection; looking again in {shown}"
-    ));
+    out.say(&format!("without a connection: {who}; looking again in {shown}"));
     tokio::time::sleep(after).await;
     let connected = Connections::ask(globals).await?.unwrap_or_default();
     match connected.sessions() {
@@ -264,10 +262,10 @@ fn print(globals: &Globals, found: &Diagnosis) {
         out.detail(&format!("not checked: {}, {}", skipped.check, skipped.because));
     }
     out.line(&format!(
-        "{} findings in {} places, {} sessions; {} requests",
-        found.findings.len(),
-        found.places,
-        found.sessions,
+        "{} in {}, {}; {} requests",
+        counted(found.findings.len(), "finding"),
+        counted(found.places, "place"),
+        counted(found.sessions, "session"),
         found.requests
     ));
 }

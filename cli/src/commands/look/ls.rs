@@ -11,7 +11,7 @@ use super::super::look;
 use super::{contender, held, name};
 use crate::failure::Failure;
 use crate::globals::{Globals, parse_path};
-use crate::output::{clean, table};
+use crate::output::{clean, counted, table};
 use crate::time::{age, parse_duration, show_age};
 
 #[derive(Args, Debug)]
@@ -116,9 +116,10 @@ fn print(globals: &Globals, args: &LsArgs, places: &[PlaceInfo], requests: u64) 
     out.line(table(&header, &rows, &[0, 2]).trim_end());
     let contenders: usize = places.iter().map(|place| place.contenders.len()).sum();
     out.say(&format!(
-        "{} places, {contenders} contenders, {} sessions; {requests} requests",
-        places.len(),
-        sessions.len()
+        "{}, {}, {}; {requests} requests",
+        counted(places.len(), "place"),
+        counted(contenders, "contender"),
+        counted(sessions.len(), "session")
     ));
 }
 

@@ -10,7 +10,7 @@ use super::{contender, held, name};
 use crate::admin::{Connections, session_id};
 use crate::failure::Failure;
 use crate::globals::{Globals, parse_path};
-use crate::output::{clean, session, table};
+use crate::output::{clean, counted, session, table};
 use crate::time::{show_age, show_clock};
 
 #[derive(Args, Debug)]
@@ -69,9 +69,9 @@ pub(crate) async fn run(globals: &Globals, args: &WhoArgs) -> Result<u8, Failure
         .unwrap_or_default();
     let doubt = if place.certain { "" } else { "?" };
     out.prose(&format!(
-        "{path}: {}{doubt}, {} contenders ({}){next}",
+        "{path}: {}{doubt}, {} ({}){next}",
         place.kind,
-        place.contenders.len(),
+        counted(place.contenders.len(), "contender"),
         layouts.join(", ")
     ));
     let shown = &place.contenders[..place.contenders.len().min(args.limit)];

@@ -9,7 +9,7 @@ use super::super::{confirm, look};
 use super::{existing, parse_id};
 use crate::failure::{Failure, chain};
 use crate::globals::{Globals, parse_path};
-use crate::output::{bytes, clean, table, write_out};
+use crate::output::{bytes, clean, counted, table, write_out};
 use crate::time::{rfc3339, show_age, show_clock};
 
 #[derive(Args, Debug)]
@@ -250,9 +250,10 @@ async fn change_all(globals: &Globals, zk: &Coordinator, args: &ChangeArgs, verb
             .output()
             .say(&format!("{}  {}", item.id, clean(item.reason.as_bytes())));
     }
+    let letters = counted(count, "dead letter");
     let question = match verb {
-        Verb::Redrive => format!("{count} dead letters go back to their places, with all attempts."),
-        Verb::Purge => format!("{count} dead letters are removed, which cannot be undone."),
+        Verb::Redrive => format!("To bring back, with all attempts: {letters}."),
+        Verb::Purge => format!("To remove, which cannot be undone: {letters}."),
     };
     confirm(&question, args.yes)?;
     let done = if verb == Verb::Redrive {

@@ -34,11 +34,21 @@ pub(crate) enum QueueCommand {
     /// Stop deliveries; running claims go on
     Pause(PauseArgs),
     /// Go on with deliveries
-    Resume(PauseArgs),
+    Resume(ResumeArgs),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct PauseArgs {
+    /// The queue, from the chroot
+    #[arg(value_parser = parse_path)]
+    path: String,
+    /// Why; `zkr queue stats` shows it
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ResumeArgs {
     /// The queue, from the chroot
     #[arg(value_parser = parse_path)]
     path: String,
@@ -53,8 +63,8 @@ pub(crate) async fn run(globals: &Globals, command: &QueueCommand) -> Result<u8,
         QueueCommand::Show(args) => dead::show(globals, args).await,
         QueueCommand::Redrive(args) => dead::change(globals, args, dead::Verb::Redrive).await,
         QueueCommand::Purge(args) => dead::change(globals, args, dead::Verb::Purge).await,
-        QueueCommand::Pause(args) => pause(globals, &args.path, true).await,
-        QueueCommand::Resume(args) => pause(globals, &args.path, false).await,
+        QueueCommand::Pause(args) => pause(globals, &args.path, Some(&args.reason)).await,
+        QueueCommand::Resume(args) => pause(globals, &args.path, None).await,
     }
 }
 
@@ -76,21 +86,21 @@ fn parse_id(text: &str) -> Result<ItemId, String> {
     text.parse::<ItemId>().map_err(|error| error.to_string())
 }
 
-async fn pause(globals: &Globals, path: &str, pauses: bool) -> Result<u8, Failure> {
+/// Pauses a queue for a reason, or goes on with it.
+async fn pause(globals: &Globals, path: &str, reason: Option<&str>) -> Result<u8, Failure> {
     let claimed = look(globals, async |zk| {
         let queue = existing(zk, path).await?;
-        let done: Result<(), Error> = if pauses {
-            queue.pause().await
-        } else {
-            queue.resume().await
+        let done: Result<(), Error> = match reason {
+            Some(reason) => queue.pause_because(reason).await,
+            None => queue.resume().await,
         };
         done?;
         Ok(queue.stats().await?.claimed)
     })
     .await?;
     let out = globals.output();
-    let verb = if pauses { "pause" } else { "resume" };
-    match (out.json, pauses) {
+    let verb = if reason.is_some() { "pause" } else { "resume" };
+    match (out.json, reason.is_some()) {
         (true, _) => out.object("queue_change", json!({"path": path, "verb": verb, "count": claimed})),
         (false, true) => out.line(&format!("paused; {claimed} running claims go on")),
         (false, false) => out.line("resumed"),

@@ -55,17 +55,14 @@ fn print(out: Output, path: &str, stats: &QueueStats) {
         out.object(
             "queue_stats",
             json!({
-                "path": path, "paused": stats.paused, "ready": stats.ready, "delayed": stats.delayed,
+                "path": path, "paused": stats.paused, "paused_by": stats.paused_by, "pause_reason": stats.pause_reason, "ready": stats.ready, "delayed": stats.delayed,
                 "claimed": stats.claimed, "dead": stats.dead, "oldest_ready_s": oldest, "consumers": consumers,
                 "turnover": {"pushed": turnover.pushed, "done": turnover.done, "over_s": over},
             }),
         );
         return;
     }
-    out.prose(&format!(
-        "{path}: work queue{}",
-        if stats.paused { ", paused" } else { "" }
-    ));
+    out.prose(&format!("{path}: work queue{}", pause(stats)));
     let oldest = stats.oldest.map_or("-".to_owned(), show_duration);
     out.line(&format!(
         "ready {}  delayed {}  claimed {}  dead {}  oldest {oldest}",
@@ -81,6 +78,16 @@ fn print(out: Output, path: &str, stats: &QueueStats) {
         let rows: Vec<Vec<String>> = stats.claims.iter().map(row).collect();
         out.line(table(&["CONSUMER", "CLAIMS", "SINCE"], &rows, &[0]).trim_end());
     }
+}
+
+fn pause(stats: &QueueStats) -> String {
+    if !stats.paused {
+        return String::new();
+    }
+    let text = |told: &Option<String>| told.as_deref().map(|text| clean(text.as_bytes()));
+    let by = text(&stats.paused_by).map_or(String::new(), |by| format!(" by {by}"));
+    let reason = text(&stats.pause_reason).map_or(String::new(), |reason| format!(": {reason}"));
+    format!(", paused{by}{reason}")
 }
 
 fn claim(one: &ClaimInfo) -> Value {

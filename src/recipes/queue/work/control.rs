@@ -7,7 +7,8 @@ use zookeeper_client as zk;
 use super::WorkQueue;
 use super::errors::CancelError;
 use super::store::{
-    ClaimData, Claimable, Committed, Item, ItemId, ItemPlace, Lane, Outcome, Role, State, Store, decode_items, ended,
+    ClaimData, Claimable, Committed, Header, Item, ItemId, ItemPlace, Lane, Outcome, Role, State, Store, decode_items,
+    ended,
 };
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
@@ -23,7 +24,36 @@ impl<T> WorkQueue<T> {
     /// # Cancel safety
     /// Dropping the future leaves open whether the queue is paused.
     pub async fn pause(&self) -> Result<(), Error> {
-        self.set_paused(true).await
+        self.pause_because("").await
+    }
+
+    /// Pauses the queue as [`pause`](Self::pause) does, with a reason that [`stats`](Self::stats) shows, beside the
+    /// identity of this coordinator. Of a longer reason the first 512 characters are kept. A queue that is paused already
+    /// gets the new reason.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(queue: zookeeper_recipes::queue::WorkQueue) -> Result<(), Box<dyn std::error::Error>> {
+    /// queue.pause_because("the card network is away").await?;
+    /// assert_eq!(queue.stats().await?.pause_reason.as_deref(), Some("the card network is away"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn pause_because(&self, reason: impl AsRef<str>) -> Result<(), Error> {
+        let (store, reason) = (&self.inner.store, reason.as_ref());
+        retry_across_sessions(&store.zk, |session| async move {
+            let identity = session.identity().to_vec();
+            store
+                .change_header(&session, |header| header.pause(&identity, reason))
+                .await
+        })
+        .await
     }
 
     /// Ends a [pause](Self::pause).
@@ -34,13 +64,9 @@ impl<T> WorkQueue<T> {
     /// # Cancel safety
     /// Dropping the future leaves open whether the queue goes on.
     pub async fn resume(&self) -> Result<(), Error> {
-        self.set_paused(false).await
-    }
-
-    async fn set_paused(&self, paused: bool) -> Result<(), Error> {
         let store = &self.inner.store;
         retry_across_sessions(&store.zk, |session| async move {
-            store.change_header(&session, |header| header.paused = paused).await
+            store.change_header(&session, Header::resume).await
         })
         .await
     }

@@ -35,6 +35,10 @@ pub struct QueueStats {
     pub oldest: Option<Duration>,
     /// Whether the queue is paused.
     pub paused: bool,
+    /// The identity of the coordinator that paused it.
+    pub paused_by: Option<String>,
+    /// Why it was paused, see [`WorkQueue::pause_because`].
+    pub pause_reason: Option<String>,
     /// How many items came and went lately.
     pub turnover: Turnover,
 }
@@ -175,6 +179,8 @@ impl Store {
         let now = self.now(session).await?;
         let mut stats = QueueStats {
             paused: header.paused,
+            paused_by: header.paused_by.clone(),
+            pause_reason: header.pause_reason.clone(),
             ..QueueStats::default()
         };
         let mut oldest = None;

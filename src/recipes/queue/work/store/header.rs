@@ -193,6 +193,10 @@ impl Options {
 pub(crate) struct Header {
     pub(crate) options: Options,
     pub(crate) paused: bool,
+    /// Who paused it.
+    pub(crate) paused_by: Option<String>,
+    /// Why.
+    pub(crate) pause_reason: Option<String>,
     /// Lines of a newer version, which are kept.
     unknown: Vec<String>,
     /// The version of the node's data.
@@ -204,6 +208,8 @@ impl Header {
         Self {
             options,
             paused: false,
+            paused_by: None,
+            pause_reason: None,
             unknown: Vec::new(),
             version: 0,
         }
@@ -235,6 +241,8 @@ impl Header {
             let unreadable = "an option of the queue cannot be read; write it again with the version that made it";
             match line.split_once(' ') {
                 Some(("paused", value)) => header.paused = value == "1",
+                Some(("paused_by", value)) => header.paused_by = Some(value.to_owned()),
+                Some(("pause_reason", value)) => header.pause_reason = Some(value.to_owned()),
                 Some(("requires", _)) => {
                     return Err(problem(
                         "it requires a newer version of this crate; update all users of the queue",
@@ -249,6 +257,19 @@ impl Header {
         Ok(header)
     }
 
+    /// Pauses the queue, in the name of an identity.
+    pub(crate) fn pause(&mut self, identity: &[u8], reason: &str) {
+        self.paused = true;
+        self.paused_by = one_line(&String::from_utf8_lossy(identity));
+        self.pause_reason = one_line(reason);
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.paused = false;
+        self.paused_by = None;
+        self.pause_reason = None;
+    }
+
     pub(crate) fn data(&self) -> Bytes {
         let mut lines: Vec<String> = self
             .options
@@ -257,10 +278,26 @@ impl Header {
             .map(|(option, value)| format!("{option} {value}"))
             .collect();
         lines.push(format!("paused {}", u8::from(self.paused)));
+        let told = [("paused_by", &self.paused_by), ("pause_reason", &self.pause_reason)];
+        let told = told
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.as_deref()?)));
+        lines.extend(told.map(|(name, text)| format!("{name} {text}")));
         lines.extend(self.unknown.iter().cloned());
         lines.sort();
         format!("{FORMAT}\n{}\n", lines.join("\n")).into()
     }
+}
+
+/// Text that fits into a line of the header; nothing if it is empty.
+fn one_line(text: &str) -> Option<String> {
+    const LONGEST: usize = 512;
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST)
+        .collect();
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -288,6 +325,22 @@ mod tests {
             };
             assert_eq!(Header::parse("/q", &header.data(), 0), Ok(header));
         }
+    }
+
+    #[test]
+    fn a_pause_is_kept_in_lines_of_its_own() {
+        let mut header = Header::new(Options::default());
+        header.pause(b"ops:1", " deploy\npaused 0\n");
+        let read = Header::parse("/q", &header.data(), 0).unwrap();
+        assert_eq!(read, header);
+        assert_eq!(read.pause_reason.as_deref(), Some("deploy paused 0"));
+        header.pause(b"", "");
+        assert_eq!(
+            (header.paused, header.paused_by.clone(), header.pause_reason.clone()),
+            (true, None, None)
+        );
+        header.resume();
+        assert_eq!(header, Header::new(Options::default()));
     }
 
     #[test]
