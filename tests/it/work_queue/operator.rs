@@ -254,3 +254,23 @@ async fn foreign_nodes_in_the_directories_are_left_alone() {
     }
     clean(&fixture, [ours]).await;
 }
+
+#[tokio::test]
+async fn a_pause_says_by_whom_and_why() {
+    let fixture = Fixture::new("pause reason").await;
+    let (ours, theirs) = (queue(&connect(&fixture).await), queue(&connect(&fixture).await));
+    ours.push("a").await.unwrap();
+    ours.pause_because("the card network\nis away").await.unwrap();
+    let told = async || {
+        // A handle that reads the queue for the first time.
+        let stats = queue(&connect(&fixture).await).stats().await.unwrap();
+        (stats.paused, stats.paused_by.is_some(), stats.pause_reason)
+    };
+    assert_eq!(told().await, (true, true, Some("the card network is away".to_owned())));
+    theirs.pause().await.unwrap();
+    assert_eq!(told().await, (true, true, None));
+    theirs.resume().await.unwrap();
+    assert_eq!(told().await, (false, false, None));
+    assert_eq!(drain(&ours).await, ["a"]);
+    clean(&fixture, [ours, theirs]).await;
+}

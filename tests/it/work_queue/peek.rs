@@ -10,8 +10,8 @@ use zookeeper_testkit::{Fixture, Op, eventually, within};
 use super::bad_input::write;
 use super::foreign::{denied, guard, remove_all};
 use super::{A_WHILE, PATH, batch, built, clean, drain, pop, queue};
-use crate::budget::Counted;
-use crate::sessions::session_of;
+use crate::support::cost::Counted;
+use crate::support::sessions::session_of;
 use crate::support::{PATIENCE, connect};
 
 async fn peek(queue: &WorkQueue, most: usize) -> Vec<ReadyItem> {
