@@ -6,8 +6,8 @@ use zookeeper_recipes::zookeeper_client::{Acls, CreateMode};
 use zookeeper_recipes::{Error, LossReason, Lost};
 use zookeeper_testkit::{Fixture, eventually, within};
 
-use super::{PATH, claims, clean, drain, pop, start_queue, start_queues, text};
-use crate::support::PATIENCE;
+use super::{PATH, claims, clean, drain, pop, queue, start_queue, start_queues, text};
+use crate::support::{PATIENCE, connect};
 
 async fn delete(fixture: &Fixture, path: &str) {
     fixture.raw().delete(path, None).await.unwrap();
