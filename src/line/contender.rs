@@ -190,11 +190,13 @@ impl<'a> Enrolled<'a> {
         self.tell_of_ghost(&path).await?;
         loop {
             tokio::select! {
-                told = watch.outcome() => return Ok(told),
+                // The watch tells at the end of a session, too.
+                biased;
                 reason = self.node.end().reached() => {
                     self.count_rejoin(reason);
                     return Err(Lost::because(reason).into());
                 }
+                told = watch.outcome() => return Ok(told),
                 _ = session.sleep(patience.left()) => self.warn_of_long_wait(&path, patience).await?,
             }
         }

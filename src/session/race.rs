@@ -8,29 +8,28 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// Polls `work` first, then `end`.
-    pub(super) struct Race<W, E> {
+    /// Polls `first` first, then `second`.
+    pub(super) struct Race<A, B> {
         #[pin]
-        work: W,
+        first: A,
         #[pin]
-        end: E,
+        second: B,
     }
 }
 
-/// What `work` brings, unless `end` comes first. A request goes out with the first poll, in the order in which callers
-/// begin: so `work` is polled first.
-pub(super) fn race<W: Future, E: Future>(work: W, end: E) -> Race<W, E> {
-    Race { work, end }
+/// Waits for the one that is ready first: `Ok` of the first, `Err` of the second. In each poll the first one comes first.
+pub(super) fn race<A: Future, B: Future>(first: A, second: B) -> Race<A, B> {
+    Race { first, second }
 }
 
-impl<W: Future, E: Future> Future for Race<W, E> {
-    type Output = Result<W::Output, E::Output>;
+impl<A: Future, B: Future> Future for Race<A, B> {
+    type Output = Result<A::Output, B::Output>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Poll::Ready(done) = this.work.poll(context) {
+        if let Poll::Ready(done) = this.first.poll(context) {
             return Poll::Ready(Ok(done));
         }
-        this.end.poll(context).map(Err)
+        this.second.poll(context).map(Err)
     }
 }

@@ -192,6 +192,7 @@ impl Session {
 
     /// Waits for `work`, which is dropped if the session ends first.
     pub(crate) fn while_alive<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Lost>> {
+        // A request goes out with the first poll, in the order in which callers begin.
         race(work, self.ended())
     }
 

@@ -130,19 +130,16 @@ pub(super) fn act(model: &QueueModel, before: &State, action: Action) -> Option<
     use Action::*;
     let mut state = before.clone();
     match action {
-        Push(delivery) => {
-            let number = state.pushed;
-            let steps = model
-                .setting
-                .rules
-                .push(model.setting.scene.segments[number], state.now);
-            let steps = renamed(steps, "/s-", &ModelQueue::guid(&format!("s{number}")));
-            model.transact_push(&mut state, Flight::new(steps, Purpose::Push(number)), delivery)?;
-        }
-        PushAgain(delivery) => {
-            let flight = state.push.take()?;
-            model.transact_push(&mut state, flight, delivery)?;
-        }
+        Push(_) | PushAgain(_) | Expire(_) | Crash(_) | DeadlinesPass => happen(model, &mut state, action)?,
+        _ => consume(model, &mut state, action)?,
+    }
+    Some(state)
+}
+
+/// What consumers do.
+fn consume(model: &QueueModel, state: &mut State, action: Action) -> Option<()> {
+    use Action::*;
+    match action {
         Look(index) => {
             let names = state.tree.list(&model.setting.block);
             let consumer = &mut state.consumers[index];
@@ -152,27 +149,28 @@ pub(super) fn act(model: &QueueModel, before: &State, action: Action) -> Option<
             consumer.view = Some(names);
             consumer.read = None;
         }
-        Read(index, choice) => read(model, &mut state, index, choice)?,
-        Claim(index, choice, delivery) => claim(model, &mut state, index, choice, delivery)?,
-        SeeList(index) => see_list(model, &mut state, index)?,
+        Read(index, choice) => read(model, state, index, choice)?,
+        Claim(index, choice, delivery) => claim(model, state, index, choice, delivery)?,
+        SeeList(index) => see_list(model, state, index)?,
         Release(index, delivery) => {
             let Phase::Behind(takings) = &state.consumers[index].phase else {
                 return None;
             };
             let steps = model.setting.rules.release(takings, state.now);
-            model.transact(&mut state, index, Flight::new(steps, Purpose::Release), delivery)?;
+            let purpose = Purpose::Release(takings.clone());
+            model.transact(state, index, Flight::new(steps, purpose), delivery)?;
         }
-        HandOut(index) => model.hand_out(&mut state, index)?,
-        Note(index, delivery) => model.settle(&mut state, index, ModelVerdict::Note, delivery)?,
-        Ack(index, delivery) => model.settle(&mut state, index, ModelVerdict::Done, delivery)?,
-        Nack(index, delivery) => model.choose(&mut state, index, ModelVerdict::Failed, delivery)?,
-        GiveBack(index, delivery) => model.choose(&mut state, index, ModelVerdict::NotDelivered, delivery)?,
-        Extend(index, delivery) => model.choose(&mut state, index, model.extension()?, delivery)?,
+        HandOut(index) => model.hand_out(state, index)?,
+        Note(index, delivery) => model.settle(state, index, ModelVerdict::Note, delivery)?,
+        Ack(index, delivery) => model.settle(state, index, ModelVerdict::Done, delivery)?,
+        Nack(index, delivery) => model.choose(state, index, ModelVerdict::Failed, delivery)?,
+        GiveBack(index, delivery) => model.choose(state, index, ModelVerdict::NotDelivered, delivery)?,
+        Extend(index, delivery) => model.choose(state, index, model.extension()?, delivery)?,
         SendAgain(index, delivery) => {
             let Phase::InDoubt(flight) = state.consumers[index].phase.clone() else {
                 return None;
             };
-            model.transact(&mut state, index, flight, delivery)?;
+            model.transact(state, index, flight, delivery)?;
         }
         ClearAway(index) => {
             let view = state.consumers[index].view.as_ref()?;
@@ -183,6 +181,28 @@ pub(super) fn act(model: &QueueModel, before: &State, action: Action) -> Option<
         DeleteStray(index) => {
             let path = state.consumers[index].strays.pop()?;
             state.tree.nodes.remove(&path);
+        }
+        Push(_) | PushAgain(_) | Expire(_) | Crash(_) | DeadlinesPass => return None,
+    }
+    Some(())
+}
+
+/// What the producer, the leader, faults and time do.
+fn happen(model: &QueueModel, state: &mut State, action: Action) -> Option<()> {
+    use Action::*;
+    match action {
+        Push(delivery) => {
+            let number = state.pushed;
+            let steps = model
+                .setting
+                .rules
+                .push(model.setting.scene.segments[number], state.now);
+            let steps = renamed(steps, "/s-", &ModelQueue::guid(&format!("s{number}")));
+            model.transact_push(state, Flight::new(steps, Purpose::Push(number)), delivery)?;
+        }
+        PushAgain(delivery) => {
+            let flight = state.push.take()?;
+            model.transact_push(state, flight, delivery)?;
         }
         Expire(session) => {
             state.orphans.retain(|orphan| *orphan != session);
@@ -200,10 +220,11 @@ pub(super) fn act(model: &QueueModel, before: &State, action: Action) -> Option<
         DeadlinesPass => {
             state.faults = state.faults.checked_sub(1)?;
             state.now += STEP;
-            model.end_overdue(&mut state);
+            model.end_overdue(state);
         }
+        _ => return None,
     }
-    Some(state)
+    Some(())
 }
 
 fn read(model: &QueueModel, state: &mut State, index: usize, choice: usize) -> Option<()> {
@@ -231,6 +252,7 @@ fn claim(model: &QueueModel, state: &mut State, index: usize, choice: usize, del
     let (steps, purpose) = match rules.turn(view, wanted, choice, |path| consumer.known(path), state.now) {
         ModelTurn::Nothing => return None,
         ModelTurn::Outdated => {
+            model.judge_refusal(state, index);
             state.consumers[index].rest();
             return (delivery == Delivery::Answered).then_some(());
         }

@@ -18,7 +18,7 @@ pub(super) struct Flight {
 pub(super) enum Purpose {
     Push(usize),
     Claim(Vec<ModelTaking>),
-    Release,
+    Release(Vec<ModelTaking>),
     Bury,
     /// It settles something of the first claim, and these are held then.
     Settle {
@@ -71,10 +71,15 @@ impl Consumer {
         read.iter().find(|(known, _)| known == path)?.1.clone()
     }
 
-    /// What it believes to hold.
+    /// What it believes to hold: until it is told what became of a transaction, what that leaves in its hands.
     pub(super) fn held(&self) -> &[ModelClaim] {
         match &self.phase {
             Phase::Holding(claims) => claims,
+            Phase::InDoubt(Flight {
+                purpose: Purpose::Settle { after, .. },
+                is_over: false,
+                ..
+            }) => after,
             _ => &[],
         }
     }

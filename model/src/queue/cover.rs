@@ -49,6 +49,8 @@ impl Cover {
         match kind {
             // Of a single item that was never claimed, nothing else is there.
             "s-" if number(0) == 1 && !self.is_opened(setting, tree, guid) => self.places[source.first] += 1,
+            // Else its items are in the ranges that were opened of it.
+            "s-" | "b-" => {}
             "f-" => {
                 let items = source.first + usize::from(number(0))..source.first + source.count;
                 items.for_each(|item| self.places[item] += 1);
@@ -72,7 +74,7 @@ impl Cover {
                 let opened = format!("{}/o-{guid}.{}.{}", setting.block, numbers[0], numbers[1]);
                 self.is_torn |= !tree.nodes.contains_key(&opened);
             }
-            _ => {}
+            kind => unreachable!("the model does not know the nodes {kind}"),
         }
     }
 

@@ -31,6 +31,8 @@ const STEP: i64 = 2000;
 pub(crate) enum Without {
     /// The probe for the claim before, when a range is claimed again.
     Probe,
+    /// The name of that probe.
+    RightProbe,
     /// The version of a range's tally.
     TallyVersion,
     /// The look for the segment, when a single item is claimed for the first time.
@@ -116,6 +118,7 @@ pub(crate) struct State {
 
 pub(crate) const ONE_PLACE: &str = "each item is in one place, and ends once";
 pub(crate) const TWO_HOLD: &str = "no two believe to hold";
+pub(crate) const REFUSED: &str = "what is free can be claimed";
 pub(crate) const TOLD: &str = "what a consumer is told is true";
 const GROWS: &str = "attempts of an item grow";
 pub(crate) const ORDER: &str = "a strict queue keeps its order";
@@ -278,6 +281,7 @@ impl Model for QueueModel {
             Property::<Self>::always(ONE_PLACE, |_, state| state.broken != Some(ONE_PLACE)),
             Property::<Self>::always(TWO_HOLD, |_, state| state.broken != Some(TWO_HOLD)),
             Property::<Self>::always(TOLD, |_, state| state.broken != Some(TOLD)),
+            Property::<Self>::always(REFUSED, |_, state| state.broken != Some(REFUSED)),
             Property::<Self>::always(GROWS, |_, state| state.broken != Some(GROWS)),
             Property::<Self>::always(ORDER, |_, state| state.broken != Some(ORDER)),
             Property::<Self>::always("no item is stuck, nothing is left behind", |model, state| {

@@ -6,7 +6,7 @@ use zookeeper_recipes::model::queue::{ModelClaim, ModelQueue, ModelStep, ModelTa
 
 use super::act::{Delivery, renamed};
 use super::consumer::{Flight, Phase, Purpose};
-use super::{GROWS, ONE_PLACE, ORDER, QueueModel, STEP, State, TOLD, Without};
+use super::{GROWS, ONE_PLACE, ORDER, QueueModel, REFUSED, STEP, State, TOLD, Without};
 
 /// The session of the producer, which has no ephemeral nodes.
 const PRODUCER: u8 = u8::MAX;
@@ -33,6 +33,11 @@ fn is_opened(path: &str) -> bool {
     path.contains("/o-")
 }
 
+fn is_own(state: &State, index: usize, path: &str) -> bool {
+    let node = state.tree.nodes.get(path);
+    node.is_some_and(|node| node.owner == Some(state.consumers[index].session))
+}
+
 fn is_claim(path: &str) -> bool {
     path.contains("/c-")
 }
@@ -56,6 +61,7 @@ impl QueueModel {
         match self.without {
             Some(Without::Probe) => without_probe(steps.collect()),
             Some(Without::TallyVersion) => steps.map(|step| unversioned(step, is_opened)).collect(),
+            Some(Without::RightProbe) => steps.map(misspelt).collect(),
             Some(Without::ClaimVersion) => steps.map(|step| unversioned(step, is_claim)).collect(),
             Some(Without::SegmentCheck) => {
                 let is_check = |step: &ModelStep| matches!(step, ModelStep::Check(path, _) if path.contains("/s-"));
@@ -136,7 +142,7 @@ impl QueueModel {
                 }
                 self.go_on(state, index, after, flight.is_over);
             }
-            Purpose::Push(_) | Purpose::Release | Purpose::Bury => state.consumers[index].rest(),
+            Purpose::Push(_) | Purpose::Release(_) | Purpose::Bury => state.consumers[index].rest(),
         }
     }
 
@@ -194,19 +200,39 @@ impl QueueModel {
 
     fn refused(&self, state: &mut State, index: usize, flight: Flight) {
         let is_over = flight.is_over;
-        let Purpose::Settle { mut before, done, .. } = flight.purpose else {
-            state.consumers[index].rest();
-            return;
+        let (mut before, done) = match flight.purpose {
+            Purpose::Settle { before, done, .. } => (before, done),
+            Purpose::Release(takings) => {
+                let paths = takings.iter().map(|taking| self.setting.rules.paths(taking).0);
+                let standing: Vec<_> = paths.filter(|path| is_own(state, index, path)).collect();
+                state.consumers[index].strays.extend(standing);
+                return state.consumers[index].rest();
+            }
+            Purpose::Push(_) | Purpose::Claim(_) | Purpose::Bury => {
+                self.judge_refusal(state, index);
+                return state.consumers[index].rest();
+            }
         };
         let lost = before.remove(0);
         let (path, _) = self.setting.rules.paths(&lost.taking());
-        let node = state.tree.nodes.get(&path);
-        let stands = node.is_some_and(|node| node.owner == Some(state.consumers[index].session));
-        if flight.is_committed && done.is_some() || stands && self.without.is_none() {
+        let stands = is_own(state, index, &path);
+        let is_judged = matches!(self.without, None | Some(Without::ClaimCheck));
+        if flight.is_committed && done.is_some() || stands && is_judged {
             state.broken.get_or_insert(TOLD);
         }
         state.consumers[index].strays.extend(stands.then_some(path));
         self.go_on(state, index, before, is_over);
+    }
+
+    /// A claim or a burial is refused only where something has changed since the consumer looked. Else it would be refused
+    /// for ever.
+    pub(super) fn judge_refusal(&self, state: &mut State, index: usize) {
+        let consumer = &state.consumers[index];
+        let is_listed = consumer.view.as_ref() == Some(&state.tree.list(&self.setting.block));
+        let mut read = consumer.read.iter().flatten();
+        if is_listed && read.all(|(path, known)| *known == state.tree.read(path)) {
+            state.broken.get_or_insert(REFUSED);
+        }
     }
 
     /// So much time has passed that the claims have ended that were made before.
@@ -300,12 +326,20 @@ impl QueueModel {
     }
 }
 
-/// What the queue is after a transaction, whoever hears of it.
+/// What the queue is after a transaction, with or without its reply.
 fn took_place(state: &mut State, purpose: &Purpose) {
     match purpose {
         Purpose::Push(number) => state.in_queue = number + 1,
         Purpose::Settle { done: Some(item), .. } => state.done[*item] += 1,
         _ => {}
+    }
+}
+
+/// A probe for a name at which something stands.
+fn misspelt(step: ModelStep) -> ModelStep {
+    match step {
+        ModelStep::Delete(path, None) if is_claim(&path) => ModelStep::Delete(format!("{path}x"), None),
+        step => step,
     }
 }
 

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_wakes_and_the_same_version_does_not() {
+    fn only_another_version_wakes() {
         let seen = SeenVersion::default();
         let mut waiting = Box::pin(seen.other_than(0));
         assert_eq!(waiting.as_mut().now_or_never(), None);

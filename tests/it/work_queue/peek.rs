@@ -217,3 +217,21 @@ async fn a_look_at_what_is_no_queue_fails() {
     let error = within(PATIENCE, "an error", ours.peek(1)).await.unwrap_err();
     assert_eq!(error, Error::Closed);
 }
+
+/// What is of no use fills no place of what is asked for.
+#[tokio::test]
+async fn a_look_goes_past_what_is_useless() {
+    let fixture = Fixture::new("peek past useless").await;
+    let ours = queue(&connect(&fixture).await);
+    let brief = || PushOptions::new().priority(5).expires_after(Duration::from_millis(1));
+    for _ in 0..3 {
+        ours.push_with("expired", brief()).await.unwrap();
+    }
+    ours.push("good").await.unwrap();
+    eventually(PATIENCE, "the others have expired", || async {
+        peek(&ours, 1).await.iter().map(text).collect::<Vec<_>>() == ["good"]
+    })
+    .await;
+    assert_eq!(drain(&ours).await, ["good"]);
+    clean(&fixture, [ours]).await;
+}

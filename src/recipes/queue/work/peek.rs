@@ -45,12 +45,14 @@ impl<T> WorkQueue<T> {
     ///
     /// **Nothing is claimed**: by the time this returns, a consumer may have taken any of them. To have an item, pop it.
     ///
-    /// Not shown are items that no pop would get now: claimed and delayed ones, those of a group behind its first item,
-    /// and all items of a paused queue. With [`Order::Window`](super::Order::Window), a pop takes one of the first so
+    /// Not shown are items that no pop would get now: claimed, delayed and expired ones, those without an attempt left,
+    /// those of a group behind its first item, what cannot be read, and all items of a paused queue. It gives up behind
+    /// some thousand pushes of which nothing can be delivered. With [`Order::Window`](super::Order::Window), a pop takes one of the first so
     /// many pushes. No queue is made where there is none.
     ///
     /// The clock of the ensemble is not asked for, which would be a write. Unless this handle pushed or popped in the last
-    /// minute, the clock of this machine decides whether a delayed item is due.
+    /// minute, the clock of this machine decides whether a delayed item is due, one has expired, and the deadline of a claim
+    /// has passed.
     ///
     /// # Errors
     /// [`Error`] for what retrying would not help.
@@ -60,7 +62,7 @@ impl<T> WorkQueue<T> {
     ///
     /// # Cost
     /// Reads alone: a sync, a read, three lists and a list for each block of some 192 pushes, as for a pop; then a read for
-    /// each push that is shown, two more for one that was claimed before, and two lists for a group.
+    /// each push that is looked at, two more for one that was claimed before, and two lists for a group.
     ///
     /// # Examples
     /// ```no_run

@@ -254,6 +254,10 @@ impl Header {
                 _ => header.unknown.push(line.to_owned()),
             }
         }
+        // An older version that resumes leaves them standing.
+        if !header.paused {
+            (header.paused_by, header.pause_reason) = (None, None);
+        }
         Ok(header)
     }
 

@@ -132,8 +132,8 @@ impl ModelQueue {
         let mut draft = Draft::new(known);
         let value = write(&mut draft);
         let steps = match draft.finish() {
-            Drafted::Complete { steps, .. } => steps.into_iter().filter_map(step_of).collect(),
-            Drafted::Missing(_) | Drafted::Paused => Vec::new(),
+            Drafted::Complete { steps, .. } => steps.into_iter().map(step_of).collect(),
+            Drafted::Missing(_) | Drafted::Paused => unreachable!("the model has no lanes and no pause"),
         };
         (steps, value)
     }
@@ -378,8 +378,8 @@ pub fn model_tally(data: &[u8], from: u8, to: u8) -> Option<(u32, Vec<(u8, u32)>
     Some((tally.epoch, left))
 }
 
-fn step_of((operation, _): (Operation, Role)) -> Option<ModelStep> {
-    let step = match operation {
+fn step_of((operation, _): (Operation, Role)) -> ModelStep {
+    match operation {
         Operation::Check(path, version) => ModelStep::Check(path, (version != -1).then_some(version)),
         Operation::Create(path, data, zk::CreateMode::Persistent) => ModelStep::Create(path, data.into(), false),
         Operation::Create(path, data, zk::CreateMode::PersistentSequential) => {
@@ -388,9 +388,8 @@ fn step_of((operation, _): (Operation, Role)) -> Option<ModelStep> {
         Operation::Create(path, data, zk::CreateMode::Ephemeral) => ModelStep::CreateEphemeral(path, data.into()),
         Operation::SetData(path, data, version) => ModelStep::Set(path, data.into(), version),
         Operation::Delete(path, version) => ModelStep::Delete(path, version),
-        _ => return None,
-    };
-    Some(step)
+        other => unreachable!("the model does not know {other:?}"),
+    }
 }
 
 #[cfg(test)]

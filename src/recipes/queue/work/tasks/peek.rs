@@ -16,6 +16,9 @@ use crate::znode::{read, sync};
 /// So many ranges are read at once; each may be as large as a node can be.
 const READ_AT_ONCE: usize = 16;
 
+/// So often it looks further when what it found is not enough.
+const LOOKS: usize = 16;
+
 /// The first `most` items that can be claimed, and how often each was handed out.
 pub(crate) async fn peek(store: &Store, session: &Arc<Session>, most: usize) -> Result<Vec<(Item, u32)>, Interrupted> {
     sync(session, store.path()).await?;
@@ -23,26 +26,48 @@ pub(crate) async fn peek(store: &Store, session: &Arc<Session>, most: usize) -> 
         return Ok(Vec::new());
     };
     let now = store.approximate_now();
-    let aim = Aim {
-        ranges: most,
-        now,
-        aging: header.options.aging,
-        own: Vec::new(),
-        skipped: Arc::default(),
-    };
-    let view = View::default().look(store, session, &aim).await?;
-    let mut line = view.line.as_slice();
+    let mut aim = Aim::of(&header, now);
+    let mut view = View::default();
     let mut found = Vec::new();
-    while found.len() < most && !line.is_empty() {
-        let (next, rest) = line.split_at((most - found.len()).min(READ_AT_ONCE).min(line.len()));
-        let read = next
-            .iter()
-            .map(|candidate| claimable_items(store, session, candidate, &header, now));
-        found.extend(future::try_join_all(read).await?.into_iter().flatten());
-        line = rest;
+    for _ in 0..LOOKS {
+        view = view.look(store, session, &aim).await?;
+        if view.line.is_empty() {
+            break;
+        }
+        read_line(store, session, &view.line, &header, now, most, &mut found).await?;
+        if found.len() >= most {
+            break;
+        }
+        // Behind what was read, of which some may be of no use, more may stand.
+        let read = view.line.iter().map(|candidate| (candidate.key(), i64::MAX));
+        Arc::make_mut(&mut aim.skipped).extend(read);
     }
     found.truncate(most);
     Ok(found)
+}
+
+/// Reads what stands in line until there are `most` items.
+async fn read_line(
+    store: &Store,
+    session: &Arc<Session>,
+    mut line: &[Candidate],
+    header: &Header,
+    now: i64,
+    most: usize,
+    found: &mut Vec<(Item, u32)>,
+) -> Result<(), Interrupted> {
+    let mut at_once = most.saturating_sub(found.len()).min(READ_AT_ONCE);
+    while found.len() < most && !line.is_empty() {
+        let (next, rest) = line.split_at(at_once.min(line.len()));
+        let read = next
+            .iter()
+            .map(|candidate| claimable_items(store, session, candidate, header, now));
+        found.extend(future::try_join_all(read).await?.into_iter().flatten());
+        line = rest;
+        // Some were of no use: maybe many are.
+        at_once = READ_AT_ONCE;
+    }
+    Ok(())
 }
 
 /// The items of a range that a claim would hand out; none if it was taken since it was listed.

@@ -133,6 +133,10 @@ impl Prepared {
                     prepared.skipped.push((*candidate, time));
                     continue;
                 }
+                Err(Unusable::Unreadable) => {
+                    prepared.skipped.push((*candidate, i64::MAX));
+                    continue;
+                }
             };
             if let Some(known) = &mut known {
                 known.tally.lose_open(now);
@@ -167,8 +171,10 @@ impl Prepared {
 pub(super) enum Unusable {
     /// It is not as it was seen.
     Outdated,
-    /// Its claim was extended, or the clock was set back, or what stands there cannot be read.
+    /// Its claim was extended, or the clock was set back.
     Until(i64),
+    /// What stands there cannot be read.
+    Unreadable,
 }
 
 /// What stands in the nodes of a range; nothing if it is fresh.
@@ -191,7 +197,15 @@ pub(super) async fn known(
         }
     };
     let (opened, claim) = future::try_join(read(session, &nodes.opened), claim).await?;
-    Ok(nodes.judge(of_node(opened), of_node(claim), now).map(Some))
+    let judged = nodes.judge(of_node(opened), of_node(claim), now);
+    if let Err(Unusable::Unreadable) = judged {
+        warn!(
+            queue = store.path(),
+            path = nodes.opened,
+            "unreadable; its items are left alone"
+        );
+    }
+    Ok(judged.map(Some))
 }
 
 /// The nodes of a range that was claimed before: its tally, and the claim that is taken over, with its deadline.
@@ -229,10 +243,7 @@ impl RangeNodes {
         now: i64,
     ) -> Result<KnownRange, Unusable> {
         let (data, version) = opened.ok_or(Unusable::Outdated)?;
-        let Some(tally) = Tally::decode(&data) else {
-            warn!(path = self.opened, "unreadable; its items are left alone");
-            return Err(Unusable::Until(i64::MAX));
-        };
+        let tally = Tally::decode(&data).ok_or(Unusable::Unreadable)?;
         let over = match &self.claim {
             None => None,
             Some((_, deadline)) => {
