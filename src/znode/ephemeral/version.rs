@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 /// The version that was seen last, 0 as created. Clones share it. A tokio `watch` would take six times the room, and there
 /// is one for each hold.
 #[derive(Clone, Debug, Default)]
-pub(in crate::znode) struct SeenVersion(Arc<Seen>);
+pub(in crate::znode) struct SeenVersion(Arc<LastVersion>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct LastVersion {
     version: AtomicI32,
     changed: Notify,
 }
