@@ -112,14 +112,20 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Those of the first server that says them.
+    /// Those of the first server that says them, and the longest session that any grants.
     pub(crate) async fn ask(globals: &Globals) -> Result<Option<Self>, Failure> {
+        let mut told: Option<Self> = None;
         for server in wanted(globals)? {
-            if let Some(found) = settings(&server).await {
-                return Ok(Some(found));
-            }
+            let Some(found) = settings(&server).await else { continue };
+            told = Some(match told {
+                Some(first) => Self {
+                    longest: first.longest.max(found.longest),
+                    ..first
+                },
+                None => found,
+            });
         }
-        Ok(None)
+        Ok(told)
     }
 
     /// From the lines of the four-letter word `conf`.

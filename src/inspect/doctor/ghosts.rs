@@ -22,7 +22,7 @@ impl Diagnosis {
     /// // A minute later, where no session may last longer than 40 seconds: what is there still should not be.
     /// # use std::time::Duration;
     /// let (later, longest) = (Duration::from_secs(60), Duration::from_secs(40));
-    /// doctor.confirm_ghosts(&mut diagnosis, &connected(), later, longest).await?;
+    /// doctor.confirm_ghosts(&mut diagnosis, &connected(), later, Some(longest)).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -51,8 +51,9 @@ impl Doctor {
     /// Looks a second time at what [`Diagnosis::tell_ghosts`] told, `after` so long.
     ///
     /// A node that is gone, and a session that is among `connected` by now, are told no more. What is there still becomes
-    /// an [error](Severity::Error) once `after` is at least `longest`, the longest timeout that sessions may have there:
-    /// a dead process goes by itself within that time.
+    /// an [error](Severity::Error) once `after` is at least `longest`, in which a dead process goes by itself: the longest
+    /// timeout that sessions may have there, and two ticks, since servers end sessions late. It stays a
+    /// [warning](Severity::Warn) where that is not known.
     ///
     /// # Cost
     /// A sync, and one read for each session that was told.
@@ -67,7 +68,7 @@ impl Doctor {
         diagnosis: &mut Diagnosis,
         connected: &HashSet<i64>,
         after: Duration,
-        longest: Duration,
+        longest: Option<Duration>,
     ) -> Result<(), Error> {
         let ghosts = diagnosis.findings.iter().filter(|one| one.check == Check::Ghost);
         let paths: Vec<String> = ghosts.map(|one| one.path.clone()).collect();
@@ -94,14 +95,16 @@ impl Doctor {
             .retain(|one| one.check != Check::Ghost || is_there(one));
         for ghost in diagnosis.findings.iter_mut().filter(|one| one.check == Check::Ghost) {
             ghost.message = format!("{}, and again {} s later", ghost.message, after.as_secs_f32());
-            ghost.remedy = if after < longest {
-                format!(
-                    "its process is dead or cut off; a session may last {} s here, so look again after that time",
+            ghost.remedy = match longest {
+                None => "its process is dead or cut off; no server says how long a session may last here".to_owned(),
+                Some(longest) if after < longest => format!(
+                    "its process is dead or cut off; its session may last {} s here, so look again after that time",
                     longest.as_secs_f32()
-                )
-            } else {
-                ghost.severity = Severity::Error;
-                "the ensemble should have ended the session: report it with the log of the leader".to_owned()
+                ),
+                Some(_) => {
+                    ghost.severity = Severity::Error;
+                    "the ensemble should have ended the session: report it with the log of the leader".to_owned()
+                }
             };
         }
         diagnosis.sort();

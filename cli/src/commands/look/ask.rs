@@ -32,11 +32,11 @@ pub(crate) struct AskArgs {
 }
 
 impl AskArgs {
-    /// Asks all holders of a place.
-    pub(crate) fn all_of(path: &str, reason: &str) -> Self {
+    /// Asks one holder of a place.
+    pub(crate) fn of(path: &str, token: FencingToken, reason: &str) -> Self {
         Self {
             path: path.to_owned(),
-            token: None,
+            token: Some(token),
             reason: reason.to_owned(),
             wait: None,
         }

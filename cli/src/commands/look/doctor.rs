@@ -103,7 +103,9 @@ pub(crate) async fn run(globals: &Globals, args: &DoctorArgs) -> Result<u8, Fail
         let mut found = doctor.diagnose(&args.tree).await?;
         if let Some(before) = before {
             ask_servers(globals, zk, &before, &mut found).await?;
-            look_again(globals, zk, args, (&doctor, started), &mut found).await?;
+            if let Err(failure) = look_again(globals, zk, args, (&doctor, started), &mut found).await {
+                tell_unconfirmed(&mut found, &failure);
+            }
         }
         Ok(found)
     })
@@ -188,14 +190,25 @@ async fn look_again(
     let connected = Connections::ask(globals).await?.unwrap_or_default();
     match connected.sessions() {
         Ok(connected) => {
-            let longest = Settings::ask(globals).await?.and_then(|settings| settings.longest);
-            doctor
-                .confirm_ghosts(found, &connected, after, longest.unwrap_or(own))
-                .await?;
+            // Servers end sessions up to a tick late, and a leader that was just elected begins to count anew.
+            let longest = Settings::ask(globals).await?;
+            let longest = longest.and_then(|settings| Some(settings.longest? + settings.tick * 2));
+            let confirming = doctor.confirm_ghosts(found, &connected, after, longest);
+            let late = || Failure::unreachable("the second look takes too long");
+            tokio::time::timeout(SECOND_LOOK, confirming)
+                .await
+                .map_err(|_| late())??;
         }
         Err(silent) => out.say(&format!("not looked at again: {silent}")),
     }
     Ok(())
+}
+
+/// What the first look told stands.
+fn tell_unconfirmed(found: &mut Diagnosis, failure: &Failure) {
+    for ghost in found.findings.iter_mut().filter(|one| one.check == Check::Ghost) {
+        ghost.remedy = format!("{}; not looked at again: {}", ghost.remedy, failure.message);
+    }
 }
 
 fn object(args: &DoctorArgs, found: &Diagnosis) -> Value {

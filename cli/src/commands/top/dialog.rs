@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, Write as _};
 
+use zookeeper_recipes::FencingToken;
+
 use crate::commands::look::ask::{self, AskArgs, parse_token};
 use crate::commands::look::breaking::{self, BreakArgs};
 use crate::commands::look::who::{self, WhoArgs};
@@ -11,7 +13,8 @@ use crate::globals::Globals;
 /// What is to be done at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Dialog {
-    Ask(String),
+    /// The holders that were shown: who comes after them is not asked.
+    Ask(String, Vec<FencingToken>),
     Break(String),
 }
 
@@ -26,14 +29,16 @@ impl Dialog {
 
     async fn ask(&self, globals: &Globals) -> Result<(), Failure> {
         let path = match self {
-            Self::Ask(path) | Self::Break(path) => path,
+            Self::Ask(path, _) | Self::Break(path) => path,
         };
         who::run(globals, &WhoArgs::of(path)).await?;
         match self {
-            Self::Ask(_) => {
+            Self::Ask(_, holders) => {
                 let reason = prompt("Ask the holders to make way. Why? (nothing: do not ask) ").await;
                 if !reason.is_empty() {
-                    ask::run(globals, &AskArgs::all_of(path, &reason)).await?;
+                    for holder in holders {
+                        ask::run(globals, &AskArgs::of(path, *holder, &reason)).await?;
+                    }
                 }
             }
             Self::Break(_) => {

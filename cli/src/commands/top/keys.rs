@@ -77,7 +77,8 @@ impl Keys {
 
 pub(super) fn press(view: &mut View, board: &Board, key: KeyEvent) -> Wish {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    let wish = match key.code {
+    view.follow(board);
+    match key.code {
         KeyCode::Char('c') if control => Wish::Quit,
         KeyCode::Char('z') if control => Wish::Stop,
         code if view.typing => {
@@ -89,8 +90,14 @@ pub(super) fn press(view: &mut View, board: &Board, key: KeyEvent) -> Wish {
             Wish::Nothing
         }
         KeyCode::Esc | KeyCode::Char('q') => Wish::Quit,
-        KeyCode::Char('a') => view.target(board).map_or(Wish::Nothing, ask),
-        KeyCode::Char('b') => view.target(board).map_or(Wish::Nothing, break_one),
+        KeyCode::Char('a') => view.target().map_or(Wish::Nothing, |path| {
+            let holders = view.holders(board, &path);
+            Wish::Dialog(Dialog::Ask(path, holders))
+        }),
+        KeyCode::Char('b') => {
+            let dialog = view.target().map(Dialog::Break);
+            dialog.map_or(Wish::Nothing, Wish::Dialog)
+        }
         KeyCode::Char('d') => {
             view.open = Some(Overlay::Findings);
             Wish::Examine
@@ -99,17 +106,7 @@ pub(super) fn press(view: &mut View, board: &Board, key: KeyEvent) -> Wish {
             choose(view, board, code);
             Wish::Nothing
         }
-    };
-    view.clamp(board);
-    wish
-}
-
-fn ask(path: String) -> Wish {
-    Wish::Dialog(Dialog::Ask(path))
-}
-
-fn break_one(path: String) -> Wish {
-    Wish::Dialog(Dialog::Break(path))
+    }
 }
 
 fn type_filter(view: &mut View, code: KeyCode) {
@@ -131,16 +128,21 @@ fn choose(view: &mut View, board: &Board, code: KeyCode) {
         KeyCode::Char('+') => view.every = (view.every / 2).max(LEAST),
         KeyCode::Char('-') => view.every = (view.every * 2).min(MOST),
         KeyCode::Char('?') => view.open = Some(Overlay::Help),
-        KeyCode::Tab => (view.panel, view.selected) = (view.panel.next(), 0),
-        KeyCode::BackTab => (view.panel, view.selected) = (view.panel.previous(), 0),
-        KeyCode::Char(digit @ '1'..='3') => {
-            (view.panel, view.selected) = (Panel::of(digit).unwrap_or_default(), 0);
-        }
-        KeyCode::Up | KeyCode::Char('k') => view.selected = view.selected.saturating_sub(1),
-        KeyCode::Down | KeyCode::Char('j') => view.selected += 1,
-        KeyCode::Enter => view.open = view.target(board).map(Overlay::Place),
+        // What is open hides the rows.
+        _ if view.open.is_some() => {}
+        KeyCode::Tab => enter(view, board, view.panel.next()),
+        KeyCode::BackTab => enter(view, board, view.panel.previous()),
+        KeyCode::Char(digit @ '1'..='3') => enter(view, board, Panel::of(digit).unwrap_or_default()),
+        KeyCode::Up | KeyCode::Char('k') => view.select(board, view.selected.saturating_sub(1)),
+        KeyCode::Down | KeyCode::Char('j') => view.select(board, view.selected + 1),
+        KeyCode::Enter => view.open = view.target().map(Overlay::Place),
         _ => {}
     }
+}
+
+fn enter(view: &mut View, board: &Board, panel: Panel) {
+    view.panel = panel;
+    view.select(board, 0);
 }
 
 #[cfg(test)]
@@ -169,6 +171,20 @@ mod tests {
         let mut view = View::default();
         for key in ['a', 'b'] {
             assert_eq!(pressed(&mut view, KeyCode::Char(key)), Wish::Nothing);
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_acted_on() {
+        let open = |overlay| View {
+            open: Some(overlay),
+            ..View::default()
+        };
+        let mut view = open(Overlay::Place("/pay/l".to_owned()));
+        let wish = pressed(&mut view, KeyCode::Char('b'));
+        assert_eq!(wish, Wish::Dialog(Dialog::Break("/pay/l".to_owned())));
+        for overlay in [Overlay::Findings, Overlay::Help] {
+            assert_eq!(pressed(&mut open(overlay), KeyCode::Char('b')), Wish::Nothing);
         }
     }
 

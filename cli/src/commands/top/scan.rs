@@ -58,6 +58,12 @@ impl Scanner {
         if !is_due && !now {
             return Ok(());
         }
+        // One that fails is not tried again at once.
+        let last = self.examined.take().map_or(self.budget, |last| last.cost);
+        self.examined = Some(Walk {
+            cost: last,
+            at: Instant::now(),
+        });
         let mut found = Doctor::new(&Inspector::new(&self.zk)).diagnose(&self.tree).await?;
         self.examined = Some(Walk {
             cost: found.requests,

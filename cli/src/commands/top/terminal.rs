@@ -67,6 +67,7 @@ async fn show(
     tokio::pin!(scanning);
     loop {
         view.state = states.current_and_update().to_string();
+        view.follow(&board.borrow());
         terminal
             .draw(|frame| draw(frame, &board.borrow(), &view))
             .map_err(failed)?;
@@ -122,28 +123,29 @@ async fn scan(
     (looked, examine): (&Notify, &Notify),
     mut paces: watch::Receiver<Pace>,
 ) {
-    let mut is_asked = false;
     loop {
         if let Err(failure) = globals.bounded(scanner.look(board)).await {
             board.borrow_mut().problem = Some(failure.message);
         }
         looked.notify_one();
-        if let Err(failure) = globals.bounded(scanner.examine(board, is_asked)).await {
-            board.borrow_mut().problem = Some(failure.message);
-        }
-        is_asked = false;
-        looked.notify_one();
+        let mut is_asked = false;
         let began = Instant::now();
         loop {
+            if let Err(failure) = globals.bounded(scanner.examine(board, is_asked)).await {
+                board.borrow_mut().problem = Some(failure.message);
+            }
+            looked.notify_one();
             let pace = *paces.borrow_and_update();
             let pause = tokio::time::sleep_until(began + pace.every);
             tokio::select! {
                 () = pause, if !pace.paused => break,
-                () = examine.notified() => {
-                    is_asked = true;
-                    break;
+                () = examine.notified() => is_asked = true,
+                changed = paces.changed() => {
+                    is_asked = false;
+                    if changed.is_err() {
+                        return;
+                    }
                 }
-                changed = paces.changed() => if changed.is_err() { return },
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zookeeper_recipes::FencingToken;
+
 use super::board::{Board, Order};
 
 /// A part of the screen whose rows can be selected.
@@ -57,6 +59,8 @@ pub(super) struct View {
     pub(super) panel: Panel,
     /// The row of the panel.
     pub(super) selected: usize,
+    /// Its path: rows change places from look to look.
+    pub(super) chosen: Option<String>,
     pub(super) open: Option<Overlay>,
     pub(super) colors: bool,
     pub(super) unicode: bool,
@@ -64,9 +68,24 @@ pub(super) struct View {
 }
 
 impl View {
-    /// The path of the selected row.
-    pub(super) fn target(&self, board: &Board) -> Option<String> {
-        self.paths(board).into_iter().nth(self.selected)
+    /// The path that a key acts on: what is open, or the selected row.
+    pub(super) fn target(&self) -> Option<String> {
+        match &self.open {
+            Some(Overlay::Place(path)) => Some(path.clone()),
+            Some(_) => None,
+            None => self.chosen.clone(),
+        }
+    }
+
+    /// The holders that are shown at the place that a key acts on.
+    pub(super) fn holders(&self, board: &Board, path: &str) -> Vec<FencingToken> {
+        if self.open.is_none() && self.panel == Panel::Holds {
+            let held = board.holds(&self.filter);
+            let selected = held.get(self.selected).filter(|(row, _)| row.place.path == path);
+            return selected.map(|(_, one)| one.token).into_iter().collect();
+        }
+        let all = board.row(path).map_or(&[][..], |row| &row.place.contenders);
+        all.iter().filter(|one| one.is_holder).map(|one| one.token).collect()
     }
 
     /// The selected row of a panel; none in the other panels.
@@ -74,10 +93,27 @@ impl View {
         (self.panel == panel).then_some(self.selected)
     }
 
-    /// Keeps the selection inside the panel.
-    pub(super) fn clamp(&mut self, board: &Board) {
-        let rows = self.paths(board).len();
-        self.selected = self.selected.min(rows.saturating_sub(1));
+    /// Keeps to the selected path, wherever its row stands by now.
+    pub(super) fn follow(&mut self, board: &Board) {
+        let paths = self.paths(board);
+        // One path may have several rows.
+        if paths.get(self.selected) == self.chosen.as_ref() {
+            return;
+        }
+        let place = paths.iter().position(|path| Some(path) == self.chosen.as_ref());
+        self.selected = place.unwrap_or(self.selected);
+        self.choose(&paths);
+    }
+
+    /// Selects a row, the last one at most.
+    pub(super) fn select(&mut self, board: &Board, row: usize) {
+        self.selected = row;
+        self.choose(&self.paths(board));
+    }
+
+    fn choose(&mut self, paths: &[String]) {
+        self.selected = self.selected.min(paths.len().saturating_sub(1));
+        self.chosen = paths.get(self.selected).cloned();
     }
 
     fn paths(&self, board: &Board) -> Vec<String> {
