@@ -232,6 +232,8 @@ fn every_future_of_the_work_queue(zk: Coordinator, id: ItemId, deliveries: [Deli
     future(queue.dead_letters_page(None, 1)).lacks_unpin();
     future(queue.cancel(&id)).lacks_unpin();
     future(queue.pause()).lacks_unpin();
+    future(queue.pause_because("")).lacks_unpin();
+    future(queue.peek(1)).lacks_unpin();
     future(queue.resume()).lacks_unpin();
     future(queue.stats()).lacks_unpin();
     future(queue.close()).lacks_unpin();
