@@ -128,24 +128,23 @@ async fn scan(
             board.borrow_mut().problem = Some(failure.message);
         }
         looked.notify_one();
-        let mut is_asked = false;
+        if let Err(failure) = globals.bounded(scanner.examine(board, false)).await {
+            board.borrow_mut().problem = Some(failure.message);
+        }
+        looked.notify_one();
         let began = Instant::now();
         loop {
-            if let Err(failure) = globals.bounded(scanner.examine(board, is_asked)).await {
-                board.borrow_mut().problem = Some(failure.message);
-            }
-            looked.notify_one();
             let pace = *paces.borrow_and_update();
             let pause = tokio::time::sleep_until(began + pace.every);
             tokio::select! {
                 () = pause, if !pace.paused => break,
-                () = examine.notified() => is_asked = true,
-                changed = paces.changed() => {
-                    is_asked = false;
-                    if changed.is_err() {
-                        return;
+                () = examine.notified() => {
+                    if let Err(failure) = globals.bounded(scanner.examine(board, true)).await {
+                        board.borrow_mut().problem = Some(failure.message);
                     }
+                    looked.notify_one();
                 }
+                changed = paces.changed() => if changed.is_err() { return },
             }
         }
     }
