@@ -149,10 +149,7 @@ impl QueueModel {
     fn claimed(&self, state: &mut State, index: usize, takings: Vec<ModelTaking>) {
         let is_over = |taking: &ModelTaking| taking.deadline().is_some_and(|deadline| deadline <= state.now);
         if takings.iter().any(is_over) && !self.lacks(Without::OwnDeadline) {
-            let paths = takings.iter().map(|taking| self.setting.rules.paths(taking).0);
-            state.consumers[index].strays.extend(paths);
-            state.consumers[index].rest();
-            return;
+            return self.leave(state, index, &takings);
         }
         let first = takings.first().and_then(|taking| self.claim_of(state, taking));
         let first = first.and_then(|claim| Some(self.setting.item(claim.items().next()?.1)));
@@ -162,6 +159,13 @@ impl QueueModel {
             true => consumer.phase = Phase::Claimed(takings),
             false => self.hold(state, index, &takings),
         }
+    }
+
+    /// These claims have ended for their consumer, which is to delete them.
+    fn leave(&self, state: &mut State, index: usize, takings: &[ModelTaking]) {
+        let paths = takings.iter().map(|taking| self.setting.rules.paths(taking).0);
+        state.consumers[index].strays.extend(paths);
+        state.consumers[index].rest();
     }
 
     fn claim_of(&self, state: &State, taking: &ModelTaking) -> Option<ModelClaim> {
@@ -250,9 +254,7 @@ impl QueueModel {
                     state.consumers[index].phase = Phase::InDoubt(flight);
                 }
                 Phase::Claimed(takings) | Phase::Behind(takings) if !self.lacks(Without::OwnDeadline) => {
-                    let paths = takings.iter().map(|taking| self.setting.rules.paths(taking).0);
-                    state.consumers[index].strays.extend(paths);
-                    state.consumers[index].rest();
+                    self.leave(state, index, &takings);
                 }
                 _ => {}
             }

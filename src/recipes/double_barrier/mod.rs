@@ -167,12 +167,7 @@ impl DoubleBarrier {
         // Most likely we wait, else: then no watch is set that would have to be taken back.
         let mut watched = fence.is_none() && listed.as_deref().is_some_and(|listed| !has_ready(listed));
         loop {
-            let (ready, ready_watch) = if watched {
-                let (ready, watch) = self.directory.watch_ready(session).await?;
-                (ready, Some(watch))
-            } else {
-                (self.directory.read_ready(session).await?, None)
-            };
+            let (ready, ready_watch) = self.directory.see_ready(session, watched).await?;
             watched = false;
             if let Some(ready) = ready.filter(|ready| ready.is_inside(node.czxid())) {
                 return self.inside(node, ready).await;

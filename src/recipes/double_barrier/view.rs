@@ -35,6 +35,19 @@ impl Directory {
         Ok(stat(session, &self.ready()).await?.map(Ready::from))
     }
 
+    /// `ready`, if it is there, and a watch on it if one is wanted.
+    pub(super) async fn see_ready(
+        &self,
+        session: &Arc<Session>,
+        watched: bool,
+    ) -> Result<(Option<Ready>, Option<NodeWatch>), Interrupted> {
+        if watched {
+            let (ready, watch) = self.watch_ready(session).await?;
+            return Ok((ready, Some(watch)));
+        }
+        Ok((self.read_ready(session).await?, None))
+    }
+
     /// `ready`, if it is there, and a watch on it.
     pub(super) async fn watch_ready(&self, session: &Arc<Session>) -> Result<(Option<Ready>, NodeWatch), Interrupted> {
         let (stat, watch) = stat_and_watch(session, &self.ready()).await?;

@@ -187,21 +187,22 @@ async fn look_again(
     }
     out.say(&format!("without a connection: {who}; looking again in {shown}"));
     tokio::time::sleep(after).await;
+    let confirming = confirm(globals, doctor, after, found);
+    let late = |_| Failure::unreachable("the second look takes too long");
+    tokio::time::timeout(SECOND_LOOK, confirming).await.map_err(late)?
+}
+
+async fn confirm(globals: &Globals, doctor: &Doctor, after: Duration, found: &mut Diagnosis) -> Result<(), Failure> {
     let connected = Connections::ask(globals).await?.unwrap_or_default();
     match connected.sessions() {
         Ok(connected) => {
             // Servers end sessions up to a tick late, and a leader that was just elected begins to count anew.
             let longest = Settings::ask(globals).await?;
             let longest = longest.and_then(|settings| Some(settings.longest? + settings.tick * 2));
-            let confirming = doctor.confirm_ghosts(found, &connected, after, longest);
-            let late = || Failure::unreachable("the second look takes too long");
-            tokio::time::timeout(SECOND_LOOK, confirming)
-                .await
-                .map_err(|_| late())??;
+            Ok(doctor.confirm_ghosts(found, &connected, after, longest).await?)
         }
-        Err(silent) => out.say(&format!("not looked at again: {silent}")),
+        Err(silent) => Err(Failure::unreachable(silent)),
     }
-    Ok(())
 }
 
 /// What the first look told stands.

@@ -35,9 +35,16 @@ impl Dialog {
         match self {
             Self::Ask(_, holders) => {
                 let reason = prompt("Ask the holders to make way. Why? (nothing: do not ask) ").await;
-                if !reason.is_empty() {
-                    for holder in holders {
-                        ask::run(globals, &AskArgs::of(path, *holder, &reason)).await?;
+                if reason.is_empty() {
+                    return Ok(());
+                }
+                if holders.is_empty() {
+                    return Err(Failure::no(format!("{path}: no holder was shown; nobody was asked")));
+                }
+                for holder in holders {
+                    // One that has gone keeps no other from being asked.
+                    if let Err(failure) = ask::run(globals, &AskArgs::of(path, *holder, &reason)).await {
+                        failure.print(false);
                     }
                 }
             }

@@ -77,7 +77,6 @@ impl Keys {
 
 pub(super) fn press(view: &mut View, board: &Board, key: KeyEvent) -> Wish {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    view.follow(board);
     match key.code {
         KeyCode::Char('c') if control => Wish::Quit,
         KeyCode::Char('z') if control => Wish::Stop,
