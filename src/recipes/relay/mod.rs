@@ -13,11 +13,11 @@ use bytes::Bytes;
 use tracing::debug;
 use zookeeper_client as zk;
 
-use self::turn::AbandonedTurns;
+use self::turn::{AbandonedTurns, Remembered};
 use crate::error::Error;
 use crate::line::{AcquireTimeoutError, Ahead, Contender, ContenderNames, Enrolment, Line, TryAcquireError};
 use crate::session::{CleanupToken, Coordinator, Interrupted, Operation, Retry, Session, refused};
-use crate::znode::{NodePath, Transaction, commit, delete, read, retry_across_sessions, with_deadline};
+use crate::znode::{NodePath, Transaction, commit, delete, retry_across_sessions, with_deadline};
 
 pub use self::turn::{CompleteError, Turn};
 
@@ -161,14 +161,8 @@ impl Relay {
     /// An [`Error`] that retrying would not help.
     pub async fn latest(&self) -> Result<Option<Bytes>, Error> {
         retry_across_sessions(&self.zk, |session| async move {
-            let record = match read(&session, &self.turn).await? {
-                Some((data, _)) => self.parse(&data)?,
-                None => return Ok(None),
-            };
-            match record.completed {
-                0 => Ok(None),
-                _ => Ok(read(&session, &self.result).await?.map(|(data, _)| data.into())),
-            }
+            let Remembered { found, result } = self.remembered(&session).await?;
+            Ok(result.filter(|_| found.is_some_and(|(record, _)| record.completed > 0)))
         })
         .await
     }

@@ -11,7 +11,7 @@ use zookeeper_client as zk;
 use super::Relay;
 use super::record::{Fate, Record};
 use crate::error::{Error, classify};
-use crate::session::{Interrupted, LossReason, Lost, Operation, Retry};
+use crate::session::{Interrupted, LossReason, Lost, Operation, Retry, Session};
 use crate::znode::{
     Hold, ReleaseError, RemoveOutcome, Transaction, commit, delete_if_exists, read, retry_across_sessions, sync,
 };
@@ -58,6 +58,13 @@ struct Begun {
 /// Turns that one call has begun and not come to return, because its session ended: they are no predecessors.
 #[derive(Debug, Default)]
 pub(super) struct AbandonedTurns(Vec<(i64, bool)>);
+
+/// What the ensemble keeps of a relay.
+pub(super) struct Remembered {
+    /// Written with each beginning and end of a turn.
+    pub(super) found: Option<(Record, zk::Stat)>,
+    pub(super) result: Option<Bytes>,
+}
 
 impl Turn {
     /// The result of the last completed turn, whatever turns were lost in between; `None` if none was completed yet.
@@ -172,6 +179,30 @@ impl Begun {
 }
 
 impl Relay {
+    /// Record and result, of the same relay.
+    pub(super) async fn remembered(&self, session: &Arc<Session>) -> Result<Remembered, Interrupted> {
+        loop {
+            let (found, result) = future::try_join(read(session, &self.turn), read(session, &self.result)).await?;
+            let Some((data, stat)) = found else {
+                let result = result.map(|(data, _)| data.into());
+                return Ok(Remembered { found: None, result });
+            };
+            // A removal between the two reads takes both away, and then the record is of the past.
+            let belongs = result.as_ref().is_some_and(|(_, result)| result.czxid <= stat.czxid);
+            if !belongs {
+                let now = read(session, &self.turn).await?;
+                if now.is_none_or(|(_, now)| now.czxid != stat.czxid) {
+                    debug!(path = self.path(), "the relay was removed while it was read");
+                    continue;
+                }
+            }
+            return Ok(Remembered {
+                found: Some((self.parse(&data)?, stat)),
+                result: result.map(|(data, _)| data.into()),
+            });
+        }
+    }
+
     /// Begins the turn of `hold`, which is at the head of the line: writes down that it is on, so that the next one
     /// knows.
     pub(super) async fn begin(&self, hold: Hold, abandoned: &mut AbandonedTurns) -> Result<Turn, Interrupted> {
@@ -179,15 +210,11 @@ impl Relay {
         let token = hold.token().as_i64();
         let mut retry = Retry::new(&session, &self.turn, 0);
         loop {
-            let (record, result) = future::try_join(read(&session, &self.turn), read(&session, &self.result)).await?;
-            let found = match &record {
-                Some((data, stat)) => Some((self.parse(data)?, stat)),
-                None => None,
-            };
+            let Remembered { found, result } = self.remembered(&session).await?;
             let record = found.as_ref().map(|(record, _)| record.clone()).unwrap_or_default();
             let previous = match (record.completed, &result) {
                 (0, _) => None,
-                (_, Some((data, _))) => Some(Bytes::copy_from_slice(data)),
+                (_, Some(result)) => Some(result.clone()),
                 (_, None) => return Err(self.tampered_with().into()),
             };
             let begun_before = abandoned.told(token).filter(|_| record.on_turn == Some(token));

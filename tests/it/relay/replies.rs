@@ -3,7 +3,7 @@
 use zookeeper_recipes::{CompleteError, Relay};
 use zookeeper_testkit::{Fixture, Injection, Op, When, within};
 
-use super::{TURN, complete, finish, join, relay, told};
+use super::{RESULT, TURN, complete, finish, join, relay, told};
 use crate::support::sessions::{expire_silent, session_of};
 use crate::support::strike::strike_each_request;
 use crate::support::{LONG, PATIENCE, connect, connect_to, granted, start_proxied};
@@ -73,6 +73,42 @@ async fn a_result_for_a_removed_relay_is_indeterminate() {
     let outcome = within(PATIENCE, "an outcome", completing).await.unwrap();
     assert_eq!(outcome, Err(CompleteError::Indeterminate));
     complete(turn, "theirs").await;
+    finish(&fixture, &others).await;
+}
+
+/// Between the reads of record and result, all of it is removed: a turn of a fresh relay, and no complaint.
+#[tokio::test]
+async fn a_relay_removed_between_reads_begins_anew() {
+    let (fixture, proxy, zk) = start_proxied("between", LONG).await;
+    let (ours, others) = (relay(&zk), relay(&connect(&fixture).await));
+    complete(join(&others).await, "a").await;
+    let fault = proxy.inject(When::request(Op::GetData).path(RESULT), Injection::SilenceBefore);
+    let joining = tokio::spawn({
+        let ours = ours.clone();
+        async move { join(&ours).await }
+    });
+    fault.fired().await;
+    others.remove().await.unwrap();
+    proxy.cut();
+    proxy.heal();
+    let turn = within(PATIENCE, "a turn", joining).await.unwrap();
+    assert_eq!(told(&turn), (None, false, 0));
+    complete(turn, "b").await;
+
+    // Removed and begun by others: what is read belongs to one of the two.
+    let fault = proxy.inject(When::request(Op::GetData).path(RESULT), Injection::SilenceBefore);
+    let reading = tokio::spawn({
+        let ours = ours.clone();
+        async move { ours.latest().await }
+    });
+    fault.fired().await;
+    others.remove().await.unwrap();
+    let turn = join(&others).await;
+    proxy.cut();
+    proxy.heal();
+    let latest = within(PATIENCE, "the latest", reading).await.unwrap();
+    assert_eq!(latest.unwrap(), None);
+    complete(turn, "c").await;
     finish(&fixture, &others).await;
 }
 
