@@ -35,6 +35,51 @@ fn negative_sequences_are_read_as_the_server_writes_them() {
 }
 
 #[test]
+fn a_name_tells_recipe_and_kind_of_node() {
+    for (name, recipe) in [
+        ("_c_x-lock-0000000001", "lock"),
+        ("x__lock__0000000001", "lock"),
+        ("_c_x-latch-0000000001", "election"),
+        ("_c_x-__READ__0000000001", "rwlock"),
+        ("_c_x-__WRIT__0000000001", "rwlock"),
+        ("x__rlock__0000000001", "rwlock"),
+        ("_c_x-lease-0000000001", "semaphore"),
+        ("_c_x-other-0000000001", "other"),
+        ("x", "other"),
+    ] {
+        assert_eq!(recipe_of(name), recipe, "{name}");
+    }
+    assert_eq!(Tag::Member.recipe(), "double_barrier");
+    assert_eq!(Tag::Member.create_mode(), zk::CreateMode::Ephemeral);
+    for tag in Tag::NUMBERED {
+        assert_eq!(tag.create_mode(), zk::CreateMode::EphemeralSequential, "{tag:?}");
+    }
+}
+
+#[test]
+fn a_number_says_how_many_came_before() {
+    assert!(Sequence(0).is_at_least(0));
+    assert!(!Sequence(0).is_at_least(1));
+    assert!(Sequence(7).is_at_least(7));
+    assert!(!Sequence(7).is_at_least(8));
+    assert!(Sequence(-1).is_at_least(usize::MAX), "the counter has wrapped");
+    assert_eq!(Sequence(7).next(), 8);
+    assert_eq!(Sequence::LAST.next(), i32::MIN);
+}
+
+/// What ZooKeeper gives out at the end, and what it gives while creates are in flight then.
+#[test]
+fn numbers_around_the_overflow_are_exhausted() {
+    let after = i32::MIN + (1 << 16);
+    for number in [i32::MAX, i32::MIN, after - 1] {
+        assert!(Sequence(number).is_exhausted(), "{number}");
+    }
+    for number in [after, -1, 0, 1, i32::MAX - 1] {
+        assert!(!Sequence(number).is_exhausted(), "{number}");
+    }
+}
+
+#[test]
 fn our_own_names_are_told_from_those_of_others() {
     for tag in [Tag::Lock, Tag::Read, Tag::Write, Tag::KazooLock] {
         let name = tag.new_name(GuidPrefix::new()).prefix;
