@@ -24,6 +24,11 @@ impl Counts {
         self.matching(|request| request.op == op).total()
     }
 
+    /// As long as all of them are on the wire.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|request| request.bytes).sum()
+    }
+
     /// Creates of all four kinds.
     pub fn creates(&self) -> usize {
         self.matching(|request| request.op.is_create()).total()

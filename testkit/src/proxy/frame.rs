@@ -13,6 +13,8 @@ pub struct Request {
     pub paths: Vec<String>,
     /// The operations within a multi.
     pub inner: Vec<Op>,
+    /// How long it is on the wire, without the four bytes that say so.
+    pub bytes: usize,
     pub(super) xid: i32,
 }
 
@@ -41,6 +43,7 @@ impl Request {
             op,
             paths: Vec::new(),
             inner: Vec::new(),
+            bytes: frame.len(),
             xid,
         };
         match op {
@@ -203,6 +206,7 @@ mod tests {
             op: Op::Delete,
             paths: vec!["/a/b".to_owned()],
             inner: Vec::new(),
+            bytes: 0,
             xid: 1,
         };
         assert!(request.is_under("/a") && request.is_under("/a/b") && request.is_under("/"));

@@ -133,6 +133,35 @@ async fn taking_one_costs_what_a_hundred_cost() {
     finish(&fixture, vec![queue]).await;
 }
 
+/// An ack writes down that an item is done, and neither the item nor those beside it once more.
+#[tokio::test]
+async fn acks_write_less_than_the_items() {
+    const ITEMS: usize = 512;
+    const BYTES: usize = 100;
+    let fixture = Fixture::new("bytes of acks").await;
+    let (counted, queue) = ready(&fixture).await;
+    for at_once in [ITEMS, 16] {
+        queue.push_all((0..ITEMS).map(|_| vec![b'x'; BYTES])).await.unwrap();
+        let mut taken = Vec::new();
+        while taken.len() < ITEMS {
+            let batch = queue.pop_batch(ITEMS - taken.len());
+            taken.extend(within(PATIENCE, "items", batch).await.unwrap());
+        }
+        settled(&counted).await;
+        while !taken.is_empty() {
+            let acks = taken.drain(..at_once).map(Delivery::ack);
+            future::try_join_all(acks).await.unwrap();
+        }
+        let written = essential(&counted.requests(1).await.without_heartbeats());
+        assert!(
+            written.bytes() * 2 < ITEMS * BYTES,
+            "{at_once} at once: {} bytes: {written}",
+            written.bytes()
+        );
+    }
+    finish(&fixture, vec![queue]).await;
+}
+
 /// No reply is waited for before all of a pop is sent.
 #[tokio::test]
 async fn a_busy_pop_is_one_round_trip() {
