@@ -189,9 +189,9 @@ pub mod error {
 pub mod queue {
     pub use crate::recipes::queue::{
         AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, FifoPopError,
-        FifoPopTimeoutError, FifoPushError, FifoQueue, InvalidItemId, ItemId, ItemStatus, Job, NewItem, Order,
-        PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ReadyItem, ResultError, ResultTimeoutError,
-        RetryPolicy, Summary, Turnover, WorkQueue, WorkQueueBuilder, Worker,
+        FifoPopTimeoutError, FifoPushError, FifoQueue, InvalidItemId, ItemId, ItemInfo, ItemStatus, Job, NewItem,
+        Order, PastAttempt, PushError, PushOptions, PushTimeoutError, QueueClaims, QueueStats, ReadyItem, ResultError,
+        ResultTimeoutError, RetryPolicy, Summary, Turnover, WorkQueue, WorkQueueBuilder, Worker,
     };
     #[cfg(feature = "serde")]
     #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]

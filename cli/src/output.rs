@@ -38,6 +38,22 @@ impl Output {
         }
     }
 
+    /// Prints text behind a label, all of it: what does not fit on a narrow terminal goes on below.
+    pub(crate) fn labelled(&self, label: &str, text: &str) {
+        let room = width().map(|width| width.saturating_sub(label.len()).max(8));
+        let (mut label, mut line, mut length) = (label.to_owned(), String::new(), 0);
+        for c in text.chars() {
+            if Some(length) == room {
+                self.line(&format!("{label}{line}"));
+                label = " ".repeat(label.len());
+                (line, length) = (String::new(), 0);
+            }
+            line.push(c);
+            length += 1;
+        }
+        self.line(&format!("{label}{line}"));
+    }
+
     /// Says something on standard error, unless told to be quiet.
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet {
@@ -118,7 +134,7 @@ pub(crate) fn shorten(text: &str, most: usize) -> String {
 }
 
 /// Lines of at most `width` characters, broken at blanks; what is longer without a blank loses its middle.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     const INDENT: usize = 4;
     let blanks = text.len() - text.trim_start().len();
     let (mut lines, mut line) = (Vec::new(), " ".repeat(blanks));

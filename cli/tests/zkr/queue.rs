@@ -197,3 +197,85 @@ async fn a_peek_with_what_pops_is_refused() {
     let foreign = zkr(&fixture, &["queue", "pop", "/v", "--peek"]).await;
     assert_eq!(foreign.status, 65, "{foreign:?}");
 }
+
+#[tokio::test]
+async fn fast_numbers_tell_claims_and_count_nothing() {
+    let fixture = Fixture::new("fast_numbers_tell_claims_and_count_nothing").await;
+    let zk = zookeeper_recipes::connect(&fixture.connect_string())
+        .await
+        .expect("it serves");
+    let queue = zookeeper_recipes::queue::WorkQueue::new(&zk, "/q").expect("a path");
+    for payload in ["a", "b", "c"] {
+        queue.push(payload).await.expect("it serves");
+    }
+    let held = queue.pop().await.expect("it serves");
+    queue.pause_because("deploy").await.expect("it serves");
+    let fast = zkr_json(&fixture, &["queue", "stats", "/q", "--fast"], 0).await;
+    for uncounted in ["ready", "delayed", "claimed", "dead", "oldest_ready_s", "turnover"] {
+        assert!(fast[uncounted].is_null(), "{uncounted}: {fast}");
+    }
+    assert_eq!((&fast["counted"], &fast["paused"]), (&false.into(), &true.into()));
+    assert_eq!(fast["consumers"][0]["claims"], 1, "{fast}");
+    let all = zkr_json(&fixture, &["queue", "stats", "/q"], 0).await;
+    assert_eq!((&all["counted"], &all["ready"]), (&true.into(), &2.into()));
+    let text = zkr_ok(&fixture, &["queue", "stats", "/q", "--fast"]).await;
+    assert!(
+        text.contains("paused by ") && text.contains("claimed at least 1"),
+        "{text}"
+    );
+    assert!(text.contains("not counted") && !text.contains("ready"), "{text}");
+    held.ack().await.expect("it is held");
+    queue.close().await;
+    zk.close().await;
+}
+
+#[tokio::test]
+async fn a_live_item_is_shown_in_each_state() {
+    let fixture = Fixture::new("a_live_item_is_shown_in_each_state").await;
+    let zk = zookeeper_recipes::connect(&fixture.connect_string())
+        .await
+        .expect("it serves");
+    let queue = zookeeper_recipes::queue::WorkQueue::new(&zk, "/q").expect("a path");
+    let id = queue.push("an\x1b[2J escape").await.expect("it serves").to_string();
+    let later = zkr_ok(
+        &fixture,
+        &["queue", "push", "/q", "late", "--delay", "10m", "--key", "k"],
+    )
+    .await;
+    let show = async |id: &str| zkr_json(&fixture, &["queue", "show", "/q", id], 0).await;
+    let delayed = show(later.trim()).await;
+    assert_eq!((&delayed["status"], &delayed["key"]), (&"delayed".into(), &"k".into()));
+    assert_eq!(delayed["payload"]["text"], "late");
+    let ready = show(&id).await;
+    assert_eq!((&ready["status"], &ready["attempt"]), (&"ready".into(), &0.into()));
+    assert_eq!(ready["payload"]["text"], "an\x1b[2J escape");
+    queue.pop().await.expect("it serves").nack().await.expect("it is held");
+    let held = queue.pop().await.expect("it serves");
+    held.progress("half").await.expect("it is held");
+    let claimed = show(&id).await;
+    assert_eq!(
+        (&claimed["status"], &claimed["attempt"]),
+        (&"claimed".into(), &2.into())
+    );
+    assert_eq!(claimed["history"][0]["outcome"], "given back", "{claimed}");
+    assert_eq!(claimed["progress"]["text"], "half", "{claimed}");
+    let text = zkr_ok(&fixture, &["queue", "show", "/q", &id]).await;
+    for wanted in [
+        "claimed by ",
+        "priority 100  2 attempts",
+        "progress  half",
+        "  given back",
+        r"  payload  an\x1b[2J escape",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    let raw = zkr_ok(&fixture, &["queue", "show", "/q", &id, "--raw"]).await;
+    assert_eq!(raw, "an\x1b[2J escape");
+    held.ack().await.expect("it is held");
+    let gone = zkr_json(&fixture, &["queue", "show", "/q", &id], 1).await;
+    assert_eq!(gone["status"], "unknown");
+    let raw = zkr(&fixture, &["queue", "show", "/q", &id, "--raw"]).await;
+    assert_eq!((raw.status, raw.out.as_str()), (1, ""), "{raw:?}");
+    queue.close().await;
+    zk.close().await;
+}

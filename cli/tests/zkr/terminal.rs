@@ -72,13 +72,16 @@ async fn tables_fit_into_80_columns() {
         ],
     );
     scratch.until_written("ready").await;
-    zkr_ok(&fixture, &["queue", "push", "/q", "b"]).await;
+    let live = zkr_ok(&fixture, &["queue", "push", "/q", &"b ".repeat(150)]).await;
+    let live = live.trim();
     let commands = [
         "group /g".to_owned(),
         "ls /".to_owned(),
         "ls / --tree".to_owned(),
         format!("who {path}"),
         "queue stats /q".to_owned(),
+        "queue stats /q --fast".to_owned(),
+        format!("queue show /q {live}"),
         "queue dead /q".to_owned(),
         "top / --once".to_owned(),
         "doctor / --max-hold 0s --fail-on error".to_owned(),

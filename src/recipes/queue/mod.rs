@@ -14,9 +14,9 @@ pub(crate) use self::work::PARSERS;
 #[cfg(feature = "_model")]
 pub(crate) use self::work::model;
 pub use self::work::{
-    AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemStatus,
-    Job, NewItem, Order, PastAttempt, PushError, PushOptions, PushTimeoutError, QueueStats, ReadyItem, ResultError,
-    ResultTimeoutError, RetryPolicy, Summary, Turnover, WorkQueue, WorkQueueBuilder, Worker,
+    AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, InvalidItemId, ItemId, ItemInfo,
+    ItemStatus, Job, NewItem, Order, PastAttempt, PushError, PushOptions, PushTimeoutError, QueueClaims, QueueStats,
+    ReadyItem, ResultError, ResultTimeoutError, RetryPolicy, Summary, Turnover, WorkQueue, WorkQueueBuilder, Worker,
 };
 
 classify!(PushError, Self::Error(error) => error.nature());

@@ -6,9 +6,9 @@ use zookeeper_recipes::inspect::{Cycle, Inspector, PlaceInfo, PlaceKind, WaitGra
 use zookeeper_recipes::queue::Json;
 use zookeeper_recipes::queue::{
     AckError, CancelError, ClaimInfo, Completion, DeadItem, DeadItemError, Delivery, FifoPopError, FifoPopTimeoutError,
-    FifoPushError, FifoQueue, InvalidItemId, ItemId, ItemStatus, Job, NewItem, Order, PastAttempt, PushError,
-    PushOptions, PushTimeoutError, QueueStats, ReadyItem, ResultError, ResultTimeoutError, RetryPolicy, Summary,
-    Turnover, WorkQueue, WorkQueueBuilder, Worker,
+    FifoPushError, FifoQueue, InvalidItemId, ItemId, ItemInfo, ItemStatus, Job, NewItem, Order, PastAttempt, PushError,
+    PushOptions, PushTimeoutError, QueueClaims, QueueStats, ReadyItem, ResultError, ResultTimeoutError, RetryPolicy,
+    Summary, Turnover, WorkQueue, WorkQueueBuilder, Worker,
 };
 use zookeeper_recipes::{
     AcquireTimeoutError, Barrier, CheckWriter, CompleteError, ConnectError, ConnectOptions, Contender, ContenderLayout,
@@ -152,6 +152,8 @@ fn every_type_is_send_sync_and_unpin() {
     plain::<Order>();
     plain::<PastAttempt>();
     plain::<QueueStats>();
+    plain::<QueueClaims>();
+    plain::<ItemInfo>();
     plain::<ReadyItem>();
     plain::<Turnover>();
     plain::<RetryPolicy>();

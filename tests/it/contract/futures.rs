@@ -236,6 +236,8 @@ fn every_future_of_the_work_queue(zk: Coordinator, id: ItemId, deliveries: [Deli
     future(queue.peek(1)).lacks_unpin();
     future(queue.resume()).lacks_unpin();
     future(queue.stats()).lacks_unpin();
+    future(queue.claims()).lacks_unpin();
+    future(queue.item(&id)).lacks_unpin();
     future(queue.close()).lacks_unpin();
     let [a, b, c, d, e, f] = deliveries;
     future(a.extend(Duration::ZERO)).lacks_unpin();

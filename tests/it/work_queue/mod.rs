@@ -15,6 +15,7 @@ mod features;
 mod foreign;
 mod history;
 mod invariants;
+mod lookups;
 mod operator;
 mod order;
 mod peek;

@@ -1,16 +1,17 @@
-//! `zkr queue dead`, `show`, `redrive`, `purge`.
+//! `zkr queue dead`, `redrive`, `purge`.
 
 use clap::Args;
 use serde_json::{Value, json};
 use zookeeper_recipes::Coordinator;
-use zookeeper_recipes::queue::{DeadItem, DeadItemError, ItemId, ItemStatus, WorkQueue};
+use zookeeper_recipes::queue::{DeadItem, DeadItemError, ItemId};
 
 use super::super::{confirm, look};
+use super::show::history;
 use super::{existing, parse_id};
 use crate::failure::{Failure, chain};
 use crate::globals::{Globals, parse_path};
-use crate::output::{bytes, clean, counted, table, write_out};
-use crate::time::{rfc3339, show_age, show_clock};
+use crate::output::{bytes, clean, counted, table};
+use crate::time::{show_age, show_clock};
 
 #[derive(Args, Debug)]
 pub(crate) struct DeadArgs {
@@ -23,19 +24,6 @@ pub(crate) struct DeadArgs {
     /// Those behind that one
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     after: Option<ItemId>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ShowArgs {
-    /// The queue, from the chroot
-    #[arg(value_parser = parse_path)]
-    path: String,
-    /// The item
-    #[arg(value_parser = parse_id)]
-    id: ItemId,
-    /// The bytes of a dead letter, and nothing else
-    #[arg(long)]
-    raw: bool,
 }
 
 #[derive(Args, Debug)]
@@ -97,114 +85,10 @@ pub(crate) async fn list(globals: &Globals, args: &DeadArgs) -> Result<u8, Failu
 }
 
 fn object(item: &DeadItem) -> Value {
-    let attempts = item
-        .history
-        .iter()
-        .map(|past| json!({"at": rfc3339(past.when), "outcome": past.reason}));
     json!({
         "id": item.id.to_string(), "status": "dead", "attempt": item.attempts, "key": item.key, "group": item.group,
-        "payload": bytes(&item.payload), "reason": item.reason, "history": attempts.collect::<Vec<_>>(),
+        "payload": bytes(&item.payload), "reason": item.reason, "history": history(&item.history),
     })
-}
-
-/// The dead letter of an id: page by page, since that is how they are read.
-async fn find(queue: &WorkQueue, id: &ItemId) -> Result<Option<DeadItem>, Failure> {
-    let mut last: Option<ItemId> = None;
-    loop {
-        let page = queue.dead_letters_page(last.as_ref(), 128).await?;
-        last = page.last().map(|item| item.id.clone());
-        if let Some(item) = page.into_iter().find(|item| item.id == *id) {
-            return Ok(Some(item));
-        }
-        if last.is_none() {
-            return Ok(None);
-        }
-    }
-}
-
-pub(crate) async fn show(globals: &Globals, args: &ShowArgs) -> Result<u8, Failure> {
-    let (status, dead) = look(globals, async |zk| {
-        let queue = existing(zk, &args.path).await?;
-        let status = queue.status(&args.id).await?;
-        let dead = match status {
-            ItemStatus::Dead { .. } => find(&queue, &args.id).await?,
-            _ => None,
-        };
-        Ok((status, dead))
-    })
-    .await?;
-    let out = globals.output();
-    let unknown = u8::from(status == ItemStatus::Unknown);
-    if args.raw {
-        let payload = dead.map(|item| item.payload).ok_or_else(|| {
-            Failure::no(format!(
-                "{} is no dead letter; the bytes of others are not read",
-                args.id
-            ))
-            .at(&args.path)
-        })?;
-        write_out(&payload);
-        return Ok(0);
-    }
-    if out.json {
-        let shown = match &dead {
-            Some(item) => object(item),
-            None => status_object(args, &status),
-        };
-        out.object("queue_item", shown);
-        return Ok(unknown);
-    }
-    out.line(&format!("{}  {}", args.id, describe(&status, out.utc)));
-    if let Some(item) = dead {
-        for past in &item.history {
-            out.line(&format!(
-                "  {}  {}",
-                show_clock(past.when, out.utc),
-                clean(past.reason.as_bytes())
-            ));
-        }
-        out.line(&format!("  payload  {}", clean(&item.payload)));
-    }
-    Ok(unknown)
-}
-
-fn status_object(args: &ShowArgs, status: &ItemStatus) -> Value {
-    let id = args.id.to_string();
-    match status {
-        ItemStatus::Delayed { until } => json!({"id": id, "status": "delayed", "due_at": rfc3339(*until)}),
-        ItemStatus::Claimed { by, since, attempt, .. } => json!({
-            "id": id, "status": "claimed", "attempt": attempt, "by": bytes(by), "since": rfc3339(*since),
-        }),
-        other => json!({"id": id, "status": word(other)}),
-    }
-}
-
-fn word(status: &ItemStatus) -> &'static str {
-    match status {
-        ItemStatus::Ready => "ready",
-        ItemStatus::Delayed { .. } => "delayed",
-        ItemStatus::Claimed { .. } => "claimed",
-        ItemStatus::Done => "done",
-        ItemStatus::Cancelled => "cancelled",
-        ItemStatus::Expired => "expired",
-        ItemStatus::Dead { .. } => "dead",
-        _ => "unknown",
-    }
-}
-
-fn describe(status: &ItemStatus, utc: bool) -> String {
-    match status {
-        ItemStatus::Delayed { until } => format!("delayed until {}", show_clock(*until, utc)),
-        ItemStatus::Claimed { by, since, attempt, .. } => {
-            format!(
-                "claimed by {}, attempt {attempt}, since {}",
-                clean(by),
-                show_age(*since)
-            )
-        }
-        ItemStatus::Dead { reason } => format!("dead: {}", clean(reason.as_bytes())),
-        other => word(other).to_owned(),
-    }
 }
 
 pub(crate) async fn change(globals: &Globals, args: &ChangeArgs, verb: Verb) -> Result<u8, Failure> {

@@ -4,6 +4,7 @@ mod dead;
 mod peek;
 mod pop;
 mod push;
+mod show;
 mod stats;
 
 use clap::{Args, Subcommand};
@@ -25,8 +26,8 @@ pub(crate) enum QueueCommand {
     Stats(stats::StatsArgs),
     /// List the dead letters
     Dead(dead::DeadArgs),
-    /// Show where an item is
-    Show(dead::ShowArgs),
+    /// Show where an item is, what was pushed, and how its attempts ended
+    Show(show::ShowArgs),
     /// Give dead letters back to the queue, with all attempts
     Redrive(dead::ChangeArgs),
     /// Remove dead letters; that cannot be undone
@@ -60,7 +61,7 @@ pub(crate) async fn run(globals: &Globals, command: &QueueCommand) -> Result<u8,
         QueueCommand::Pop(args) => pop::run(globals, args).await,
         QueueCommand::Stats(args) => stats::run(globals, args).await,
         QueueCommand::Dead(args) => dead::list(globals, args).await,
-        QueueCommand::Show(args) => dead::show(globals, args).await,
+        QueueCommand::Show(args) => show::run(globals, args).await,
         QueueCommand::Redrive(args) => dead::change(globals, args, dead::Verb::Redrive).await,
         QueueCommand::Purge(args) => dead::change(globals, args, dead::Verb::Purge).await,
         QueueCommand::Pause(args) => pause(globals, &args.path, Some(&args.reason)).await,

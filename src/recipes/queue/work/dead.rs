@@ -11,7 +11,7 @@ use zookeeper_client as zk;
 use super::WorkQueue;
 use super::errors::DeadItemError;
 use super::status::at;
-use super::store::{AttemptEnd, Committed, DeadData, Item, ItemId, Role, Store, ended};
+use super::store::{AttemptEnd, Committed, DeadData, EndedAttempt, Item, ItemId, Role, Store, ended};
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
 use crate::znode::{list, read, retry_across_sessions, stat};
@@ -49,15 +49,34 @@ pub struct PastAttempt {
     pub reason: String,
 }
 
+impl PastAttempt {
+    pub(super) fn of(past: EndedAttempt) -> Self {
+        let how = match past.how {
+            AttemptEnd::GivenBack => "given back",
+            AttemptEnd::Lost => "its consumer was lost",
+            AttemptEnd::Panicked => "its handler panicked",
+        };
+        let reason = if past.reason.is_empty() {
+            how.to_owned()
+        } else {
+            past.reason
+        };
+        Self {
+            when: at(past.when),
+            reason,
+        }
+    }
+}
+
 /// A dead letter as it is stored.
-struct Letter {
-    data: DeadData,
+pub(super) struct Letter {
+    pub(super) data: DeadData,
     version: i32,
 }
 
 impl Letter {
     /// The letter at a node; also what another program has put there.
-    fn read(data: Vec<u8>, version: i32) -> Self {
+    pub(super) fn read(data: Vec<u8>, version: i32) -> Self {
         let raw = Bytes::from(data);
         let data = DeadData::decode(&raw).unwrap_or_else(|| DeadData {
             reason: "it cannot be read as an item".to_owned(),
@@ -68,29 +87,13 @@ impl Letter {
         Self { data, version }
     }
 
-    fn into_dead(self, id: ItemId) -> DeadItem {
+    pub(super) fn into_dead(self, id: ItemId) -> DeadItem {
         let DeadData {
             reason,
             record,
             item,
             raw,
         } = self.data;
-        let history = record.history.into_iter().map(|past| {
-            let how = match past.how {
-                AttemptEnd::GivenBack => "given back",
-                AttemptEnd::Lost => "its consumer was lost",
-                AttemptEnd::Panicked => "its handler panicked",
-            };
-            let reason = if past.reason.is_empty() {
-                how.to_owned()
-            } else {
-                past.reason
-            };
-            PastAttempt {
-                when: at(past.when),
-                reason,
-            }
-        });
         let (key, group) = item
             .as_ref()
             .map(|item| (item.key.clone(), item.group.clone()))
@@ -99,7 +102,7 @@ impl Letter {
             id,
             payload: item.map_or(raw, |item| item.payload),
             attempts: u32::from(record.attempts),
-            history: history.collect(),
+            history: record.history.into_iter().map(PastAttempt::of).collect(),
             key: key.map(|key| key.to_string()),
             group: group.map(|group| group.to_string()),
             reason,

@@ -3,17 +3,19 @@
 //! Three floors, of which none names a higher one:
 //! * `store` – what stands in ZooKeeper
 //! * `tasks` – what runs in this process
-//! * what users see: `builder`, `push`, `pop`, `peek`, `item`, `delivery`, `stream`, `worker`, `status`, `dead`, `stats`,
-//!   `control`, `health`; `shared` is what their handles have in common
+//! * what users see: `builder`, `push`, `pop`, `peek`, `item`, `delivery`, `stream`, `worker`, `status`, `info`, `dead`,
+//!   `stats`, `claims`, `control`, `health`; `shared` is what their handles have in common
 //!
 //! `errors` is beside them.
 
 mod builder;
+mod claims;
 mod control;
 mod dead;
 mod delivery;
 mod errors;
 mod health;
+mod info;
 mod item;
 mod peek;
 mod pop;
@@ -38,11 +40,13 @@ use crate::session::Coordinator;
 use crate::znode::Payload;
 
 pub use self::builder::WorkQueueBuilder;
+pub use self::claims::QueueClaims;
 pub use self::dead::{DeadItem, PastAttempt};
 pub use self::delivery::Delivery;
 pub use self::errors::{
     AckError, CancelError, DeadItemError, PushError, PushTimeoutError, ResultError, ResultTimeoutError,
 };
+pub use self::info::ItemInfo;
 pub use self::item::{NewItem, PushOptions};
 pub use self::peek::ReadyItem;
 pub use self::stats::{ClaimInfo, QueueStats, Turnover};

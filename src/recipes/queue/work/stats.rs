@@ -241,7 +241,8 @@ impl Store {
         Ok(())
     }
 
-    async fn claim_info(
+    /// What a claimed range tells of its claim; nothing of one that is free.
+    pub(super) async fn claim_info(
         &self,
         session: &Arc<Session>,
         block: BlockId,

@@ -59,7 +59,8 @@ const LOOKS: usize = 3;
 const DAMPING: Duration = Duration::from_millis(100);
 
 impl<T> WorkQueue<T> {
-    /// Returns where an item is: some reads. For people and for repair, not for each item.
+    /// Returns where an item is: some reads. For people and for repair, not for each item. [`item`](Self::item) returns what
+    /// it holds as well.
     ///
     /// # Errors
     /// [`Error`] for what retrying would not help.
@@ -130,11 +131,7 @@ impl Store {
                 return Ok(ItemStatus::Dead { reason });
             }
             if let Some(outcome) = self.outcome_of(session, id).await? {
-                return Ok(match outcome {
-                    Outcome::Result(_) | Outcome::DoneWithoutResult => ItemStatus::Done,
-                    Outcome::Cancelled => ItemStatus::Cancelled,
-                    Outcome::Expired => ItemStatus::Expired,
-                });
+                return Ok(outcome.into());
             }
         }
         Ok(ItemStatus::Unknown)
@@ -152,29 +149,38 @@ impl Store {
     }
 
     async fn place_status(&self, session: &Arc<Session>, place: &ItemPlace) -> Result<ItemStatus, Interrupted> {
-        if let State::Claimed { epoch, deadline } = place.range.state {
-            let path = Claimable {
-                epoch,
-                deadline,
-                ..place.at
-            }
-            .claim_path(&self.layout);
-            if let Some((data, stat)) = read(session, &path).await? {
-                let data = ClaimData::decode(&data).unwrap_or_default();
-                let progress = data.progress.into_iter().find(|progress| progress.index == place.index);
-                return Ok(ItemStatus::Claimed {
-                    by: data.identity,
-                    since: at(stat.ctime),
-                    attempt: place.tally.as_ref().map_or(0, |(tally, _)| tally.attempts(place.index)),
-                    progress: progress.map(|progress| progress.data),
-                });
-            }
+        if let Some(claimed) = self.claimed_status(session, place).await? {
+            return Ok(claimed);
         }
-        let now = self.now(session).await?;
-        Ok(match place.at.block.lane {
-            Lane::Delayed(slot) if slot > now => ItemStatus::Delayed { until: at(slot) },
-            _ => ItemStatus::Ready,
-        })
+        Ok(waiting_status(place, self.now(session).await?))
+    }
+
+    /// The status of an item that is claimed.
+    pub(super) async fn claimed_status(
+        &self,
+        session: &Arc<Session>,
+        place: &ItemPlace,
+    ) -> Result<Option<ItemStatus>, Interrupted> {
+        let State::Claimed { epoch, deadline } = place.range.state else {
+            return Ok(None);
+        };
+        let path = Claimable {
+            epoch,
+            deadline,
+            ..place.at
+        }
+        .claim_path(&self.layout);
+        let Some((data, stat)) = read(session, &path).await? else {
+            return Ok(None);
+        };
+        let data = ClaimData::decode(&data).unwrap_or_default();
+        let progress = data.progress.into_iter().find(|progress| progress.index == place.index);
+        Ok(Some(ItemStatus::Claimed {
+            by: data.identity,
+            since: at(stat.ctime),
+            attempt: place.tally.as_ref().map_or(0, |(tally, _)| tally.attempts(place.index)),
+            progress: progress.map(|progress| progress.data),
+        }))
     }
 
     async fn grouped_status(&self, session: &Arc<Session>, id: &ItemId) -> Result<Option<ItemStatus>, Interrupted> {
@@ -202,7 +208,7 @@ impl Store {
         Ok(letter.map(|(data, _)| reason(data).unwrap_or_else(|| "it cannot be read as an item".to_owned())))
     }
 
-    async fn outcome_of(&self, session: &Arc<Session>, id: &ItemId) -> Result<Option<Outcome>, Interrupted> {
+    pub(super) async fn outcome_of(&self, session: &Arc<Session>, id: &ItemId) -> Result<Option<Outcome>, Interrupted> {
         let found = read(session, &self.layout.result(id.as_str())).await?;
         Ok(found.and_then(|(data, _)| Outcome::decode(&data.into())))
     }
@@ -260,6 +266,24 @@ impl Store {
                 return Err(ended(session));
             }
         }
+    }
+}
+
+impl From<Outcome> for ItemStatus {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Result(_) | Outcome::DoneWithoutResult => Self::Done,
+            Outcome::Cancelled => Self::Cancelled,
+            Outcome::Expired => Self::Expired,
+        }
+    }
+}
+
+/// The status of an item that nobody has claimed.
+pub(super) fn waiting_status(place: &ItemPlace, now: i64) -> ItemStatus {
+    match place.at.block.lane {
+        Lane::Delayed(slot) if slot > now => ItemStatus::Delayed { until: at(slot) },
+        _ => ItemStatus::Ready,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::codec::decode_text;
 use super::item::ItemId;
 use super::names::{GroupedName, Guid, Kind};
-use super::paths::{BlockId, Lane, Slots, numbers};
+use super::paths::{BlockId, Lane, Slots, numbers, span_start};
 use super::picture::{Picture, Range, State};
 use super::tally::Tally;
 use super::{Claimable, Store};
@@ -30,8 +30,7 @@ impl Store {
         lane: Lane,
     ) -> Result<Vec<(BlockId, GroupedName)>, Interrupted> {
         let mut items = Vec::new();
-        for number in numbers::<i32>(&list(session, &self.layout.lane(lane)).await?) {
-            let block = BlockId { lane, number };
+        for block in self.blocks_of(session, lane).await? {
             let names = list(session, &self.layout.block(block)).await?;
             items.extend(Picture::of(&names).grouped.into_iter().map(|name| (block, name)));
         }
@@ -143,20 +142,31 @@ impl Store {
 
     /// All blocks of lanes and slots.
     pub(crate) async fn blocks(&self, session: &Arc<Session>) -> Result<Vec<BlockId>, Interrupted> {
+        let mut blocks = Vec::new();
+        for lane in self.lanes(session, i64::MAX).await? {
+            blocks.extend(self.blocks_of(session, lane).await?);
+        }
+        Ok(blocks)
+    }
+
+    /// The lanes of all priorities, and the slots that are due by this time of the ensemble's clock.
+    pub(crate) async fn lanes(&self, session: &Arc<Session>, due: i64) -> Result<Vec<Lane>, Interrupted> {
         let mut lanes: Vec<Lane> = Vec::new();
         let priorities = numbers::<u8>(&list(session, &self.layout.directory("lanes")).await?);
         lanes.extend(priorities.into_iter().map(Lane::Ready));
         let delayed = Slots::Delayed;
-        for span in numbers::<i64>(&list(session, &self.layout.slots(delayed)).await?) {
+        let spans = numbers::<i64>(&list(session, &self.layout.slots(delayed)).await?);
+        for span in spans.into_iter().filter(|span| span_start(*span) <= due) {
             let slots = numbers::<i64>(&list(session, &self.layout.span(delayed, span)).await?);
-            lanes.extend(slots.into_iter().map(Lane::Delayed));
+            lanes.extend(slots.into_iter().filter(|slot| *slot <= due).map(Lane::Delayed));
         }
-        let mut blocks = Vec::new();
-        for lane in lanes {
-            let found = numbers::<i32>(&list(session, &self.layout.lane(lane)).await?);
-            blocks.extend(found.into_iter().map(|number| BlockId { lane, number }));
-        }
-        Ok(blocks)
+        Ok(lanes)
+    }
+
+    /// The blocks of a lane, the first in line first.
+    pub(crate) async fn blocks_of(&self, session: &Arc<Session>, lane: Lane) -> Result<Vec<BlockId>, Interrupted> {
+        let numbers = numbers::<i32>(&list(session, &self.layout.lane(lane)).await?);
+        Ok(numbers.into_iter().map(|number| BlockId { lane, number }).collect())
     }
 
     /// The block in which an item stands.
