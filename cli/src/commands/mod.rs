@@ -9,7 +9,7 @@ pub(crate) mod server;
 pub(crate) mod top;
 pub(crate) mod value;
 
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use crate::failure::Failure;
 use crate::globals::Globals;
@@ -49,6 +49,19 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::no("nothing was done")),
     }
+}
+
+/// A line that is typed on the terminal, without what is around it; empty at its end. Signals are heard meanwhile.
+pub(crate) async fn prompt(question: impl Into<String>) -> String {
+    let question = question.into();
+    let asked = tokio::task::spawn_blocking(move || {
+        eprint!("{question}");
+        let _ = std::io::stderr().flush();
+        let mut answer = String::new();
+        let _ = std::io::stdin().lock().read_line(&mut answer);
+        answer.trim().to_owned()
+    });
+    asked.await.unwrap_or_default()
 }
 
 /// Connects, looks within `--timeout`, and closes the session.

@@ -1,6 +1,7 @@
 //! `zkr top`: panels, overlays, and what leaves the screen.
 
 use tokio::process::Child;
+use zookeeper_recipes::{FairLock, connect};
 use zookeeper_testkit::{Fixture, eventually};
 
 use crate::harness::{PATIENCE, Scratch, end, on_terminal, signal, zkr_json, zkr_ok};
@@ -131,4 +132,86 @@ async fn one_key_breaks_nothing() {
     press(&mut top, "\n").await;
     until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS", "q quit"]).await;
     quit(top, [holder, waiter]).await;
+}
+
+#[tokio::test]
+async fn an_open_place_is_asked_by_one_key() {
+    let fixture = Fixture::new("an_open_place_is_asked_by_one_key").await;
+    let scratch = Scratch::new();
+    let [holder, waiter] = a_line(&fixture, &scratch).await;
+    let (mut top, mut bytes) = (start_top(&fixture), Vec::new());
+    until_shown(&mut top, &mut bytes, 24, &["> /pay/l", "[ok]"]).await;
+    press(&mut top, "\r").await;
+    until_shown(&mut top, &mut bytes, 24, &["batch-1:812", "esc closes"]).await;
+    press(&mut top, "a").await;
+    until_shown(&mut top, &mut bytes, 24, &["web-3:4711", "Why?"]).await;
+    press(&mut top, "deploy\n").await;
+    until_shown(&mut top, &mut bytes, 24, &["asked web-3:4711", "Enter goes back"]).await;
+    // It makes way, as it was started to.
+    assert_ne!(end(holder).await.status, 0);
+    press(&mut top, "\n").await;
+    until_shown(&mut top, &mut bytes, 24, &["esc closes", "q quit"]).await;
+    press(&mut top, "qq").await;
+    assert_eq!(end(top).await.status, 0);
+    assert_eq!(end(waiter).await.status, 0);
+}
+
+#[tokio::test]
+async fn an_interrupt_leaves_each_question() {
+    let fixture = Fixture::new("an_interrupt_leaves_each_question").await;
+    let scratch = Scratch::new();
+    let line = a_line(&fixture, &scratch).await;
+    let who = zkr_json(&fixture, &["who", "/pay/l"], 0).await;
+    let token = format!("{}\n", who["contenders"][1]["token"]);
+    for (typed, question) in [("", "Its token?"), (token.as_str(), "digits of the token")] {
+        let (mut top, mut bytes) = (start_top(&fixture), Vec::new());
+        until_shown(&mut top, &mut bytes, 24, &["> /pay/l", "[ok]"]).await;
+        press(&mut top, "b").await;
+        until_shown(&mut top, &mut bytes, 24, &["Its token?"]).await;
+        press(&mut top, typed).await;
+        until_shown(&mut top, &mut bytes, 24, &[question]).await;
+        press(&mut top, "\x03").await;
+        // Else what is typed would end, and the question with it.
+        let keys = top.stdin.take();
+        let done = end(top).await;
+        assert_eq!(done.status, 130, "{question}: {done:?}");
+        drop(keys);
+    }
+    assert_eq!(fixture.children("/pay/l").await.len(), 2);
+    for child in line.into_iter().rev() {
+        signal(&child, "TERM");
+        let _ = end(child).await;
+    }
+}
+
+#[tokio::test]
+async fn a_long_overlay_tells_and_scrolls() {
+    const WAITERS: usize = 30;
+    let fixture = Fixture::new("a_long_overlay_tells_and_scrolls").await;
+    let zk = connect(&fixture.connect_string()).await.expect("it serves");
+    let lock = FairLock::new(&zk, "/pay/l").expect("a path");
+    let held = lock.acquire().await.expect("it serves");
+    let wait = |_| {
+        let lock = FairLock::new(&zk, "/pay/l").expect("a path");
+        tokio::spawn(async move { lock.acquire().await })
+    };
+    let waiting: Vec<_> = (0..WAITERS).map(wait).collect();
+    fixture.until_children("/pay/l", WAITERS + 1).await;
+    let (mut top, mut bytes) = (start_top(&fixture), Vec::new());
+    until_shown(&mut top, &mut bytes, 24, &["> /pay/l", "[ok]"]).await;
+    press(&mut top, "\r").await;
+    let screen = until_shown(&mut top, &mut bytes, 24, &["esc closes", "13 lines below: down"]).await;
+    assert!(screen.widest <= 80, "{}", screen.text());
+    press(&mut top, "j").await;
+    until_shown(&mut top, &mut bytes, 24, &["1 above, 12 lines below: up, down"]).await;
+    // The end, and no further.
+    press(&mut top, "\x1b[6~\x1b[6~\x1b[6~").await;
+    until_shown(&mut top, &mut bytes, 24, &["13 lines above: up", " 30 "]).await;
+    press(&mut top, "k").await;
+    until_shown(&mut top, &mut bytes, 24, &["12 above, 1 line below: up, down"]).await;
+    press(&mut top, "qq").await;
+    assert_eq!(end(top).await.status, 0);
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    held.release().await.expect("it is held");
+    zk.close().await;
 }

@@ -1,6 +1,6 @@
 //! `zkr break`: removes one contender, named by its token.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use zookeeper_recipes::inspect::{Inspector, PlaceInfo};
 use zookeeper_recipes::{Contender, ContenderLayout, Coordinator, FencingToken};
 
+use super::super::prompt;
 use super::ask::{self, parse_token};
 use super::{contender, held, name};
 use crate::admin::Connections;
@@ -99,7 +100,7 @@ async fn plan_and_do(globals: &Globals, zk: &Coordinator, args: &BreakArgs) -> R
         ))
         .at(path));
     }
-    confirm(args)?;
+    confirm(args).await?;
     if let Some(wait) = args.ask
         && ask_first(globals, zk, (&place, &target), wait).await?
     {
@@ -189,7 +190,7 @@ fn explain(globals: &Globals, place: &PlaceInfo, target: &Contender, is_told: bo
 }
 
 /// The last digits of the token, typed by one who has read what is shown.
-fn confirm(args: &BreakArgs) -> Result<(), Failure> {
+async fn confirm(args: &BreakArgs) -> Result<(), Failure> {
     if args.yes {
         return Ok(());
     }
@@ -200,11 +201,8 @@ fn confirm(args: &BreakArgs) -> Result<(), Failure> {
     }
     let token = args.token.to_string();
     let digits = &token[token.len().saturating_sub(4)..];
-    eprint!("Remove it? Type the last {} digits of the token: ", digits.len());
-    let _ = std::io::stderr().flush();
-    let mut answer = String::new();
-    let _ = std::io::stdin().read_line(&mut answer);
-    if answer.trim() == digits {
+    let question = format!("Remove it? Type the last {} digits of the token: ", digits.len());
+    if prompt(question).await == digits {
         Ok(())
     } else {
         Err(Failure::no("nothing was done"))

@@ -1,12 +1,11 @@
 //! What `a` and `b` leave the screen for: nothing is asked or broken by one key.
 
-use std::io::{BufRead as _, Write as _};
-
 use zookeeper_recipes::FencingToken;
 
 use crate::commands::look::ask::{self, AskArgs, parse_token};
 use crate::commands::look::breaking::{self, BreakArgs};
 use crate::commands::look::who::{self, WhoArgs};
+use crate::commands::prompt;
 use crate::failure::Failure;
 use crate::globals::Globals;
 
@@ -58,16 +57,4 @@ impl Dialog {
         }
         Ok(())
     }
-}
-
-/// A line from the terminal; empty at its end.
-async fn prompt(question: &'static str) -> String {
-    let asked = tokio::task::spawn_blocking(move || {
-        eprint!("{question}");
-        let _ = std::io::stderr().flush();
-        let mut answer = String::new();
-        let _ = std::io::stdin().lock().read_line(&mut answer);
-        answer.trim().to_owned()
-    });
-    asked.await.unwrap_or_default()
 }

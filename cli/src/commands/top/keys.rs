@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Looks are not rarer than that.
 const MOST: Duration = Duration::from_secs(60);
 
+/// So many lines are a page of what is open.
+const PAGE: usize = 10;
+
 /// What a key or a signal asks the loop for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
@@ -98,7 +101,7 @@ pub(super) fn press(view: &mut View, board: &Board, key: KeyEvent) -> Wish {
             dialog.map_or(Wish::Nothing, Wish::Dialog)
         }
         KeyCode::Char('d') => {
-            view.open = Some(Overlay::Findings);
+            view.show(Overlay::Findings);
             Wish::Examine
         }
         code => {
@@ -126,17 +129,34 @@ fn choose(view: &mut View, board: &Board, code: KeyCode) {
         KeyCode::Char('p') => view.paused = !view.paused,
         KeyCode::Char('+') => view.every = (view.every / 2).max(LEAST),
         KeyCode::Char('-') => view.every = (view.every * 2).min(MOST),
-        KeyCode::Char('?') => view.open = Some(Overlay::Help),
+        KeyCode::Char('?') => view.show(Overlay::Help),
         // What is open hides the rows.
-        _ if view.open.is_some() => {}
+        code if view.open.is_some() => scroll(view, code),
         KeyCode::Tab => enter(view, board, view.panel.next()),
         KeyCode::BackTab => enter(view, board, view.panel.previous()),
         KeyCode::Char(digit @ '1'..='3') => enter(view, board, Panel::of(digit).unwrap_or_default()),
         KeyCode::Up | KeyCode::Char('k') => view.select(board, view.selected.saturating_sub(1)),
         KeyCode::Down | KeyCode::Char('j') => view.select(board, view.selected + 1),
-        KeyCode::Enter => view.open = view.target().map(Overlay::Place),
+        KeyCode::Enter => {
+            if let Some(path) = view.target() {
+                view.show(Overlay::Place(path));
+            }
+        }
         _ => {}
     }
+}
+
+/// What is open, up and down; the loop knows where it ends.
+fn scroll(view: &mut View, code: KeyCode) {
+    view.scroll = match code {
+        KeyCode::Up | KeyCode::Char('k') => view.scroll.saturating_sub(1),
+        KeyCode::Down | KeyCode::Char('j') => view.scroll.saturating_add(1),
+        KeyCode::PageUp => view.scroll.saturating_sub(PAGE),
+        KeyCode::PageDown | KeyCode::Char(' ') => view.scroll.saturating_add(PAGE),
+        KeyCode::Home => 0,
+        KeyCode::End => usize::MAX,
+        _ => return,
+    };
 }
 
 fn enter(view: &mut View, board: &Board, panel: Panel) {
@@ -184,6 +204,26 @@ mod tests {
         assert_eq!(wish, Wish::Dialog(Dialog::Break("/pay/l".to_owned())));
         for overlay in [Overlay::Findings, Overlay::Help] {
             assert_eq!(pressed(&mut open(overlay), KeyCode::Char('b')), Wish::Nothing);
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_scrolled_from_its_beginning() {
+        let mut view = View::default();
+        for (key, lines) in [
+            (KeyCode::Char('?'), 0),
+            (KeyCode::Down, 1),
+            (KeyCode::PageDown, 11),
+            (KeyCode::Up, 10),
+            (KeyCode::End, usize::MAX),
+            (KeyCode::Down, usize::MAX),
+            (KeyCode::Home, 0),
+            (KeyCode::PageUp, 0),
+            (KeyCode::Down, 1),
+            (KeyCode::Char('d'), 0),
+        ] {
+            pressed(&mut view, key);
+            assert_eq!((view.scroll, view.selected), (lines, 0), "{key:?}");
         }
     }
 

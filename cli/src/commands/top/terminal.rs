@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{Event, KeyEventKind};
+use ratatui::layout::{Position, Rect};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use zookeeper_recipes::Coordinator;
 
 use super::board::Board;
 use super::keys::{Keys, Wish, press};
+use super::overlay::furthest;
 use super::scan::Scanner;
 use super::screen::draw;
 use super::view::View;
@@ -68,6 +70,10 @@ async fn show(
     loop {
         view.state = states.current_and_update().to_string();
         view.follow(&board.borrow());
+        if let Some(open) = &view.open {
+            let area = Rect::from((Position::ORIGIN, terminal.size().map_err(failed)?));
+            view.scroll = view.scroll.min(furthest(area, &board.borrow(), open));
+        }
         terminal
             .draw(|frame| draw(frame, &board.borrow(), &view))
             .map_err(failed)?;

@@ -62,12 +62,20 @@ pub(super) struct View {
     /// Its path: rows change places from look to look.
     pub(super) chosen: Option<String>,
     pub(super) open: Option<Overlay>,
+    /// So many lines of what is open are above the screen.
+    pub(super) scroll: usize,
     pub(super) colors: bool,
     pub(super) unicode: bool,
     pub(super) utc: bool,
 }
 
 impl View {
+    /// Opens something, from its first line on.
+    pub(super) fn show(&mut self, overlay: Overlay) {
+        self.open = Some(overlay);
+        self.scroll = 0;
+    }
+
     /// The path that a key acts on: what is open, or the selected row.
     pub(super) fn target(&self) -> Option<String> {
         match &self.open {
