@@ -7,7 +7,7 @@ use tracing::warn;
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
-use super::core::SessionConfig;
+use super::config::SessionConfig;
 use super::moment::Moment;
 use super::options::{ConnectError, ConnectOptions};
 use super::supervisor;

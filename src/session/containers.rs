@@ -13,7 +13,8 @@ use tokio::time;
 use tracing::{debug, info};
 use zookeeper_client as zk;
 
-use super::core::{Session, SessionConfig};
+use super::config::SessionConfig;
+use super::core::Session;
 use super::request::Reply;
 use super::state::lock;
 

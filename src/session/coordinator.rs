@@ -11,8 +11,9 @@ use tokio::time;
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
+use super::config::SessionConfig;
 use super::containers::Containers;
-use super::core::{Session, SessionConfig};
+use super::core::Session;
 use super::guid_prefix::GuidPrefix;
 use super::lease::LeaseClock;
 use super::moment::Moment;

@@ -1,30 +1,24 @@
 //! One ZooKeeper session: its client, its lease, its nodes and its end.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{self, Sleep};
-use tracing::{info, warn};
+use tracing::warn;
 use zookeeper_client as zk;
 
-use super::containers::Containers;
+use super::config::SessionConfig;
 use super::guid_prefix::GuidPrefix;
 use super::lease::LeaseClock;
 use super::link::Link;
 use super::moment::Moment;
-use super::operation::Operation;
-use super::options::DEFAULT_REQUEST_LIMIT;
 use super::reaper::Orphan;
 use super::registry::{EPHEMERAL_BYTES, NodeKey, Registry};
 use super::retry::RetryBudget;
-use super::runtime;
-use super::shutdown::Draining;
-use super::state::{End, Lease, LossReason, Lost, lock};
+use super::state::{End, LossReason, Lost, lock};
 use super::stats::{Counted, Counters};
 use super::watch_budget::WatchBudget;
 use super::watching::{WATCHED_BYTES, WatchingSession};
@@ -33,49 +27,6 @@ use crate::metrics::{self, GaugeGuard};
 
 /// How many sessions are remembered as having been ours; the ensemble has long forgotten older ones.
 const PAST_SESSIONS: usize = 1_024;
-
-/// What every session of a coordinator has in common.
-#[derive(Debug)]
-pub(crate) struct SessionConfig {
-    pub(crate) identity: Bytes,
-    pub(crate) guid_prefix: GuidPrefix,
-    /// Whether the user chose it, so that it may be the same after a restart; and when the coordinator began.
-    pub(super) has_own_identity: bool,
-    pub(super) began: Instant,
-    pub(crate) acls: Vec<zk::Acl>,
-    pub(crate) lease_margin: Option<Duration>,
-    /// What every client is configured with.
-    pub(crate) connection_timeout: Duration,
-    /// How many bytes the chroot adds to each path.
-    pub(crate) chroot_len: usize,
-    /// How long a wait is before a warning names what it waits for.
-    pub(crate) long_wait: Duration,
-    /// How many contenders may stand in one line.
-    pub(crate) line_limit: usize,
-    pub(crate) runtime: Handle,
-    /// Directories in which we may create nodes and not delete them, and since when that is known.
-    pub(crate) undeletable: Mutex<HashMap<String, Instant>>,
-    /// Sessions that have ended, and whose held nodes may still be there.
-    pub(crate) retired: Mutex<Vec<Weak<Session>>>,
-    /// The largest request, in bytes.
-    pub(crate) request_limit: usize,
-    /// How many sessions there may be at once.
-    pub(super) max_sessions: usize,
-    pub(crate) retries: RetryBudget,
-    /// Whether the servers know containers.
-    pub(super) containers: Containers,
-    /// Whether the coordinator is being shut down.
-    pub(super) draining: Draining,
-    /// Why the last attempt to open a session failed.
-    pub(super) last_problem: Mutex<Option<String>>,
-    /// The ids of its sessions, the latest first.
-    pub(super) past: Mutex<VecDeque<i64>>,
-    /// All sessions that are still in use.
-    pub(super) sessions: Mutex<Vec<Weak<Session>>>,
-    pub(super) counters: Counters,
-    /// What watches beyond what the sessions above may.
-    pub(super) watching: Arc<WatchingSession>,
-}
 
 /// What one session after the other has in common, of which one is current.
 #[derive(Debug)]
@@ -189,6 +140,10 @@ impl Session {
         self.timeout
     }
 
+    pub(super) fn lineage(&self) -> &Arc<Lineage> {
+        &self.lineage
+    }
+
     pub(super) fn config(&self) -> &Arc<SessionConfig> {
         &self.config
     }
@@ -236,78 +191,19 @@ impl Session {
         self.end.reason()
     }
 
+    /// Whether it had not ended before.
+    pub(super) fn set_end(&self, reason: LossReason) -> bool {
+        let has_ended = self.end.set(reason);
+        if has_ended {
+            drop(lock(&self.measured).take());
+        }
+        has_ended
+    }
+
     /// Waits for the end of the session.
     pub(crate) async fn ended(&self) -> Lost {
         Lost {
             reason: self.end.reached().await,
-        }
-    }
-
-    /// Ends the session for good: all its holds are lost, and it is never used for anything new.
-    ///
-    /// What is lost is not yet removed. Nodes on which nothing is held go at once. The others stay until their guards
-    /// are dropped, so that the work under them has ended before the next holder begins, and for one session timeout at
-    /// most. For as long, a session whose lease lapsed is kept open at the server.
-    pub(crate) fn end(self: &Arc<Self>, reason: LossReason) {
-        if !self.end.set(reason) {
-            return;
-        }
-        drop(lock(&self.measured).take());
-        match reason {
-            LossReason::Closed => info!(session = format_args!("{:#x}", self.id), %reason, "session ended"),
-            _ => {
-                self.config.counters.sessions_lost.fetch_add(1, Ordering::Relaxed);
-                metrics::count(metrics::SESSION_ENDS, None, &[("error.type", reason.label())], 1);
-                warn!(session = format_args!("{:#x}", self.id), %reason, "session ended");
-            }
-        }
-        let is_alive = matches!(reason, LossReason::LeaseLapsed | LossReason::GivenUp);
-        if !is_alive {
-            drop(self.take_client());
-        }
-        let loose = self.registry.end_all(reason);
-        if reason == LossReason::Closed {
-            self.registry.keys().into_iter().for_each(|key| self.discard(key));
-            return;
-        }
-        let mut retired = lock(&self.config.retired);
-        retired.retain(|session| session.strong_count() > 0);
-        retired.push(Arc::downgrade(self));
-        drop(retired);
-        self.config.runtime.spawn(retire(Arc::clone(self)));
-        // Also after an expiry: the client may have declared it, and a new leader may keep the session for as long
-        // again.
-        loose.into_iter().for_each(|key| self.discard(key));
-    }
-
-    /// As [`end`](Self::end), but told first: the client stays, and so do all nodes, for the task that closes the session.
-    pub(super) fn begin_close(&self) {
-        self.end.set(LossReason::Closed);
-        self.registry.end_all(LossReason::Closed);
-    }
-
-    /// The ACL of the directory of `path`, which is a node of ours, denies DELETE. Only the end of the session removes
-    /// such a node, so the session is given up: else the process would wait behind its own dead node.
-    pub(super) fn cannot_delete(self: &Arc<Self>, path: &str) {
-        let directory = directory_of(path).to_owned();
-        lock(&self.config.undeletable).insert(directory, Instant::now());
-        self.end(LossReason::GivenUp);
-    }
-
-    /// Refuses a directory in which we may not delete what we create. It is tried again after a while: its ACL may have
-    /// been mended.
-    ///
-    /// # Errors
-    /// [`Error::Denied`].
-    pub(crate) fn check_deletable(&self, directory: &str) -> Result<(), Error> {
-        let mut undeletable = lock(&self.config.undeletable);
-        undeletable.retain(|_, since| since.elapsed() < UNDELETABLE_FOR);
-        let directory = if directory.is_empty() { "/" } else { directory };
-        match undeletable.contains_key(directory) {
-            false => Ok(()),
-            true => Err(Error::Denied {
-                path: directory.to_owned(),
-            }),
         }
     }
 
@@ -405,20 +301,13 @@ impl Session {
         Ok(())
     }
 
-    /// A request sent at `sent` was committed. It counts only if the session is known to be ours.
-    pub(crate) fn proved(&self, sent: Moment) {
-        if self.is_verified() {
-            let now = Moment::now();
-            let mut lease = lock(&self.lease);
-            if lease.is_held() {
-                let left = lease.remaining(now).as_secs_f64();
-                metrics::observe(metrics::LEASE_REMAINING, None, &[], left);
-            }
-            lease.proved(sent, now);
-            drop(lease);
-            metrics::observe(metrics::PROOF_DURATION, None, &[], (now - sent).as_secs_f64());
-            self.proofs.send_replace(());
-        }
+    pub(super) fn tell_of_proof(&self) {
+        self.proofs.send_replace(());
+    }
+
+    /// Whether nobody has asked before.
+    pub(super) fn is_first_slow_proof(&self) -> bool {
+        !self.warned_of_slow_proofs.swap(true, Ordering::Relaxed)
     }
 
     /// Tells of each proof from now on.
@@ -426,66 +315,14 @@ impl Session {
         self.proofs.subscribe()
     }
 
-    /// Whether a hold that is granted now can be prolonged in time.
-    pub(super) fn may_grant(&self) -> bool {
-        self.end.reason().is_none() && self.is_verified() && lock(&self.lease).may_grant(Moment::now())
-    }
-
-    /// Counts a grant that waits for its proof, for which heartbeats are sent as for a hold.
-    pub(super) fn await_grant(self: &Arc<Self>) -> PendingGrant {
-        let (cannot_be_kept, latency, margin) = self.with_lease(|lease| {
-            lease.await_grant();
-            (lease.cannot_be_kept(), lease.latency(), lease.margin_length())
-        });
-        if cannot_be_kept && !self.warned_of_slow_proofs.swap(true, Ordering::Relaxed) {
-            warn!(
-                ?latency,
-                ?margin,
-                "the ensemble commits so slowly that no hold could be kept; waiting for it to become faster"
-            );
-        }
-        self.attention.notify_one();
-        PendingGrant {
-            session: Arc::clone(self),
-        }
-    }
-
-    /// How long holds of this session may still be believed; zero once it ended or its lease lapsed.
-    pub(crate) fn remaining(self: &Arc<Self>) -> Duration {
-        if self.end.reason().is_some() {
-            return Duration::ZERO;
-        }
-        let (remaining, lapsed) = {
-            let mut lease = lock(&self.lease);
-            let now = Moment::now();
-            (lease.remaining(now), lease.is_lapsed(now))
-        };
-        if lapsed {
-            self.end(LossReason::LeaseLapsed);
-        }
-        remaining
-    }
-
     /// Runs `f` on the lease clock.
     pub(crate) fn with_lease<T>(&self, f: impl FnOnce(&mut LeaseClock) -> T) -> T {
         f(&mut lock(&self.lease))
     }
 
-    /// Begins a hold that rests on the session's lease, which is confirmed by heartbeats from now on.
-    pub(crate) fn hold(self: &Arc<Self>) -> LeaseHold {
-        let next_look = Moment::now() + LeaseClock::alive_interval(self.timeout);
-        let is_urgent = self.with_lease(|lease| {
-            lease.hold();
-            let due = [lease.heartbeat_due(), lease.deadline()];
-            due.into_iter().flatten().any(|due| due <= next_look)
-        });
-        // The supervisor looks by then anyway; waking it with each hold would slow short ones down.
-        if is_urgent {
-            self.attention.notify_one();
-        }
-        LeaseHold {
-            session: Arc::clone(self),
-        }
+    /// Makes the supervisor look at the session.
+    pub(super) fn call_attention(&self) {
+        self.attention.notify_one();
     }
 
     /// Waits until the supervisor should look at the session again.
@@ -520,7 +357,7 @@ impl Session {
     }
 
     /// A timer on the coordinator's runtime, since the caller need not be on one.
-    fn timer(&self, pause: Duration) -> Sleep {
+    pub(super) fn timer(&self, pause: Duration) -> Sleep {
         let _context = self.config.runtime.enter();
         time::sleep(pause)
     }
@@ -542,140 +379,4 @@ impl Session {
     pub(crate) fn check_size(&self, path: &str, size: usize) -> Result<(), Error> {
         self.config.check_size(path, size)
     }
-}
-
-impl SessionConfig {
-    /// Keeps why no session could be opened, for [`Coordinator::health`](super::Coordinator::health).
-    pub(super) fn note_problem(&self, problem: &dyn std::fmt::Display) {
-        *lock(&self.last_problem) = Some(problem.to_string());
-    }
-
-    /// So many bytes of paths, or three quarters of what one request may hold where that is less than the default.
-    pub(super) fn at_most(&self, bytes: usize) -> usize {
-        match self.request_limit < DEFAULT_REQUEST_LIMIT {
-            true => bytes.min(self.request_limit / 4 * 3),
-            false => bytes,
-        }
-    }
-
-    /// The sessions that are still in use, those that have ended included.
-    pub(super) fn known_sessions(&self) -> Vec<Arc<Session>> {
-        lock(&self.sessions).iter().filter_map(Weak::upgrade).collect()
-    }
-
-    /// The sessions that have not ended, the first one first.
-    pub(super) fn open_sessions(&self) -> Vec<Arc<Session>> {
-        let mut open = self.known_sessions();
-        open.retain(|session| session.end.reason().is_none());
-        open.sort_by_key(|session| session.lineage.index);
-        open
-    }
-
-    /// Sessions of `lineage` that have ended, and whose held nodes may still be there.
-    pub(super) fn retired_sessions(&self, lineage: &Arc<Lineage>) -> Vec<Arc<Session>> {
-        let mut retired: Vec<_> = lock(&self.retired).iter().filter_map(Weak::upgrade).collect();
-        retired.retain(|session| Arc::ptr_eq(&session.lineage, lineage));
-        retired
-    }
-
-    /// As [`check_size`](Self::check_size), of a node at or below `path` in a transaction with one or two small steps.
-    pub(crate) fn check_transaction_size(&self, path: &str, size: usize) -> Result<(), Error> {
-        // A little longer than `path` is that of a ledger beside it.
-        let others = 2 * Operation::size_of(path, 128);
-        let whole = self.check_size(path, size.saturating_add(others));
-        whole.map_err(|error| match error {
-            Error::TooLarge { path, limit, .. } => {
-                let limit = limit.saturating_sub(others);
-                Error::TooLarge { path, size, limit }
-            }
-            error => error,
-        })
-    }
-
-    /// Refuses `size` bytes that go into one request about `path`, if a server would not take them.
-    pub(crate) fn check_size(&self, path: &str, size: usize) -> Result<(), Error> {
-        if size <= self.request_limit {
-            return Ok(());
-        }
-        Err(Error::TooLarge {
-            path: path.to_owned(),
-            size,
-            limit: self.request_limit,
-        })
-    }
-}
-
-/// How long a directory in which we may not delete is refused.
-const UNDELETABLE_FOR: Duration = Duration::from_secs(60);
-
-fn directory_of(path: &str) -> &str {
-    match path.rsplit_once('/') {
-        Some(("", _)) | None => "/",
-        Some((directory, _)) => directory,
-    }
-}
-
-/// A share in the session's lease.
-pub(crate) struct LeaseHold {
-    session: Arc<Session>,
-}
-
-impl Drop for LeaseHold {
-    fn drop(&mut self) {
-        lock(&self.session.lease).release();
-    }
-}
-
-/// A grant that waits for its proof.
-pub(super) struct PendingGrant {
-    session: Arc<Session>,
-}
-
-impl Drop for PendingGrant {
-    fn drop(&mut self) {
-        lock(&self.session.lease).grant_ended();
-    }
-}
-
-/// The lease of a session, as a hold sees it.
-pub(crate) struct SessionLease(Arc<Session>);
-
-impl SessionLease {
-    pub(crate) fn of(session: &Arc<Session>) -> Arc<dyn Lease> {
-        Arc::new(Self(Arc::clone(session)))
-    }
-}
-
-impl Lease for SessionLease {
-    fn remaining(&self) -> Duration {
-        self.0.remaining()
-    }
-
-    fn sleep(&self, pause: Duration) -> Sleep {
-        // On the thread that all coordinators share: a runtime that the user chose may be blocked.
-        match runtime::shared() {
-            Ok(shared) => {
-                let _context = shared.enter();
-                time::sleep(pause)
-            }
-            Err(_) => self.0.timer(pause),
-        }
-    }
-}
-
-/// Looks after the nodes of a session that has ended, until they are removed or one session timeout has passed.
-async fn retire(session: Arc<Session>) {
-    let guards = time::timeout(session.timeout, session.registry.nothing_held());
-    if guards.await.is_err() {
-        warn!(
-            session = format_args!("{:#x}", session.id),
-            "guards of lost holds were not dropped within a session timeout; their nodes are removed now"
-        );
-        session.registry.keys().into_iter().for_each(|key| session.discard(key));
-    }
-    // The reaper works through the client that is kept, if there is one; that closes the session when it is dropped.
-    if session.end.reason() == Some(LossReason::LeaseLapsed) {
-        let _ = time::timeout(session.timeout / 3, session.registry.empty()).await;
-    }
-    drop(session.take_client());
 }

@@ -6,7 +6,9 @@
 //! * `pool` – the sessions in which nodes are owned, where one has no room for all
 //! * `options` – [`ConnectOptions`] and how connecting can fail
 //! * `supervisor` – the task that follows, confirms and replaces the session
-//! * `core` – one session: client, lease, nodes, end; `current` – which one is current
+//! * `core` – one session: client, lease, nodes, end; `holds` – what its lease means for what is granted in it;
+//!   `ending` – its end, and what becomes of its nodes
+//! * `config` – what all sessions of a coordinator have in common; `current` – which one is current
 //! * `request` – the request core: every request to the ensemble passes there, a transaction as `operation`s
 //! * `link` – what a connection has shown, and what is on its way; `retry` – the one retry policy
 //! * `interrupted` – how an attempt in one session ends without a result
@@ -20,14 +22,17 @@
 
 mod chroot;
 mod cluster;
+mod config;
 mod containers;
 mod coordinator;
 mod core;
 mod current;
+mod ending;
 mod eye;
 mod guid_prefix;
 mod health;
 mod heartbeat;
+mod holds;
 mod interrupted;
 mod lease;
 mod link;
@@ -58,11 +63,12 @@ pub use self::state::{LossReason, Lost, LostSignal, SessionState};
 pub use self::stats::{SessionKind, SessionStats, Stats};
 
 pub(crate) use self::containers::{NoContainers, owning_session};
-pub(crate) use self::core::{Session, SessionLease};
+pub(crate) use self::core::Session;
 pub(crate) use self::eye::EyeWatch;
 pub(crate) use self::guid_prefix::GuidPrefix;
 pub(crate) use self::health::{Seconds, count};
 pub(crate) use self::heartbeat::HeartbeatError;
+pub(crate) use self::holds::SessionLease;
 pub(crate) use self::interrupted::{Interrupted, RecipeError};
 #[cfg(feature = "_model")]
 pub(crate) use self::lease::LeaseClock;

@@ -14,7 +14,8 @@ use tracing::info;
 use zookeeper_client as zk;
 
 use super::cluster::Cluster;
-use super::core::{Lineage, Session, SessionConfig};
+use super::config::SessionConfig;
+use super::core::{Lineage, Session};
 use super::current::{CurrentSession, Slot};
 use super::moment::Moment;
 use super::options::ConnectOptions;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::core::{Session, SessionConfig};
+use super::config::SessionConfig;
+use super::core::Session;
 use super::moment::Moment;
 
 /// What a [`Coordinator`](crate::Coordinator) has and does at one moment, in numbers.

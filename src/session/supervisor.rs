@@ -11,8 +11,9 @@ use zookeeper_client as zk;
 
 use super::chroot;
 use super::cluster::Cluster;
+use super::config::SessionConfig;
 use super::containers::remove_empty;
-use super::core::{Lineage, Session, SessionConfig};
+use super::core::{Lineage, Session};
 use super::current::{CurrentSession, Slot};
 use super::lease::LeaseClock;
 use super::moment::Moment;
