@@ -5,6 +5,7 @@ mod every;
 mod harness;
 mod held;
 mod ladder;
+mod listing;
 mod looking;
 mod queue;
 mod sasl;

@@ -21,7 +21,7 @@ use super::cycles::{Confidence, Cycle};
 use super::place::{Detail, PlaceInfo, PlaceKind};
 use super::{Inspector, WaitGraph};
 use crate::error::Error;
-use crate::recipes::queue::WorkQueue;
+use crate::recipes::queue::{QueueStats, WorkQueue};
 
 /// Checks a tree for what is wrong with it. Looking never writes.
 ///
@@ -122,29 +122,85 @@ impl Doctor {
     /// Dropping the future loses nothing.
     pub async fn diagnose(&self, tree: &str) -> Result<Diagnosis, Error> {
         let requests = self.inspector.requests();
-        let now = SystemTime::now();
-        let mut diagnosis = Diagnosis::default();
-        let (mut graph, mut sums, mut queues) = (WaitGraph::default(), SessionSums::default(), Vec::new());
-        let visit = |place: PlaceInfo| {
-            diagnosis.places += usize::from(place.kind != PlaceKind::Node);
-            places::check(&place, &self.limits, now, &mut diagnosis.findings);
-            sums.add(&place);
-            graph.add(&place);
-            if place.kind == PlaceKind::WorkQueue(2) {
-                queues.push(place.path);
-            }
-        };
+        let mut seen = SeenPlaces::at(SystemTime::now());
+        let visit = |place: PlaceInfo| seen.add(&place, &self.limits);
         self.inspector.for_each(tree, Detail::Contenders, visit).await?;
+        if self.makes(Check::Queue) {
+            for path in std::mem::take(&mut seen.queues) {
+                self.check_queue(&path, &mut seen.diagnosis).await?;
+            }
+        }
+        let mut diagnosis = self.conclude(tree, seen).await?;
+        diagnosis.requests = self.inspector.requests() - requests;
+        Ok(diagnosis)
+    }
+
+    /// Says what is wrong with places that were read before, at and below `tree`, the worst first. Work queues are not asked,
+    /// see [`examine_queue`](Self::examine_queue).
+    ///
+    /// # Cost
+    /// Of each circle four reads for each of its processes, and nothing else.
+    ///
+    /// # Errors
+    /// As [`diagnose`](Self::diagnose).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn examine(&self, tree: &str, places: &[PlaceInfo]) -> Result<Diagnosis, Error> {
+        let requests = self.inspector.requests();
+        let mut seen = SeenPlaces::at(SystemTime::now());
+        for place in places {
+            seen.add(place, &self.limits);
+        }
+        let mut diagnosis = self.conclude(tree, seen).await?;
+        diagnosis.requests = self.inspector.requests() - requests;
+        Ok(diagnosis)
+    }
+
+    /// Says what is wrong with a work queue whose numbers were read before. Nothing is sent.
+    pub fn examine_queue(&self, path: &str, stats: &QueueStats) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut tell = |message: String, remedy: String| {
+            findings.push(Finding::new(Check::Queue, Severity::Warn, path, message, &remedy));
+        };
+        if stats.paused {
+            let reason = stats.pause_reason.as_ref();
+            let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+            tell(
+                format!("the queue is paused{reason}"),
+                format!("zkr queue resume {path}"),
+            );
+        }
+        if stats.dead > 0 {
+            tell(
+                format!("{} dead letters", stats.dead),
+                format!("zkr queue dead {path}; mend the cause, then zkr queue redrive {path}"),
+            );
+        }
+        let is_old = |age: &Duration| self.limits.max_item_age.is_some_and(|limit| *age > limit);
+        if let Some(age) = stats.oldest.filter(is_old) {
+            tell(
+                format!("the oldest item waits for {} s", age.as_secs()),
+                format!("more consumers, or fewer items: zkr queue stats {path}"),
+            );
+        }
+        findings
+    }
+
+    /// The checks of what stands in many places.
+    async fn conclude(&self, tree: &str, seen: SeenPlaces) -> Result<Diagnosis, Error> {
+        let SeenPlaces {
+            now,
+            mut diagnosis,
+            graph,
+            sums,
+            ..
+        } = seen;
         diagnosis.sessions = sums.sessions();
         sums.check(tree, now, &mut diagnosis.findings);
         sessions::check_self_waits(&graph, now, &mut diagnosis.findings);
         if self.makes(Check::DeadLock) {
             self.check_circles(&graph, now, &mut diagnosis).await?;
-        }
-        if self.makes(Check::Queue) {
-            for path in &queues {
-                self.check_queue(path, &mut diagnosis).await?;
-            }
         }
         diagnosis.findings.retain(|finding| self.makes(finding.check));
         diagnosis.sort();
@@ -157,7 +213,6 @@ impl Doctor {
             check,
             because: "it needs what the servers say of themselves, which the library does not ask".into(),
         }));
-        diagnosis.requests = self.inspector.requests() - requests;
         Ok(diagnosis)
     }
 
@@ -195,31 +250,41 @@ impl Doctor {
                 return Ok(());
             }
         };
-        let mut tell = |message: String, remedy: String| {
-            let finding = Finding::new(Check::Queue, Severity::Warn, path, message, &remedy);
-            diagnosis.findings.push(finding);
-        };
-        if stats.paused {
-            let reason = stats.pause_reason.map_or(String::new(), |reason| format!(": {reason}"));
-            tell(
-                format!("the queue is paused{reason}"),
-                format!("zkr queue resume {path}"),
-            );
-        }
-        if stats.dead > 0 {
-            tell(
-                format!("{} dead letters", stats.dead),
-                format!("zkr queue dead {path}; mend the cause, then zkr queue redrive {path}"),
-            );
-        }
-        let is_old = |age: &Duration| self.limits.max_item_age.is_some_and(|limit| *age > limit);
-        if let Some(age) = stats.oldest.filter(is_old) {
-            tell(
-                format!("the oldest item waits for {} s", age.as_secs()),
-                format!("more consumers, or fewer items: zkr queue stats {path}"),
-            );
-        }
+        diagnosis.findings.extend(self.examine_queue(path, &stats));
         Ok(())
+    }
+}
+
+/// What is remembered of the places that were seen.
+#[derive(Debug)]
+struct SeenPlaces {
+    now: SystemTime,
+    diagnosis: Diagnosis,
+    graph: WaitGraph,
+    sums: SessionSums,
+    /// The paths of work queues.
+    queues: Vec<String>,
+}
+
+impl SeenPlaces {
+    fn at(now: SystemTime) -> Self {
+        Self {
+            now,
+            diagnosis: Diagnosis::default(),
+            graph: WaitGraph::default(),
+            sums: SessionSums::default(),
+            queues: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, place: &PlaceInfo, limits: &Limits) {
+        self.diagnosis.places += usize::from(place.kind != PlaceKind::Node);
+        places::check(place, limits, self.now, &mut self.diagnosis.findings);
+        self.sums.add(place);
+        self.graph.add(place);
+        if place.kind == PlaceKind::WorkQueue(2) {
+            self.queues.push(place.path.clone());
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use zookeeper_recipes::inspect::Inspector;
+use zookeeper_recipes::inspect::doctor::Doctor;
 #[cfg(feature = "serde")]
 use zookeeper_recipes::queue::Json;
 use zookeeper_recipes::queue::{Delivery, FifoQueue, ItemId, PushOptions, WorkQueue};
@@ -263,4 +265,12 @@ fn streams_of_a_queue_are_send_and_unpin() {
         }
         let _ = typed;
     }
+}
+
+/// Only compiled, as well.
+#[allow(dead_code)]
+fn every_future_of_a_doctor(zk: Coordinator) {
+    let doctor = Doctor::new(&Inspector::new(&zk));
+    send(doctor.diagnose("/")).lacks_unpin();
+    send(doctor.examine("/", &[])).lacks_unpin();
 }
