@@ -25,11 +25,19 @@ main() {
     step "every combination of features" cargo hack check --quiet --package zookeeper-recipes --lib --feature-powerset \
         --exclude-features _ensemble-tests,_interop-tests,_model --target-dir "$target/features"
     step "Rust versions of what is used" cargo clippy --workspace --lib --all-features -- -D clippy::incompatible_msrv
+    step "fuzz targets, which are no members of the workspace" fuzz_targets
     step "least versions of the dependencies" least_versions
     step "packages that need each other" unpack
     step "a crate outside the workspace uses the packages" smoke
     step "zkr is installed from its package" install_zkr
     printf '==> release check: all green, in %s s\n' "$SECONDS"
+}
+
+fuzz_targets() {
+    local folder
+    for folder in fuzz embedded/fuzz; do
+        cargo check --quiet --manifest-path "$folder/Cargo.toml" --target-dir "$target/fuzz-check"
+    done
 }
 
 # The folders of the packages that are published.
