@@ -4,12 +4,16 @@
 //! few nanoseconds. Names have dots; exporters write `_` where they must. Labels are `recipe`, `outcome`, `operation`, `state`
 //! and `error.type`, of which there are a few values each, and `name`, which is what
 //! [`Coordinator::named`](crate::Coordinator::named) was given, empty by default: **never a path, a session, an identity**.
+//! What OpenTelemetry has names for, `messaging.*`, has its labels too: there the name is `messaging.destination.name`, and
+//! is absent by default.
 //! So the number of series is bounded, however many locks there are.
 //!
 //! All of them are in [`TABLE`] and in [docs/metrics.md](https://github.com/zookeeper-recipes/zookeeper-recipes/blob/main/docs/metrics.md).
 
+mod messaging;
 mod record;
 
+pub(crate) use self::messaging::{CallTimer, MessagingCall, count_messages, observe_handler};
 pub(crate) use self::record::{AcquireTimer, GaugeGuard, UserName, count, observe, set};
 
 /// What a metric is.
@@ -81,12 +85,30 @@ pub(crate) const SCHEDULE_RUNS: &str = "zookeeper_recipes.schedule.runs";
 pub(crate) const SCHEDULE_LATENESS: &str = "zookeeper_recipes.schedule.lateness";
 pub(crate) const QUEUE_ITEMS: &str = "zookeeper_recipes.queue.items";
 pub(crate) const QUEUE_OLDEST_AGE: &str = "zookeeper_recipes.queue.oldest.age";
-pub(crate) const QUEUE_PUSHED: &str = "zookeeper_recipes.queue.pushed";
-pub(crate) const QUEUE_DELIVERED: &str = "zookeeper_recipes.queue.delivered";
 pub(crate) const QUEUE_SETTLED: &str = "zookeeper_recipes.queue.settled";
 pub(crate) const QUEUE_ATTEMPTS: &str = "zookeeper_recipes.queue.attempts";
 pub(crate) const QUEUE_DEAD_LETTERS: &str = "zookeeper_recipes.queue.dead_letters";
-pub(crate) const QUEUE_PROCESS_DURATION: &str = "zookeeper_recipes.queue.process.duration";
+pub(crate) const QUEUE_CLAIMS_LOST: &str = "zookeeper_recipes.queue.claims.lost";
+pub(crate) const MESSAGING_OPERATION_DURATION: &str = "messaging.client.operation.duration";
+pub(crate) const MESSAGING_PROCESS_DURATION: &str = "messaging.process.duration";
+pub(crate) const MESSAGING_SENT: &str = "messaging.client.sent.messages";
+pub(crate) const MESSAGING_CONSUMED: &str = "messaging.client.consumed.messages";
+
+/// The labels of a counter of messages.
+const COUNTED: &[&str] = &[
+    "messaging.system",
+    "messaging.destination.name",
+    "messaging.operation.name",
+];
+
+/// The labels of a duration of messaging.
+const TIMED: &[&str] = &[
+    "messaging.system",
+    "messaging.destination.name",
+    "messaging.operation.name",
+    "messaging.operation.type",
+    "error.type",
+];
 
 /// All metrics that this crate records.
 pub const TABLE: &[Metric] = &[
@@ -268,20 +290,6 @@ pub const TABLE: &[Metric] = &[
         "Age of the oldest item that could be delivered, as WorkQueue::stats saw it last",
     ),
     metric(
-        QUEUE_PUSHED,
-        MetricKind::Counter,
-        "{item}",
-        &["name"],
-        "Items that were pushed",
-    ),
-    metric(
-        QUEUE_DELIVERED,
-        MetricKind::Counter,
-        "{item}",
-        &["name"],
-        "Items that were handed out",
-    ),
-    metric(
         QUEUE_SETTLED,
         MetricKind::Counter,
         "{item}",
@@ -303,11 +311,41 @@ pub const TABLE: &[Metric] = &[
         "Items that became dead letters: rejected, out of attempts, lost at the last attempt, unreadable",
     ),
     metric(
-        QUEUE_PROCESS_DURATION,
+        QUEUE_CLAIMS_LOST,
+        MetricKind::Counter,
+        "{claim}",
+        &["name", "error.type"],
+        "Claims that were lost with items that were not settled; error.type: session_expired, lease_lapsed, node_removed, \
+         revoked, closed, given_up",
+    ),
+    metric(
+        MESSAGING_OPERATION_DURATION,
         MetricKind::Histogram,
         "s",
-        &["name", "outcome"],
-        "How long a handler of a Worker took; outcome: done, failed, panicked, lost",
+        TIMED,
+        "How long a call of a WorkQueue took, the wait of a pop included; operation: push, pop, ack, nack, reject, extend; \
+         error.type: lost, indeterminate, full, error, cancelled",
+    ),
+    metric(
+        MESSAGING_PROCESS_DURATION,
+        MetricKind::Histogram,
+        "s",
+        TIMED,
+        "How long a handler of a Worker took; error.type: failed, panicked, lost",
+    ),
+    metric(
+        MESSAGING_SENT,
+        MetricKind::Counter,
+        "{message}",
+        COUNTED,
+        "Items that were pushed",
+    ),
+    metric(
+        MESSAGING_CONSUMED,
+        MetricKind::Counter,
+        "{message}",
+        COUNTED,
+        "Items that were handed out",
     ),
 ];
 

@@ -105,7 +105,7 @@ fn the_docs_and_the_descriptions_name_the_same_metrics() {
     }
     let rows = docs
         .lines()
-        .filter(|line| line.starts_with("| `zookeeper_recipes."))
+        .filter(|line| line.starts_with("| `zookeeper_recipes.") || line.starts_with("| `messaging."))
         .count();
     assert_eq!(rows, TABLE.len(), "docs/metrics.md has a row for what is not recorded");
 }
@@ -136,6 +136,18 @@ async fn one_that_makes_way(zk: &Coordinator) {
     guard.revocation().await.unwrap();
     guard.release().await.unwrap();
     waiting.await.unwrap().unwrap().release().await.unwrap();
+}
+
+/// An item that is given back, and lost at its second attempt because an operator removes the claim.
+async fn one_that_is_lost(zk: &Coordinator, queue: &WorkQueue) {
+    queue.push("d").await.unwrap();
+    queue.pop().await.unwrap().nack().await.unwrap();
+    let delivery = queue.pop().await.unwrap();
+    delivery.extend(Duration::from_secs(1)).await.unwrap();
+    let client = zk.client().await.unwrap();
+    client.delete(delivery.path(), None).await.unwrap();
+    delivery.lost().await;
+    delivery.ack().await.unwrap_err();
 }
 
 /// An election, a schedule, a queue and its worker.
@@ -173,6 +185,7 @@ async fn one_of_the_others(zk: &Coordinator) {
     };
     queue.worker().shutdown(shutdown).run(handler).await.unwrap();
     assert_eq!(queue.stats().await.unwrap().dead, 1);
+    one_that_is_lost(zk, &queue).await;
     queue.close().await;
 }
 
@@ -236,12 +249,10 @@ async fn ten_thousand_paths_give_a_bounded_number_of_series() {
         ("schedule.lateness", ""),
         ("queue.items", "state=dead"),
         ("queue.oldest.age", ""),
-        ("queue.pushed", ""),
-        ("queue.delivered", ""),
         ("queue.settled", "outcome=done"),
         ("queue.settled", "outcome=rejected"),
         ("queue.attempts", ""),
-        ("queue.process.duration", "outcome=done"),
+        ("queue.claims.lost", "error.type=node_removed"),
         ("queue.dead_letters", ""),
         ("rejoins", "recipe=lock"),
         ("revocations", "recipe=lock,outcome=asked"),
@@ -257,7 +268,33 @@ async fn ten_thousand_paths_give_a_bounded_number_of_series() {
         );
     }
     let counters = recorded.counters.lock().unwrap();
+    let destination = "messaging.destination.name=settlement,messaging.system=zookeeper_recipes";
+    for (metric, operation) in [
+        ("client.operation.duration", "push,messaging.operation.type=send"),
+        ("client.operation.duration", "pop,messaging.operation.type=receive"),
+        ("client.operation.duration", "ack,messaging.operation.type=settle"),
+        (
+            "client.operation.duration",
+            "ack,messaging.operation.type=settle,error.type=lost",
+        ),
+        ("client.operation.duration", "nack,messaging.operation.type=settle"),
+        ("client.operation.duration", "reject,messaging.operation.type=settle"),
+        ("client.operation.duration", "extend,messaging.operation.type=settle"),
+        ("process.duration", "handle,messaging.operation.type=process"),
+        ("client.sent.messages", "push"),
+        ("client.consumed.messages", "pop"),
+    ] {
+        let wanted = format!("{destination},messaging.operation.name={operation}");
+        let seen = &series[&format!("messaging.{metric}")];
+        assert!(seen.contains(&wanted), "{metric} {wanted}: {seen:?}");
+    }
+    for (metric, wanted) in [("sent", "push"), ("consumed", "pop")] {
+        let counted = format!("messaging.client.{metric}.messages {destination},messaging.operation.name={wanted}");
+        let number = counters[&counted].load(Ordering::Relaxed);
+        assert_eq!(number, if metric == "sent" { 4 } else { 5 }, "{counted}");
+    }
     for counted in [
+        "queue.claims.lost name=settlement,error.type=node_removed",
         "queue.dead_letters name=settlement",
         "rejoins name=settlement,recipe=lock",
         "revocations name=settlement,recipe=lock,outcome=asked",

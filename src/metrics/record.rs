@@ -21,6 +21,55 @@ impl UserName {
     }
 }
 
+/// The labels of one series, put together.
+#[derive(Debug, Default)]
+pub(super) struct Series {
+    #[cfg(feature = "metrics")]
+    labels: Vec<::metrics::Label>,
+}
+
+#[cfg(feature = "metrics")]
+impl Series {
+    /// With what the user has given under this label; without it if nothing was.
+    pub(super) fn destination(user: &UserName, label: &'static str) -> Self {
+        let name = user.0.as_ref().filter(|name| !name.is_empty());
+        let name = name.map(|name| ::metrics::Label::new(label, Arc::clone(name)));
+        Self {
+            labels: name.into_iter().collect(),
+        }
+    }
+
+    pub(super) fn push(&mut self, label: &'static str, value: &'static str) {
+        self.labels.push(::metrics::Label::from_static_parts(label, value));
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+impl Series {
+    pub(super) fn destination(_: &UserName, _: &'static str) -> Self {
+        Self::default()
+    }
+
+    #[allow(clippy::unused_self, reason = "it does so with the feature alone")]
+    pub(super) fn push(&mut self, _: &'static str, _: &'static str) {}
+}
+
+#[cfg(feature = "metrics")]
+pub(super) fn count_series(metric: &'static str, series: Series, by: u64) {
+    ::metrics::counter!(metric, series.labels).increment(by);
+}
+
+#[cfg(feature = "metrics")]
+pub(super) fn observe_series(metric: &'static str, series: Series, value: f64) {
+    ::metrics::histogram!(metric, series.labels).record(value);
+}
+
+#[cfg(not(feature = "metrics"))]
+pub(super) fn count_series(_: &'static str, _: Series, _: u64) {}
+
+#[cfg(not(feature = "metrics"))]
+pub(super) fn observe_series(_: &'static str, _: Series, _: f64) {}
+
 #[cfg(feature = "metrics")]
 fn series(user: Option<&UserName>, labels: Labels<'_>) -> Vec<::metrics::Label> {
     let name = user.map(|UserName(name)| match name {

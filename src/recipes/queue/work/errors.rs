@@ -81,6 +81,28 @@ pub enum AckError {
     Error(#[from] Error),
 }
 
+impl PushError {
+    /// The `error.type` of metrics.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::QueueFull { .. } | Self::NeverFits { .. } => "full",
+            Self::Indeterminate { .. } => "indeterminate",
+            _ => "error",
+        }
+    }
+}
+
+impl AckError {
+    /// The `error.type` of metrics.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Lost(_) => "lost",
+            Self::Indeterminate => "indeterminate",
+            Self::Push(_) | Self::Error(_) => "error",
+        }
+    }
+}
+
 /// Why there is no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::tasks::{Assignment, CLAIM_ITEMS, Demand};
 use super::{Delivery, WorkQueue};
 use crate::error::{Error, WaitTimeoutError};
+use crate::metrics::{CallTimer, MessagingCall};
 use crate::session::CleanupToken;
 use crate::znode::{Payload, elapsed, with_deadline};
 
@@ -50,8 +51,7 @@ impl<T: Payload> WorkQueue<T> {
     /// As [`pop`](Self::pop).
     pub async fn try_pop(&self) -> Result<Option<Delivery<T>>, Error> {
         loop {
-            let demanded = self.demand(1, 1, false, None).await?.await;
-            let taken = demanded.unwrap_or(Err(Error::Closed))?;
+            let taken = self.taken(1, false, None).await?;
             if taken.is_empty() {
                 return Ok(None);
             }
@@ -107,9 +107,18 @@ impl<T: Payload> WorkQueue<T> {
     }
 
     async fn take(&self, items: usize, waits: bool, cleanup: Option<CleanupToken>) -> Result<Vec<Delivery<T>>, Error> {
-        let taken = self.demand(items, items, waits, cleanup).await?.await;
-        let taken = taken.unwrap_or(Err(Error::Closed))?;
+        let taken = self.taken(items, waits, cleanup).await?;
         Ok(taken.into_iter().filter_map(Delivery::of).collect())
+    }
+
+    async fn taken(&self, items: usize, waits: bool, cleanup: Option<CleanupToken>) -> Result<Vec<Assignment>, Error> {
+        let timer = CallTimer::start(self.inner.store.zk.metrics_name(), MessagingCall::Pop);
+        let taken = match self.demand(items, items, waits, cleanup).await {
+            Ok(demanded) => demanded.await.unwrap_or(Err(Error::Closed)),
+            Err(error) => Err(error),
+        };
+        timer.ended(taken.as_ref().err().map(|_| "error"));
+        taken
     }
 
     /// Asks for items, which are on their way from then on.

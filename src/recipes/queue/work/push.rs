@@ -7,10 +7,10 @@ use tokio::sync::oneshot;
 use super::WorkQueue;
 use super::errors::{PushError, PushTimeoutError};
 use super::item::{NewItem, PushOptions};
-use super::store::ItemId;
+use super::store::{ItemId, NewEntry};
 use super::tasks::{Push, check_entries};
 use crate::error::Error;
-use crate::metrics;
+use crate::metrics::{CallTimer, MessagingCall, count_messages};
 use crate::znode::{Payload, elapsed};
 
 impl<T: Payload> WorkQueue<T> {
@@ -95,6 +95,13 @@ impl<T: Payload> WorkQueue<T> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
+        let timer = CallTimer::start(self.inner.store.zk.metrics_name(), MessagingCall::Push);
+        let pushed = self.push_entries(entries, waits).await;
+        timer.ended(pushed.as_ref().err().map(PushError::label));
+        pushed
+    }
+
+    async fn push_entries(&self, entries: Vec<NewEntry>, waits: bool) -> Result<Vec<ItemId>, PushError> {
         self.inner.start().await?;
         let (reply, pushed) = oneshot::channel();
         let push = Push {
@@ -112,8 +119,8 @@ impl<T: Payload> WorkQueue<T> {
             .await
             .unwrap_or_else(|_| Err(PushError::Indeterminate { ids: Vec::new() }));
         if let Ok(ids) = &pushed {
-            let (user, items) = (self.inner.store.zk.metrics_name(), ids.len() as u64);
-            metrics::count(metrics::QUEUE_PUSHED, Some(user), &[], items);
+            let user = self.inner.store.zk.metrics_name();
+            count_messages(user, MessagingCall::Push, ids.len() as u64);
         }
         pushed
     }

@@ -21,7 +21,7 @@ use super::stream::Prefetch;
 use super::tasks::Verdict;
 use super::{Delivery, WorkQueue};
 use crate::error::Error;
-use crate::metrics;
+use crate::metrics::observe_handler;
 use crate::znode::Payload;
 
 /// A loop that works on the items of a queue: made by [`WorkQueue::worker`].
@@ -272,19 +272,13 @@ where
             Ok(Ok(Err(error))) => Ended::Failed(error.to_string()),
         },
     };
-    let outcome = match &ended {
-        Ended::Completed(_) => "done",
-        Ended::Failed(_) => "failed",
-        Ended::Panicked => "panicked",
-        Ended::Lost => "lost",
+    let error = match &ended {
+        Ended::Completed(_) => None,
+        Ended::Failed(_) => Some("failed"),
+        Ended::Panicked => Some("panicked"),
+        Ended::Lost => Some("lost"),
     };
-    let (user, took) = (job.delivery.assignment.user(), began.elapsed().as_secs_f64());
-    metrics::observe(
-        metrics::QUEUE_PROCESS_DURATION,
-        Some(user),
-        &[("outcome", outcome)],
-        took,
-    );
+    observe_handler(job.delivery.assignment.user(), began.elapsed(), error);
     let failed = |delay, how, reason: &str| Verdict::Failed {
         delay,
         how,

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::super::errors::AckError;
 use super::super::store::{AttemptEnd, Item, ItemId, NewEntry, Outcome};
 use super::claim::Claim;
-use crate::metrics::{self, UserName};
+use crate::metrics::{self, CallTimer, MessagingCall, UserName};
 use crate::session::{LossReason, Lost};
 
 /// What becomes of an item.
@@ -45,6 +45,17 @@ impl Verdict {
             Self::Failed { .. } => Some("failed"),
             Self::Rejected { .. } => Some("rejected"),
             _ => None,
+        }
+    }
+
+    /// What metrics call it; a note and progress are not calls that are timed.
+    fn call(&self) -> Option<MessagingCall> {
+        match self {
+            Self::Done { .. } => Some(MessagingCall::Ack),
+            Self::Failed { .. } => Some(MessagingCall::Nack),
+            Self::Rejected { .. } => Some(MessagingCall::Reject),
+            Self::Extend(_) => Some(MessagingCall::Extend),
+            Self::NotDelivered | Self::Note | Self::Progress(_) => None,
         }
     }
 
@@ -170,7 +181,7 @@ impl Assignment {
         }
         *self.stage() = AssignmentStage::HandedOut;
         self.claim.open().handed_out.insert(self.index);
-        metrics::count(metrics::QUEUE_DELIVERED, Some(self.user()), &[], 1);
+        metrics::count_messages(self.user(), MessagingCall::Pop, 1);
         self.settling.handed_out.send_modify(|items| *items += 1);
         Ok(())
     }
@@ -215,6 +226,15 @@ impl Assignment {
 
     /// Settles the item, unless that was done before; goes on when the future is dropped.
     pub(crate) async fn settle(&self, verdict: Verdict) -> Result<Vec<ItemId>, AckError> {
+        let timer = verdict.call().map(|call| CallTimer::start(self.user(), call));
+        let settled = self.settle_untimed(verdict).await;
+        if let Some(timer) = timer {
+            timer.ended(settled.as_ref().err().map(AckError::label));
+        }
+        settled
+    }
+
+    async fn settle_untimed(&self, verdict: Verdict) -> Result<Vec<ItemId>, AckError> {
         if !verdict.keeps() && !self.leave() {
             return Err(Lost {
                 reason: LossReason::Released,

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::super::store::{ClaimData, Claimable, Item, Taking, Tally, bit};
 use super::group::GroupHead;
 use super::judge::After;
+use crate::metrics;
 use crate::session::LossReason;
 use crate::znode::{FencingToken, Hold};
 
@@ -90,6 +91,18 @@ struct Deadline {
 impl Drop for Deadline {
     fn drop(&mut self) {
         self.timer.abort();
+    }
+}
+
+impl Drop for Claim {
+    /// Counts a claim that was lost before all of its items were settled.
+    fn drop(&mut self) {
+        let reason = self.hold.node().end().reason();
+        let lost = reason.filter(|reason| *reason != LossReason::Released);
+        if let Some(reason) = lost.filter(|_| !self.open().items.is_empty()) {
+            let labels = [("error.type", reason.label())];
+            metrics::count(metrics::QUEUE_CLAIMS_LOST, Some(self.hold.metrics_name()), &labels, 1);
+        }
     }
 }
 
