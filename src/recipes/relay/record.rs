@@ -91,6 +91,22 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_is_on_until_it_completes() {
+        let begun = Record::parse(b"3 0 9").unwrap().begun_by(12);
+        assert_eq!(begun.to_string(), "3 12 9");
+        assert_eq!(begun.completed_by(12).to_string(), "4 0 12 9");
+    }
+
+    #[test]
+    fn so_many_completers_are_remembered() {
+        let record = (1..=20).fold(Record::default(), |record, token| {
+            record.begun_by(token).completed_by(token)
+        });
+        let newest: Vec<_> = (5..=20).rev().collect();
+        assert_eq!((record.completers, newest.len()), (newest, REMEMBERED));
+    }
+
+    #[test]
     fn a_relay_that_began_anew_says_nothing_of_a_turn_before_that() {
         let begun = Record::parse(b"5 7 4 3").unwrap();
         assert_eq!(begun.fate(7, None), Fate::Unknown);
