@@ -7,7 +7,8 @@ pub mod fuzz;
 /// The decisions of a work queue's consumer.
 pub mod queue {
     pub use crate::recipes::queue::model::{
-        ModelClaim, ModelNode, ModelQueue, ModelStep, ModelTaking, ModelTurn, ModelVerdict, model_tally,
+        ModelClaim, ModelFirsts, ModelLack, ModelNode, ModelQueue, ModelStep, ModelTaking, ModelTurn, ModelVerdict,
+        model_tally,
     };
 }
 

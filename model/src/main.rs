@@ -156,6 +156,14 @@ fn queue_checks(report: &mut Report) {
         ("queue, window, one nack", window(&[2, 1], 0, 1)),
         ("queue, two items, two faults", strict(&[2], [1, 2], 2, 0)),
         ("queue, two items, a fault and a nack", strict(&[2], [1, 2], 1, 1)),
+        (
+            "queue, two pushes, fetched ahead, a fault",
+            strict(&[2, 1], [2, 3], 1, 0),
+        ),
+        (
+            "queue, two pushes, fetched ahead, two nacks",
+            strict(&[2, 1], [2, 3], 0, 2),
+        ),
         ("queue, one item, a fault and three nacks", strict(&[1], [1, 1], 1, 3)),
         ("queue, deadlines, one item, two faults", timed(&[1], 2, 2)),
         ("queue, deadlines, two items, one fault", timed(&[2], 1, 0)),
@@ -204,7 +212,24 @@ fn queue_counter_examples(report: &mut Report) {
             Without::ClaimVersion,
             timed(&[1], 2, 2),
         ),
-        ("one item at once", ORDER, Without::OneAtOnce, two(1, 1)),
+        (
+            "the first item that is left",
+            ORDER,
+            Without::Firsts,
+            strict(&[3], [3, 1], 1, 1),
+        ),
+        (
+            "the end of a claim ahead of a piece",
+            REFUSED,
+            Without::Cut,
+            strict(&[3], [3, 2], 1, 1),
+        ),
+        (
+            "the look for pieces",
+            ORDER,
+            Without::Pieces,
+            strict(&[3], [3, 3], 1, 2),
+        ),
     ] {
         let name = format!("queue without {name}");
         report.breaks(&name, property, QueueModel::new(scene, Some(without)));

@@ -3,7 +3,7 @@
 use zookeeper_recipes::model::queue::{ModelQueue, ModelStep, ModelTurn, ModelVerdict};
 
 use super::consumer::{Consumer, Flight, Phase, Purpose};
-use super::{QueueModel, STEP, State, Without};
+use super::{QueueModel, REFUSED, STEP, State, Without};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,8 @@ pub(crate) enum Action {
     Expire(u8),
     Nack(usize, Delivery),
     GiveBack(usize, Delivery),
+    /// It gives back the second item of a claim, and works on the first.
+    GiveBackSecond(usize, Delivery),
     Extend(usize, Delivery),
     /// Fault: a consumer is gone, or its lease has lapsed; its session lives on for a while.
     Crash(usize),
@@ -49,7 +51,7 @@ impl Action {
     pub(super) fn is_due(&self) -> bool {
         use Action::*;
         match self {
-            Nack(..) | GiveBack(..) | Extend(..) | Crash(_) | DeadlinesPass => false,
+            Nack(..) | GiveBack(..) | GiveBackSecond(..) | Extend(..) | Crash(_) | DeadlinesPass => false,
             Push(delivery)
             | PushAgain(delivery)
             | Claim(_, _, delivery)
@@ -93,6 +95,9 @@ pub(super) fn candidates(model: &QueueModel, state: &State, actions: &mut Vec<Ac
                     (false, None) => &[Note, GiveBack],
                 };
                 choices.iter().for_each(|action| actions.extend(all(*action)));
+                if claim.items().count() > 1 {
+                    actions.extend(all(GiveBackSecond));
+                }
             }
         }
         if !consumer.strays.is_empty() {
@@ -161,10 +166,14 @@ fn consume(model: &QueueModel, state: &mut State, action: Action) -> Option<()> 
             model.transact(state, index, Flight::new(steps, purpose), delivery)?;
         }
         HandOut(index) => model.hand_out(state, index)?,
-        Note(index, delivery) => model.settle(state, index, ModelVerdict::Note, delivery)?,
-        Ack(index, delivery) => model.settle(state, index, ModelVerdict::Done, delivery)?,
+        Note(index, delivery) => model.settle(state, index, 0, ModelVerdict::Note, delivery)?,
+        Ack(index, delivery) => model.settle(state, index, 0, ModelVerdict::Done, delivery)?,
         Nack(index, delivery) => model.choose(state, index, ModelVerdict::Failed, delivery)?,
         GiveBack(index, delivery) => model.choose(state, index, ModelVerdict::NotDelivered, delivery)?,
+        GiveBackSecond(index, delivery) => {
+            state.choices = state.choices.checked_sub(1)?;
+            model.settle(state, index, 1, ModelVerdict::NotDelivered, delivery)?;
+        }
         Extend(index, delivery) => model.choose(state, index, model.extension()?, delivery)?,
         SendAgain(index, delivery) => {
             let Phase::InDoubt(flight) = state.consumers[index].phase.clone() else {
@@ -230,7 +239,10 @@ fn happen(model: &QueueModel, state: &mut State, action: Action) -> Option<()> {
 fn read(model: &QueueModel, state: &mut State, index: usize, choice: usize) -> Option<()> {
     let consumer = &mut state.consumers[index];
     let (view, wanted) = (consumer.view.as_ref()?, model.setting.scene.wanted[index]);
-    let paths = model.setting.rules.unread(view, wanted, choice, state.now);
+    let paths = model
+        .setting
+        .rules
+        .unread(view, &consumer.firsts, wanted, choice, state.now);
     let found = paths.into_iter().map(|path| (path.clone(), state.tree.read(&path)));
     let found: Vec<_> = found.collect();
     if found.is_empty() || consumer.read.is_some() {
@@ -244,22 +256,38 @@ fn claim(model: &QueueModel, state: &mut State, index: usize, choice: usize, del
     let consumer = &state.consumers[index];
     let (view, wanted) = (consumer.view.as_ref()?, model.setting.scene.wanted[index]);
     let rules = &model.setting.rules;
-    let unread = rules.unread(view, wanted, choice, state.now);
+    let unread = rules.unread(view, &consumer.firsts, wanted, choice, state.now);
     let is_read = |path: &String| consumer.read.iter().flatten().any(|(known, _)| known == path);
     if !unread.iter().all(is_read) {
         return None;
     }
-    let (steps, purpose) = match rules.turn(view, wanted, choice, |path| consumer.known(path), state.now) {
+    let known = |path: &str| consumer.known(path);
+    let turn = rules.turn(view, &consumer.firsts, wanted, choice, known, state.now);
+    let (steps, purpose) = match turn {
         ModelTurn::Nothing => return None,
         ModelTurn::Outdated => {
             model.judge_refusal(state, index);
             state.consumers[index].rest();
             return (delivery == Delivery::Answered).then_some(());
         }
+        ModelTurn::Learned(firsts) => {
+            let consumer = &mut state.consumers[index];
+            (consumer.firsts, consumer.read) = (firsts, None);
+            return (delivery == Delivery::Answered).then_some(());
+        }
         ModelTurn::Bury(steps) => (steps, Purpose::Bury),
-        ModelTurn::Claim(steps, takings) => (steps, Purpose::Claim(takings)),
+        ModelTurn::Claim(steps, takings, firsts) => {
+            state.consumers[index].firsts = firsts;
+            (steps, Purpose::Claim(takings))
+        }
     };
-    model.transact(state, index, Flight::new(steps, purpose), delivery)
+    let knows_all = model.knows_all(state, index);
+    model.transact(state, index, Flight::new(steps, purpose), delivery)?;
+    let consumer = &mut state.consumers[index];
+    if knows_all && matches!(consumer.phase, Phase::Claimed(_)) {
+        consumer.expected = Some(state.tree.list(&model.setting.block));
+    }
+    Some(())
 }
 
 fn see_list(model: &QueueModel, state: &mut State, index: usize) -> Option<()> {
@@ -267,9 +295,20 @@ fn see_list(model: &QueueModel, state: &mut State, index: usize) -> Option<()> {
     let Phase::Claimed(takings) = state.consumers[index].phase.clone() else {
         return None;
     };
-    let is_first = model.lacks(Without::List) || model.setting.rules.is_first(&names, &takings, state.now);
-    state.consumers[index].view = Some(names);
-    state.consumers[index].read = None;
+    let consumer = &mut state.consumers[index];
+    let rules = &model.setting.rules;
+    let is_first = match model.without {
+        Some(Without::List) => true,
+        Some(Without::Pieces | Without::Firsts) => rules.begins_first(&names, &takings, &consumer.firsts, state.now),
+        _ => rules.is_first(&names, &takings, &consumer.firsts, state.now),
+    };
+    // Where nothing has changed since it chose what comes first, it would choose the same again, for ever.
+    let is_expected = consumer.expected.take().is_some_and(|expected| expected == names);
+    if !is_first && is_expected {
+        state.broken.get_or_insert(REFUSED);
+    }
+    consumer.view = Some(names);
+    consumer.read = None;
     match is_first {
         true => model.hold(state, index, &takings),
         false => state.consumers[index].phase = Phase::Behind(takings),

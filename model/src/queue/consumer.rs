@@ -1,6 +1,6 @@
 //! What a consumer is at, and what is on its way.
 
-use zookeeper_recipes::model::queue::{ModelClaim, ModelNode, ModelStep, ModelTaking};
+use zookeeper_recipes::model::queue::{ModelClaim, ModelFirsts, ModelNode, ModelStep, ModelTaking};
 
 /// A transaction whose reply did not come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,22 +48,26 @@ pub(super) struct Consumer {
     pub(super) view: Option<Vec<String>>,
     /// What it read of the nodes that it is about to claim.
     pub(super) read: Option<Vec<(String, Option<ModelNode>)>>,
+    /// Where ranges begin, as far as it has read it.
+    pub(super) firsts: ModelFirsts,
     pub(super) phase: Phase,
-    /// The first item of its claim, until something of that is handed out.
-    pub(super) new_item: Option<usize>,
-    /// Since its claim there was a moment at which nothing ahead was free.
-    pub(super) was_first: bool,
+    /// What it claimed of the first push of its claim, until that is handed out. The flag: since the claim there was a moment
+    /// at which nothing ahead was free.
+    pub(super) new_items: Vec<(usize, bool)>,
+    /// The names in the block once its claim was committed, if it knew all when it claimed.
+    pub(super) expected: Option<Vec<String>>,
     /// Claims of its own that ended and are still to be deleted.
     pub(super) strays: Vec<String>,
 }
 
 impl Consumer {
-    /// It begins again, and knows nothing.
+    /// It begins again, and knows nothing but where ranges begin.
     pub(super) fn rest(&mut self) {
         self.phase = Phase::Idle;
         self.view = None;
         self.read = None;
-        (self.new_item, self.was_first) = (None, false);
+        self.new_items.clear();
+        self.expected = None;
     }
 
     pub(super) fn known(&self, path: &str) -> Option<ModelNode> {

@@ -13,7 +13,7 @@ mod tree;
 use std::time::Duration;
 
 use stateright::{Model, Property};
-use zookeeper_recipes::model::queue::{ModelClaim, ModelQueue};
+use zookeeper_recipes::model::queue::{ModelClaim, ModelLack, ModelQueue};
 
 pub(crate) use self::act::Action;
 use self::consumer::{Consumer, Flight, Phase};
@@ -51,8 +51,12 @@ pub(crate) enum Without {
     ClaimCheck,
     /// The look for the own claim, and the version of the tally, in what settles an item.
     ClaimAndTally,
-    /// Where order counts, no consumer claims more than one item at once.
-    OneAtOnce,
+    /// What the tally of a range says of the place where it begins.
+    Firsts,
+    /// The end of a claim ahead of a piece that was taken out of its range.
+    Cut,
+    /// The look for pieces that were taken out of the midst of what was claimed.
+    Pieces,
 }
 
 /// What is in the queue, and who wants it.
@@ -124,9 +128,14 @@ const GROWS: &str = "attempts of an item grow";
 pub(crate) const ORDER: &str = "a strict queue keeps its order";
 
 impl Setting {
-    fn new(scene: Scene) -> Option<Self> {
+    fn new(scene: Scene, without: Option<Without>) -> Option<Self> {
         let timeout = scene.has_deadlines.then_some(Duration::from_millis(TIMEOUT));
-        let rules = ModelQueue::new(scene.window, 3, timeout)?;
+        let lack = match without {
+            Some(Without::Firsts) => Some(ModelLack::Firsts),
+            Some(Without::Cut) => Some(ModelLack::Cut),
+            _ => None,
+        };
+        let rules = ModelQueue::new(scene.window, 3, timeout)?.without(lack);
         let mut names = Vec::new();
         let mut first = 0;
         for (push, count) in scene.segments.iter().copied().enumerate() {
@@ -160,6 +169,12 @@ impl Setting {
         self.source(guid).first + index.parse::<usize>().expect("an index")
     }
 
+    /// The number of the push that an item came with.
+    fn push_of(&self, item: usize) -> usize {
+        let pushes = &self.names[..self.scene.segments.len()];
+        pushes.iter().filter(|(_, push)| push.first <= item).count()
+    }
+
     fn is_strict(&self) -> bool {
         self.scene.window.is_none()
     }
@@ -167,7 +182,7 @@ impl Setting {
 
 impl QueueModel {
     pub(crate) fn new(scene: Scene, without: Option<Without>) -> Self {
-        let setting = Setting::new(scene).expect("the queue has a path");
+        let setting = Setting::new(scene, without).expect("the queue has a path");
         Self { setting, without }
     }
 
@@ -206,9 +221,10 @@ impl QueueModel {
             state.broken.get_or_insert(TWO_HOLD);
         }
         for consumer in &mut state.consumers {
-            let is_claimed = matches!(consumer.phase, Phase::Claimed(_) | Phase::Holding(_));
-            if let Some(item) = consumer.new_item.filter(|_| is_claimed) {
-                consumer.was_first |= !cover.is_free_before(item);
+            if matches!(consumer.phase, Phase::Claimed(_) | Phase::Holding(_)) {
+                for (item, was_first) in &mut consumer.new_items {
+                    *was_first |= !cover.is_free_before(*item);
+                }
             }
         }
     }

@@ -151,10 +151,12 @@ impl QueueModel {
         if takings.iter().any(is_over) && !self.lacks(Without::OwnDeadline) {
             return self.leave(state, index, &takings);
         }
-        let first = takings.first().and_then(|taking| self.claim_of(state, taking));
-        let first = first.and_then(|claim| Some(self.setting.item(claim.items().next()?.1)));
+        let claims = takings.iter().filter_map(|taking| self.claim_of(state, taking));
+        let items = claims.flat_map(|claim| self.items_of(&claim)).collect::<Vec<_>>();
+        let of_first_push = |item: &usize| self.setting.push_of(*item) == self.setting.push_of(items[0]);
+        let of_first_push = items.iter().copied().filter(of_first_push);
         let consumer = &mut state.consumers[index];
-        (consumer.new_item, consumer.was_first) = (first, false);
+        consumer.new_items = of_first_push.map(|item| (item, false)).collect();
         match self.setting.is_strict() {
             true => consumer.phase = Phase::Claimed(takings),
             false => self.hold(state, index, &takings),
@@ -171,6 +173,10 @@ impl QueueModel {
     fn claim_of(&self, state: &State, taking: &ModelTaking) -> Option<ModelClaim> {
         let (_, segment) = self.setting.rules.paths(taking);
         self.setting.rules.claim(taking, &state.tree.read(&segment)?.0)
+    }
+
+    fn items_of(&self, claim: &ModelClaim) -> Vec<usize> {
+        claim.items().map(|(_, id)| self.setting.item(id)).collect()
     }
 
     pub(super) fn hold(&self, state: &mut State, index: usize, takings: &[ModelTaking]) {
@@ -198,7 +204,7 @@ impl QueueModel {
             Phase::Holding(held)
         };
         if consumer.phase == Phase::Idle {
-            (consumer.new_item, consumer.was_first) = (None, false);
+            consumer.new_items.clear();
         }
     }
 
@@ -231,12 +237,17 @@ impl QueueModel {
     /// A claim or a burial is refused only where something has changed since the consumer looked. Else it would be refused
     /// for ever.
     pub(super) fn judge_refusal(&self, state: &mut State, index: usize) {
+        if self.knows_all(state, index) {
+            state.broken.get_or_insert(REFUSED);
+        }
+    }
+
+    /// Whether nothing has changed since the consumer looked.
+    pub(super) fn knows_all(&self, state: &State, index: usize) -> bool {
         let consumer = &state.consumers[index];
         let is_listed = consumer.view.as_ref() == Some(&state.tree.list(&self.setting.block));
         let mut read = consumer.read.iter().flatten();
-        if is_listed && read.all(|(path, known)| *known == state.tree.read(path)) {
-            state.broken.get_or_insert(REFUSED);
-        }
+        is_listed && read.all(|(path, known)| *known == state.tree.read(path))
     }
 
     /// So much time has passed that the claims have ended that were made before.
@@ -262,9 +273,6 @@ impl QueueModel {
     }
 
     pub(super) fn hand_out(&self, state: &mut State, index: usize) -> Option<()> {
-        // What consumers fetched ahead and lost may come after what stood behind it.
-        let is_ordered =
-            self.setting.is_strict() && (self.setting.scene.wanted == [1, 1] || self.lacks(Without::OneAtOnce));
         let consumer = &mut state.consumers[index];
         let Phase::Holding(claims) = &mut consumer.phase else {
             return None;
@@ -273,8 +281,9 @@ impl QueueModel {
         let (place, item) = claim.items().next().map(|(place, id)| (place, self.setting.item(id)))?;
         let attempt = claim.attempt(place)?;
         claim.hand_out(place);
-        let is_passed = consumer.new_item.take().is_some() && !consumer.was_first;
-        if is_passed && is_ordered {
+        let is_passed = consumer.new_items.contains(&(item, false));
+        consumer.new_items.retain(|(new, _)| *new != item);
+        if is_passed && self.setting.is_strict() {
             state.broken.get_or_insert(ORDER);
         }
         if attempt <= state.attempts[item] {
@@ -293,7 +302,7 @@ impl QueueModel {
         delivery: Delivery,
     ) -> Option<()> {
         state.choices = state.choices.checked_sub(1)?;
-        self.settle(state, index, verdict, delivery)
+        self.settle(state, index, 0, verdict, delivery)
     }
 
     pub(super) fn extension(&self) -> Option<ModelVerdict> {
@@ -301,11 +310,12 @@ impl QueueModel {
         self.setting.scene.has_deadlines.then_some(ModelVerdict::Extend(by))
     }
 
-    /// Settles the first item of the first claim; what is not handed out is given back as a whole.
+    /// Settles an item of the first claim, the first one or another; what is not handed out is given back as a whole.
     pub(super) fn settle(
         &self,
         state: &mut State,
         index: usize,
+        which: usize,
         verdict: ModelVerdict,
         delivery: Delivery,
     ) -> Option<()> {
@@ -313,9 +323,12 @@ impl QueueModel {
             return None;
         };
         let claim = before.first()?;
-        let (place, item) = claim.items().next().map(|(place, id)| (place, self.setting.item(id)))?;
+        let (place, item) = claim
+            .items()
+            .nth(which)
+            .map(|(place, id)| (place, self.setting.item(id)))?;
         let verdicts: Vec<(u8, ModelVerdict)> = match verdict {
-            ModelVerdict::NotDelivered => claim.items().map(|(place, _)| (place, verdict)).collect(),
+            ModelVerdict::NotDelivered if which == 0 => claim.items().map(|(place, _)| (place, verdict)).collect(),
             _ => vec![(place, verdict)],
         };
         let (steps, left) = self.setting.rules.settle(claim, &verdicts, state.now);

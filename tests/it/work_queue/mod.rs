@@ -19,6 +19,7 @@ mod lookups;
 mod operator;
 mod order;
 mod peek;
+mod pushes;
 mod review;
 mod rows;
 mod rows_claims;

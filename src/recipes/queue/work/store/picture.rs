@@ -26,13 +26,14 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// The place in line within the block.
-    pub(crate) fn place(&self) -> (u32, u8) {
-        let index = match self.segment.kind {
-            Kind::TakenOut(index) => index,
-            _ => self.span.from,
+    /// The place in line within the block. What was taken out is ahead of a range that begins at the same place by its
+    /// name, since the item is done there.
+    pub(crate) fn place(&self) -> (u32, u8, bool) {
+        let (index, is_range) = match self.segment.kind {
+            Kind::TakenOut(index) => (index, false),
+            _ => (self.span.from, true),
         };
-        (self.segment.sequence, index)
+        (self.segment.sequence, index, is_range)
     }
 
     pub(crate) fn is_free(&self) -> bool {
@@ -215,11 +216,11 @@ mod tests {
         let shown = picture(&all);
         let places: Vec<_> = shown.ranges.iter().map(|range| (range.place(), range.state)).collect();
         let expected = [
-            ((3, 0), State::Free),
-            ((3, 4), State::FreshSingle),
-            ((3, 5), State::Free),
-            ((3, 7), State::FreshRest),
-            ((9, 0), State::FreshSingle),
+            ((3, 0, true), State::Free),
+            ((3, 4, false), State::FreshSingle),
+            ((3, 5, true), State::Free),
+            ((3, 7, true), State::FreshRest),
+            ((9, 0, true), State::FreshSingle),
         ];
         assert_eq!(places, expected);
     }

@@ -61,8 +61,12 @@ impl Popper {
                 self.store.tick(session).await?;
             }
             let now = self.store.now(session).await?;
-            let prepared = Prepared::of(&self.store, session, &chosen, wanted, &header, now).await?;
+            let line = &memory.view.line;
+            let prepared = Prepared::of(&self.store, session, line, &chosen, wanted, &header, now).await?;
             memory.skip(&prepared.skipped);
+            if order == Order::Strict && memory.learn(&prepared) {
+                continue;
+            }
             if prepared.takings.is_empty() && !prepared.skipped.is_empty() {
                 continue;
             }
@@ -115,7 +119,7 @@ impl Popper {
         let pending = pending_nodes(session, takings.iter().map(|taking| taking.claim.claim_path(layout)))?;
         let aim = Aim {
             own: takings.iter().map(|taking| taking.claim).collect(),
-            ..self.aim(header, now, &memory.skipped)
+            ..self.aim(header, now, memory)
         };
         let is_strict = header.options.order == Order::Strict;
         let is_thin =
@@ -274,7 +278,7 @@ impl Popper {
     ) -> Result<bool, Interrupted> {
         let aim = Aim {
             own: takings.iter().map(|taking| taking.claim).collect(),
-            ..self.aim(header, now, &memory.skipped)
+            ..self.aim(header, now, memory)
         };
         let is_shown = |view: &View| {
             takings
@@ -284,7 +288,7 @@ impl Popper {
         if !is_shown(&memory.view) {
             memory.view = memory.view.look(&self.store, session, &aim).await?;
         }
-        Ok(memory.view.settle_own(&aim))
+        Ok(memory.view.is_first(&aim, takings))
     }
 
     /// Gives back what was claimed and not handed out.

@@ -1,7 +1,7 @@
 //! What runs in this process: it talks to the store, and knows no user.
 //!
 //! * `push`, `keys`, `room` – pushing, and waiting for room
-//! * `view`, `select` – what was last seen of the queue, and what of it comes next
+//! * `view`, `select`, `firsts` – what was last seen of the queue, and what of it comes next
 //! * `demand`, `pop`, `wait` – taking items, and waiting for them
 //! * `peek` – what the next claims would take
 //! * `prepare`, `bury`, `claiming`, `holding` – a claim, from what has to be known for it to the items that are held
@@ -14,6 +14,7 @@ mod bury;
 mod claim;
 mod claiming;
 mod demand;
+mod firsts;
 mod group;
 mod holding;
 mod judge;

@@ -1,19 +1,21 @@
 //! The decisions of a consumer for a model checker: what was read is handed in, what is written is handed out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use zookeeper_client as zk;
 
 use super::super::store::{
-    Asked, AttemptEnd, ClaimData, Draft, Drafted, Guid, Header, Knowledge, Lane, NewEntry, Order, Outcome, Picture,
-    QueueLayout, Role, Slots, Taking, Tally, decode_items,
+    Asked, ClaimData, Draft, Drafted, Guid, Header, Knowledge, Lane, NewEntry, Order, Picture, QueueLayout, Role,
+    Slots, Taking, Tally, decode_items,
 };
 use super::assignment::Verdict;
 use super::bury::LostItems;
 use super::claim::Open;
 use super::claiming::draft_release;
+use super::firsts::Firsts;
 use super::holding::own_items;
 use super::judge::draft_verdicts;
 use super::prepare::{KnownRange, Prepared, RangeNodes, Unusable, claimable};
@@ -68,6 +70,10 @@ pub struct ModelClaim {
     open: Open,
 }
 
+/// Where ranges begin, as far as a consumer has read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ModelFirsts(Firsts);
+
 /// What a consumer does with what it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelTurn {
@@ -75,10 +81,21 @@ pub enum ModelTurn {
     Nothing,
     /// What was seen is outdated: it looks again.
     Outdated,
+    /// By what it has read, something else comes first.
+    Learned(ModelFirsts),
     /// It puts what was lost at its last attempt to the dead letters.
     Bury(Vec<ModelStep>),
-    /// It claims these.
-    Claim(Vec<ModelStep>, Vec<ModelTaking>),
+    /// It claims these, and knows where ranges begin.
+    Claim(Vec<ModelStep>, Vec<ModelTaking>, ModelFirsts),
+}
+
+/// What is taken away from these decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelLack {
+    /// What a tally says of the place where its range begins.
+    Firsts,
+    /// The end of a claim ahead of a piece that was taken out of its range.
+    Cut,
 }
 
 /// The rules of a queue with one lane and one block.
@@ -87,6 +104,7 @@ pub struct ModelQueue {
     layout: QueueLayout,
     header: Header,
     tails: HashMap<Lane, i32>,
+    lack: Option<ModelLack>,
 }
 
 impl ModelQueue {
@@ -102,7 +120,13 @@ impl ModelQueue {
             layout: QueueLayout::new(NodePath::new("/q").ok()?),
             header: Header::new(asked.options()),
             tails: HashMap::from([(LANE, 0)]),
+            lack: None,
         })
+    }
+
+    /// The same without a safeguard.
+    pub fn without(self, lack: Option<ModelLack>) -> Self {
+        Self { lack, ..self }
     }
 
     /// The queue's own node, its bell, and its lane.
@@ -153,7 +177,7 @@ impl ModelQueue {
         self.draft(now, |draft| draft.push(&entries)).0
     }
 
-    fn view(&self, names: &[String], own: &[ModelTaking], now: i64) -> View {
+    fn view(&self, names: &[String], own: &[ModelTaking], firsts: &ModelFirsts, now: i64) -> View {
         let lanes = self.layout.directory("lanes").as_str().to_owned();
         let [_, _, lane] = self.fixed();
         let delayed = self.layout.slots(Slots::Delayed).as_str().to_owned();
@@ -165,11 +189,12 @@ impl ModelQueue {
         ];
         let looked = Instant::now();
         let lists = lists.into_iter().map(|(path, names)| (path, (looked, names)));
-        View::of(&self.layout, lists.collect(), &self.aim(own, now))
+        View::of(&self.layout, lists.collect(), &self.aim(own, firsts, now))
     }
 
-    fn aim(&self, own: &[ModelTaking], now: i64) -> Aim {
+    fn aim(&self, own: &[ModelTaking], firsts: &ModelFirsts, now: i64) -> Aim {
         Aim {
+            firsts: Arc::new(firsts.0.clone()),
             own: own.iter().map(|taking| taking.0.claim).collect(),
             ..Aim::of(&self.header, now)
         }
@@ -183,13 +208,24 @@ impl ModelQueue {
     pub fn choices(&self, names: &[String], now: i64) -> usize {
         match self.header.options.order {
             Order::Strict => 1,
-            Order::Window(width) => self.view(names, &[], now).line.len().min(usize::from(width)),
+            Order::Window(width) => self
+                .view(names, &[], &ModelFirsts::default(), now)
+                .line
+                .len()
+                .min(usize::from(width)),
         }
     }
 
     /// The nodes that have to be read before what is seen can be claimed.
-    pub fn unread(&self, names: &[String], wanted: usize, random: usize, now: i64) -> Vec<String> {
-        let view = self.view(names, &[], now);
+    pub fn unread(
+        &self,
+        names: &[String],
+        firsts: &ModelFirsts,
+        wanted: usize,
+        random: usize,
+        now: i64,
+    ) -> Vec<String> {
+        let view = self.view(names, &[], firsts, now);
         let chosen = self.chosen(&view, wanted, random);
         let nodes = |candidate| {
             let nodes = RangeNodes::of(&self.layout, candidate).ok().flatten()?;
@@ -204,12 +240,13 @@ impl ModelQueue {
     pub fn turn(
         &self,
         names: &[String],
+        firsts: &ModelFirsts,
         wanted: usize,
         random: usize,
         node: impl Fn(&str) -> Option<ModelNode>,
         now: i64,
     ) -> ModelTurn {
-        let view = self.view(names, &[], now);
+        let view = self.view(names, &[], firsts, now);
         let chosen = self.chosen(&view, wanted, random);
         let noted: Vec<bool> = (0..wanted).map(|place| place == 0).collect();
         let known = |candidate: &Candidate| match RangeNodes::of(&self.layout, candidate)? {
@@ -219,8 +256,21 @@ impl ModelQueue {
                 nodes.judge(node(&nodes.opened), claim, now).map(Some)
             }
         };
+        let pieces: &[Candidate] = if self.lack == Some(ModelLack::Cut) {
+            &[]
+        } else {
+            &view.line
+        };
         let of_chosen = chosen.iter().map(|(candidate, _)| known(candidate)).collect();
-        let prepared = Prepared::with(&chosen, of_chosen, &noted, &self.header, now);
+        let prepared = Prepared::with(pieces, &chosen, of_chosen, &noted, &self.header, now);
+        let (mut firsts, mut line) = (firsts.clone(), view.line.clone());
+        if self.lack != Some(ModelLack::Firsts) {
+            prepared.learn(&mut firsts.0);
+        }
+        firsts.0.sort(&mut line);
+        if self.header.options.order == Order::Strict && line != view.line {
+            return ModelTurn::Learned(firsts);
+        }
         if prepared.has_dead {
             let lost = |candidate| self.lost(candidate, known(candidate), &node, now);
             let lost: Vec<_> = chosen.iter().filter_map(|(candidate, _)| lost(candidate)).collect();
@@ -245,7 +295,7 @@ impl ModelQueue {
                 draft.take(position, taking, &path, ClaimData::default().encode());
             }
         });
-        ModelTurn::Claim(steps.0, prepared.takings.into_iter().map(ModelTaking).collect())
+        ModelTurn::Claim(steps.0, prepared.takings.into_iter().map(ModelTaking).collect(), firsts)
     }
 
     fn lost<'c>(
@@ -260,8 +310,16 @@ impl ModelQueue {
     }
 
     /// Whether nothing is free ahead of what was just claimed, by a list that came after that.
-    pub fn is_first(&self, names: &[String], takings: &[ModelTaking], now: i64) -> bool {
-        self.view(names, takings, now).settle_own(&self.aim(takings, now))
+    pub fn is_first(&self, names: &[String], takings: &[ModelTaking], firsts: &ModelFirsts, now: i64) -> bool {
+        let claimed: Vec<Taking> = takings.iter().map(|taking| taking.0.clone()).collect();
+        let aim = self.aim(takings, firsts, now);
+        self.view(names, takings, firsts, now).is_first(&aim, &claimed)
+    }
+
+    /// Whether the first of what was just claimed is ahead of all that is free.
+    pub fn begins_first(&self, names: &[String], takings: &[ModelTaking], firsts: &ModelFirsts, now: i64) -> bool {
+        let aim = self.aim(takings, firsts, now);
+        self.view(names, takings, firsts, now).settle_own(&aim)
     }
 
     /// Gives back what was claimed and not handed out.
@@ -310,66 +368,6 @@ impl ModelQueue {
     }
 }
 
-impl ModelVerdict {
-    fn of(self) -> Verdict {
-        match self {
-            Self::Done => Verdict::Done {
-                outcome: Outcome::DoneWithoutResult,
-                next: Vec::new(),
-            },
-            Self::Failed => Verdict::Failed {
-                delay: Some(Duration::ZERO),
-                how: AttemptEnd::GivenBack,
-                reason: String::new(),
-            },
-            Self::NotDelivered => Verdict::NotDelivered,
-            Self::Note => Verdict::Note,
-            Self::Extend(by) => Verdict::Extend(by),
-        }
-    }
-}
-
-impl ModelTaking {
-    /// When the claim may be taken over.
-    pub fn deadline(&self) -> Option<i64> {
-        self.0.claim.deadline
-    }
-}
-
-impl ModelClaim {
-    /// What was claimed.
-    pub fn taking(&self) -> ModelTaking {
-        ModelTaking(self.taking.clone())
-    }
-
-    /// When it may be taken over.
-    pub fn deadline(&self) -> Option<i64> {
-        let deadline = self.taking.claim.deadline?;
-        Some(deadline.max(self.open.data.deadline))
-    }
-
-    /// The items that are left: the index and the id of each.
-    pub fn items(&self) -> impl Iterator<Item = (u8, &str)> {
-        self.open.items.iter().map(|(index, item)| (*index, item.id.as_str()))
-    }
-
-    /// The number of the item's attempt, if it is noted.
-    pub fn attempt(&self, index: u8) -> Option<u32> {
-        let is_noted = self.open.noted.contains_key(&index);
-        is_noted.then(|| self.open.tally.attempts(index))
-    }
-
-    /// Its item is with the user.
-    pub fn hand_out(&mut self, index: u8) {
-        self.open.handed_out.insert(index);
-    }
-
-    /// Whether the item is with the user.
-    pub fn is_handed_out(&self, index: u8) -> bool {
-        self.open.handed_out.contains(&index)
-    }
-}
-
 /// What the data of an opened range says: the number of its latest claim, and the attempts of the items that are left.
 pub fn model_tally(data: &[u8], from: u8, to: u8) -> Option<(u32, Vec<(u8, u32)>)> {
     let tally = Tally::decode(data)?;
@@ -392,5 +390,6 @@ fn step_of((operation, _): (Operation, Role)) -> ModelStep {
     }
 }
 
+mod held;
 #[cfg(test)]
 mod tests;

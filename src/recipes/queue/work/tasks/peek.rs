@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future;
 
-use super::super::store::{Header, Item, Store, decode_items};
+use super::super::store::{Header, Item, Kind, Store, decode_items};
+use super::firsts::{is_of_same_push, with_pieces};
 use super::group::{GroupHead, group_of};
 use super::prepare::{claimable, is_dead, known};
 use super::select::Candidate;
@@ -18,6 +19,14 @@ const READ_AT_ONCE: usize = 16;
 
 /// So often it looks further when what it found is not enough.
 const LOOKS: usize = 16;
+
+/// An item that can be claimed.
+struct PeekedItem {
+    /// Its place in its push.
+    index: u8,
+    item: Item,
+    attempts: u32,
+}
 
 /// The first `most` items that can be claimed, and how often each was handed out.
 pub(crate) async fn peek(store: &Store, session: &Arc<Session>, most: usize) -> Result<Vec<(Item, u32)>, Interrupted> {
@@ -58,16 +67,27 @@ async fn read_line(
 ) -> Result<(), Interrupted> {
     let mut at_once = most.saturating_sub(found.len()).min(READ_AT_ONCE);
     while found.len() < most && !line.is_empty() {
-        let (next, rest) = line.split_at(at_once.min(line.len()));
+        let (next, rest) = line.split_at(with_pieces(line, at_once));
         let read = next
             .iter()
             .map(|candidate| claimable_items(store, session, candidate, header, now));
-        found.extend(future::try_join_all(read).await?.into_iter().flatten());
+        found.extend(in_order(next, future::try_join_all(read).await?));
         line = rest;
         // Some were of no use: maybe many are.
         at_once = READ_AT_ONCE;
     }
     Ok(())
+}
+
+/// The items of these ranges. Those of one push may be mixed.
+fn in_order(ranges: &[Candidate], mut items: Vec<Vec<PeekedItem>>) -> Vec<(Item, u32)> {
+    let mut line = Vec::new();
+    for push in ranges.chunk_by(is_of_same_push) {
+        let mut of_push: Vec<PeekedItem> = items.drain(..push.len()).flatten().collect();
+        of_push.sort_by_key(|ready| ready.index);
+        line.extend(of_push.into_iter().map(|ready| (ready.item, ready.attempts)));
+    }
+    line
 }
 
 /// The items of a range that a claim would hand out; none if it was taken since it was listed.
@@ -77,7 +97,7 @@ async fn claimable_items(
     candidate: &Candidate,
     header: &Header,
     now: i64,
-) -> Result<Vec<(Item, u32)>, Interrupted> {
+) -> Result<Vec<PeekedItem>, Interrupted> {
     let tally = match known(store, session, candidate, now).await? {
         Ok(range) => range.map(|range| range.tally).unwrap_or_default(),
         Err(_) => return Ok(Vec::new()),
@@ -94,7 +114,15 @@ async fn claimable_items(
         !is_done && item.expires.is_none_or(|expires| expires > now)
     };
     let useful = items.into_iter().filter(|(index, item)| is_useful(*index, item));
-    Ok(useful.map(|(index, item)| (item, tally.attempts(index))).collect())
+    let ready = |(index, item)| PeekedItem {
+        index: match candidate.range.segment.kind {
+            Kind::TakenOut(index) => index,
+            _ => index,
+        },
+        item,
+        attempts: tally.attempts(index),
+    };
+    Ok(useful.map(ready).collect())
 }
 
 /// The items of a range, by their index; none if they cannot be read.

@@ -13,6 +13,8 @@ use super::super::store::{BlockId, Guid, Header, Item, Store};
 use super::assignment::{Assignment, Settling, UnderWay};
 use super::claim::Claim;
 use super::demand::{Demand, Demands};
+use super::firsts::Firsts;
+use super::prepare::Prepared;
 use super::select::{Candidate, CandidateKey, STRICT_RANGES};
 use super::view::{Aim, View};
 use crate::error::Error;
@@ -51,6 +53,8 @@ pub(super) struct Memory {
     pub(super) swept: Option<Instant>,
     /// What cannot be claimed before a time, though its name says so.
     pub(super) skipped: Arc<HashMap<CandidateKey, i64>>,
+    /// Where ranges begin of which something is done.
+    firsts: Arc<Firsts>,
     pub(super) segments: Vec<(Guid, Arc<Vec<Item>>)>,
     pub(super) claims: Vec<Weak<Claim>>,
     /// A claim that is on its way, until what it brought is handed out or given back.
@@ -66,6 +70,17 @@ impl Memory {
             self.view = View::default();
             self.session = session.id();
         }
+    }
+
+    /// Remembers where ranges begin that were read; true if others come first by that.
+    pub(super) fn learn(&mut self, prepared: &Prepared) -> bool {
+        let firsts = Arc::make_mut(&mut self.firsts);
+        if !prepared.learn(firsts) {
+            return false;
+        }
+        let before = self.view.line.clone();
+        self.firsts.sort(&mut self.view.line);
+        self.view.line != before
     }
 
     pub(super) fn skip(&mut self, skipped: &[(Candidate, i64)]) {
@@ -177,9 +192,10 @@ impl Popper {
         }
     }
 
-    pub(super) fn aim(&self, header: &Header, now: i64, skipped: &Arc<HashMap<CandidateKey, i64>>) -> Aim {
+    pub(super) fn aim(&self, header: &Header, now: i64, memory: &Memory) -> Aim {
         Aim {
-            skipped: Arc::clone(skipped),
+            skipped: Arc::clone(&memory.skipped),
+            firsts: Arc::clone(&memory.firsts),
             ..Aim::of(header, now)
         }
     }
@@ -191,7 +207,7 @@ impl Popper {
         self.given_back.store(false, Ordering::Relaxed);
         memory.view = memory
             .view
-            .look(&self.store, session, &self.aim(&header, now, &memory.skipped))
+            .look(&self.store, session, &self.aim(&header, now, memory))
             .await?;
         Ok(())
     }

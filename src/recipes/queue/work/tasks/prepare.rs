@@ -7,6 +7,7 @@ use tracing::warn;
 use zookeeper_client as zk;
 
 use super::super::store::{ClaimData, Claimable, Header, QueueLayout, Span, State, Store, Taking, Tally};
+use super::firsts::{Firsts, first_open, first_piece};
 use super::group::group_of;
 use super::select::Candidate;
 use super::view::MARGIN;
@@ -25,6 +26,8 @@ pub(crate) struct Prepared {
     pub(crate) is_outdated: bool,
     /// What cannot be claimed before a time of the ensemble's clock, or never, though its name says so.
     pub(crate) skipped: Vec<(Candidate, i64)>,
+    /// Of ranges that were claimed before, the first item that is not done.
+    firsts: Vec<(Candidate, u8)>,
 }
 
 /// What stands in the nodes of a range that was claimed before.
@@ -54,14 +57,17 @@ pub(super) fn is_dead(tally: &Tally, index: u8, header: &Header) -> bool {
     !tally.is_done(index) && tally.attempts(index) >= header.options.max_attempts
 }
 
-/// Which part of a range is claimed for so many items.
-fn part_of(span: Span, tally: &Tally, items: usize, header: &Header) -> Part {
+/// Which part of a range is claimed for so many items, of which none is behind the free `piece` that was taken out of it.
+fn part_of(span: Span, tally: &Tally, items: usize, piece: Option<u8>, header: &Header) -> Part {
     let mut open = (span.from..span.to).filter(|index| !tally.is_done(*index)).peekable();
     let Some(from) = open.peek().copied() else {
         return Part::Nothing;
     };
     let mut last = from;
     for (place, index) in open.enumerate().take(items) {
+        if piece.is_some_and(|piece| piece < index) {
+            return Part::Cut(Span { from, to: index });
+        }
         if is_isolated(tally, index, header) {
             return match place {
                 0 if span.to - from == 1 => Part::Isolated(Span { from, to: span.to }),
@@ -71,15 +77,21 @@ fn part_of(span: Span, tally: &Tally, items: usize, header: &Header) -> Part {
         }
         last = index;
     }
-    let rest_is_done = (last + 1..span.to).all(|index| tally.is_done(index));
-    match rest_is_done {
-        true => Part::Whole(span),
-        false => Part::Whole(Span { from, to: last + 1 }),
+    match (last + 1..span.to).find(|index| !tally.is_done(*index)) {
+        None => Part::Whole(span),
+        // What is left begins, by its name, with an item that is not done.
+        Some(next) => Part::Whole(Span { from, to: next }),
     }
 }
 
 /// Which part of what was chosen is claimed for so many items; nothing is known of a range that is fresh.
-fn wanted_part(candidate: &Candidate, known: Option<&KnownRange>, items: usize, header: &Header) -> Part {
+fn wanted_part(
+    line: &[Candidate],
+    candidate: &Candidate,
+    known: Option<&KnownRange>,
+    items: usize,
+    header: &Header,
+) -> Part {
     let span = candidate.range.span;
     let Some(KnownRange { tally, .. }) = known else {
         let length = u8::try_from(items).unwrap_or(u8::MAX).min(span.to - span.from);
@@ -92,14 +104,15 @@ fn wanted_part(candidate: &Candidate, known: Option<&KnownRange>, items: usize, 
     if !is_token && (span.from..span.to).any(|index| is_dead(tally, index, header)) {
         return Part::Nothing;
     }
-    part_of(span, tally, items, header)
+    part_of(span, tally, items, first_piece(line, candidate, tally), header)
 }
 
 impl Prepared {
-    /// Prepares the claim of ranges, of each of which so many items are wanted; `noted` says which of all are noted.
+    /// Prepares the claim of ranges in line, of each of which so many items are wanted; `noted` says which of all are noted.
     pub(crate) async fn of(
         store: &Store,
         session: &Arc<Session>,
+        line: &[Candidate],
         chosen: &[(Candidate, usize)],
         noted: &[bool],
         header: &Header,
@@ -109,11 +122,12 @@ impl Prepared {
             .iter()
             .map(|(candidate, _)| known(store, session, candidate, now));
         let known = future::try_join_all(known).await?;
-        Ok(Self::with(chosen, known, noted, header, now))
+        Ok(Self::with(line, chosen, known, noted, header, now))
     }
 
     /// The same, with what stands in the nodes of the ranges.
     pub(super) fn with(
+        line: &[Candidate],
         chosen: &[(Candidate, usize)],
         known: Vec<Result<Option<KnownRange>, Unusable>>,
         noted: &[bool],
@@ -140,8 +154,10 @@ impl Prepared {
             };
             if let Some(known) = &mut known {
                 known.tally.lose_open(now);
+                let first = first_open(candidate.range.span, &known.tally);
+                prepared.firsts.push((*candidate, first));
             }
-            let part = wanted_part(candidate, known.as_ref(), *items, header);
+            let part = wanted_part(line, candidate, known.as_ref(), *items, header);
             let (span, ends) = match part {
                 Part::Whole(span) => (span, false),
                 Part::Cut(span) => (span, true),
@@ -163,6 +179,12 @@ impl Prepared {
             }
         }
         prepared
+    }
+
+    /// Tells where the ranges begin that were read; true if that is new.
+    pub(super) fn learn(&self, firsts: &mut Firsts) -> bool {
+        let learn = |is_new: bool, (candidate, first): &(Candidate, u8)| firsts.learn(candidate, *first) || is_new;
+        self.firsts.iter().fold(false, learn)
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::store::{
     BlockId, Claimable, Header, Lane, Order, Picture, QueueLayout, Slots, Span, State, Store, Taking, numbers, span_of,
     span_start,
 };
+use super::firsts::Firsts;
 use super::select::{Candidate, CandidateKey, LaneLine, in_line};
 use crate::session::{Interrupted, Session};
 use crate::znode::{NodePath, list};
@@ -42,6 +43,7 @@ pub(crate) struct Aim {
     pub(crate) own: Vec<Claimable>,
     /// What cannot be claimed before a time, though its name says so.
     pub(crate) skipped: Arc<HashMap<CandidateKey, i64>>,
+    pub(crate) firsts: Arc<Firsts>,
 }
 
 impl Aim {
@@ -57,6 +59,7 @@ impl Aim {
             aging: header.options.aging,
             own: Vec::new(),
             skipped: Arc::default(),
+            firsts: Arc::default(),
         }
     }
 
@@ -147,6 +150,21 @@ impl View {
         self.lists
             .get(block)
             .is_some_and(|(_, names)| names.iter().any(|other| other == name))
+    }
+
+    /// Whether what was just claimed is ahead of all that is free; the rest of it at least of what is free of its push.
+    /// Then it is in line no more; else it is in line as what it is once it is released.
+    pub(crate) fn is_first(&mut self, aim: &Aim, takings: &[Taking]) -> bool {
+        let is_passed = |other: &Candidate| !aim.is_own(other) && aim.firsts.is_ahead(other, takings);
+        let starts = self.line.first().is_some_and(|first| aim.is_own(first));
+        let is_first = starts && !self.line.iter().any(is_passed);
+        if is_first {
+            self.settle_own(aim);
+        } else {
+            let own = self.line.iter_mut().filter(|candidate| aim.is_own(candidate));
+            own.for_each(|candidate| candidate.range.state = State::Free);
+        }
+        is_first
     }
 
     /// Whether the first of all that is free is a claim of our own; then it is free no more.
@@ -345,8 +363,10 @@ impl Sight {
     fn finish(self, mut lists: Lists, aim: &Aim) -> View {
         let sequences: Vec<LaneLine> = self.sequences.into_values().collect();
         lists.retain(|path, _| self.used.contains(path));
+        let mut line = in_line(&sequences, aim.now, aim.aging);
+        aim.firsts.sort(&mut line);
         View {
-            line: in_line(&sequences, aim.now, aim.aging),
+            line,
             looked: Some(Instant::now()),
             lists,
             ..self.view

@@ -8,8 +8,9 @@ fn a_model_sees_the_steps_of_a_claim() {
     };
     let segment = format!("{segment}0000000000");
     let names = [segment.rsplit('/').next().unwrap().to_owned()];
-    assert_eq!(queue.unread(&names, 1, 0, 0), [""; 0]);
-    let ModelTurn::Claim(steps, takings) = queue.turn(&names, 1, 0, |_| None, 0) else {
+    let firsts = ModelFirsts::default();
+    assert_eq!(queue.unread(&names, &firsts, 1, 0, 0), [""; 0]);
+    let ModelTurn::Claim(steps, takings, _) = queue.turn(&names, &firsts, 1, 0, |_| None, 0) else {
         panic!("what is fresh can be claimed");
     };
     assert_eq!(steps[1], ModelStep::Check(segment, None));
