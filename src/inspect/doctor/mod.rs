@@ -146,6 +146,24 @@ impl Doctor {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(zk: zookeeper_recipes::Coordinator) -> Result<(), Box<dyn std::error::Error>> {
+    /// use zookeeper_recipes::inspect::doctor::Doctor;
+    /// use zookeeper_recipes::inspect::{Detail, Inspector};
+    /// use zookeeper_recipes::queue::WorkQueue;
+    ///
+    /// let inspector = Inspector::new(&zk);
+    /// let mut places = Vec::new();
+    /// inspector.for_each("/pay", Detail::Contenders, |place| places.push(place)).await?;
+    /// let doctor = Doctor::new(&inspector);
+    /// let mut findings = doctor.examine("/pay", &places).await?.findings;
+    /// let stats = WorkQueue::new(&zk, "/pay/orders")?.stats().await?;
+    /// findings.extend(doctor.examine_queue("/pay/orders", &stats));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn examine(&self, tree: &str, places: &[PlaceInfo]) -> Result<Diagnosis, Error> {
         let requests = self.inspector.requests();
         let mut seen = SeenPlaces::at(SystemTime::now());
@@ -157,9 +175,13 @@ impl Doctor {
         Ok(diagnosis)
     }
 
-    /// Says what is wrong with a work queue whose numbers were read before. Nothing is sent.
+    /// Says what is wrong with a work queue whose numbers were read before; nothing if [`Check::Queue`] is not asked for. Nothing
+    /// is sent.
     pub fn examine_queue(&self, path: &str, stats: &QueueStats) -> Vec<Finding> {
         let mut findings = Vec::new();
+        if !self.makes(Check::Queue) {
+            return findings;
+        }
         let mut tell = |message: String, remedy: String| {
             findings.push(Finding::new(Check::Queue, Severity::Warn, path, message, &remedy));
         };

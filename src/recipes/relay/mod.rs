@@ -155,7 +155,8 @@ impl Relay {
         }
     }
 
-    /// The result of the last completed turn, without joining: two reads.
+    /// The result of the last completed turn, without joining: two reads at once, and a third
+    /// where they do not belong together.
     ///
     /// # Errors
     /// An [`Error`] that retrying would not help.

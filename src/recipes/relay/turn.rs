@@ -181,6 +181,7 @@ impl Begun {
 impl Relay {
     /// Record and result, of the same relay.
     pub(super) async fn remembered(&self, session: &Arc<Session>) -> Result<Remembered, Interrupted> {
+        let mut retry = Retry::new(session, &self.turn, 0);
         loop {
             let (found, result) = future::try_join(read(session, &self.turn), read(session, &self.result)).await?;
             let Some((data, stat)) = found else {
@@ -193,6 +194,7 @@ impl Relay {
                 let now = read(session, &self.turn).await?;
                 if now.is_none_or(|(_, now)| now.czxid != stat.czxid) {
                     debug!(path = self.path(), "the relay was removed while it was read");
+                    retry.raced().await?;
                     continue;
                 }
             }

@@ -72,6 +72,26 @@ async fn claims_are_seen_without_listing_the_backlog() {
 }
 
 #[tokio::test]
+async fn counting_writes_nothing_and_makes_no_queue() {
+    let fixture = Fixture::new("counting").await;
+    let ours = queue(&connect(&fixture).await);
+    let theirs = queue(&connect(&fixture).await);
+    let none = theirs.stats().await.unwrap();
+    assert_eq!((none.ready, none.claims.len(), none.turnover.pushed), (0, 0, 0));
+    assert_eq!(theirs.len().await.unwrap(), 0);
+    assert!(!fixture.tree().await.contains_key(PATH), "no queue is made");
+    ours.push_all(["a", "b"]).await.unwrap();
+    let held = pop(&ours).await;
+    let before = changes(&fixture).await;
+    let seen = theirs.stats().await.unwrap();
+    assert_eq!((seen.ready, seen.claimed, theirs.len().await.unwrap()), (1, 1, 1));
+    assert_eq!(changes(&fixture).await, before);
+    held.ack().await.unwrap();
+    pop(&ours).await.ack().await.unwrap();
+    clean(&fixture, [ours, theirs]).await;
+}
+
+#[tokio::test]
 async fn claims_tell_of_a_pause() {
     let fixture = Fixture::new("claims pause").await;
     let (zk, other) = (connect(&fixture).await, connect(&fixture).await);

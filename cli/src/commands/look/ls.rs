@@ -1,5 +1,6 @@
 //! `zkr ls`: what stands in a tree.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::globals::{Globals, parse_path};
 use crate::output::{clean, counted, table};
 use crate::time::{age, parse_duration, show_age, show_duration};
 
+/// So long work queues are counted, whose blocks are listed one after the other.
+const COUNTING: Duration = Duration::from_secs(5);
+
 #[derive(Args, Debug)]
 pub(crate) struct LsArgs {
     /// The tree, from the chroot
@@ -25,7 +29,7 @@ pub(crate) struct LsArgs {
     /// Only places of that kind, such as lock or election
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// Only places with so many waiters
+    /// Only places with so many waiters, or items that are ready
     #[arg(long, value_name = "N", default_value_t = 0)]
     waiters: usize,
     /// Only places that one has held for longer
@@ -70,7 +74,7 @@ pub(crate) async fn run(globals: &Globals, args: &LsArgs) -> Result<u8, Failure>
     places.sort_by(|one, other| one.path.cmp(&other.path));
     match args.sort {
         Sort::Path => {}
-        Sort::Wait => places.sort_by_key(|place| place.oldest_wait().map_or((true, None), |wait| (false, Some(wait)))),
+        Sort::Wait => places.sort_by_key(|place| Reverse(oldest_wait(place, listing.queues.get(&place.path)))),
         Sort::Held => places.sort_by_key(|place| oldest_hold(place).map_or((true, None), |hold| (false, Some(hold)))),
     }
     print(globals, args, &listing);
@@ -84,9 +88,9 @@ async fn list(zk: &Coordinator, args: &LsArgs) -> Result<Listing, Failure> {
         false => Detail::Contenders,
     };
     let mut places = Vec::new();
-    // What is not shown may be in a circle with what is.
+    // What is not shown may be in a circle with what is; but plain nodes are in none.
     let keep = |place: PlaceInfo| {
-        if !args.counts || is_wanted(args, &place) {
+        if is_kind(args, &place) || !args.counts && place.kind != PlaceKind::Node {
             places.push(place);
         }
     };
@@ -95,15 +99,20 @@ async fn list(zk: &Coordinator, args: &LsArgs) -> Result<Listing, Failure> {
     if !args.counts {
         let doctor = Doctor::new(&inspector);
         let mut found = doctor.examine(&args.tree, &places).await?.findings;
-        places.retain(|place| is_wanted(args, place));
-        queues = count_queues(zk, &places).await?;
+        places.retain(|place| is_kind(args, place));
+        // What cannot be counted in time hides nothing else.
+        let counting = count_queues(zk, &places, &mut queues);
+        if let Ok(counted) = tokio::time::timeout(COUNTING, counting).await {
+            counted?;
+        }
         for (path, stats) in &queues {
             found.extend(doctor.examine_queue(path, stats));
         }
         found.retain(|one| one.severity > Severity::Info);
         findings = Some(found);
     }
-    let requests = inspector.requests();
+    places.retain(|place| is_wanted(args, place, queues.get(&place.path)));
+    let requests = zk.stats().requests;
     Ok(Listing {
         places,
         queues,
@@ -113,32 +122,44 @@ async fn list(zk: &Coordinator, args: &LsArgs) -> Result<Listing, Failure> {
 }
 
 /// The numbers of the work queues among the places. One that is gone, of another format or hidden by its ACL has none.
-async fn count_queues(zk: &Coordinator, places: &[PlaceInfo]) -> Result<BTreeMap<String, QueueStats>, Failure> {
-    let mut queues = BTreeMap::new();
+async fn count_queues(
+    zk: &Coordinator,
+    places: &[PlaceInfo],
+    queues: &mut BTreeMap<String, QueueStats>,
+) -> Result<(), Failure> {
     for place in places.iter().filter(|place| place.kind == PlaceKind::WorkQueue(2)) {
         match WorkQueue::new(zk, &place.path)?.stats().await {
             Ok(stats) => drop(queues.insert(place.path.clone(), stats)),
-            Err(Error::Layout { .. } | Error::Denied { .. } | Error::OptionMismatch { .. }) => {}
-            Err(error) => return Err(error.into()),
+            Err(error @ Error::Closed) => return Err(error.into()),
+            Err(_) => {}
         }
     }
-    Ok(queues)
+    Ok(())
 }
 
 fn oldest_hold(place: &PlaceInfo) -> Option<std::time::SystemTime> {
     place.holders().map(|one| one.since).min()
 }
 
-fn is_wanted(args: &LsArgs, place: &PlaceInfo) -> bool {
-    let is_kind = match &args.kind {
+/// For how long the oldest waits, a contender or an item.
+fn oldest_wait(place: &PlaceInfo, queue: Option<&QueueStats>) -> Option<Duration> {
+    let contender = place.oldest_wait().map(age);
+    contender.max(queue.and_then(|queue| queue.oldest))
+}
+
+fn is_kind(args: &LsArgs, place: &PlaceInfo) -> bool {
+    match &args.kind {
         Some(kind) => place.kind.to_string().split('/').next() == Some(kind),
         None => args.all || place.kind != PlaceKind::Node,
-    };
-    let waits = place.waiters().count() >= args.waiters;
+    }
+}
+
+fn is_wanted(args: &LsArgs, place: &PlaceInfo, queue: Option<&QueueStats>) -> bool {
+    let waiting = place.waiters().count().max(queue.map_or(0, |queue| queue.ready));
     let is_old = args
         .held_longer
         .is_none_or(|most| oldest_hold(place).is_some_and(|since| age(since) > most));
-    is_kind && waits && is_old
+    waiting >= args.waiters && is_old
 }
 
 fn print(globals: &Globals, args: &LsArgs, listing: &Listing) {

@@ -29,7 +29,8 @@ impl<T> WorkQueue<T> {
     ///
     /// Consumers claim from the front. So of each priority, and of each moment at which delayed items were due, the blocks of
     /// some 192 pushes are read from the front until one holds items and no claim. **A claim behind such a block is not
-    /// seen**: all that is claimed is told by [`stats`](Self::stats). Where there is no queue, there are no claims, and
+    /// seen**: all that is claimed is told by [`stats`](Self::stats). Which delayed items are due is told by the clock of this
+    /// machine, if the handle has sent nothing yet. Where there is no queue, there are no claims, and
     /// none is made.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::store::{
 use crate::error::Error;
 use crate::metrics::{self, UserName};
 use crate::session::{Interrupted, Session};
-use crate::znode::{list, read, retry_across_sessions, stat};
+use crate::znode::{list, read, retry_across_sessions, stat, sync};
 
 /// What a queue holds at about one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,8 +120,8 @@ impl QueueStats {
 }
 
 impl<T> WorkQueue<T> {
-    /// Returns how many items wait, delayed ones included and claimed ones not: a list for each block of some 192
-    /// pushes.
+    /// Returns how many items wait, delayed ones included and claimed ones not: a sync, and a list for each block of some
+    /// 192 pushes. Nothing is written, and no queue is made.
     ///
     /// # Errors
     /// [`Error`] for what retrying would not help.
@@ -142,7 +142,8 @@ impl<T> WorkQueue<T> {
     }
 
     /// Returns what the queue holds and how fast: as [`len`](Self::len), a read for each claim, and one for each
-    /// transaction that the handles of the queue have under way at once.
+    /// transaction that the handles of the queue have under way at once. Nothing is written, and no queue is made: a
+    /// handle that has sent nothing yet tells delayed items from ready ones, and ages, by the clock of this machine.
     ///
     /// # Errors
     /// As [`len`](Self::len).
@@ -157,6 +158,7 @@ impl<T> WorkQueue<T> {
 
 impl Store {
     async fn count(&self, session: &Arc<Session>, all: bool) -> Result<QueueStats, Interrupted> {
+        sync(session, self.path()).await?;
         let path = self.layout.bell();
         let rung = async || Ok::<_, Interrupted>(stat(session, &path).await?.map(|bell| bell.version));
         let mut before = rung().await?;
@@ -175,12 +177,18 @@ impl Store {
     }
 
     async fn count_once(&self, session: &Arc<Session>, all: bool) -> Result<QueueStats, Interrupted> {
-        let header = self.header(session).await?;
-        let now = self.now(session).await?;
+        let now = self.approximate_now();
+        let Some(header) = self.read_header(session).await? else {
+            let turnover = turnover(&ItemCounts::default(), now);
+            return Ok(QueueStats {
+                turnover,
+                ..QueueStats::default()
+            });
+        };
         let mut stats = QueueStats {
             paused: header.paused,
-            paused_by: header.paused_by.clone(),
-            pause_reason: header.pause_reason.clone(),
+            paused_by: header.paused_by,
+            pause_reason: header.pause_reason,
             ..QueueStats::default()
         };
         let mut oldest = None;
@@ -285,17 +293,12 @@ impl Store {
                 }
             }
         }
-        let now = self.now(session).await?;
+        let now = self.approximate_now();
         let mut counts = ItemCounts::default();
         for (_, record) in latest.values() {
             counts.add(record.since(now));
         }
-        let items = |items: u32| usize::try_from(items).unwrap_or(usize::MAX);
-        Ok(Turnover {
-            pushed: items(counts.pushed),
-            done: items(counts.done),
-            over: Duration::from_millis(u64::try_from(span(now)).unwrap_or_default()),
-        })
+        Ok(turnover(&counts, now))
     }
 
     async fn count_dead(&self, session: &Arc<Session>) -> Result<usize, Interrupted> {
@@ -306,5 +309,14 @@ impl Store {
             async move { list(session, &shard).await }
         });
         Ok(future::try_join_all(listed).await?.iter().map(Vec::len).sum())
+    }
+}
+
+fn turnover(counts: &ItemCounts, now: i64) -> Turnover {
+    let items = |items: u32| usize::try_from(items).unwrap_or(usize::MAX);
+    Turnover {
+        pushed: items(counts.pushed),
+        done: items(counts.done),
+        over: Duration::from_millis(u64::try_from(span(now)).unwrap_or_default()),
     }
 }

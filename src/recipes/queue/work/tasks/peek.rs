@@ -116,7 +116,8 @@ async fn claimable_items(
     let useful = items.into_iter().filter(|(index, item)| is_useful(*index, item));
     let ready = |(index, item)| PeekedItem {
         index: match candidate.range.segment.kind {
-            Kind::TakenOut(index) => index,
+            // Alone in its segment, it keeps the place that it had.
+            Kind::TakenOut(place) => place,
             _ => index,
         },
         item,

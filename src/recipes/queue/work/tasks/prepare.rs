@@ -6,7 +6,7 @@ use futures::future;
 use tracing::warn;
 use zookeeper_client as zk;
 
-use super::super::store::{ClaimData, Claimable, Header, QueueLayout, Span, State, Store, Taking, Tally};
+use super::super::store::{ClaimData, Claimable, Header, Order, QueueLayout, Span, State, Store, Taking, Tally};
 use super::firsts::{Firsts, first_open, first_piece};
 use super::group::group_of;
 use super::select::Candidate;
@@ -104,7 +104,11 @@ fn wanted_part(
     if !is_token && (span.from..span.to).any(|index| is_dead(tally, index, header)) {
         return Part::Nothing;
     }
-    part_of(span, tally, items, first_piece(line, candidate, tally), header)
+    let piece = match header.options.order {
+        Order::Strict => first_piece(line, candidate, tally),
+        Order::Window(_) => None,
+    };
+    part_of(span, tally, items, piece, header)
 }
 
 impl Prepared {
