@@ -197,7 +197,7 @@ impl ConnectOptions {
     /// Chooses the runtime on which the connection is served, heartbeats are sent and abandoned nodes are removed.
     ///
     /// By default that is a thread which all coordinators of the process share. It keeps holds alive while your own
-    /// runtime is blocked, and costs a few microseconds a request. With a runtime of yours, **a blocked runtime loses
+    /// runtime is blocked, and costs some 10 microseconds a request. With a runtime of yours, **a blocked runtime loses
     /// holds**, and their loss is noticed late.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
