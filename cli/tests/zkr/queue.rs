@@ -1,8 +1,10 @@
 //! `zkr queue`.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
+use zookeeper_recipes::queue::WorkQueue;
 use zookeeper_testkit::Fixture;
 
 use crate::harness::{Scratch, end, signal, start, zkr, zkr_at, zkr_json, zkr_ok};
@@ -103,7 +105,7 @@ async fn dead_letters_are_shown_and_repaired() {
     let zk = zookeeper_recipes::connect(&fixture.connect_string())
         .await
         .expect("it serves");
-    let queue = zookeeper_recipes::queue::WorkQueue::new(&zk, "/q").expect("a path");
+    let queue = WorkQueue::new(&zk, "/q").expect("a path");
     let mut ids = Vec::new();
     for payload in ["bad", "worse"] {
         ids.push(queue.push(payload).await.expect("it serves").to_string());
@@ -204,18 +206,26 @@ async fn fast_numbers_tell_claims_and_count_nothing() {
     let zk = zookeeper_recipes::connect(&fixture.connect_string())
         .await
         .expect("it serves");
-    let queue = zookeeper_recipes::queue::WorkQueue::new(&zk, "/q").expect("a path");
+    let queue = WorkQueue::new(&zk, "/q").expect("a path");
     for payload in ["a", "b", "c"] {
         queue.push(payload).await.expect("it serves");
     }
     let held = queue.pop().await.expect("it serves");
+    let client = zk.client().await.expect("it serves");
+    let session = format!("{:#x}", client.session_id().0);
     queue.pause_because("deploy").await.expect("it serves");
     let fast = zkr_json(&fixture, &["queue", "stats", "/q", "--fast"], 0).await;
     for uncounted in ["ready", "delayed", "claimed", "dead", "oldest_ready_s", "turnover"] {
         assert!(fast[uncounted].is_null(), "{uncounted}: {fast}");
     }
     assert_eq!((&fast["counted"], &fast["paused"]), (&false.into(), &true.into()));
-    assert_eq!(fast["consumers"][0]["claims"], 1, "{fast}");
+    let consumer = &fast["consumers"][0];
+    assert_eq!(
+        (&consumer["claims"], &consumer["session"]),
+        (&1.into(), &session.as_str().into()),
+        "{fast}"
+    );
+    assert!(consumer["deadline_s"].is_null(), "{fast}");
     let all = zkr_json(&fixture, &["queue", "stats", "/q"], 0).await;
     assert_eq!((&all["counted"], &all["ready"]), (&true.into(), &2.into()));
     let text = zkr_ok(&fixture, &["queue", "stats", "/q", "--fast"]).await;
@@ -230,12 +240,42 @@ async fn fast_numbers_tell_claims_and_count_nothing() {
 }
 
 #[tokio::test]
+async fn consumers_are_told_with_their_deadlines() {
+    let fixture = Fixture::new("consumers_are_told_with_their_deadlines").await;
+    let zk = zookeeper_recipes::connect(&fixture.connect_string())
+        .await
+        .expect("it serves");
+    let limit = Duration::from_secs(60);
+    let queue = WorkQueue::builder(&zk, "/q")
+        .claim_timeout(limit)
+        .build()
+        .expect("a path");
+    let mut held = Vec::new();
+    for payload in ["a", "b"] {
+        queue.push(payload).await.expect("it serves");
+        held.push(queue.pop().await.expect("it serves"));
+    }
+    let stats = zkr_json(&fixture, &["queue", "stats", "/q"], 0).await;
+    let consumers = stats["consumers"].as_array().expect("an array");
+    assert_eq!((consumers.len(), &consumers[0]["claims"]), (1, &2.into()), "{stats}");
+    let left = consumers[0]["deadline_s"].as_f64().expect("a number");
+    assert!(left > 0.0 && left <= 61.0, "{stats}");
+    let text = zkr_ok(&fixture, &["queue", "stats", "/q"]).await;
+    assert!(text.contains("OLDEST CLAIM  DEADLINE"), "{text}");
+    for delivery in held {
+        delivery.ack().await.expect("it is held");
+    }
+    queue.close().await;
+    zk.close().await;
+}
+
+#[tokio::test]
 async fn a_live_item_is_shown_in_each_state() {
     let fixture = Fixture::new("a_live_item_is_shown_in_each_state").await;
     let zk = zookeeper_recipes::connect(&fixture.connect_string())
         .await
         .expect("it serves");
-    let queue = zookeeper_recipes::queue::WorkQueue::new(&zk, "/q").expect("a path");
+    let queue = WorkQueue::new(&zk, "/q").expect("a path");
     let id = queue.push("an\x1b[2J escape").await.expect("it serves").to_string();
     let later = zkr_ok(
         &fixture,

@@ -1,6 +1,7 @@
 //! `zkr queue stats`.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -127,9 +128,41 @@ fn print_consumers(out: Output, claims: &[ClaimInfo]) {
     if claims.is_empty() {
         return;
     }
-    let row = |one: &ClaimInfo| vec![clean(&one.by), one.items.to_string(), show_age(one.since)];
-    let rows: Vec<Vec<String>> = claims.iter().map(row).collect();
-    out.line(table(&["CONSUMER", "CLAIMS", "SINCE"], &rows, &[0]).trim_end());
+    let row = |one: ClaimInfo| {
+        vec![
+            clean(&one.by),
+            format!("{:#x}", one.session_id),
+            one.items.to_string(),
+            show_age(one.since),
+            one.deadline.map_or("none".to_owned(), show_left),
+        ]
+    };
+    let rows: Vec<Vec<String>> = by_consumer(claims).into_iter().map(row).collect();
+    let header = ["CONSUMER", "SESSION", "CLAIMS", "OLDEST CLAIM", "DEADLINE"];
+    out.line(table(&header, &rows, &[0]).trim_end());
+}
+
+/// How long it is until then.
+fn show_left(deadline: SystemTime) -> String {
+    match deadline.duration_since(SystemTime::now()) {
+        Ok(left) => show_duration(left),
+        Err(_) => "over".to_owned(),
+    }
+}
+
+/// One for each session: all items that it holds, the oldest claim and the first deadline.
+fn by_consumer(claims: &[ClaimInfo]) -> Vec<ClaimInfo> {
+    let mut consumers: BTreeMap<(&[u8], i64), ClaimInfo> = BTreeMap::new();
+    for claim in claims {
+        let known = consumers.entry((&claim.by, claim.session_id));
+        let sum = |sum: &mut ClaimInfo| {
+            sum.items += claim.items;
+            sum.since = sum.since.min(claim.since);
+            sum.deadline = sum.deadline.into_iter().chain(claim.deadline).min();
+        };
+        known.and_modify(sum).or_insert_with(|| claim.clone());
+    }
+    consumers.into_values().collect()
 }
 
 fn pause(is_paused: bool, by: &Option<String>, reason: &Option<String>) -> String {
@@ -143,6 +176,17 @@ fn pause(is_paused: bool, by: &Option<String>, reason: &Option<String>) -> Strin
 }
 
 fn consumers(claims: &[ClaimInfo]) -> Vec<Value> {
-    let one = |one: &ClaimInfo| json!({"identity": bytes(&one.by), "claims": one.items, "oldest_claim_s": age(one.since).as_secs_f64()});
-    claims.iter().map(one).collect()
+    let left = |deadline: SystemTime| {
+        deadline
+            .duration_since(SystemTime::now())
+            .unwrap_or_default()
+            .as_secs_f64()
+    };
+    let one = |one: ClaimInfo| {
+        json!({
+            "identity": bytes(&one.by), "session": format!("{:#x}", one.session_id), "claims": one.items,
+            "oldest_claim_s": age(one.since).as_secs_f64(), "deadline_s": one.deadline.map(left),
+        })
+    };
+    by_consumer(claims).into_iter().map(one).collect()
 }

@@ -100,6 +100,10 @@ pub struct ClaimInfo {
     pub since: SystemTime,
     /// How many items it holds.
     pub items: usize,
+    /// The id of its session, with which the claim goes.
+    pub session_id: i64,
+    /// From when on others take the items over, by the clock of the ensemble; `None` without a deadline.
+    pub deadline: Option<SystemTime>,
 }
 
 impl QueueStats {
@@ -268,11 +272,14 @@ impl Store {
             return Ok(None);
         };
         let items = self.open_items(session, block, range).await?;
-        let by = ClaimData::decode(&data).unwrap_or_default().identity;
+        let claim = ClaimData::decode(&data).unwrap_or_default();
+        let extended = Some(claim.deadline).filter(|deadline| *deadline != 0);
         Ok(Some(ClaimInfo {
-            by,
+            by: claim.identity,
             since: super::status::at(stat.ctime),
             items,
+            session_id: stat.ephemeral_owner,
+            deadline: extended.or(deadline).map(super::status::at),
         }))
     }
 
