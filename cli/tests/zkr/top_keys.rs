@@ -17,6 +17,16 @@ async fn quit(mut top: Child, line: [Child; 2]) {
     }
 }
 
+/// Asks the holder of what is chosen; it makes way, as it was started to.
+async fn ask(top: &mut Child, bytes: &mut Vec<u8>, holder: Child) {
+    press(top, "a").await;
+    until_shown(top, bytes, 24, &["web-3:4711", "Why?"]).await;
+    press(top, "deploy\n").await;
+    until_shown(top, bytes, 24, &["asked web-3:4711", "Enter goes back"]).await;
+    assert_ne!(end(holder).await.status, 0);
+    press(top, "\n").await;
+}
+
 fn start_top(fixture: &Fixture) -> Child {
     on_terminal(fixture, (80, 24), "$zkr top / --every 200ms")
 }
@@ -83,13 +93,7 @@ async fn holders_are_asked_for_a_reason_alone() {
     assert!(who["contenders"][0]["asked"].is_null(), "{who}");
     press(&mut top, "\n").await;
     until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS", "> /pay/l", "q quit"]).await;
-    press(&mut top, "a").await;
-    until_shown(&mut top, &mut bytes, 24, &["web-3:4711", "Why?"]).await;
-    press(&mut top, "deploy\n").await;
-    until_shown(&mut top, &mut bytes, 24, &["asked web-3:4711", "Enter goes back"]).await;
-    // It makes way, as it was started to.
-    assert_ne!(end(holder).await.status, 0);
-    press(&mut top, "\n").await;
+    ask(&mut top, &mut bytes, holder).await;
     until_shown(&mut top, &mut bytes, 24, &["OLDEST HOLDS", "q quit"]).await;
     press(&mut top, "q").await;
     assert_eq!(end(top).await.status, 0);
@@ -143,13 +147,7 @@ async fn an_open_place_is_asked_by_one_key() {
     until_shown(&mut top, &mut bytes, 24, &["> /pay/l", "[ok]"]).await;
     press(&mut top, "\r").await;
     until_shown(&mut top, &mut bytes, 24, &["batch-1:812", "esc closes"]).await;
-    press(&mut top, "a").await;
-    until_shown(&mut top, &mut bytes, 24, &["web-3:4711", "Why?"]).await;
-    press(&mut top, "deploy\n").await;
-    until_shown(&mut top, &mut bytes, 24, &["asked web-3:4711", "Enter goes back"]).await;
-    // It makes way, as it was started to.
-    assert_ne!(end(holder).await.status, 0);
-    press(&mut top, "\n").await;
+    ask(&mut top, &mut bytes, holder).await;
     until_shown(&mut top, &mut bytes, 24, &["esc closes", "q quit"]).await;
     press(&mut top, "qq").await;
     assert_eq!(end(top).await.status, 0);

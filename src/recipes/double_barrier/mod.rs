@@ -156,14 +156,12 @@ impl DoubleBarrier {
             is_listed: true,
         };
         let (mut node, mut listed) = Ephemeral::create(session, member).await?;
-        let mut fence = None;
-        if listed
-            .as_deref()
-            .is_some_and(|listed| members(listed).count() >= self.parties)
-        {
+        let is_complete = |listed: &Vec<String>| members(listed).count() >= self.parties;
+        let mut fence = match listed.as_ref().is_some_and(is_complete) {
             // Most likely this member opens the barrier.
-            fence = self.directory.fence(session).await?;
-        }
+            true => self.directory.fence(session).await?,
+            false => None,
+        };
         // Most likely we wait, else: then no watch is set that would have to be taken back.
         let mut watched = fence.is_none() && listed.as_deref().is_some_and(|listed| !has_ready(listed));
         loop {

@@ -7,8 +7,7 @@ use zookeeper_client as zk;
 use super::WorkQueue;
 use super::errors::CancelError;
 use super::store::{
-    ClaimData, Claimable, Committed, Header, Item, ItemId, ItemPlace, Lane, Outcome, Role, State, Store, decode_items,
-    ended,
+    Committed, Header, Item, ItemId, ItemPlace, Lane, Outcome, Role, State, Store, decode_items, ended,
 };
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
@@ -131,19 +130,8 @@ impl Store {
 
     /// The holder of the range, as text.
     async fn claimer(&self, session: &Arc<Session>, place: &ItemPlace) -> Result<Option<String>, Interrupted> {
-        let State::Claimed { epoch, deadline } = place.range.state else {
-            return Ok(None);
-        };
-        let path = Claimable {
-            epoch,
-            deadline,
-            ..place.at
-        }
-        .claim_path(&self.layout);
-        let data = read(session, &path)
-            .await?
-            .map(|(data, _)| ClaimData::decode(&data).unwrap_or_default());
-        Ok(data.map(|data| String::from_utf8_lossy(&data.identity).into_owned()))
+        let claim = self.claim_data(session, &place.range, place.at).await?;
+        Ok(claim.map(|(claim, _)| String::from_utf8_lossy(&claim.identity).into_owned()))
     }
 
     /// Cancels an item of a group, behind its first one; the first one only while it is not claimed.

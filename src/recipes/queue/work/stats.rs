@@ -10,7 +10,7 @@ use futures::future;
 use super::WorkQueue;
 
 use super::store::{
-    BlockId, ClaimData, Claimable, ItemCounts, Kind, Lane, Picture, Range, State, Store, Tally, TurnoverRecord, span,
+    BlockId, Claimable, ItemCounts, Kind, Lane, Picture, Range, State, Store, Tally, TurnoverRecord, span,
 };
 use crate::error::Error;
 use crate::metrics::{self, UserName};
@@ -260,19 +260,13 @@ impl Store {
         block: BlockId,
         range: &Range,
     ) -> Result<Option<ClaimInfo>, Interrupted> {
-        let State::Claimed { epoch, deadline } = range.state else {
-            return Ok(None);
-        };
-        let at = Claimable {
-            epoch,
-            deadline,
-            ..Claimable::unclaimed(block, range)
-        };
-        let Some((data, stat)) = read(session, &at.claim_path(&self.layout)).await? else {
+        let at = Claimable::unclaimed(block, range);
+        let (State::Claimed { deadline, .. }, Some((claim, stat))) =
+            (range.state, self.claim_data(session, range, at).await?)
+        else {
             return Ok(None);
         };
         let items = self.open_items(session, block, range).await?;
-        let claim = ClaimData::decode(&data).unwrap_or_default();
         let extended = Some(claim.deadline).filter(|deadline| *deadline != 0);
         Ok(Some(ClaimInfo {
             by: claim.identity,

@@ -8,7 +8,7 @@ use tokio::time;
 
 use super::WorkQueue;
 use super::errors::{ResultError, ResultTimeoutError};
-use super::store::{ClaimData, Claimable, DeadData, ItemId, ItemPlace, Lane, Outcome, State, Store, ended};
+use super::store::{DeadData, ItemId, ItemPlace, Lane, Outcome, Store, ended};
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
 use crate::znode::{
@@ -161,19 +161,9 @@ impl Store {
         session: &Arc<Session>,
         place: &ItemPlace,
     ) -> Result<Option<ItemStatus>, Interrupted> {
-        let State::Claimed { epoch, deadline } = place.range.state else {
+        let Some((data, stat)) = self.claim_data(session, &place.range, place.at).await? else {
             return Ok(None);
         };
-        let path = Claimable {
-            epoch,
-            deadline,
-            ..place.at
-        }
-        .claim_path(&self.layout);
-        let Some((data, stat)) = read(session, &path).await? else {
-            return Ok(None);
-        };
-        let data = ClaimData::decode(&data).unwrap_or_default();
         let progress = data.progress.into_iter().find(|progress| progress.index == place.index);
         Ok(Some(ItemStatus::Claimed {
             by: data.identity,

@@ -7,6 +7,7 @@ use super::item::ItemId;
 use super::names::{GroupedName, Guid, Kind};
 use super::paths::{BlockId, Lane, Slots, numbers, span_start};
 use super::picture::{Picture, Range, State};
+use super::records::ClaimData;
 use super::tally::Tally;
 use super::{Claimable, Store};
 use crate::session::{Interrupted, Session};
@@ -23,6 +24,21 @@ pub(crate) struct ItemPlace {
 }
 
 impl Store {
+    /// The claim of a range, which is at `at`; none of one that is free.
+    pub(crate) async fn claim_data(
+        &self,
+        session: &Arc<Session>,
+        range: &Range,
+        at: Claimable,
+    ) -> Result<Option<(ClaimData, zookeeper_client::Stat)>, Interrupted> {
+        let State::Claimed { epoch, deadline } = range.state else {
+            return Ok(None);
+        };
+        let path = Claimable { epoch, deadline, ..at }.claim_path(&self.layout);
+        let claim = read(session, &path).await?;
+        Ok(claim.map(|(data, stat)| (ClaimData::decode(&data).unwrap_or_default(), stat)))
+    }
+
     /// The items of a group, in line, and their blocks.
     pub(crate) async fn grouped(
         &self,
