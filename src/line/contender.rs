@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::future;
 use tracing::{debug, warn};
 
 use super::line_state::{Company, LineState};
@@ -14,13 +13,12 @@ use super::marking::LineData;
 use super::order::CreationOrder;
 use super::places::Places;
 use super::position::{Mode, Position};
+use super::waking::{Woken, beside_proof};
 use super::{Ahead, Enrolment, Line};
 use crate::error::Error;
 use crate::metrics;
 use crate::session::{CleanupToken, Interrupted, LossReason, Lost, Session};
-use crate::znode::{
-    ChildName, Ephemeral, Hold, NewChild, NodeWatch, WatchOutcome, list, own_data, read, watch_existing,
-};
+use crate::znode::{ChildName, Ephemeral, Hold, NewChild, NodeWatch, list, own_data, read, watch_existing_then};
 
 /// A contender of ours that stands in the line. Dropping it withdraws it.
 #[derive(Debug)]
@@ -133,43 +131,41 @@ impl<'a> Enrolled<'a> {
             };
             waited = true;
             self.node.watch();
-            let Some(mut watch) = watch_existing(self.node.session(), &self.line.path.child(&blocker)).await? else {
+            let (path, wake_up) = (self.line.path.child(&blocker), self.wake_up(purpose));
+            let Some(mut watch) = watch_existing_then(self.node.session(), &path, wake_up).await? else {
                 continue;
             };
-            let told = self.wait_behind(&blocker, &mut watch, &mut patience).await?;
-            if self.looks_for_mark(told) && self.ask_mark(&blocker, told, purpose).await? {
-                return Ok(waited);
-            }
+            let woken = self.wait_behind(&blocker, &mut watch, &mut patience).await?;
             let session = Arc::clone(self.node.session());
-            let list = self.state.list(&session, &self.line.path);
-            self.listed = Some(self.beside_proof(purpose, list).await?);
+            self.listed = Some(match woken.listed {
+                Some(listed) => listed,
+                None if self.looks_for_mark(woken.told) && self.ask_mark(&blocker, woken.told, purpose).await? => {
+                    return Ok(waited);
+                }
+                None => {
+                    let list = self.state.list(&session, &self.line.path);
+                    self.beside_proof(purpose, list).await?
+                }
+            });
         }
     }
 
-    /// Asks the server. Most likely the place is ours now: the proof that a hold needs goes out together with the
-    /// question.
+    /// See [`beside_proof`].
     pub(super) async fn beside_proof<T>(
         &self,
         purpose: Purpose,
         question: impl Future<Output = Result<T, Interrupted>>,
     ) -> Result<T, Interrupted> {
-        match purpose {
-            Purpose::Hold => {
-                let (answer, proven) = future::join(question, self.node.session().prove(self.node.end())).await;
-                proven?;
-                answer
-            }
-            Purpose::Turnstile => question.await,
-        }
+        beside_proof(self.node.session(), self.node.end(), purpose, question).await
     }
 
     /// Waits until `watch` tells that the blocker is gone or has changed, or our own place is lost.
     async fn wait_behind(
         &self,
         blocker: &str,
-        watch: &mut NodeWatch,
+        watch: &mut NodeWatch<Woken>,
         patience: &mut Patience,
-    ) -> Result<WatchOutcome, Interrupted> {
+    ) -> Result<Woken, Interrupted> {
         let session = self.node.session();
         let _behind = self.state.wait_behind(blocker);
         let path = self.line.path.child(blocker);
@@ -196,7 +192,7 @@ impl<'a> Enrolled<'a> {
                     self.count_rejoin(reason);
                     return Err(Lost::because(reason).into());
                 }
-                told = watch.outcome() => return Ok(told),
+                woken = watch.told() => return Ok(woken.unwrap_or(Woken::UNKNOWN)),
                 _ = session.sleep(patience.left()) => self.warn_of_long_wait(&path, patience).await?,
             }
         }

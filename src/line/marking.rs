@@ -21,9 +21,9 @@ pub(super) struct LineData {
 }
 
 impl Enrolled<'_> {
-    pub(super) fn looks_for_mark(&self, told: WatchOutcome) -> bool {
-        let is_marked = self.state.is_long() && self.line.names.marks && self.mode == Mode::Exclusive;
-        is_marked && told == WatchOutcome::Deleted
+    /// Whether the line has marks, as far as we are concerned.
+    pub(super) fn takes_marks(&self) -> bool {
+        self.line.names.marks && self.mode == Mode::Exclusive
     }
 
     /// Whether the mark of the head shows that no contender is ahead, now that `blocker` is gone; see `head_mark`.
@@ -76,7 +76,7 @@ impl Enrolled<'_> {
     /// Leaves the mark of the head, once the place is at the head: in a long line, off the path, and only if others
     /// than our own contenders need it.
     pub(super) fn mark_head(&self) {
-        if self.mode != Mode::Exclusive || !self.line.names.marks {
+        if !self.takes_marks() {
             return;
         }
         let others_need_it = self.state.came_to_head(self.node.name());

@@ -32,6 +32,7 @@ mod order;
 mod places;
 mod position;
 mod turnstile;
+mod waking;
 
 use std::future::Future;
 use std::sync::Arc;

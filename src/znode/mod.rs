@@ -55,7 +55,8 @@ pub(crate) use self::reason::{split_reason, split_value, value_with_reason, with
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, UpdateOutcome, WriteOutcome};
 pub(crate) use self::request::{
     Transaction, children, children_and_watch, children_at, commit, create, delete, delete_if_exists, list,
-    list_and_watch, multi_read, read, read_and_watch, reads, stat, stat_and_watch, stats, sync, watch_existing, write,
+    list_and_watch, multi_read, read, read_and_watch, reads, stat, stat_and_watch, stats, sync, watch_existing,
+    watch_existing_then, write,
 };
 pub(crate) use self::revocation::{asked, check_listener, count_asked, own_data, request as request_revocation};
 pub(crate) use self::watch::{NodeWatch, WatchOutcome};

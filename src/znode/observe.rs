@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use zookeeper_client as zk;
 
 use super::request::{request, stat_and_watcher, sync};
-use super::watch::{NodeWatch, PlacedWatch};
+use super::watch::{NodeWatch, PlacedWatch, WatchOutcome};
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::session::{Coordinator, Interrupted, Retry, Session};
@@ -256,14 +256,23 @@ impl WatchContext {
     }
 
     fn placed<T>(&self, path: &str, value: T, watch: PlacedWatch) -> Watched<T> {
-        self.guarded(value, |tell| watch.telling(&self.session, path, tell))
+        self.guarded(value, |tell| {
+            watch.telling(&self.session, path, |told| {
+                tell(told);
+                std::future::ready(told)
+            })
+        })
     }
 
-    fn guarded<T>(&self, value: T, watch: impl FnOnce(Box<dyn FnOnce() + Send>) -> NodeWatch) -> Watched<T> {
+    fn guarded<T>(
+        &self,
+        value: T,
+        watch: impl FnOnce(Box<dyn FnOnce(WatchOutcome) + Send>) -> NodeWatch,
+    ) -> Watched<T> {
         let fired = Arc::new(AtomicBool::new(false));
         let tell = {
             let (fired, wake) = (Arc::clone(&fired), Arc::clone(&self.wake));
-            move || {
+            move |_| {
                 fired.store(true, Ordering::Release);
                 wake.notify_one();
             }

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use zookeeper_client as zk;
 
 use super::path::NodePath;
-use super::watch::{NodeWatch, PlacedWatch};
+use super::watch::{NodeWatch, PlacedWatch, WatchOutcome};
 use crate::session::{
     Applied, Commit, Interrupted, Operation, Reply, Retry, Session, Unanswered, WatchedFor, owned_stat, refused,
 };
@@ -124,8 +124,22 @@ pub(super) async fn stat_and_watcher(
 
 /// Watches the node at `path` if it exists.
 pub(crate) async fn watch_existing(session: &Arc<Session>, path: &str) -> Result<Option<NodeWatch>, Interrupted> {
+    watch_existing_then(session, path, future::ready).await
+}
+
+/// As [`watch_existing`]. The watch tells what `then` makes of its outcome on the session's runtime: what is asked there
+/// is on its way before the waiter, on another thread, is awake.
+pub(crate) async fn watch_existing_then<T, F>(
+    session: &Arc<Session>,
+    path: &str,
+    then: impl FnOnce(WatchOutcome) -> F + Send + 'static,
+) -> Result<Option<NodeWatch<T>>, Interrupted>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send,
+{
     let placed = PlacedWatch::set(session, path, WatchedFor::Wait).await?;
-    Ok(placed.map(|(_, watch)| watch.telling(session, path, || {})))
+    Ok(placed.map(|(_, watch)| watch.telling(session, path, then)))
 }
 
 /// Makes sure that what is read next is not older than this call, whatever server answers.

@@ -34,32 +34,33 @@ impl WatchOutcome {
 /// It waits in a task of the coordinator's runtime: the client's watcher panics if the task that serves the session
 /// is torn down under it, which must not reach the caller's runtime.
 #[derive(Debug)]
-pub(crate) struct NodeWatch {
-    event: JoinHandle<WatchOutcome>,
+pub(crate) struct NodeWatch<T = WatchOutcome> {
+    told: JoinHandle<T>,
 }
 
 impl NodeWatch {
     /// A watch on `path` that the session has set itself.
     pub(super) fn new(session: &Arc<Session>, path: &str, watcher: zk::OneshotWatcher) -> Self {
-        Self::telling(session, path, watcher, || {})
+        Self::telling(session, path, watcher, |_| {})
     }
 
-    /// As [`new`](Self::new), and calls `fired` when the node is changed or deleted, or the session ends.
+    /// As [`new`](Self::new), and calls `fired` in its task when the node is changed or deleted, or the session ends.
     pub(super) fn telling(
         session: &Arc<Session>,
         path: &str,
         watcher: zk::OneshotWatcher,
-        fired: impl FnOnce() + Send + 'static,
+        fired: impl FnOnce(WatchOutcome) + Send + 'static,
     ) -> Self {
         let (owner, share) = (Arc::clone(session), session.charge_watch(path));
-        let event = session.runtime().spawn(async move {
+        let told = session.runtime().spawn(async move {
             // The client of a session that has ended may go on for a while, and its watches tell nothing then.
             let event = owner.while_alive(watcher.changed()).await.map(|event| event.event_type);
             drop(share);
-            fired();
-            WatchOutcome::of(event.ok())
+            let told = WatchOutcome::of(event.ok());
+            fired(told);
+            told
         });
-        Self { event }
+        Self { told }
     }
 
     /// Waits until the node is changed or deleted, or the session ends.
@@ -69,8 +70,15 @@ impl NodeWatch {
 
     /// As [`changed`](Self::changed), and tells a deletion from everything else.
     pub(crate) async fn outcome(&mut self) -> WatchOutcome {
-        // An error means that the runtime of the session is gone, and the session with it.
-        (&mut self.event).await.unwrap_or(WatchOutcome::Unknown)
+        self.told().await.unwrap_or(WatchOutcome::Unknown)
+    }
+}
+
+impl<T> NodeWatch<T> {
+    /// As [`outcome`](NodeWatch::outcome), with what its task made of it; `None` if the runtime of the session is gone,
+    /// and the session with it.
+    pub(crate) async fn told(&mut self) -> Option<T> {
+        (&mut self.told).await.ok()
     }
 }
 
@@ -125,15 +133,20 @@ impl PlacedWatch {
         session.while_alive(event).map(|event| event.ok().flatten())
     }
 
-    /// As [`NodeWatch`]: once it tells, the session's own next look at `path` shows nothing older.
-    pub(super) fn telling(
+    /// As [`NodeWatch`], and waits in its task for what `then` makes of the outcome. Once it tells, the session's own next
+    /// look at `path` shows nothing older.
+    pub(super) fn telling<T, F>(
         self,
         session: &Arc<Session>,
         path: &str,
-        fired: impl FnOnce() + Send + 'static,
-    ) -> NodeWatch {
+        then: impl FnOnce(WatchOutcome) -> F + Send + 'static,
+    ) -> NodeWatch<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send,
+    {
         let (owner, path) = (Arc::clone(session), path.to_owned());
-        let event = session.runtime().spawn(async move {
+        let told = session.runtime().spawn(async move {
             let is_elsewhere = self.is_elsewhere();
             let event = self.event(&owner).await;
             // Very many watches are lost at once, and of their nodes nothing newer was seen.
@@ -141,15 +154,14 @@ impl PlacedWatch {
                 // An error means that the session has ended, which is seen next.
                 let _ = sync(&owner, &path).await;
             }
-            fired();
-            WatchOutcome::of(event)
+            then(WatchOutcome::of(event)).await
         });
-        NodeWatch { event }
+        NodeWatch { told }
     }
 }
 
-impl Drop for NodeWatch {
+impl<T> Drop for NodeWatch<T> {
     fn drop(&mut self) {
-        self.event.abort();
+        self.told.abort();
     }
 }
