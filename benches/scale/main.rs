@@ -3,6 +3,7 @@
 //!
 //!   cargo bench --bench scale                  100, 1,000, 10,000 and 100,000 holds; some minutes
 //!   cargo bench --bench scale -- 10000 1000    so many holds and waiters
+//!   cargo bench --bench scale -- default 80000 in as many sessions as are allowed by default
 //!   cargo bench --bench scale -- crowds 10000  so many members of a group, waiters in a line, and others
 //!
 //! Paths have 60 bytes. The server is a real one of its own, behind a proxy that cuts the connections.
@@ -34,27 +35,30 @@ async fn main() -> Result<(), Failure> {
     if std::env::args().any(|argument| argument == "crowds") {
         return crowds::run(numbers.first().copied().unwrap_or(10_000)).await;
     }
+    let mut options = ConnectOptions::new().session_timeout(TIMEOUT);
+    if !std::env::args().any(|argument| argument == "default") {
+        options = options.max_sessions(24);
+    }
     match numbers[..] {
-        [holds, waiters] => run(holds, waiters).await?,
-        [holds] => run(holds, 0).await?,
+        [holds, waiters] => run(&options, holds, waiters).await?,
+        [holds] => run(&options, holds, 0).await?,
         // Anything but `cargo bench` only wants to see that it runs.
-        _ if !std::env::args().any(|argument| argument == "--bench") => run(100, 20).await?,
+        _ if !std::env::args().any(|argument| argument == "--bench") => run(&options, 100, 20).await?,
         _ => {
             for (holds, waiters) in [(100, 10), (1_000, 100), (10_000, 1_000), (100_000, 10_000)] {
-                run(holds, waiters).await?;
+                run(&options, holds, waiters).await?;
             }
         }
     }
     Ok(())
 }
 
-async fn run(holds: usize, waiters: usize) -> Result<(), Failure> {
+async fn run(options: &ConnectOptions, holds: usize, waiters: usize) -> Result<(), Failure> {
     let server = RealServer::options().heap_mib(2_048).start().await;
     let proxy = Proxy::start(server.addr()).await;
     // Its memory is this process's.
     proxy.forget_requests();
-    let options = ConnectOptions::new().session_timeout(TIMEOUT).max_sessions(24);
-    let zk = options.connect(&proxy.connect_string()).await?;
+    let zk = options.clone().connect(&proxy.connect_string()).await?;
     println!("--- {holds} holds, {waiters} waiters, T = {TIMEOUT:?}");
 
     let before = Usage::now(&zk);
