@@ -38,3 +38,26 @@ fn pauses_are_two_where_a_ping_fits_between() {
     );
     assert_eq!(clock.paused.map(|pause| pause.from), Some(first + between));
 }
+
+#[test]
+fn only_a_proof_that_took_longer_than_a_hundredth_counts_as_a_pause() {
+    let start = start();
+    let mut clock = clock(start);
+    let sent = start + ms(1_000);
+    clock.proved(sent, sent + T / 100);
+    assert!(clock.paused.is_none());
+    clock.proved(sent + T, sent + T + T / 100 + ms(1));
+    assert!(clock.paused.is_some());
+}
+
+#[test]
+fn proofs_that_follow_each_other_fast_are_not_all_kept() {
+    let start = start();
+    let mut clock = clock(start);
+    for proof in 0..=50 {
+        let sent = start + proof * (T / 500);
+        clock.proved(sent, sent);
+    }
+    let kept: Vec<_> = clock.proofs.iter().map(|proof| proof.sent).collect();
+    assert_eq!(kept, [start + T / 500, start + T / 500 + T / 20]);
+}
