@@ -61,3 +61,30 @@ fn proofs_that_follow_each_other_fast_are_not_all_kept() {
     let kept: Vec<_> = clock.proofs.iter().map(|proof| proof.sent).collect();
     assert_eq!(kept, [start + T / 500, start + T / 500 + T / 20]);
 }
+
+#[test]
+fn a_pause_is_over_once_a_later_ping_has_got_to_the_leader() {
+    let start = start();
+    let mut clock = clock(start);
+    let paused = start + ms(30_000);
+    clock.pause(paused, paused + ms(1_000));
+    let gap = clock.longest_gap();
+    let forgotten = paused + ms(1_000) + clock.margin + gap;
+    clock.alive = forgotten;
+    assert_eq!(clock.pinged_before(forgotten), Some(forgotten - gap));
+    assert_eq!(clock.pinged_before(forgotten - ms(1)), Some(paused - gap));
+}
+
+#[test]
+fn there_is_a_deadline_while_something_is_held() {
+    let mut clock = clock(start());
+    for holds in 1..=2 {
+        clock.hold();
+        assert_eq!((clock.holds(), clock.deadline()), (holds, Some(clock.end)));
+    }
+    for holds in [1, 0] {
+        clock.release();
+        assert_eq!(clock.holds(), holds);
+    }
+    assert_eq!(clock.deadline(), None);
+}
