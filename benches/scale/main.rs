@@ -3,7 +3,7 @@
 //!
 //!   cargo bench --bench scale                  100, 1,000, 10,000 and 100,000 holds; some minutes
 //!   cargo bench --bench scale -- 10000 1000    so many holds and waiters
-//!   cargo bench --bench scale -- default 80000 in as many sessions as are allowed by default
+//!   cargo bench --bench scale -- default 80000 so many in the sessions that are allowed by default
 //!   cargo bench --bench scale -- crowds 10000  so many members of a group, waiters in a line, and others
 //!
 //! Paths have 60 bytes. The server is a real one of its own, behind a proxy that cuts the connections.
@@ -35,11 +35,13 @@ async fn main() -> Result<(), Failure> {
     if std::env::args().any(|argument| argument == "crowds") {
         return crowds::run(numbers.first().copied().unwrap_or(10_000)).await;
     }
+    let by_default = std::env::args().any(|argument| argument == "default");
     let mut options = ConnectOptions::new().session_timeout(TIMEOUT);
-    if !std::env::args().any(|argument| argument == "default") {
+    if !by_default {
         options = options.max_sessions(24);
     }
     match numbers[..] {
+        [] if by_default => run(&options, 80_000, 0).await?,
         [holds, waiters] => run(&options, holds, waiters).await?,
         [holds] => run(&options, holds, 0).await?,
         // Anything but `cargo bench` only wants to see that it runs.

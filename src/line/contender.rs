@@ -1,6 +1,5 @@
 //! One contender's way from the tail of the line to its head.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -138,28 +137,20 @@ impl<'a> Enrolled<'a> {
             let woken = self.wait_behind(&blocker, &mut watch, &mut patience).await?;
             let session = Arc::clone(self.node.session());
             self.listed = Some(match woken.listed {
-                Some(listed) => listed,
+                Some(listed) => listed?,
                 None if self.looks_for_mark(woken.told) && self.ask_mark(&blocker, woken.told, purpose).await? => {
                     return Ok(waited);
                 }
                 None => {
                     let list = self.state.list(&session, &self.line.path);
-                    self.beside_proof(purpose, list).await?
+                    beside_proof(&session, self.node.end(), purpose, list).await?
                 }
             });
         }
     }
 
-    /// See [`beside_proof`].
-    pub(super) async fn beside_proof<T>(
-        &self,
-        purpose: Purpose,
-        question: impl Future<Output = Result<T, Interrupted>>,
-    ) -> Result<T, Interrupted> {
-        beside_proof(self.node.session(), self.node.end(), purpose, question).await
-    }
-
-    /// Waits until `watch` tells that the blocker is gone or has changed, or our own place is lost.
+    /// Waits until `watch` has told that the blocker is gone or has changed, and has brought what it asked for then, or our
+    /// own place is lost.
     async fn wait_behind(
         &self,
         blocker: &str,
@@ -211,16 +202,19 @@ impl<'a> Enrolled<'a> {
         self.data.as_deref().is_some_and(|own| !own.is_empty() && own == data)
     }
 
-    /// Says in the log for whom we have been waiting so long.
+    /// Says in the log for whom we have been waiting so long, if that one is still there.
     async fn warn_of_long_wait(&self, blocker: &str, patience: &mut Patience) -> Result<(), Interrupted> {
-        let user = self.line.zk.metrics_name();
-        metrics::count(metrics::SLOW_WAITS, Some(user), &[("recipe", self.line.recipe())], 1);
-        let holder = match read(self.node.session(), blocker).await {
+        let read = read(self.node.session(), blocker).await;
+        patience.again();
+        let holder = match read {
+            Ok(None) => return Ok(()),
             Ok(holder) => holder,
             // It may deny us to read it.
             Err(Interrupted::Failed(_)) => None,
             Err(lost) => return Err(lost),
         };
+        let user = self.line.zk.metrics_name();
+        metrics::count(metrics::SLOW_WAITS, Some(user), &[("recipe", self.line.recipe())], 1);
         let (identity, session) = holder.map_or_else(Default::default, |(data, stat)| {
             let identity = String::from_utf8_lossy(own_data(&data)).into_owned();
             (identity, stat.ephemeral_owner)
@@ -233,7 +227,6 @@ impl<'a> Enrolled<'a> {
             waited = ?patience.began.elapsed(),
             "waiting for long"
         );
-        patience.again();
         Ok(())
     }
 

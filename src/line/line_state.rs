@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use futures::future::{BoxFuture, FutureExt, Shared};
+use futures::future::{BoxFuture, FutureExt, Shared, WeakShared};
 use tracing::warn;
 
 use super::head_mark::{LONG_LINE, is_worth_a_look};
@@ -43,19 +43,26 @@ const WORTH_A_COUNT: usize = 3_000;
 /// A list that is on its way, or the last one. None if its request failed.
 type SharedList = Shared<BoxFuture<'static, Option<Arc<Places>>>>;
 
-/// One list is in flight, and at most one more waits to be sent.
+/// One list is in flight, and at most one more waits to be sent. Who waits for it owns it: one that nobody waits for any
+/// more would keep its session.
 #[derive(Debug, Default)]
 struct SharedLists {
-    sent: Option<SharedList>,
-    next: Option<SharedList>,
+    sent: Option<WeakShared<BoxFuture<'static, Option<Arc<Places>>>>>,
+    next: Option<WeakShared<BoxFuture<'static, Option<Arc<Places>>>>>,
 }
 
 impl SharedLists {
     /// A list that is sent after this call, which serves all contenders that ask before it is sent.
     fn ask(&mut self, session: &Arc<Session>, path: &NodePath) -> SharedList {
-        if self.sent.as_ref().is_none_or(|sent| sent.peek().is_some()) {
+        let in_flight = |list: SharedList| Some(list).filter(|list| list.peek().is_none());
+        let mut sent = self.sent.as_ref().and_then(WeakShared::upgrade).and_then(in_flight);
+        if sent.is_none() {
             // Maybe it is sent already: a contender that asks from now on waits for another one.
             self.sent = self.next.take();
+            sent = self.sent.as_ref().and_then(WeakShared::upgrade);
+        }
+        if let Some(next) = self.next.as_ref().and_then(WeakShared::upgrade) {
+            return next;
         }
         let (session, path) = (Arc::clone(session), path.clone());
         let begin = async move {
@@ -64,16 +71,20 @@ impl SharedLists {
                 .ok()
                 .map(|names| Arc::new(Places::new(names)))
         };
-        match (&self.sent, &self.next) {
-            (None, _) => self.sent.insert(begin.boxed().shared()).clone(),
-            (Some(_), Some(next)) => next.clone(),
-            (Some(sent), None) => {
-                let sent = sent.clone();
+        match sent {
+            None => {
+                let list = begin.boxed().shared();
+                self.sent = list.downgrade();
+                list
+            }
+            Some(sent) => {
                 let behind = async move {
                     sent.await;
                     begin.await
                 };
-                self.next.insert(behind.boxed().shared()).clone()
+                let list = behind.boxed().shared();
+                self.next = list.downgrade();
+                list
             }
         }
     }

@@ -10,6 +10,7 @@ use super::contender::{Enrolled, Purpose};
 use super::head_mark::{MarkVerdict, judge, mark, may_replace};
 use super::line_state::LineState;
 use super::position::Mode;
+use super::waking::beside_proof;
 use crate::session::{End, Interrupted, Reply, Session};
 use crate::znode::{NodePath, WatchOutcome, multi_read, stat};
 
@@ -21,9 +22,9 @@ pub(super) struct LineData {
 }
 
 impl Enrolled<'_> {
-    /// Whether the line has marks, as far as we are concerned.
-    pub(super) fn takes_marks(&self) -> bool {
-        self.line.names.marks && self.mode == Mode::Exclusive
+    pub(super) fn looks_for_mark(&self, told: WatchOutcome) -> bool {
+        let is_marked = self.state.is_long() && self.line.names.marks && self.mode == Mode::Exclusive;
+        is_marked && told == WatchOutcome::Deleted
     }
 
     /// Whether the mark of the head shows that no contender is ahead, now that `blocker` is gone; see `head_mark`.
@@ -36,7 +37,7 @@ impl Enrolled<'_> {
         let session = Arc::clone(self.node.session());
         if self.state.was_head(blocker) {
             // One of ours: what the mark would say is known, and our own node is looked at.
-            let stat = self.beside_proof(purpose, stat(&session, self.node.path())).await?;
+            let stat = beside_proof(&session, self.node.end(), purpose, stat(&session, self.node.path())).await?;
             let data = mark(blocker);
             let is_shown = stat.is_some_and(|stat| stat.ephemeral_owner == session.id());
             return self.believe(judge(blocker, told, Some(&data), is_shown)).await;
@@ -46,7 +47,7 @@ impl Enrolled<'_> {
             return Ok(false);
         }
         let paths = [self.line.path.as_str(), self.node.path()];
-        let answers = self.beside_proof(purpose, multi_read(&session, &paths)).await?;
+        let answers = beside_proof(&session, self.node.end(), purpose, multi_read(&session, &paths)).await?;
         let [parent, own] = <[_; 2]>::try_from(answers).unwrap_or([Err(zk::Error::NoNode), Err(zk::Error::NoNode)]);
         let (data, stat) = parent.ok().unzip();
         if let (Some(data), Some(stat)) = (&data, stat) {
@@ -76,7 +77,7 @@ impl Enrolled<'_> {
     /// Leaves the mark of the head, once the place is at the head: in a long line, off the path, and only if others
     /// than our own contenders need it.
     pub(super) fn mark_head(&self) {
-        if !self.takes_marks() {
+        if self.mode != Mode::Exclusive || !self.line.names.marks {
             return;
         }
         let others_need_it = self.state.came_to_head(self.node.name());

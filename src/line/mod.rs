@@ -1,19 +1,20 @@
 //! The line: contenders for one place, first come, first served.
 //!
 //! A contender is an ephemeral sequential node in the line's directory. It waits for the nearest contender ahead
-//! whose mode conflicts with its own (`blocker`) and watches that one alone, so that a release wakes one waiter. This
+//! whose mode conflicts with its own (its *blocker*) and watches that one alone, so that a release wakes one waiter. This
 //! is the queue under the lock, the read-write lock and the election; its shape is that of the lock in the ZooKeeper
 //! paper (Hunt et al. 2010, section 2.4).
 //!
-//! * `contender` – one place in the line, from enrolling to being granted
-//! * `head_mark` – a hand-off without a list, pure; `marking` – its requests; `line_state` – what our contenders in one line share; `places` – one list
+//! * `contender` – one place in the line, from enrolling to being granted; `waking` – what is asked as soon as a watch tells
+//! * `head_mark` – a hand-off without a list, pure; `marking` – its requests
+//! * `line_state` – what our contenders in one line share; `places` – one list
 //! * `turnstile` – a place that is passed on for something else
-//! * `together` – a place in each of several lines, all or nothing
-//! * `blocker` – the contender that is waited for, pure; `overflow` – the order once the sequence numbers are used up
+//! * `line_set` – a place in each of several lines, all or nothing
+//! * `position` – the contender that is waited for, pure; `order` – the order once the sequence numbers are used up
 //! * `ghost` – a contender of a former session of this process
-//! * `listing` – all contenders with their identities
+//! * `listing` – all contenders with their identities; `ahead` – the one that is waited for
 //! * `head` – the first of them, as it changes
-//! * `layout` and `errors` – what users choose and what they are told
+//! * `names` and `errors` – what users choose and what they are told
 
 mod ahead;
 mod contender;

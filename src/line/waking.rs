@@ -1,23 +1,26 @@
-//! What is asked for as soon as the node that a contender waits behind is gone or has changed: on the session's runtime, so
-//! that the request is on its way before the waiter, on another thread, is awake.
+//! What is asked as soon as the node ahead of a contender is gone or has changed.
+//!
+//! The watch's own task asks, on the session's runtime: the request is on its way before the waiter, on another thread, is
+//! awake. The waiter may look at the answer at any time: it is younger than the event, and no contender joins ahead of one
+//! that it shows.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use futures::future::{self, BoxFuture};
+use tracing::{Instrument, Span};
 
 use super::contender::{Enrolled, Purpose};
-use super::line_state::LineState;
 use super::places::Places;
 use crate::session::{End, Interrupted, Session};
 use crate::znode::WatchOutcome;
 
-/// What was told of the node ahead, and the list that was asked for right then. None where the mark of the head may serve,
-/// and where the request failed, as the waiter's own will.
+/// What the watch on the node ahead has brought.
 #[derive(Debug)]
 pub(super) struct Woken {
     pub(super) told: WatchOutcome,
-    pub(super) listed: Option<Arc<Places>>,
+    /// The answer to the list that was asked for right then; none in a long line, where the mark of the head may serve.
+    pub(super) listed: Option<Result<Arc<Places>, Interrupted>>,
 }
 
 impl Woken {
@@ -44,34 +47,24 @@ pub(super) async fn beside_proof<T>(
     }
 }
 
-/// Whether the mark of the head may spare a list; see `head_mark`.
-fn looks_for_mark(state: &LineState, takes_marks: bool, told: WatchOutcome) -> bool {
-    takes_marks && state.is_long() && told == WatchOutcome::Deleted
-}
-
 impl Enrolled<'_> {
-    /// What the watch on the node ahead does when it tells.
+    /// What the watch on the node ahead does once it is told of a deletion or a change.
     pub(super) fn wake_up(
         &self,
         purpose: Purpose,
     ) -> impl FnOnce(WatchOutcome) -> BoxFuture<'static, Woken> + Send + 'static {
         let (session, end) = (Arc::clone(self.node.session()), Arc::clone(self.node.end()));
-        let (state, path, takes_marks) = (Arc::clone(&self.state), self.line.path.clone(), self.takes_marks());
+        let (state, path, span) = (Arc::clone(&self.state), self.line.path.clone(), Span::current());
         move |told| {
-            Box::pin(async move {
-                let listed = match looks_for_mark(&state, takes_marks, told) {
+            let asked = async move {
+                // A long list is decoded by its waiter, not on the thread of the heartbeats.
+                let listed = match state.is_long() {
                     true => None,
-                    false => {
-                        let list = state.list(&session, &path);
-                        beside_proof(&session, &end, purpose, list).await.ok()
-                    }
+                    false => Some(beside_proof(&session, &end, purpose, state.list(&session, &path)).await),
                 };
                 Woken { told, listed }
-            })
+            };
+            Box::pin(asked.instrument(span))
         }
-    }
-
-    pub(super) fn looks_for_mark(&self, told: WatchOutcome) -> bool {
-        looks_for_mark(&self.state, self.takes_marks(), told)
     }
 }

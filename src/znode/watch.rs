@@ -35,7 +35,8 @@ impl WatchOutcome {
 /// is torn down under it, which must not reach the caller's runtime.
 #[derive(Debug)]
 pub(crate) struct NodeWatch<T = WatchOutcome> {
-    told: JoinHandle<T>,
+    /// Ends with what is made of the outcome.
+    task: JoinHandle<T>,
 }
 
 impl NodeWatch {
@@ -52,7 +53,7 @@ impl NodeWatch {
         fired: impl FnOnce(WatchOutcome) + Send + 'static,
     ) -> Self {
         let (owner, share) = (Arc::clone(session), session.charge_watch(path));
-        let told = session.runtime().spawn(async move {
+        let task = session.runtime().spawn(async move {
             // The client of a session that has ended may go on for a while, and its watches tell nothing then.
             let event = owner.while_alive(watcher.changed()).await.map(|event| event.event_type);
             drop(share);
@@ -60,7 +61,7 @@ impl NodeWatch {
             fired(told);
             told
         });
-        Self { told }
+        Self { task }
     }
 
     /// Waits until the node is changed or deleted, or the session ends.
@@ -75,10 +76,10 @@ impl NodeWatch {
 }
 
 impl<T> NodeWatch<T> {
-    /// As [`outcome`](NodeWatch::outcome), with what its task made of it; `None` if the runtime of the session is gone,
-    /// and the session with it.
+    /// Waits as [`outcome`](NodeWatch::outcome) does, and for what the watch's task made of it. `None` if the task was torn
+    /// down, with its runtime and the session.
     pub(crate) async fn told(&mut self) -> Option<T> {
-        (&mut self.told).await.ok()
+        (&mut self.task).await.ok()
     }
 }
 
@@ -146,7 +147,7 @@ impl PlacedWatch {
         F: Future<Output = T> + Send,
     {
         let (owner, path) = (Arc::clone(session), path.to_owned());
-        let told = session.runtime().spawn(async move {
+        let task = session.runtime().spawn(async move {
             let is_elsewhere = self.is_elsewhere();
             let event = self.event(&owner).await;
             // Very many watches are lost at once, and of their nodes nothing newer was seen.
@@ -156,12 +157,12 @@ impl PlacedWatch {
             }
             then(WatchOutcome::of(event)).await
         });
-        NodeWatch { told }
+        NodeWatch { task }
     }
 }
 
 impl<T> Drop for NodeWatch<T> {
     fn drop(&mut self) {
-        self.told.abort();
+        self.task.abort();
     }
 }

@@ -13,3 +13,4 @@ mod overflow;
 mod replies;
 mod revocation;
 mod strikes;
+mod unpolled;
