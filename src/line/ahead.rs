@@ -76,3 +76,23 @@ async fn look_at(zk: &Coordinator, line: &Line, ahead: &str) -> Option<Contender
 fn is_parent(directory: &str, path: &str) -> bool {
     path.rsplit_once('/').is_some_and(|(parent, _)| parent == directory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_waited_for_last_is_remembered() {
+        let ahead = Ahead::default();
+        let noted = ahead.clone();
+        ahead.set(Some("/l/a".to_owned()));
+        ahead.set(Some("/l/b".to_owned()));
+        assert_eq!(lock(&noted.path).as_deref(), Some("/l/b"));
+    }
+
+    #[test]
+    fn a_contender_stands_in_its_own_directory_alone() {
+        assert!(is_parent("/l", "/l/c") && is_parent("/l/m", "/l/m/c"));
+        assert!(!is_parent("/l", "/l/m/c") && !is_parent("/l", "/ll/c") && !is_parent("/l", "c"));
+    }
+}

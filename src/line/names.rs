@@ -172,6 +172,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_layout_is_read_as_it_is_displayed() {
+        for (layout, name) in [(Layout::Curator, "curator"), (Layout::Kazoo, "kazoo")] {
+            assert_eq!((layout.to_string().as_str(), name.parse()), (name, Ok(layout)));
+        }
+        let error = "kazo".parse::<Layout>().unwrap_err();
+        assert_eq!(
+            (error.name.as_str(), error.expected.as_str()),
+            ("kazo", "curator, kazoo")
+        );
+    }
+
+    #[test]
     fn the_guid_tells_who_named_a_contender() {
         for (name, layout) in [
             (
