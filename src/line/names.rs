@@ -184,6 +184,14 @@ mod tests {
     }
 
     #[test]
+    fn a_contenders_layout_is_read_as_it_is_displayed() {
+        for name in ["ours", "curator", "kazoo", "go", "zookeeper", "other"] {
+            let layout: ContenderLayout = name.parse().unwrap();
+            assert_eq!(layout.to_string(), name);
+        }
+    }
+
+    #[test]
     fn the_guid_tells_who_named_a_contender() {
         for (name, layout) in [
             (

@@ -105,7 +105,11 @@ mod tests {
         }
         let [a, b, c, d] = names;
         let nearest_first = [&b, &c, &d].map(|other| creations.distance(&a, other));
-        assert!(nearest_first.iter().all(|distance| *distance < Some((0, 0))));
+        assert!(
+            nearest_first
+                .iter()
+                .all(|distance| distance.is_some_and(|far| far < (0, 0)))
+        );
         assert!(nearest_first.is_sorted_by(|one, next| one > next), "{nearest_first:?}");
         assert_eq!(creations.distance(&a, &parse("gone-lock-2147483647")), None);
     }
