@@ -113,4 +113,21 @@ mod tests {
         assert!(nearest_first.is_sorted_by(|one, next| one > next), "{nearest_first:?}");
         assert_eq!(creations.distance(&a, &parse("gone-lock-2147483647")), None);
     }
+
+    #[test]
+    fn a_list_is_sorted_by_number_and_then_by_creation() {
+        let mut line = [
+            "a-lock-2147483647",
+            "b-lock--2147483648",
+            "c-lock-2147483646",
+            "d-lock-2147483645",
+        ]
+        .map(parse);
+        let mut creations = CreationOrder::default();
+        creations.add(&line[0], 30);
+        creations.add(&line[1], 20);
+        let oldest = line[3].sequence;
+        line.sort_by_key(|name| creations.place(oldest, name.numbered()));
+        assert_eq!(line.map(|name| &name.text[..1]), ["d", "c", "b", "a"]);
+    }
 }

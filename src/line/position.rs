@@ -135,6 +135,12 @@ mod tests {
     }
 
     #[test]
+    fn a_mode_is_displayed_in_a_word() {
+        let shown = [Mode::Exclusive, Mode::Shared].map(|mode| mode.to_string());
+        assert_eq!(shown, ["exclusive", "shared"]);
+    }
+
+    #[test]
     fn who_is_not_in_the_list_is_granted_nothing() {
         assert_eq!(stand(&name(1, Mode::Exclusive), &[]), Some("missing".into()));
     }
