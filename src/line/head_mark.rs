@@ -15,7 +15,7 @@
 use crate::znode::WatchOutcome;
 
 /// So many contenders make a line long: a hand-off in it is better not done with a list.
-pub(super) const LONG_LINE: usize = 256;
+pub(super) const LONG_LINE: usize = 64;
 
 /// What the data of a line's directory begins with when it is a mark of ours.
 const PREFIX: &str = "zkr-head ";

@@ -1,4 +1,4 @@
-//! Lines of 256 contenders and more: the mark of the head, and lists that many contenders of one process share.
+//! Lines of 64 contenders and more: the mark of the head, and lists that many contenders of one process share.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Enough for a line to be long while a few hand-offs are looked at.
-const LONG_LINE: usize = 280;
+const LONG_LINE: usize = 80;
 
 /// A lock that is held, and a long line behind it, of the two sessions by turns.
 async fn long_line(fixture: &Fixture, [one, two]: [&Coordinator; 2]) -> (FairLockGuard, Vec<Pending<FairLockGuard>>) {
