@@ -43,7 +43,7 @@ async fn its_turn_costs_one_list() {
 }
 
 #[tokio::test]
-async fn a_removed_node_is_not_granted_from_an_old_list() {
+async fn a_node_removed_meanwhile_is_not_granted() {
     let fixture = Fixture::new("unpolled removed").await;
     let counted = Counted::connect(&fixture).await;
     let waiting = waiter_whose_turn_came(&fixture, &counted).await;
