@@ -224,6 +224,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_number_is_written_once_unless_it_was_changed() {
+        assert_eq!(Limit::new(3).to_data(), "3");
+        let changed = Limit { agreed: 3, in_force: 5 };
+        assert_eq!(changed.to_data(), "3 5");
+    }
+
+    #[test]
+    fn handles_with_the_agreed_number_or_that_in_force_agree() {
+        let path = NodePath::new("/s").unwrap();
+        let check = |permits, data: &str| {
+            let path = path.clone();
+            Agreement { path, permits }.check(data.as_bytes())
+        };
+        let changed = Limit { agreed: 3, in_force: 5 };
+        assert_eq!(
+            [check(3, "3 5"), check(5, "3 5")],
+            [Ok(Some(changed)), Ok(Some(changed))]
+        );
+        assert_eq!(check(3, ""), Ok(None));
+        let mismatch = PermitError::Mismatch {
+            path: "/s".to_owned(),
+            ours: 4,
+            agreed: 3,
+        };
+        assert_eq!(check(4, "3 5"), Err(mismatch));
+        assert!(matches!(
+            check(3, "three"),
+            Err(PermitError::Error(Error::Layout { .. }))
+        ));
+    }
+
     proptest! {
         #[test]
         fn what_we_write_we_read(agreed: u32, in_force: u32) {
