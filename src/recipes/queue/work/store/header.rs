@@ -332,6 +332,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_is_what_a_queue_is_made_with() {
+        let asked = Asked {
+            max_attempts: Some(7),
+            retention: Some(Duration::from_secs(9)),
+            ..Asked::default()
+        };
+        let options = asked.options();
+        let expected = Options {
+            max_attempts: 7,
+            retention: Duration::from_secs(9),
+            // Keys are known as long as results, unless something else is asked for.
+            dedupe: Duration::from_secs(9),
+            ..Options::default()
+        };
+        assert_eq!(options, expected);
+        assert_eq!(asked.check("/q", &options), Ok(()));
+    }
+
+    #[test]
+    fn a_queue_made_with_other_options_is_refused() {
+        let agreed = Asked::default().options();
+        let asked = Asked {
+            dedupe: Some(agreed.dedupe + Duration::from_secs(1)),
+            ..Asked::default()
+        };
+        let refused = asked.check("/q", &agreed);
+        assert!(
+            matches!(&refused, Err(Error::OptionMismatch { option, .. }) if option == "dedupe"),
+            "{refused:?}"
+        );
+        // Who asks for a retention alone leaves the rest to the queue.
+        let agreed = Options {
+            dedupe: agreed.dedupe + Duration::from_secs(1),
+            ..agreed
+        };
+        let asked = Asked {
+            retention: Some(agreed.retention),
+            ..Asked::default()
+        };
+        assert_eq!(asked.check("/q", &agreed), Ok(()));
+    }
+
+    #[test]
     fn a_pause_is_kept_in_lines_of_its_own() {
         let mut header = Header::new(Options::default());
         header.pause(b"ops:1", " deploy\npaused 0\n");

@@ -237,6 +237,12 @@ mod tests {
     use super::super::codec::{decode_items, decode_text, encode_text, tests::items};
     use super::*;
 
+    #[test]
+    fn a_queue_has_room_up_to_its_capacity() {
+        let room = |items| Level { capacity: 10, items }.room();
+        assert_eq!([0, 7, 10, 12].map(room), [10, 3, 0, 0]);
+    }
+
     proptest! {
         #[test]
         fn dead_letters_that_are_written_are_read(items in items()) {
