@@ -271,6 +271,8 @@ impl fmt::Display for GroupedName {
 }
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -327,6 +329,12 @@ mod tests {
             format!("s-{guid}.0.100.1-0000000000"),
             format!("s-{guid}.1.256.1-0000000000"),
             format!("b-{guid}.2.100.1.3-0000000000"),
+            format!("b-{guid}.1.100.1.64-0000000000"),
+            format!("s-{guid}.1.100.1-00000"),
+            format!("s-{guid}.1.100.1-+000000001"),
+            format!("i-{guid}.100.1-00000"),
+            format!("i-{guid}.100.1-+000000001"),
+            format!("i-{guid}.100.1.7-0000000000"),
             format!("o-{guid}.3.3"),
             format!("o-{guid}.3.4.5"),
             format!("c-{guid}.3.4"),
@@ -342,6 +350,23 @@ mod tests {
         assert_ne!(Guid::random(), Guid::random());
         assert_ne!(Guid::of_text("a"), Guid::of_text("b"));
         assert_eq!(Guid::of_text("a"), Guid::of_text("a"));
+    }
+
+    /// All programs that share a queue find a key under one name.
+    #[test]
+    fn the_guid_of_a_text_stays_what_it_is() {
+        for (text, guid) in [("", "afba5wqglnss5rgp"), ("order-42", "tmnwm6vytwtczu5x")] {
+            assert_eq!(format!("{:?}", Guid::of_text(text)), guid, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_letter_of_a_random_guid_is_random() {
+        let guids: Vec<Guid> = (0..2_000).map(|_| Guid::random()).collect();
+        for at in 0..16 {
+            let letters: BTreeSet<u8> = guids.iter().map(|guid| guid.0[at]).collect();
+            assert_eq!(letters.len(), ALPHABET.len(), "letter {at}");
+        }
     }
 
     proptest! {
