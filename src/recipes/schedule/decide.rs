@@ -144,6 +144,54 @@ mod tests {
             .prop_map(|(misfire, starts, at_most, at_least)| rules(misfire, starts, at_most, at_least))
     }
 
+    #[test]
+    fn a_due_time_is_skipped_only_once_it_is_later_than_the_grace() {
+        let rules = rules(Misfire::Skip, Starts::AtMostOnce, None, 0);
+        let record = RunRecord {
+            last: Some(5_000),
+            ..RunRecord::default()
+        };
+        assert!(matches!(decide(&rules, &record, 5_150), ScheduleStep::Start(_)));
+        let skipped = RunRecord {
+            last: Some(5_100),
+            skipped: 1,
+            ..record.clone()
+        };
+        assert_eq!(decide(&rules, &record, 5_151), ScheduleStep::Write(skipped));
+    }
+
+    #[test]
+    fn a_run_whose_leader_is_gone_waits_for_its_bounds() {
+        let run = OpenRun {
+            due: 5_100,
+            attempt: 1,
+            covers: 1,
+        };
+        let record = RunRecord {
+            last: Some(5_100),
+            run: Some(run.clone()),
+            started_at: 5_100,
+            started: 1,
+            ..RunRecord::default()
+        };
+        let once = rules(Misfire::RunOnce, Starts::AtMostOnce, Some(300), 0);
+        assert_eq!(decide(&once, &record, 5_399), ScheduleStep::WaitUntil(5_400));
+        let given_up = RunRecord {
+            run: None,
+            ..record.clone()
+        };
+        assert_eq!(decide(&once, &record, 5_400), ScheduleStep::Write(given_up));
+
+        // With no bound of its time, the clock alone counts, which may have been set back.
+        let again = rules(Misfire::RunOnce, Starts::AtLeastOnce, None, 0);
+        assert_eq!(decide(&again, &record, 5_099), ScheduleStep::WaitUntil(5_100));
+        let started = RunRecord {
+            run: Some(OpenRun { attempt: 2, ..run }),
+            ..record.clone()
+        };
+        assert_eq!(decide(&again, &record, 5_100), ScheduleStep::Start(started));
+    }
+
     proptest! {
         /// A clock that jumps either way, and leaders that vanish in the middle of a run.
         #[test]

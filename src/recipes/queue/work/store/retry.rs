@@ -134,6 +134,13 @@ mod tests {
         assert_eq!(RetryPolicy::immediate().delay(9, 0.9), Duration::ZERO);
     }
 
+    #[test]
+    fn what_is_no_number_is_no_policy() {
+        for text in ["", "1000 2 9000", "1000 inf 9000 0", "1000 2 9000 NaN", "x 2 9000 0"] {
+            assert_eq!(text.parse::<RetryPolicy>(), Err(()), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_delay_is_within_its_jitter(attempt in any::<u32>(), random in 0.0..1.0_f64, first in 0_u64..100_000, max in 0_u64..1_000_000) {
