@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::contender::{Enrolled, Purpose};
 use super::{Enrolment, Line};
 use crate::session::{CleanupToken, Interrupted, Session};
-use crate::znode::{Ephemeral, list};
+use crate::znode::{Ephemeral, Question, list};
 
 /// A place that has come to the head of the line.
 #[derive(Debug)]
@@ -57,6 +57,16 @@ impl Line {
     /// Whether a contender stands in the line: one read.
     pub(crate) async fn is_occupied(&self, session: &Arc<Session>) -> Result<bool, Interrupted> {
         let children = list(session, &self.path).await?;
-        Ok(self.is_taken(&children, Enrolment::EXCLUSIVE.mode))
+        Ok(self.is_occupied_by(&children))
+    }
+
+    /// The question that [`is_occupied`](Self::is_occupied) asks, to be asked together with others.
+    pub(crate) fn occupied(&self) -> Question {
+        Question::Children(self.path.as_str().to_owned())
+    }
+
+    /// Whether the answer to that question shows a contender.
+    pub(crate) fn is_occupied_by(&self, children: &[String]) -> bool {
+        self.is_taken(children, Enrolment::EXCLUSIVE.mode)
     }
 }

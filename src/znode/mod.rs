@@ -4,6 +4,7 @@
 //! * `payload` – [`Payload`], values that stand in nodes as bytes
 //! * `name` – child names of the layouts that we share with Curator and kazoo, and their order
 //! * `request` – reads, watches, writes and transactions, repeated until they are answered
+//! * `together` – many reads in one request
 //! * `attempts` – as many sessions as it takes, and one deadline for a call
 //! * `watch` – a watch on a node
 //! * `parents` – making the directories above a node
@@ -31,6 +32,7 @@ mod reason;
 mod register;
 mod request;
 mod revocation;
+mod together;
 mod token;
 mod watch;
 
@@ -55,8 +57,9 @@ pub(crate) use self::reason::{split_reason, split_value, value_with_reason, with
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, UpdateOutcome, WriteOutcome};
 pub(crate) use self::request::{
     Transaction, children, children_and_watch, children_at, commit, create, delete, delete_if_exists, list,
-    list_and_watch, multi_read, read, read_and_watch, reads, stat, stat_and_watch, stats, sync, watch_existing,
-    watch_existing_then, write,
+    list_and_watch, read, read_and_watch, stat, stat_and_watch, stats, sync, watch_existing, watch_existing_then,
+    write,
 };
 pub(crate) use self::revocation::{asked, check_listener, count_asked, own_data, request as request_revocation};
+pub(crate) use self::together::{Answer, Question, ask, multi_read, reads};
 pub(crate) use self::watch::{NodeWatch, WatchOutcome};

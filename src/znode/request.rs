@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, future, stream};
+use futures::future;
 use zookeeper_client as zk;
 
 use super::path::NodePath;
@@ -210,91 +210,6 @@ pub(crate) async fn stats<'a>(
     });
     let answers: Result<Vec<_>, Interrupted> = future::try_join_all(asked).await;
     Ok(answers?.into_iter().flatten().collect())
-}
-
-/// How many nodes one request reads.
-pub(crate) const READ_TOGETHER: usize = 64;
-
-/// So few are read one by one, all sent together.
-const FEW: usize = 8;
-
-/// How many such requests are in flight at a time, so that what else is sent is not kept waiting.
-const READS_IN_FLIGHT: usize = 4;
-
-/// A node that was read: its path, data and state, if it is there.
-pub(crate) type NodeRead = Option<(String, Vec<u8>, zk::Stat)>;
-
-/// The paths, data and states of the children of `path` with these names, `None` for those that are gone. Where there are
-/// many, one request reads up to [`READ_TOGETHER`] of them.
-pub(crate) async fn reads<'a>(
-    session: &Arc<Session>,
-    path: &NodePath,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Result<Vec<NodeRead>, Interrupted> {
-    let paths: Vec<String> = names.into_iter().map(|name| path.child(name)).collect();
-    let mut chunks = Vec::new();
-    for chunk in paths.chunks(READ_TOGETHER) {
-        chunks.push(read_chunk(session, chunk));
-    }
-    let answers: Vec<Vec<NodeRead>> = stream::iter(chunks).buffered(READS_IN_FLIGHT).try_collect().await?;
-    Ok(answers.into_iter().flatten().collect())
-}
-
-async fn read_chunk(session: &Arc<Session>, paths: &[String]) -> Result<Vec<NodeRead>, Interrupted> {
-    let answers = match paths.len() < FEW {
-        true => read_each(session, paths).await?,
-        false => multi_read(session, paths).await?,
-    };
-    // Thousands of answers are worked through; others may run in between.
-    tokio::task::yield_now().await;
-    let answers = paths.iter().zip(answers).map(|(path, answer)| match answer {
-        Ok((data, stat)) => Ok(Some((path.clone(), data, stat))),
-        Err(zk::Error::NoNode) => Ok(None),
-        Err(source) => Err(refused(path, source)),
-    });
-    answers.collect()
-}
-
-/// Data and state of each of these nodes, in one request.
-pub(crate) async fn multi_read<P: AsRef<str>>(
-    session: &Arc<Session>,
-    paths: &[P],
-) -> Result<Vec<Result<(Vec<u8>, zk::Stat), zk::Error>>, Interrupted> {
-    let first = paths.first().map_or("/", AsRef::as_ref);
-    let ask = |client: zk::Client| async move {
-        let mut reader = client.new_multi_reader();
-        for path in paths {
-            reader.add_get_data(path.as_ref())?;
-        }
-        reader.commit().await
-    };
-    let mut retry = Retry::new(session, first, 0);
-    let answers = loop {
-        match session.read(ask).await? {
-            Reply::Answer(answers) if answers.len() == paths.len() => break answers,
-            // A server before 3.6.
-            Reply::Refused(zk::Error::Unimplemented) => return read_each(session, paths).await,
-            Reply::Answer(_) => return read_each(session, paths).await,
-            Reply::Refused(source) => return Err(refused(first, source)),
-            Reply::Unanswered(unanswered) => retry.after(unanswered).await?,
-        }
-    };
-    let answers = answers.into_iter().map(|answer| match answer {
-        zk::MultiReadResult::Data { data, stat } => Ok((data, stat)),
-        zk::MultiReadResult::Error { err } => Err(err),
-        _ => Err(zk::Error::UnexpectedError("another answer than data".to_owned())),
-    });
-    Ok(answers.collect())
-}
-
-async fn read_each<P: AsRef<str>>(
-    session: &Arc<Session>,
-    paths: &[P],
-) -> Result<Vec<Result<(Vec<u8>, zk::Stat), zk::Error>>, Interrupted> {
-    let asked = paths
-        .iter()
-        .map(|path| async move { Ok::<_, Interrupted>(read(session, path.as_ref()).await?.ok_or(zk::Error::NoNode)) });
-    future::try_join_all(asked).await
 }
 
 /// What is known of a transaction.

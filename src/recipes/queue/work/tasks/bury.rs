@@ -13,7 +13,7 @@ use super::prepare::{KnownRange, claimable, is_dead, known};
 use super::select::Candidate;
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
-use crate::znode::read;
+use crate::znode::{Question, ask};
 
 /// So many ranges are looked through at once for items that were lost at their last attempt.
 const BURIED: usize = 64;
@@ -83,20 +83,23 @@ impl<'a> LostItems<'a> {
     }
 }
 
-/// Finds the items of a range that were lost at their last attempt.
+/// Finds the items of these ranges that were lost at their last attempt.
 async fn lost_items<'a>(
     store: &Store,
     session: &Arc<Session>,
-    candidate: &'a Candidate,
+    candidates: &[&'a Candidate],
     header: &Header,
     now: i64,
-) -> Result<Option<LostItems<'a>>, Interrupted> {
-    let path = claimable(candidate).segment_path(&store.layout);
-    let looked = future::try_join(known(store, session, candidate, now), read(session, &path)).await?;
-    let (Ok(Some(known)), Some((data, _))) = looked else {
-        return Ok(None);
-    };
-    Ok(LostItems::of(candidate, known, &Bytes::from(data), header, now))
+) -> Result<Vec<LostItems<'a>>, Interrupted> {
+    let segment = |candidate: &&Candidate| Question::Data(claimable(candidate).segment_path(&store.layout));
+    let segments: Vec<Question> = candidates.iter().map(segment).collect();
+    let (known, segments) = future::try_join(known(store, session, candidates, now), ask(session, &segments)).await?;
+    let found = candidates.iter().zip(known).zip(segments);
+    let lost = found.filter_map(|((candidate, known), segment)| {
+        let (known, (data, _)) = (known.ok()??, segment?.into_data()?);
+        LostItems::of(candidate, known, &Bytes::from(data), header, now)
+    });
+    Ok(lost.collect())
 }
 
 /// Puts items to the dead letters that were lost at their last attempt, of many ranges at once.
@@ -109,11 +112,10 @@ pub(crate) async fn bury_lost(
 ) -> Result<(), Interrupted> {
     let is_opened = |candidate: &&Candidate| !matches!(candidate.range.state, State::FreshSingle | State::FreshRest);
     let is_single = |candidate: &&Candidate| group_of(&claimable(candidate)).is_none();
-    let opened = line.iter().filter(is_opened).filter(is_single).take(BURIED);
-    let found = opened.map(|candidate| lost_items(store, session, candidate, header, now));
+    let opened: Vec<&Candidate> = line.iter().filter(is_opened).filter(is_single).take(BURIED).collect();
     let mut dead: Vec<LostItems<'_>> = Vec::new();
     let (mut bytes, mut operations) = (0, 0);
-    for lost in future::try_join_all(found).await?.into_iter().flatten() {
+    for lost in lost_items(store, session, &opened, header, now).await? {
         let cost = lost.cost();
         bytes += cost.0;
         operations += cost.1;

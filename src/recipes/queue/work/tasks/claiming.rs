@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::future;
 use tracing::debug;
 use zookeeper_client as zk;
 
@@ -20,7 +19,7 @@ use super::select::{Candidate, choose};
 use super::view::{Aim, View};
 use crate::error::Error;
 use crate::session::{Interrupted, LossReason, Lost, Session};
-use crate::znode::{Ephemeral, PendingNode, Receipt, read};
+use crate::znode::{Answer, Ephemeral, PendingNode, Question, Receipt, ask};
 
 /// A view is good for so long while it has enough.
 const VIEW_AGE: Duration = Duration::from_millis(100);
@@ -33,6 +32,13 @@ pub(super) struct Granted {
     pub(super) nodes: Vec<Ephemeral>,
     pub(super) receipt: Receipt,
     pub(super) sent: Instant,
+}
+
+/// What was read behind a claim.
+struct Behind {
+    view: Option<View>,
+    segments: Vec<(Guid, Arc<Vec<Item>>)>,
+    is_occupied: bool,
 }
 
 impl Popper {
@@ -126,17 +132,10 @@ impl Popper {
             memory.view.line.len() < aim.ranges / 2 || memory.view.looked.is_none_or(|at| at.elapsed() > VIEW_AGE);
         place.inspect(|place| place.mark_end_deliberate(true));
         let sent = Instant::now();
-        let view = &memory.view;
-        let looking = async {
-            match is_strict || is_thin {
-                true => view.look(&self.store, session, &aim).await.map(Some),
-                false => Ok(None),
-            }
-        };
         let committing = self.send(session, place, takings, &pending);
-        let reading = self.read_segments(session, &memory.segments, takings);
-        let occupied = self.line.is_occupied(session);
-        let (committed, looked, segments, occupied) = tokio::join!(committing, looking, reading, occupied);
+        let reading = self.read_behind(session, memory, (is_strict || is_thin).then_some(&aim), takings);
+        // Sent in this order, so that what is read shows the claim.
+        let (committed, behind) = tokio::join!(committing, reading);
         let receipt = match committed {
             Ok(Committed::Done((), receipt)) => receipt,
             other => {
@@ -144,9 +143,10 @@ impl Popper {
                 pending.into_iter().for_each(PendingNode::refused);
                 let taken = self.not_committed(session, place, takings, other)?;
                 if matches!(taken, Taken::Outrun) {
-                    memory.view = looked?.unwrap_or_default();
+                    let behind = behind?;
+                    memory.view = behind.view.unwrap_or_default();
                     memory.view.settle_own(&Aim { own: Vec::new(), ..aim });
-                    memory.lines_up = occupied? && place.is_none();
+                    memory.lines_up = behind.is_occupied && place.is_none();
                 }
                 return Ok(Err(taken));
             }
@@ -154,11 +154,12 @@ impl Popper {
         place.inspect(|place| place.deleted());
         let nodes = pending.into_iter().map(|pending| pending.created(&receipt));
         let nodes = nodes.collect::<Result<Vec<_>, Lost>>()?;
-        for (guid, items) in segments? {
+        let behind = behind?;
+        for (guid, items) in behind.segments {
             memory.segments.retain(|(known, _)| *known != guid);
             memory.segments.push((guid, items));
         }
-        match looked? {
+        match behind.view {
             Some(view) => {
                 memory.view = view;
                 if !is_strict {
@@ -167,7 +168,7 @@ impl Popper {
             }
             None => memory.view.claimed_own(takings),
         }
-        memory.lines_up = occupied?;
+        memory.lines_up = behind.is_occupied;
         Ok(Ok(Granted { nodes, receipt, sent }))
     }
 
@@ -247,24 +248,44 @@ impl Popper {
         }
     }
 
-    /// The segments that are not known yet. One that is gone or unreadable is read again by its holder.
-    async fn read_segments(
+    /// Reads what has to be known with a claim, in one request: the queue, if it is to be looked; who stands in line; and
+    /// the segments that are not known yet. One that is gone or unreadable is read again by its holder.
+    async fn read_behind(
         &self,
         session: &Arc<Session>,
-        known: &[(Guid, Arc<Vec<Item>>)],
+        memory: &Memory,
+        look: Option<&Aim>,
         takings: &[Taking],
-    ) -> Result<Vec<(Guid, Arc<Vec<Item>>)>, Interrupted> {
+    ) -> Result<Behind, Interrupted> {
         let is_unknown = |taking: &&Taking| {
             let guid = taking.range.segment.guid;
-            group_of(&taking.claim).is_none() && !known.iter().any(|(known, _)| *known == guid)
+            group_of(&taking.claim).is_none() && !memory.segments.iter().any(|(known, _)| *known == guid)
         };
-        let reads = takings.iter().filter(is_unknown).map(|taking| async move {
-            let path = taking.claim.segment_path(&self.store.layout);
-            let found = read(session, &path).await?;
-            let items = found.and_then(|(data, _)| decode_items(&Bytes::from(data)));
-            Ok::<_, Interrupted>(items.map(|items| (taking.range.segment.guid, Arc::new(items))))
+        let unknown: Vec<&Taking> = takings.iter().filter(is_unknown).collect();
+        let segments = unknown
+            .iter()
+            .map(|taking| taking.claim.segment_path(&self.store.layout));
+        let questions = std::iter::once(self.line.occupied()).chain(segments.map(Question::Data));
+        let (view, answers) = match look {
+            Some(aim) => {
+                let looked = memory.view.look_and_ask(&self.store, session, aim, questions.collect());
+                let (view, answers) = looked.await?;
+                (Some(view), answers)
+            }
+            None => (None, ask(session, &questions.collect::<Vec<_>>()).await?),
+        };
+        let mut answers = answers.into_iter();
+        let in_line = answers.next().flatten().and_then(Answer::into_children);
+        let read = unknown.iter().zip(answers).filter_map(|(taking, answer)| {
+            let (data, _) = answer?.into_data()?;
+            let items = decode_items(&Bytes::from(data))?;
+            Some((taking.range.segment.guid, Arc::new(items)))
         });
-        Ok(future::try_join_all(reads).await?.into_iter().flatten().collect())
+        Ok(Behind {
+            view,
+            segments: read.collect(),
+            is_occupied: self.line.is_occupied_by(&in_line.unwrap_or_default()),
+        })
     }
 
     /// Whether nothing is free ahead of what was just claimed, at a moment after that.

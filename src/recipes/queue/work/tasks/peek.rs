@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future;
 
-use super::super::store::{Header, Item, Kind, Store, decode_items};
+use super::super::store::{Header, Item, Kind, Span, Store, decode_items};
 use super::firsts::{is_of_same_push, with_pieces};
 use super::group::{GroupHead, group_of};
 use super::prepare::{claimable, is_dead, known};
 use super::select::Candidate;
 use super::view::{Aim, View};
 use crate::session::{Interrupted, Session};
-use crate::znode::{read, sync};
+use crate::znode::{Answer, Question, ask, sync};
 
 /// So many ranges are read at once; each may be as large as a node can be.
 const READ_AT_ONCE: usize = 16;
@@ -68,10 +68,10 @@ async fn read_line(
     let mut at_once = most.saturating_sub(found.len()).min(READ_AT_ONCE);
     while found.len() < most && !line.is_empty() {
         let (next, rest) = line.split_at(with_pieces(line, at_once));
-        let read = next
-            .iter()
-            .map(|candidate| claimable_items(store, session, candidate, header, now));
-        found.extend(in_order(next, future::try_join_all(read).await?));
+        found.extend(in_order(
+            next,
+            claimable_items(store, session, next, header, now).await?,
+        ));
         line = rest;
         // Some were of no use: maybe many are.
         at_once = READ_AT_ONCE;
@@ -90,54 +90,73 @@ fn in_order(ranges: &[Candidate], mut items: Vec<Vec<PeekedItem>>) -> Vec<(Item,
     line
 }
 
-/// The items of a range that a claim would hand out; none if it was taken since it was listed.
+/// The items of each of these ranges that a claim would hand out; none of one that was taken since it was listed.
 async fn claimable_items(
     store: &Store,
     session: &Arc<Session>,
-    candidate: &Candidate,
+    candidates: &[Candidate],
     header: &Header,
     now: i64,
-) -> Result<Vec<PeekedItem>, Interrupted> {
-    let tally = match known(store, session, candidate, now).await? {
-        Ok(range) => range.map(|range| range.tally).unwrap_or_default(),
-        Err(_) => return Ok(Vec::new()),
-    };
-    let items = match group_of(&claimable(candidate)) {
-        Some(group) => {
-            let head = GroupHead::new(group).head(store, session).await?;
-            head.and_then(Result::ok).into_iter().map(|item| (0, item)).collect()
-        }
-        None => segment_items(store, session, candidate).await?,
-    };
-    let is_useful = |index: u8, item: &Item| {
-        let is_done = tally.is_done(index) || is_dead(&tally, index, header);
-        !is_done && item.expires.is_none_or(|expires| expires > now)
-    };
-    let useful = items.into_iter().filter(|(index, item)| is_useful(*index, item));
-    let ready = |(index, item)| PeekedItem {
-        index: match candidate.range.segment.kind {
-            // Alone in its segment, it keeps the place that it had.
-            Kind::TakenOut(place) => place,
-            _ => index,
-        },
-        item,
-        attempts: tally.attempts(index),
-    };
-    Ok(useful.map(ready).collect())
+) -> Result<Vec<Vec<PeekedItem>>, Interrupted> {
+    let candidates: Vec<&Candidate> = candidates.iter().collect();
+    let known = known(store, session, &candidates, now);
+    let items = items_of(store, session, &candidates);
+    let (known, items) = future::try_join(known, items).await?;
+    let found = candidates.iter().zip(known).zip(items);
+    let useful = found.map(|((candidate, known), items)| {
+        let Ok(range) = known else { return Vec::new() };
+        let tally = range.map(|range| range.tally).unwrap_or_default();
+        let is_useful = |index: u8, item: &Item| {
+            let is_done = tally.is_done(index) || is_dead(&tally, index, header);
+            !is_done && item.expires.is_none_or(|expires| expires > now)
+        };
+        let useful = items.into_iter().filter(|(index, item)| is_useful(*index, item));
+        let ready = useful.map(|(index, item)| PeekedItem {
+            index: match candidate.range.segment.kind {
+                // Alone in its segment, it keeps the place that it had.
+                Kind::TakenOut(place) => place,
+                _ => index,
+            },
+            item,
+            attempts: tally.attempts(index),
+        });
+        ready.collect()
+    });
+    Ok(useful.collect())
 }
 
-/// The items of a range, by their index; none if they cannot be read.
-async fn segment_items(
+/// The items of each of these ranges, by their index; none of one that cannot be read.
+async fn items_of(
     store: &Store,
     session: &Arc<Session>,
-    candidate: &Candidate,
-) -> Result<Vec<(u8, Item)>, Interrupted> {
-    let Some((data, _)) = read(session, &claimable(candidate).segment_path(&store.layout)).await? else {
-        return Ok(Vec::new());
+    candidates: &[&Candidate],
+) -> Result<Vec<Vec<(u8, Item)>>, Interrupted> {
+    let segments = candidates.iter().map(|candidate| {
+        let at = claimable(candidate);
+        match group_of(&at) {
+            Some(_) => None,
+            None => Some(Question::Data(at.segment_path(&store.layout))),
+        }
+    });
+    let segments: Vec<Question> = segments.flatten().collect();
+    let heads = candidates.iter().map(|candidate| async {
+        match group_of(&claimable(candidate)) {
+            Some(group) => GroupHead::new(group).head(store, session).await,
+            None => Ok(None),
+        }
+    });
+    let (answers, heads) = future::try_join(ask(session, &segments), future::try_join_all(heads)).await?;
+    let mut answers = answers.into_iter();
+    let of = |(candidate, head): (&&Candidate, Option<Result<Item, Bytes>>)| {
+        if group_of(&claimable(candidate)).is_some() {
+            return head.and_then(Result::ok).into_iter().map(|item| (0, item)).collect();
+        }
+        let Some((data, _)) = answers.next().flatten().and_then(Answer::into_data) else {
+            return Vec::new();
+        };
+        let Span { from, to } = candidate.range.span;
+        let numbered = (0_u8..).zip(decode_items(&Bytes::from(data)).unwrap_or_default());
+        numbered.filter(|(index, _)| (from..to).contains(index)).collect()
     };
-    let span = candidate.range.span;
-    let numbered = (0_u8..).zip(decode_items(&Bytes::from(data)).unwrap_or_default());
-    Ok(numbered
-        .filter(|(index, _)| (span.from..span.to).contains(index))
-        .collect())
+    Ok(candidates.iter().zip(heads).map(of).collect())
 }

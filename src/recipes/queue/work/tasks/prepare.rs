@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::future;
 use tracing::warn;
-use zookeeper_client as zk;
 
 use super::super::store::{ClaimData, Claimable, Header, Order, QueueLayout, Span, State, Store, Taking, Tally};
 use super::firsts::{Firsts, first_open, first_piece};
@@ -12,7 +10,7 @@ use super::group::group_of;
 use super::select::Candidate;
 use super::view::MARGIN;
 use crate::session::{Interrupted, Session};
-use crate::znode::read;
+use crate::znode::{Answer, Question, ask};
 
 /// Ranges that can be claimed together.
 #[derive(Debug, Default)]
@@ -122,10 +120,8 @@ impl Prepared {
         header: &Header,
         now: i64,
     ) -> Result<Self, Interrupted> {
-        let known = chosen
-            .iter()
-            .map(|(candidate, _)| known(store, session, candidate, now));
-        let known = future::try_join_all(known).await?;
+        let candidates: Vec<&Candidate> = chosen.iter().map(|(candidate, _)| candidate).collect();
+        let known = known(store, session, &candidates, now).await?;
         Ok(Self::with(line, chosen, known, noted, header, now))
     }
 
@@ -203,35 +199,42 @@ pub(super) enum Unusable {
     Unreadable,
 }
 
-/// What stands in the nodes of a range; nothing if it is fresh.
+/// What is known of a range; nothing if it is fresh.
+pub(super) type Knowing = Result<Option<KnownRange>, Unusable>;
+
+/// What stands in the nodes of each of these ranges.
 pub(super) async fn known(
     store: &Store,
     session: &Arc<Session>,
-    candidate: &Candidate,
+    candidates: &[&Candidate],
     now: i64,
-) -> Result<Result<Option<KnownRange>, Unusable>, Interrupted> {
-    let nodes = match RangeNodes::of(&store.layout, candidate) {
-        Ok(Some(nodes)) => nodes,
-        Ok(None) => return Ok(Ok(None)),
-        Err(unusable) => return Ok(Err(unusable)),
-    };
-    let of_node = |found: Option<(Vec<u8>, zk::Stat)>| found.map(|(data, stat)| (data, stat.version));
-    let claim = async {
-        match &nodes.claim {
-            Some((path, _)) => read(session, path).await,
-            None => Ok(None),
+) -> Result<Vec<Knowing>, Interrupted> {
+    let nodes: Vec<_> = candidates
+        .iter()
+        .map(|candidate| RangeNodes::of(&store.layout, candidate))
+        .collect();
+    let opened = nodes.iter().flatten().flatten();
+    let questions: Vec<Question> = opened.flat_map(RangeNodes::questions).collect();
+    let answers = ask(session, &questions).await?;
+    let mut answers = answers.into_iter().map(|answer| {
+        let (data, stat) = answer.and_then(Answer::into_data)?;
+        Some((data, stat.version))
+    });
+    let mut judge = |nodes: Result<Option<RangeNodes>, Unusable>| {
+        let Some(nodes) = nodes? else { return Ok(None) };
+        let opened = answers.next().flatten();
+        let claim = nodes.claim.as_ref().and_then(|_| answers.next().flatten());
+        let judged = nodes.judge(opened, claim, now);
+        if let Err(Unusable::Unreadable) = judged {
+            warn!(
+                queue = store.path(),
+                path = nodes.opened,
+                "unreadable; its items are left alone"
+            );
         }
+        judged.map(Some)
     };
-    let (opened, claim) = future::try_join(read(session, &nodes.opened), claim).await?;
-    let judged = nodes.judge(of_node(opened), of_node(claim), now);
-    if let Err(Unusable::Unreadable) = judged {
-        warn!(
-            queue = store.path(),
-            path = nodes.opened,
-            "unreadable; its items are left alone"
-        );
-    }
-    Ok(judged.map(Some))
+    Ok(nodes.into_iter().map(&mut judge).collect())
 }
 
 /// The nodes of a range that was claimed before: its tally, and the claim that is taken over, with its deadline.
@@ -259,6 +262,13 @@ impl RangeNodes {
         };
         let opened = at.opened_path(layout);
         Ok(Some(Self { opened, claim }))
+    }
+
+    fn questions(&self) -> impl Iterator<Item = Question> {
+        let claim = self.claim.as_ref().map(|(path, _)| path);
+        std::iter::once(&self.opened)
+            .chain(claim)
+            .map(|path| Question::Data(path.clone()))
     }
 
     /// What is known of the range, by the data and the versions of its nodes.

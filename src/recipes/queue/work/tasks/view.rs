@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future;
-
 use super::super::store::{
     BlockId, Claimable, Header, Lane, Order, Picture, QueueLayout, Slots, Span, State, Store, Taking, numbers, span_of,
     span_start,
@@ -13,7 +11,7 @@ use super::super::store::{
 use super::firsts::Firsts;
 use super::select::{Candidate, CandidateKey, LaneLine, in_line};
 use crate::session::{Interrupted, Session};
-use crate::znode::{NodePath, list};
+use crate::znode::{Answer, NodePath, Question, ask};
 
 /// Of each lane, so many blocks with something free are looked at.
 const BLOCKS: usize = 4;
@@ -108,6 +106,19 @@ impl View {
 
     /// Looks again: in one round trip if what is there is where it was.
     pub(crate) async fn look(&self, store: &Store, session: &Arc<Session>, aim: &Aim) -> Result<Self, Interrupted> {
+        self.look_and_ask(store, session, aim, Vec::new())
+            .await
+            .map(|(view, _)| view)
+    }
+
+    /// The same, and asks for something else in the same request.
+    pub(crate) async fn look_and_ask(
+        &self,
+        store: &Store,
+        session: &Arc<Session>,
+        aim: &Aim,
+        mut other: Vec<Question>,
+    ) -> Result<(Self, Vec<Option<Answer>>), Interrupted> {
         let mut lists = Lists::new();
         let mut fetch: Vec<String> = Vec::new();
         let far = &self.pinned[..self.pinned.len().saturating_sub(PINNED)];
@@ -123,15 +134,18 @@ impl View {
             fetch
                 .extend([layout.directory("lanes"), layout.slots(Slots::Delayed)].map(|path| path.as_str().to_owned()));
         }
+        let mut others = Vec::new();
         loop {
-            let asked = fetch.into_iter().map(|path| async move {
-                let names = list(session, &NodePath::new(&path)?).await?;
-                Ok::<_, Interrupted>((path, (Instant::now(), names)))
-            });
-            lists.extend(future::try_join_all(asked).await?);
+            let mut questions: Vec<Question> = fetch.iter().cloned().map(Question::Children).collect();
+            questions.append(&mut other);
+            let mut answers = ask(session, &questions).await?;
+            others.extend(answers.drain(fetch.len()..));
+            let names = answers.into_iter().map(|answer| answer.and_then(Answer::into_children));
+            let listed = fetch.into_iter().zip(names);
+            lists.extend(listed.map(|(path, names)| (path, (Instant::now(), names.unwrap_or_default()))));
             let sight = Sight::of(&store.layout, &lists, aim);
             if sight.missing.is_empty() {
-                return Ok(sight.finish(lists, aim));
+                return Ok((sight.finish(lists, aim), others));
             }
             fetch = sight.missing;
         }
@@ -304,7 +318,6 @@ impl Sight {
             let is_last = blocks.last() == Some(number) && !matches!(lane, Lane::Delayed(_));
             if names.is_empty() && !is_last {
                 self.view.untidy.push(block);
-                self.used.pop();
             }
             if found == 0 && !names.is_empty() {
                 self.view.pinned.push(layout.block(block).as_str().to_owned());
