@@ -10,7 +10,7 @@ use tracing::warn;
 use super::head_mark::{LONG_LINE, is_worth_a_look};
 use super::places::Places;
 use crate::session::{Interrupted, Session, lock};
-use crate::znode::{NodePath, list};
+use crate::znode::{NodePath, list, list_with_others};
 
 /// What the contenders of one coordinator in one line share. It lives while one of them is on its way to the head.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ struct SharedLists {
 
 impl SharedLists {
     /// A list that is sent after this call, which serves all contenders that ask before it is sent.
-    fn ask(&mut self, session: &Arc<Session>, path: &NodePath) -> SharedList {
+    fn ask(&mut self, session: &Arc<Session>, path: &NodePath, is_long: bool) -> SharedList {
         let in_flight = |list: SharedList| Some(list).filter(|list| list.peek().is_none());
         let mut sent = self.sent.as_ref().and_then(WeakShared::upgrade).and_then(in_flight);
         if sent.is_none() {
@@ -66,10 +66,8 @@ impl SharedLists {
         }
         let (session, path) = (Arc::clone(session), path.clone());
         let begin = async move {
-            list(&session, &path)
-                .await
-                .ok()
-                .map(|names| Arc::new(Places::new(names)))
+            let names = list_line(&session, &path, is_long).await;
+            names.ok().map(|names| Arc::new(Places::new(names)))
         };
         match sent {
             None => {
@@ -90,15 +88,23 @@ impl SharedLists {
     }
 }
 
+/// A long list travels alone, and is decoded by who asks.
+async fn list_line(session: &Arc<Session>, path: &NodePath, is_long: bool) -> Result<Vec<String>, Interrupted> {
+    match is_long {
+        true => list(session, path).await,
+        false => list_with_others(session, path).await,
+    }
+}
+
 impl LineState {
     /// A list that is sent after this call, maybe by another contender of ours, and through another session. It is
     /// worth something only to a contender whose own node it shows.
     pub(super) async fn list(&self, session: &Arc<Session>, path: &NodePath) -> Result<Arc<Places>, Interrupted> {
-        let shared = lock(&self.lists).ask(session, path);
+        let shared = lock(&self.lists).ask(session, path, self.is_long());
         match session.while_alive(shared).await? {
             Some(places) => Ok(places),
             // Its session ended, or it was refused: if that goes for us as well, our own request tells.
-            None => Ok(Arc::new(Places::new(list(session, path).await?))),
+            None => Ok(Arc::new(Places::new(list_line(session, path, self.is_long()).await?))),
         }
     }
 

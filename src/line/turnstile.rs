@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::contender::{Enrolled, Purpose};
 use super::{Enrolment, Line};
 use crate::session::{CleanupToken, Interrupted, Session};
-use crate::znode::{Ephemeral, Question, list};
+use crate::znode::{Ephemeral, NodeQuestion, list};
 
 /// A place that has come to the head of the line.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl Line {
     }
 
     /// The question that [`is_occupied`](Self::is_occupied) asks, to be asked together with others.
-    pub(crate) fn occupied(&self) -> Question {
-        Question::Children(self.path.as_str().to_owned())
+    pub(crate) fn occupied(&self) -> NodeQuestion {
+        NodeQuestion::Children(self.path.as_str().to_owned())
     }
 
     /// Whether the answer to that question shows a contender.

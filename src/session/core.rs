@@ -20,6 +20,7 @@ use super::registry::{EPHEMERAL_BYTES, NodeKey, Registry};
 use super::retry::RetryBudget;
 use super::state::{End, LossReason, Lost, lock};
 use super::stats::{Counted, Counters};
+use super::together::Bundles;
 use super::watch_budget::WatchBudget;
 use super::watching::{WATCHED_BYTES, WatchingSession};
 use crate::error::Error;
@@ -60,6 +61,7 @@ pub(crate) struct Session {
     proofs: watch::Sender<()>,
     registry: Registry,
     watched: WatchBudget,
+    bundles: Bundles,
     end: End,
     attention: Notify,
     /// Until the session ends.
@@ -101,6 +103,7 @@ impl Session {
             proofs: watch::Sender::new(()),
             registry,
             watched,
+            bundles: Bundles::default(),
             end: End::new(),
             attention: Notify::new(),
             measured: Mutex::new(Some(GaugeGuard::new(metrics::SESSIONS, None, None))),
@@ -230,6 +233,10 @@ impl Session {
     }
 
     /// What this session may watch itself.
+    pub(super) fn bundles(&self) -> &Bundles {
+        &self.bundles
+    }
+
     pub(super) fn watched(&self) -> &WatchBudget {
         &self.watched
     }

@@ -10,6 +10,7 @@
 //!   `ending` – its end, and what becomes of its nodes
 //! * `config` – what all sessions of a coordinator have in common; `current` – which one is current
 //! * `request` – the request core: every request to the ensemble passes there, a transaction as `operation`s
+//! * `together` – requests of one kind, of many callers, that travel together
 //! * `link` – what a connection has shown, and what is on its way; `retry` – the one retry policy
 //! * `interrupted` – how an attempt in one session ends without a result
 //! * `lease` – the arithmetic of belief, pure; `heartbeat` – the requests that feed it; `moment` – the clock it counts in
@@ -52,6 +53,7 @@ mod shutdown;
 mod state;
 mod stats;
 mod supervisor;
+mod together;
 mod watch_budget;
 mod watching;
 

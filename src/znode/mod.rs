@@ -57,9 +57,9 @@ pub(crate) use self::reason::{split_reason, split_value, value_with_reason, with
 pub(crate) use self::register::{Expected, Register, RegisterView, Stored, UpdateOutcome, WriteOutcome};
 pub(crate) use self::request::{
     Transaction, children, children_and_watch, children_at, commit, create, delete, delete_if_exists, list,
-    list_and_watch, read, read_and_watch, stat, stat_and_watch, stats, sync, watch_existing, watch_existing_then,
-    write,
+    list_and_watch, list_with_others, read, read_and_watch, stat, stat_and_watch, stats, sync, watch_existing,
+    watch_existing_then, write,
 };
 pub(crate) use self::revocation::{asked, check_listener, count_asked, own_data, request as request_revocation};
-pub(crate) use self::together::{Answer, Question, ask, multi_read, reads};
+pub(crate) use self::together::{NodeAnswer, NodeQuestion, ask, multi_read, reads};
 pub(crate) use self::watch::{NodeWatch, WatchOutcome};

@@ -52,6 +52,20 @@ pub(crate) async fn list(session: &Arc<Session>, path: &NodePath) -> Result<Vec<
     Ok(answer.await?.unwrap_or_default())
 }
 
+/// As [`list`], for what many callers of one session ask at a time about nodes with few children: such lists travel
+/// together.
+pub(crate) async fn list_with_others(session: &Arc<Session>, path: &NodePath) -> Result<Vec<String>, Interrupted> {
+    match session.list(path.as_str()).await? {
+        Reply::Answer(children) => Ok(children),
+        Reply::Refused(zk::Error::NoNode) => Ok(Vec::new()),
+        Reply::Refused(source) => Err(refused(path.as_str(), source)),
+        Reply::Unanswered(unanswered) => {
+            Retry::new(session, path.as_str(), 0).after(unanswered).await?;
+            list(session, path).await
+        }
+    }
+}
+
 /// The children of the node at `path`, and a watch on them, if it exists.
 pub(crate) async fn list_and_watch(
     session: &Arc<Session>,

@@ -24,18 +24,18 @@ const IN_FLIGHT: usize = 4;
 
 /// What is asked of the node at a path.
 #[derive(Clone, Debug)]
-pub(crate) enum Question {
+pub(crate) enum NodeQuestion {
     Data(String),
     Children(String),
 }
 
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum NodeAnswer {
     Data(Vec<u8>, zk::Stat),
     Children(Vec<String>),
 }
 
-impl Question {
+impl NodeQuestion {
     fn path(&self) -> &str {
         match self {
             Self::Data(path) | Self::Children(path) => path,
@@ -43,7 +43,7 @@ impl Question {
     }
 }
 
-impl Answer {
+impl NodeAnswer {
     pub(crate) fn into_children(self) -> Option<Vec<String>> {
         match self {
             Self::Children(children) => Some(children),
@@ -60,16 +60,19 @@ impl Answer {
 }
 
 /// Asks all of this together. Each answer is that to the question at its place, `None` if there is no such node.
-pub(crate) async fn ask(session: &Arc<Session>, questions: &[Question]) -> Result<Vec<Option<Answer>>, Interrupted> {
+pub(crate) async fn ask(
+    session: &Arc<Session>,
+    questions: &[NodeQuestion],
+) -> Result<Vec<Option<NodeAnswer>>, Interrupted> {
     let mut chunks = Vec::new();
     for chunk in questions.chunks(ASKED_TOGETHER) {
         chunks.push(ask_chunk(session, chunk));
     }
-    let answers: Vec<Vec<Option<Answer>>> = stream::iter(chunks).buffered(IN_FLIGHT).try_collect().await?;
+    let answers: Vec<Vec<Option<NodeAnswer>>> = stream::iter(chunks).buffered(IN_FLIGHT).try_collect().await?;
     Ok(answers.into_iter().flatten().collect())
 }
 
-async fn ask_chunk(session: &Arc<Session>, questions: &[Question]) -> Result<Vec<Option<Answer>>, Interrupted> {
+async fn ask_chunk(session: &Arc<Session>, questions: &[NodeQuestion]) -> Result<Vec<Option<NodeAnswer>>, Interrupted> {
     let answers = ask_at_once(session, questions).await?;
     let answers = questions.iter().zip(answers).map(|(question, answer)| match answer {
         Ok(answer) => Ok(Some(answer)),
@@ -115,9 +118,9 @@ pub(crate) async fn multi_read<P: AsRef<str>>(
     session: &Arc<Session>,
     paths: &[P],
 ) -> Result<Vec<Result<(Vec<u8>, zk::Stat), zk::Error>>, Interrupted> {
-    let questions: Vec<Question> = paths
+    let questions: Vec<NodeQuestion> = paths
         .iter()
-        .map(|path| Question::Data(path.as_ref().to_owned()))
+        .map(|path| NodeQuestion::Data(path.as_ref().to_owned()))
         .collect();
     let answers = ask_at_once(session, &questions).await?;
     let answers = answers
@@ -133,9 +136,9 @@ fn unexpected() -> zk::Error {
 /// Asks all of this in one request.
 async fn ask_at_once(
     session: &Arc<Session>,
-    questions: &[Question],
-) -> Result<Vec<Result<Answer, zk::Error>>, Interrupted> {
-    let Some(first) = questions.first().map(Question::path) else {
+    questions: &[NodeQuestion],
+) -> Result<Vec<Result<NodeAnswer, zk::Error>>, Interrupted> {
+    let Some(first) = questions.first().map(NodeQuestion::path) else {
         return Ok(Vec::new());
     };
     if questions.len() == 1 {
@@ -145,8 +148,8 @@ async fn ask_at_once(
         let mut reader = client.new_multi_reader();
         for question in questions {
             match question {
-                Question::Data(path) => reader.add_get_data(path)?,
-                Question::Children(path) => reader.add_get_children(path)?,
+                NodeQuestion::Data(path) => reader.add_get_data(path)?,
+                NodeQuestion::Children(path) => reader.add_get_children(path)?,
             }
         }
         reader.commit().await
@@ -163,8 +166,8 @@ async fn ask_at_once(
         }
     };
     let answers = answers.into_iter().map(|answer| match answer {
-        zk::MultiReadResult::Data { data, stat } => Ok(Answer::Data(data, stat)),
-        zk::MultiReadResult::Children { children } => Ok(Answer::Children(children)),
+        zk::MultiReadResult::Data { data, stat } => Ok(NodeAnswer::Data(data, stat)),
+        zk::MultiReadResult::Children { children } => Ok(NodeAnswer::Children(children)),
         zk::MultiReadResult::Error { err } => Err(err),
         _ => Err(unexpected()),
     });
@@ -174,14 +177,16 @@ async fn ask_at_once(
 /// The same, in a request each.
 async fn ask_each(
     session: &Arc<Session>,
-    questions: &[Question],
-) -> Result<Vec<Result<Answer, zk::Error>>, Interrupted> {
+    questions: &[NodeQuestion],
+) -> Result<Vec<Result<NodeAnswer, zk::Error>>, Interrupted> {
     let asked = questions.iter().map(|question| async move {
         let answer = match question {
-            Question::Data(path) => read(session, path).await?.map(|(data, stat)| Answer::Data(data, stat)),
-            Question::Children(path) => {
+            NodeQuestion::Data(path) => read(session, path)
+                .await?
+                .map(|(data, stat)| NodeAnswer::Data(data, stat)),
+            NodeQuestion::Children(path) => {
                 let ask = |client: zk::Client| async move { client.list_children(path).await };
-                request(session, path, ask).await?.map(Answer::Children)
+                request(session, path, ask).await?.map(NodeAnswer::Children)
             }
         };
         Ok::<_, Interrupted>(answer.ok_or(zk::Error::NoNode))

@@ -84,8 +84,7 @@ impl Ephemeral {
             let prefix = new.parent.child(&name.prefix);
             // Registered before the create is sent: from here on, dropping this future leaves nothing behind.
             let guard = CleanupGuard::register(session, new.location(name), new.cleanup.cloned())?;
-            let list = session.read(|client| async move { client.list_children(parent).await });
-            let list = OptionFuture::from(new.is_listed.then_some(list));
+            let list = OptionFuture::from(new.is_listed.then(|| session.list(parent)));
             let (reply, list) = future::join(session.create(&prefix, new.data, mode), list).await;
             let listed = match &reply {
                 Ok(Reply::Answer(_)) => list.and_then(Result::ok).and_then(Reply::answer),
@@ -267,8 +266,15 @@ impl Ephemeral {
         let (path, mut sent_before) = (&self.path, false);
         let mut retry = Retry::new(&session, path, 0);
         loop {
-            let deleted = session.write(|client| async move { client.delete(path, None).await });
-            match deleted.await? {
+            let deleted = match sent_before {
+                false => session.delete(path).await,
+                true => {
+                    session
+                        .write(|client| async move { client.delete(path, None).await })
+                        .await
+                }
+            };
+            match deleted? {
                 Reply::Answer(()) => break,
                 // The reply of our own delete was lost.
                 Reply::Refused(zk::Error::NoNode) if sent_before => break,

@@ -13,4 +13,5 @@ mod overflow;
 mod replies;
 mod revocation;
 mod strikes;
+mod together;
 mod unpolled;

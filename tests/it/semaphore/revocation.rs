@@ -97,10 +97,11 @@ async fn asking_wakes_the_holder_alone() {
     });
     fixture.until_children("/bank/locks", 1).await;
     let holders = semaphore(&asker.zk).holders().await.unwrap();
-    let counts = asker.requests(4).await;
+    let counts = asker.requests(2).await;
+    // The permits, and what is in all of them.
     assert_eq!(
-        (counts.lists(), counts.of(Op::GetData), counts.total()),
-        (1, 3, 4),
+        (counts.lists(), counts.of(Op::MultiRead), counts.total()),
+        (1, 1, 2),
         "{counts}"
     );
     // It has set its watches: on its own place, on the permits and, last of all, on their number.
@@ -153,7 +154,7 @@ async fn holders_are_asked_through_a_lost_connection() {
     let (zk, other) = (connect(&fixture).await, connect_to(&servers, LONG).await);
     let permit = take(&semaphore(&zk), 2).await;
     let theirs = semaphore(&other);
-    for when in [When::list(), When::request(Op::GetData).nth(2)] {
+    for when in [When::list(), When::request(Op::MultiRead)] {
         let fault = proxy.lose_reply(when);
         let holders = within(PATIENCE, "listed", theirs.holders()).await.unwrap();
         fault.fired().await;

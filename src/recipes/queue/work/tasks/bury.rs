@@ -13,7 +13,7 @@ use super::prepare::{KnownRange, claimable, is_dead, known};
 use super::select::Candidate;
 use crate::error::Error;
 use crate::session::{Interrupted, Session};
-use crate::znode::{Question, ask};
+use crate::znode::{NodeQuestion, ask};
 
 /// So many ranges are looked through at once for items that were lost at their last attempt.
 const BURIED: usize = 64;
@@ -91,8 +91,8 @@ async fn lost_items<'a>(
     header: &Header,
     now: i64,
 ) -> Result<Vec<LostItems<'a>>, Interrupted> {
-    let segment = |candidate: &&Candidate| Question::Data(claimable(candidate).segment_path(&store.layout));
-    let segments: Vec<Question> = candidates.iter().map(segment).collect();
+    let segment = |candidate: &&Candidate| NodeQuestion::Data(claimable(candidate).segment_path(&store.layout));
+    let segments: Vec<NodeQuestion> = candidates.iter().map(segment).collect();
     let (known, segments) = future::try_join(known(store, session, candidates, now), ask(session, &segments)).await?;
     let found = candidates.iter().zip(known).zip(segments);
     let lost = found.filter_map(|((candidate, known), segment)| {

@@ -19,7 +19,7 @@ use super::select::{Candidate, choose};
 use super::view::{Aim, View};
 use crate::error::Error;
 use crate::session::{Interrupted, LossReason, Lost, Session};
-use crate::znode::{Answer, Ephemeral, PendingNode, Question, Receipt, ask};
+use crate::znode::{Ephemeral, NodeAnswer, NodeQuestion, PendingNode, Receipt, ask};
 
 /// A view is good for so long while it has enough.
 const VIEW_AGE: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ pub(super) struct Granted {
 }
 
 /// What was read behind a claim.
-struct Behind {
+struct ReadBehind {
     view: Option<View>,
     segments: Vec<(Guid, Arc<Vec<Item>>)>,
     is_occupied: bool,
@@ -256,7 +256,7 @@ impl Popper {
         memory: &Memory,
         look: Option<&Aim>,
         takings: &[Taking],
-    ) -> Result<Behind, Interrupted> {
+    ) -> Result<ReadBehind, Interrupted> {
         let is_unknown = |taking: &&Taking| {
             let guid = taking.range.segment.guid;
             group_of(&taking.claim).is_none() && !memory.segments.iter().any(|(known, _)| *known == guid)
@@ -265,7 +265,7 @@ impl Popper {
         let segments = unknown
             .iter()
             .map(|taking| taking.claim.segment_path(&self.store.layout));
-        let questions = std::iter::once(self.line.occupied()).chain(segments.map(Question::Data));
+        let questions = std::iter::once(self.line.occupied()).chain(segments.map(NodeQuestion::Data));
         let (view, answers) = match look {
             Some(aim) => {
                 let looked = memory.view.look_and_ask(&self.store, session, aim, questions.collect());
@@ -275,13 +275,13 @@ impl Popper {
             None => (None, ask(session, &questions.collect::<Vec<_>>()).await?),
         };
         let mut answers = answers.into_iter();
-        let in_line = answers.next().flatten().and_then(Answer::into_children);
+        let in_line = answers.next().flatten().and_then(NodeAnswer::into_children);
         let read = unknown.iter().zip(answers).filter_map(|(taking, answer)| {
             let (data, _) = answer?.into_data()?;
             let items = decode_items(&Bytes::from(data))?;
             Some((taking.range.segment.guid, Arc::new(items)))
         });
-        Ok(Behind {
+        Ok(ReadBehind {
             view,
             segments: read.collect(),
             is_occupied: self.line.is_occupied_by(&in_line.unwrap_or_default()),

@@ -12,7 +12,7 @@ use super::prepare::{claimable, is_dead, known};
 use super::select::Candidate;
 use super::view::{Aim, View};
 use crate::session::{Interrupted, Session};
-use crate::znode::{Answer, Question, ask, sync};
+use crate::znode::{NodeAnswer, NodeQuestion, ask, sync};
 
 /// So many ranges are read at once; each may be as large as a node can be.
 const READ_AT_ONCE: usize = 16;
@@ -135,10 +135,10 @@ async fn items_of(
         let at = claimable(candidate);
         match group_of(&at) {
             Some(_) => None,
-            None => Some(Question::Data(at.segment_path(&store.layout))),
+            None => Some(NodeQuestion::Data(at.segment_path(&store.layout))),
         }
     });
-    let segments: Vec<Question> = segments.flatten().collect();
+    let segments: Vec<NodeQuestion> = segments.flatten().collect();
     let heads = candidates.iter().map(|candidate| async {
         match group_of(&claimable(candidate)) {
             Some(group) => GroupHead::new(group).head(store, session).await,
@@ -151,7 +151,7 @@ async fn items_of(
         if group_of(&claimable(candidate)).is_some() {
             return head.and_then(Result::ok).into_iter().map(|item| (0, item)).collect();
         }
-        let Some((data, _)) = answers.next().flatten().and_then(Answer::into_data) else {
+        let Some((data, _)) = answers.next().flatten().and_then(NodeAnswer::into_data) else {
             return Vec::new();
         };
         let Span { from, to } = candidate.range.span;

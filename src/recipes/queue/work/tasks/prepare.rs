@@ -10,7 +10,7 @@ use super::group::group_of;
 use super::select::Candidate;
 use super::view::MARGIN;
 use crate::session::{Interrupted, Session};
-use crate::znode::{Answer, Question, ask};
+use crate::znode::{NodeAnswer, NodeQuestion, ask};
 
 /// Ranges that can be claimed together.
 #[derive(Debug, Default)]
@@ -214,10 +214,10 @@ pub(super) async fn known(
         .map(|candidate| RangeNodes::of(&store.layout, candidate))
         .collect();
     let opened = nodes.iter().flatten().flatten();
-    let questions: Vec<Question> = opened.flat_map(RangeNodes::questions).collect();
+    let questions: Vec<NodeQuestion> = opened.flat_map(RangeNodes::questions).collect();
     let answers = ask(session, &questions).await?;
     let mut answers = answers.into_iter().map(|answer| {
-        let (data, stat) = answer.and_then(Answer::into_data)?;
+        let (data, stat) = answer.and_then(NodeAnswer::into_data)?;
         Some((data, stat.version))
     });
     let mut judge = |nodes: Result<Option<RangeNodes>, Unusable>| {
@@ -264,11 +264,11 @@ impl RangeNodes {
         Ok(Some(Self { opened, claim }))
     }
 
-    fn questions(&self) -> impl Iterator<Item = Question> {
+    fn questions(&self) -> impl Iterator<Item = NodeQuestion> {
         let claim = self.claim.as_ref().map(|(path, _)| path);
         std::iter::once(&self.opened)
             .chain(claim)
-            .map(|path| Question::Data(path.clone()))
+            .map(|path| NodeQuestion::Data(path.clone()))
     }
 
     /// What is known of the range, by the data and the versions of its nodes.

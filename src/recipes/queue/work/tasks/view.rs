@@ -11,7 +11,7 @@ use super::super::store::{
 use super::firsts::Firsts;
 use super::select::{Candidate, CandidateKey, LaneLine, in_line};
 use crate::session::{Interrupted, Session};
-use crate::znode::{Answer, NodePath, Question, ask};
+use crate::znode::{NodeAnswer, NodePath, NodeQuestion, ask};
 
 /// Of each lane, so many blocks with something free are looked at.
 const BLOCKS: usize = 4;
@@ -117,8 +117,8 @@ impl View {
         store: &Store,
         session: &Arc<Session>,
         aim: &Aim,
-        mut other: Vec<Question>,
-    ) -> Result<(Self, Vec<Option<Answer>>), Interrupted> {
+        mut other: Vec<NodeQuestion>,
+    ) -> Result<(Self, Vec<Option<NodeAnswer>>), Interrupted> {
         let mut lists = Lists::new();
         let mut fetch: Vec<String> = Vec::new();
         let far = &self.pinned[..self.pinned.len().saturating_sub(PINNED)];
@@ -136,11 +136,13 @@ impl View {
         }
         let mut others = Vec::new();
         loop {
-            let mut questions: Vec<Question> = fetch.iter().cloned().map(Question::Children).collect();
+            let mut questions: Vec<NodeQuestion> = fetch.iter().cloned().map(NodeQuestion::Children).collect();
             questions.append(&mut other);
             let mut answers = ask(session, &questions).await?;
             others.extend(answers.drain(fetch.len()..));
-            let names = answers.into_iter().map(|answer| answer.and_then(Answer::into_children));
+            let names = answers
+                .into_iter()
+                .map(|answer| answer.and_then(NodeAnswer::into_children));
             let listed = fetch.into_iter().zip(names);
             lists.extend(listed.map(|(path, names)| (path, (Instant::now(), names.unwrap_or_default()))));
             let sight = Sight::of(&store.layout, &lists, aim);
