@@ -88,7 +88,7 @@ impl SharedLists {
     }
 }
 
-/// A long list travels alone, and is decoded by who asks.
+/// A list that is known to be long travels alone, and is decoded by its caller.
 async fn list_line(session: &Arc<Session>, path: &NodePath, is_long: bool) -> Result<Vec<String>, Interrupted> {
     match is_long {
         true => list(session, path).await,

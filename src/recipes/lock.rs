@@ -29,6 +29,9 @@ use crate::znode::{FencingToken, Hold, NodePath, ReleaseError, observe};
 /// if nothing else proved its session lately, sends one heartbeat along. While something is held, at most eight
 /// heartbeats a session timeout, for all holds of the session together.
 ///
+/// Of what many tasks list or delete in one session at a time, two requests of a kind are under way. The others wait and
+/// go out together, up to 16 as one, since a server takes the requests of one connection one by one.
+///
 /// In a line of 64 contenders and more, the woken waiter reads two nodes with one request instead of listing, and each
 /// holder writes the name of its node into the data of the lock's directory, off the path; data of others there stays.
 /// Waiters of one coordinator share lists, and hand the lock on among themselves without that write.

@@ -232,11 +232,12 @@ impl Session {
         self.config.long_wait
     }
 
-    /// What this session may watch itself.
+    /// What travels together.
     pub(super) fn bundles(&self) -> &Bundles {
         &self.bundles
     }
 
+    /// What this session may watch itself.
     pub(super) fn watched(&self) -> &WatchBudget {
         &self.watched
     }

@@ -4,12 +4,14 @@
 //! other there, while the server could do more. So a few go out at once, as they come. While these are under way, others
 //! wait, and go out as one as soon as one of them is answered. A caller alone waits for nobody.
 //!
-//! What is sent together is sent once. A caller whose answer does not come sends again by itself, so that a request which
-//! breaks connections is found out.
+//! What is sent together is sent once; a caller whose answer does not come repeats it by itself, and is counted as any that
+//! breaks connections. Once something that was sent together breaks one, or is not understood, each goes alone in that
+//! session.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
 use futures::future;
@@ -19,10 +21,10 @@ use zookeeper_client as zk;
 use super::core::Session;
 use super::interrupted::Interrupted;
 use super::operation::Operation;
-use super::request::{Commit, Reply, Unanswered};
+use super::request::{Commit, Reply, Unanswered, classify};
 use super::state::{Lost, lock};
 
-/// So many requests of a kind are under way at once.
+/// So many are under way at once, of a kind.
 const IN_FLIGHT: usize = 2;
 
 /// So many go out as one.
@@ -56,6 +58,7 @@ pub(super) struct Bundle<K: BundleKind>(Mutex<BundleQueue<K>>);
 #[derive(Debug)]
 struct BundleQueue<K: BundleKind> {
     in_flight: usize,
+    each_alone: bool,
     waiting: VecDeque<BundledRequest<K>>,
 }
 
@@ -69,54 +72,80 @@ impl<K: BundleKind> Default for Bundle<K> {
     fn default() -> Self {
         Self(Mutex::new(BundleQueue {
             in_flight: 0,
+            each_alone: false,
             waiting: VecDeque::new(),
         }))
     }
 }
 
 impl<K: BundleKind> BundleQueue<K> {
-    /// What goes out next, now that something was answered.
+    /// What goes out now, if not too much is under way.
     fn next(&mut self) -> Vec<BundledRequest<K>> {
-        let most = self.waiting.len().min(TOGETHER);
-        if most == 0 {
-            self.in_flight -= 1;
+        if self.in_flight == IN_FLIGHT || self.waiting.is_empty() {
+            return Vec::new();
         }
+        self.in_flight += 1;
+        let most = if self.each_alone {
+            1
+        } else {
+            self.waiting.len().min(TOGETHER)
+        };
         self.waiting.drain(..most).collect()
     }
 }
 
-/// A request that is under way.
-struct BundleTurn<'s, K: BundleKind> {
-    session: &'s Arc<Session>,
-    bundle: &'s Bundle<K>,
-}
-
-impl<K: BundleKind> Drop for BundleTurn<'_, K> {
-    fn drop(&mut self) {
-        let next = lock(&self.bundle.0).next();
-        if !next.is_empty() {
-            let session = Arc::clone(self.session);
-            self.session.runtime().spawn(send_all(session, next));
-        }
+/// Changes what waits, and begins what may go out then, on the session's runtime: a caller may not be polled for long, and others would wait for
+/// its reply.
+fn begin<K: BundleKind>(session: &Arc<Session>, change: impl FnOnce(&mut BundleQueue<K>)) {
+    let next = {
+        let mut queue = lock(&K::bundle(session.bundles()).0);
+        change(&mut queue);
+        queue.next()
+    };
+    if !next.is_empty() {
+        let sent = BundleUnderWay {
+            session: Arc::clone(session),
+            is_answered: false,
+            kind: PhantomData,
+        };
+        session.runtime().spawn(sent.send(next));
     }
 }
 
-/// Sends what waits, until nothing does.
-async fn send_all<K: BundleKind>(session: Arc<Session>, mut bundled: Vec<BundledRequest<K>>) {
-    while !bundled.is_empty() {
-        if session.connected().await.is_err() {
-            return;
+/// One of those that may be under way.
+struct BundleUnderWay<K: BundleKind> {
+    session: Arc<Session>,
+    is_answered: bool,
+    kind: PhantomData<K>,
+}
+
+impl<K: BundleKind> Drop for BundleUnderWay<K> {
+    fn drop(&mut self) {
+        let leave = |queue: &mut BundleQueue<K>| queue.in_flight = queue.in_flight.saturating_sub(1);
+        if self.is_answered {
+            return begin(&self.session, leave);
         }
+        // The session has ended, or the task was torn down: what waits is told that nothing is known.
+        let mut queue = lock(&K::bundle(self.session.bundles()).0);
+        leave(&mut queue);
+        queue.waiting.clear();
+    }
+}
+
+impl<K: BundleKind> BundleUnderWay<K> {
+    /// Sends these, once. An error means that the session has ended, which their callers see.
+    async fn send(mut self, mut requests: Vec<BundledRequest<K>>) -> Result<(), Lost> {
+        let session = &self.session;
+        session.connected().await?;
         // A request whose caller is gone is not sent.
-        bundled.retain(|request| !request.reply.is_closed());
-        let paths: Vec<String> = bundled.iter().map(|request| request.path.clone()).collect();
-        let Ok(replies) = K::together(&session, &paths).await else {
-            return;
-        };
-        for (request, reply) in bundled.into_iter().zip(replies) {
+        requests.retain(|request| !request.reply.is_closed());
+        let paths: Vec<String> = requests.iter().map(|request| request.path.clone()).collect();
+        let replies = K::together(session, &paths).await?;
+        for (request, reply) in requests.into_iter().zip(replies) {
             let _ = request.reply.send(reply);
         }
-        bundled = lock(&K::bundle(session.bundles()).0).next();
+        self.is_answered = true;
+        Ok(())
     }
 }
 
@@ -132,37 +161,27 @@ impl Session {
     }
 
     async fn send_with_others<K: BundleKind>(self: &Arc<Self>, path: &str) -> Result<Reply<K::Answer>, Lost> {
-        let bundle = K::bundle(self.bundles());
-        let told = {
-            let mut pending = lock(&bundle.0);
-            if pending.in_flight < IN_FLIGHT {
-                pending.in_flight += 1;
-                None
-            } else {
-                let (reply, told) = oneshot::channel();
-                let path = path.to_owned();
-                pending.waiting.push_back(BundledRequest { path, reply });
-                Some(told)
-            }
+        let (reply, told) = oneshot::channel();
+        let request = BundledRequest {
+            path: path.to_owned(),
+            reply,
         };
-        match told {
-            None => {
-                let _sent = BundleTurn { session: self, bundle };
-                K::alone(self, path).await
-            }
-            // It is dropped with the session alone.
-            Some(told) => Ok(self.while_alive(told).await?.unwrap_or(Reply::Unanswered(UNKNOWN))),
-        }
+        begin::<K>(self, |queue| queue.waiting.push_back(request));
+        // It is dropped with the session, or with the task.
+        Ok(self.while_alive(told).await?.unwrap_or(Reply::Unanswered(UNKNOWN)))
     }
 }
 
 /// Which of several requests is to blame for a broken connection is not known.
 const UNKNOWN: Unanswered = Unanswered::Unknown { blamed: false };
 
-fn unanswered<T>(requests: usize, unanswered: Unanswered) -> Vec<Reply<T>> {
-    let unanswered = match unanswered {
+fn unanswered<K: BundleKind>(session: &Session, requests: usize, why: Unanswered) -> Vec<Reply<K::Answer>> {
+    let unanswered = match why {
         Unanswered::Busy => Unanswered::Busy,
-        Unanswered::Unknown { .. } => UNKNOWN,
+        Unanswered::Unknown { blamed } => {
+            lock(&K::bundle(session.bundles()).0).each_alone |= blamed;
+            UNKNOWN
+        }
     };
     (0..requests).map(|_| Reply::Unanswered(unanswered)).collect()
 }
@@ -201,9 +220,12 @@ impl BundleKind for BundledLists {
         };
         match session.read(ask).await? {
             Reply::Answer(answers) if answers.len() == paths.len() => Ok(answers.into_iter().map(listed).collect()),
-            Reply::Unanswered(why) => Ok(unanswered(paths.len(), why)),
+            Reply::Unanswered(why) => Ok(unanswered::<Self>(session, paths.len(), why)),
             // A server before 3.6.
-            Reply::Answer(_) | Reply::Refused(_) => each_alone::<Self>(session, paths).await,
+            Reply::Answer(_) | Reply::Refused(_) => {
+                lock(&Self::bundle(session.bundles()).0).each_alone = true;
+                each_alone::<Self>(session, paths).await
+            }
         }
     }
 }
@@ -211,7 +233,10 @@ impl BundleKind for BundledLists {
 fn listed(answer: zk::MultiReadResult) -> Reply<Vec<String>> {
     match answer {
         zk::MultiReadResult::Children { children } => Reply::Answer(children),
-        zk::MultiReadResult::Error { err } => Reply::Refused(err),
+        zk::MultiReadResult::Error { err } => match classify(&err) {
+            Some(why) => Reply::Unanswered(why),
+            None => Reply::Refused(err),
+        },
         _ => Reply::Refused(zk::Error::UnexpectedError("another answer than children".to_owned())),
     }
 }
@@ -239,7 +264,7 @@ impl BundleKind for BundledDeletes {
         let steps: Vec<Operation> = paths.iter().map(|path| Operation::delete(path, None)).collect();
         match session.commit(&steps).await {
             Ok(Commit::Applied(_)) => Ok(paths.iter().map(|_| Reply::Answer(())).collect()),
-            Ok(Commit::Unanswered(why)) => Ok(unanswered(paths.len(), why)),
+            Ok(Commit::Unanswered(why)) => Ok(unanswered::<Self>(session, paths.len(), why)),
             // Nothing was done, because one of them is gone or must not be deleted.
             Ok(Commit::Refused(..)) | Err(Interrupted::Failed(_)) => each_alone::<Self>(session, paths).await,
             Err(Interrupted::Lost(lost)) => Err(lost),

@@ -52,8 +52,8 @@ pub(crate) async fn list(session: &Arc<Session>, path: &NodePath) -> Result<Vec<
     Ok(answer.await?.unwrap_or_default())
 }
 
-/// As [`list`], for what many callers of one session ask at a time about nodes with few children: such lists travel
-/// together.
+/// As [`list`], for what many callers of one session ask at a time: such lists travel together. They are decoded on the
+/// session's runtime, so it is for nodes with few children.
 pub(crate) async fn list_with_others(session: &Arc<Session>, path: &NodePath) -> Result<Vec<String>, Interrupted> {
     match session.list(path.as_str()).await? {
         Reply::Answer(children) => Ok(children),

@@ -11,12 +11,13 @@ use zookeeper_client as zk;
 
 use super::path::NodePath;
 use super::request::{read, request};
-use crate::session::{Interrupted, Reply, Retry, Session, refused};
+use crate::session::{Interrupted, Reply, Retry, Session, Unanswered, refused};
 
 /// How many nodes one request reads.
 const READ_TOGETHER: usize = 64;
 
-/// How many questions one request has where the answers may be large: so many segments of a queue are a mebibyte.
+/// How many questions one request has where the answers may be large: so many full segments of a queue are a mebibyte. A
+/// single item may be as large as a node.
 const ASKED_TOGETHER: usize = 16;
 
 /// How many such requests are in flight at a time, so that what else is sent is not kept waiting.
@@ -68,7 +69,8 @@ pub(crate) async fn ask(
     for chunk in questions.chunks(ASKED_TOGETHER) {
         chunks.push(ask_chunk(session, chunk));
     }
-    let answers: Vec<Vec<Option<NodeAnswer>>> = stream::iter(chunks).buffered(IN_FLIGHT).try_collect().await?;
+    // All at once: what is sent before them, they show.
+    let answers = future::try_join_all(chunks).await?;
     Ok(answers.into_iter().flatten().collect())
 }
 
@@ -162,9 +164,22 @@ async fn ask_at_once(
             Reply::Refused(zk::Error::Unimplemented) => return ask_each(session, questions).await,
             Reply::Answer(_) => return ask_each(session, questions).await,
             Reply::Refused(source) => return Err(refused(first, source)),
-            Reply::Unanswered(unanswered) => retry.after(unanswered).await?,
+            Reply::Unanswered(unanswered) => {
+                retry.after(unanswered).await?;
+                if let Unanswered::Unknown { blamed: true } = unanswered {
+                    // One of them breaks connections: which one, it tells alone.
+                    return ask_each(session, questions).await;
+                }
+            }
         }
     };
+    let is_transient = |answer: &zk::MultiReadResult| match answer {
+        zk::MultiReadResult::Error { err } => !matches!(err, zk::Error::NoNode | zk::Error::NoAuth),
+        _ => false,
+    };
+    if answers.iter().any(is_transient) {
+        return ask_each(session, questions).await;
+    }
     let answers = answers.into_iter().map(|answer| match answer {
         zk::MultiReadResult::Data { data, stat } => Ok(NodeAnswer::Data(data, stat)),
         zk::MultiReadResult::Children { children } => Ok(NodeAnswer::Children(children)),

@@ -87,7 +87,10 @@ impl Ephemeral {
             let list = OptionFuture::from(new.is_listed.then(|| session.list(parent)));
             let (reply, list) = future::join(session.create(&prefix, new.data, mode), list).await;
             let listed = match &reply {
-                Ok(Reply::Answer(_)) => list.and_then(Result::ok).and_then(Reply::answer),
+                // The list was sent behind it if the connection has stayed.
+                Ok(Reply::Answer(node)) if node.connection == connection => {
+                    list.and_then(Result::ok).and_then(Reply::answer)
+                }
                 _ => None,
             };
             match Self::created(guard, &mut retry, connection, reply?).await? {

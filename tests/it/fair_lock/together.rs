@@ -4,7 +4,7 @@ use futures::future;
 use zookeeper_recipes::{FairLock, FairLockGuard};
 use zookeeper_testkit::{Fixture, Op, When, eventually, within};
 
-use crate::support::cost::Counted;
+use crate::support::cost::{Counted, make_dir};
 use crate::support::{PATIENCE, lock};
 
 const LOCKS: usize = 20;
@@ -17,7 +17,14 @@ fn locks(counted: &Counted) -> Vec<FairLock> {
     locks.collect()
 }
 
-/// Holds all of them, whose directories were there.
+/// Directories that stay.
+async fn make_dirs(fixture: &Fixture) {
+    for number in 0..LOCKS {
+        make_dir(fixture, &format!("/l{number}")).await;
+    }
+}
+
+/// Holds all of them.
 async fn hold_all(counted: &Counted) -> Vec<FairLockGuard> {
     let acquired = future::try_join_all(locks(counted).iter().map(FairLock::acquire)).await;
     acquired.unwrap()
@@ -33,10 +40,7 @@ async fn assert_nothing_left(fixture: &Fixture) {
 async fn many_locks_of_a_session_share_packets() {
     let fixture = Fixture::new("together").await;
     let counted = Counted::connect(&fixture).await;
-    for guard in hold_all(&counted).await {
-        guard.release().await.unwrap();
-    }
-    counted.requests(0).await;
+    make_dirs(&fixture).await;
 
     counted.proxy.black_hole_replies();
     let acquiring = tokio::spawn({
@@ -107,10 +111,7 @@ async fn a_lost_reply_for_many_is_asked_again() {
 async fn a_caller_that_is_gone_lists_nothing() {
     let fixture = Fixture::new("together gone").await;
     let counted = Counted::connect(&fixture).await;
-    for guard in hold_all(&counted).await {
-        guard.release().await.unwrap();
-    }
-    counted.requests(0).await;
+    make_dirs(&fixture).await;
     counted.proxy.black_hole_replies();
     let acquiring = tokio::spawn({
         let locks = locks(&counted);
@@ -126,4 +127,25 @@ async fn a_caller_that_is_gone_lists_nothing() {
     assert_nothing_left(&fixture).await;
     let shared = counted.requests(0).await.of(Op::MultiRead);
     assert_eq!(shared, 0);
+}
+
+/// Its request is on its way, and its answer is for the others to wait for as well.
+#[tokio::test]
+async fn callers_that_are_not_polled_hold_nobody_up() {
+    let fixture = Fixture::new("together unpolled").await;
+    let counted = Counted::connect(&fixture).await;
+    make_dirs(&fixture).await;
+    let locks = locks(&counted);
+    let mut unpolled: Vec<_> = locks[..3].iter().map(|lock| Box::pin(lock.acquire())).collect();
+    for acquiring in &mut unpolled {
+        tokio::select! {
+            biased;
+            acquired = acquiring => panic!("acquired without an answer: {acquired:?}"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    let guard = within(PATIENCE, "held", locks[3].acquire()).await.unwrap();
+    within(PATIENCE, "released", guard.release()).await.unwrap();
+    drop(unpolled);
+    assert_nothing_left(&fixture).await;
 }

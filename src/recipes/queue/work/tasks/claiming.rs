@@ -134,7 +134,8 @@ impl Popper {
         let sent = Instant::now();
         let committing = self.send(session, place, takings, &pending);
         let reading = self.read_behind(session, memory, (is_strict || is_thin).then_some(&aim), takings);
-        // Sent in this order, so that what is read shows the claim.
+        // Sent in this order, unless something has to be asked before the claim: then the list does not show it, and it is
+        // looked once more.
         let (committed, behind) = tokio::join!(committing, reading);
         let receipt = match committed {
             Ok(Committed::Done((), receipt)) => receipt,
