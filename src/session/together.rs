@@ -81,7 +81,8 @@ impl<K: BundleKind> Default for Bundle<K> {
 impl<K: BundleKind> BundleQueue<K> {
     /// What goes out now, if not too much is under way.
     fn next(&mut self) -> Vec<BundledRequest<K>> {
-        if self.in_flight == IN_FLIGHT || self.waiting.is_empty() {
+        let is_full = self.in_flight >= IN_FLIGHT && !self.each_alone;
+        if is_full || self.waiting.is_empty() {
             return Vec::new();
         }
         self.in_flight += 1;
@@ -94,8 +95,8 @@ impl<K: BundleKind> BundleQueue<K> {
     }
 }
 
-/// Changes what waits, and begins what may go out then, on the session's runtime: a caller may not be polled for long, and others would wait for
-/// its reply.
+/// Changes what waits, and begins what may go out then. That runs on the session's runtime: a caller may not be polled for
+/// long, and others would wait for its reply.
 fn begin<K: BundleKind>(session: &Arc<Session>, change: impl FnOnce(&mut BundleQueue<K>)) {
     let next = {
         let mut queue = lock(&K::bundle(session.bundles()).0);

@@ -1,7 +1,8 @@
 //! Many calls of one session at once: what they ask for goes out in few packets, and each has its own answer.
 
 use futures::future;
-use zookeeper_recipes::{FairLock, FairLockGuard};
+use tokio::task::JoinHandle;
+use zookeeper_recipes::{Error, FairLock, FairLockGuard};
 use zookeeper_testkit::{Fixture, Op, When, eventually, within};
 
 use crate::support::cost::{Counted, make_dir};
@@ -30,6 +31,18 @@ async fn hold_all(counted: &Counted) -> Vec<FairLockGuard> {
     acquired.unwrap()
 }
 
+/// Acquires all of them, and gets no answer: all are created, and two lists are under way.
+async fn acquire_unanswered(counted: &Counted) -> JoinHandle<Result<Vec<FairLockGuard>, Error>> {
+    counted.proxy.black_hole_replies();
+    let locks = locks(counted);
+    let acquiring = tokio::spawn(async move { future::try_join_all(locks.iter().map(FairLock::acquire)).await });
+    eventually(PATIENCE, "all are created", || async {
+        counted.proxy.requests().creates() == LOCKS && counted.proxy.requests().lists() == 2
+    })
+    .await;
+    acquiring
+}
+
 async fn assert_nothing_left(fixture: &Fixture) {
     let paths: Vec<String> = (0..LOCKS).map(|number| format!("/l{number}")).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
@@ -42,15 +55,7 @@ async fn many_locks_of_a_session_share_packets() {
     let counted = Counted::connect(&fixture).await;
     make_dirs(&fixture).await;
 
-    counted.proxy.black_hole_replies();
-    let acquiring = tokio::spawn({
-        let locks = locks(&counted);
-        async move { future::try_join_all(locks.iter().map(FairLock::acquire)).await }
-    });
-    eventually(PATIENCE, "all are created", || async {
-        counted.proxy.requests().creates() == LOCKS && counted.proxy.requests().lists() == 2
-    })
-    .await;
+    let acquiring = acquire_unanswered(&counted).await;
     counted.proxy.heal();
     let guards = within(PATIENCE, "all are held", acquiring).await.unwrap().unwrap();
     let counts = counted.requests(0).await;
@@ -112,15 +117,7 @@ async fn a_caller_that_is_gone_lists_nothing() {
     let fixture = Fixture::new("together gone").await;
     let counted = Counted::connect(&fixture).await;
     make_dirs(&fixture).await;
-    counted.proxy.black_hole_replies();
-    let acquiring = tokio::spawn({
-        let locks = locks(&counted);
-        async move { future::try_join_all(locks.iter().map(FairLock::acquire)).await }
-    });
-    eventually(PATIENCE, "all are created", || async {
-        counted.proxy.requests().creates() == LOCKS && counted.proxy.requests().lists() == 2
-    })
-    .await;
+    let acquiring = acquire_unanswered(&counted).await;
     acquiring.abort();
     assert!(acquiring.await.unwrap_err().is_cancelled());
     counted.proxy.heal();
